@@ -1,0 +1,55 @@
+"""Files written whole or not at all, and the fingerprints that say whether one is up to date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+DATA = Path("data")
+RAW = DATA / "raw"
+MANIFEST = DATA / "manifest.parquet"
+SPLITS = DATA / "splits.parquet"
+AUGMENTED = DATA / "augmented"
+FEATURES = DATA / "features"
+MODEL = DATA / "model"
+PREDICTIONS = DATA / "predictions.parquet"
+CHECKPOINTS = DATA / "checkpoints"  # unfinished trainings; DVC does not know of it
+METRICS = Path("metrics")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which takes its place when the block ends well.
+
+    A kill or a full disk leaves the old file, or none, and never half of the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(values: dict[str, Any], path: Path) -> None:
+    """Writes `values` with sorted keys, indented, so that a diff shows one line per value."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Returns the hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """Returns 16 hex digits of the SHA-256 of `parts` as canonical JSON: the name of what they make."""
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

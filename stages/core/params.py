@@ -1,0 +1,213 @@
+"""params.yaml, read as DVC reads it (YAML 1.2) and checked before anything runs.
+
+Every knob stands in params.yaml: no class here gives a default, so a value has one home. Types are
+strict ('3' is no number), an unknown key is refused, and the first fault found is told as
+`params.split.tset: unknown key; did you mean 'test'?`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.core import registry
+from stages.core.corpus import Channel, Emotion
+from stages.core.errors import InputError, unknown
+
+PARAMS = Path("params.yaml")
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Block(BaseModel):
+    """A block of params.yaml: frozen, strict, without unknown keys, NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Ingest(Block):
+    download: bool
+    max_unpacked_gb: Positive
+    max_compression_ratio: Positive
+
+
+class Manifest(Block):
+    silent_below_dbfs: Annotated[float, Field(lt=0)]
+    shortest_s: Annotated[float, Field(ge=0)]
+    longest_s: Positive
+
+
+class Labels(Block):
+    merge: dict[Emotion, Emotion]
+    drop: list[Emotion]
+
+
+class Split(Block):
+    protocol: Literal[
+        "speaker_independent",
+        "leave_one_speaker_out",
+        "speaker_and_text_independent",
+        "cross_corpus",
+        "random",
+        "fixed",
+    ]
+    n_folds: Count
+    test_share: Annotated[float, Field(gt=0, lt=1)]
+    validation_share: Share
+    fixed_list: str
+    lists: dict[str, list[list[str]]]
+    channels: Annotated[list[Channel], Field(min_length=1)]
+    labels: Labels
+
+
+class Audio(Block):
+    sample_rate_hz: Annotated[int, Field(ge=4000, le=192_000)]
+    pre_emphasis: Share
+
+
+class Augment(Block):
+    copies: Annotated[int, Field(ge=0, le=100)]
+    chain: list[str]
+
+
+class Spectrum(Block):
+    n_fft: Annotated[int, Field(ge=32, le=65_536)]
+    hop_length: Count
+    n_mels: Annotated[int, Field(ge=2, le=512)]
+    fmin_hz: Annotated[float, Field(ge=0)]
+    fmax_hz: Positive
+    top_db: Positive
+
+
+class Featurize(Block):
+    features: Annotated[list[str], Field(min_length=1)]
+    clips_per_shard: Count
+
+
+class Train(Block):
+    fold: Annotated[int, Field(ge=0)] | Literal["all"]
+    use_augmented: bool
+    normalize: Literal["global", "speaker"]
+    threads: Annotated[int, Field(ge=1, le=256)]
+
+
+class Compute(Block):
+    workers: Annotated[int, Field(ge=1, le=1024)]
+
+
+class Params(Block):
+    """The whole of params.yaml. Entries' own blocks stay raw until `config` reads the chosen one."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    model: str
+    corpus: Annotated[list[str], Field(min_length=1)]
+    ingest: Ingest
+    manifest: Manifest
+    split: Split
+    audio: Audio
+    augment: Augment
+    spectrum: Spectrum
+    featurize: Featurize
+    train: Train
+    compute: Compute
+    corpora: dict[str, Any]
+    augmentations: dict[str, Any]
+    features: dict[str, Any]
+    models: dict[str, Any]
+
+    def config(self, kind: str, name: str, place: str) -> Any:
+        """Returns the checked `Config` of one entry.
+
+        Args:
+            kind: registry folder, which is also the key in params.yaml.
+            name: the entry.
+            place: the key under which the user chose it.
+
+        Raises:
+            InputError: no such entry, no block for it, or a fault in the block.
+        """
+        module = registry.load(kind, name, place)
+        blocks = getattr(self, kind)
+        if name not in blocks:
+            raise InputError(f"params.{kind}: has no block '{name}', which {place} asks for.")
+        return check(module.Config, blocks[name], f"params.{kind}.{name}")
+
+    @cached_property
+    def corpora_configs(self) -> dict[str, Any]:
+        """The checked config of each corpus in `corpus`, in its order."""
+        return {name: self.config("corpora", name, "params.corpus") for name in self.corpus}
+
+
+T = TypeVar("T", bound=Block)
+
+
+def check(cls: type[T], values: object, place: str) -> T:
+    """Returns `values` as a `cls`.
+
+    Raises:
+        InputError: names the first key at fault, its value, and what it may be.
+    """
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+    *path, last = [place, *(str(key) for key in fault["loc"])]
+    where = ".".join([*path, last])
+    match fault["type"]:
+        case "extra_forbidden":
+            known = _fields(cls, fault["loc"][:-1])
+            near = difflib.get_close_matches(last, known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else f". Known: {', '.join(known)}."
+            raise InputError(f"{where}: unknown key{hint}")
+        case "missing":
+            raise InputError(f"{where}: missing.")
+        case _:
+            raise InputError(f"{where}: {fault['input']!r} will not do. {fault['msg']}.")
+
+
+def _fields(cls: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Returns the field names of the block that `path` leads to below `cls`."""
+    for key in path:
+        annotation = cls.model_fields[str(key)].annotation if str(key) in cls.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        cls = annotation
+    return sorted(cls.model_fields)
+
+
+def read(path: Path = PARAMS) -> Params:
+    """Returns the checked parameters.
+
+    Raises:
+        InputError: the file is missing or no YAML, or a key or value is at fault.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. Run the stages from the repository's root.") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    params = check(Params, values, "params")
+    for kind in registry.CONTRACTS:
+        for name in getattr(params, kind):
+            if name not in registry.names(kind):
+                raise unknown(f"params.{kind}", name, registry.names(kind))
+    for kind, chosen in {
+        "models": {"params.model": [params.model]},
+        "corpora": {"params.corpus": params.corpus},
+        "augmentations": {"params.augment.chain": params.augment.chain},
+        "features": {"params.featurize.features": params.featurize.features},
+    }.items():
+        for place, entries in chosen.items():
+            for name in entries:
+                if name not in registry.names(kind):
+                    raise unknown(place, name, registry.names(kind))
+    return params

@@ -1,0 +1,147 @@
+"""The pipeline's tables: their columns, types and invariants, checked on write and on read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera.errors import SchemaErrors
+
+from stages.core.corpus import CHANNELS, EMOTIONS, INTENSITIES, SEXES
+from stages.core.errors import InputError
+from stages.core.files import replacing
+
+ROLES = ("train", "validation", "test")
+
+
+def _text(*, choices: tuple[str, ...] | None = None, nullable: bool = False, unique: bool = False) -> pa.Column:
+    checks = [pa.Check.isin(choices)] if choices else []
+    return pa.Column(str, checks, nullable=nullable, unique=unique)
+
+
+def _number(dtype: str, minimum: float | None = None, *, nullable: bool = False) -> pa.Column:
+    checks = [pa.Check.ge(minimum)] if minimum is not None else []
+    return pa.Column(dtype, checks, nullable=nullable)
+
+
+# One row per audio file found. `problem` is empty for a recording fit for use, else the reason it is not;
+# only among rows without a problem is `clip` unique. What a name or header does not tell is null.
+MANIFEST = pa.DataFrameSchema(
+    {
+        "path": _text(unique=True),  # below data/raw, with forward slashes; starts with the corpus
+        "corpus": _text(),
+        "clip": _text(),  # "<corpus>/<canonical name>"
+        "speaker": _text(nullable=True),  # "<corpus>/<speaker>"
+        "sex": _text(choices=SEXES, nullable=True),
+        "age": _number("Int64", 0, nullable=True),  # years
+        "race": _text(nullable=True),
+        "ethnicity": _text(nullable=True),
+        "sentence": _text(nullable=True),  # "<corpus>/<sentence>"; two corpora share none by accident
+        "emotion": _text(choices=EMOTIONS, nullable=True),
+        "intensity": _text(choices=INTENSITIES, nullable=True),
+        "repetition": _number("Int64", 1, nullable=True),
+        "channel": _text(choices=CHANNELS, nullable=True),
+        "listeners": _text(nullable=True),  # audio-only majority vote, tied emotions joined by "+"
+        "duration_s": _number("float64", 0, nullable=True),
+        "sample_rate_hz": _number("Int64", 1, nullable=True),
+        "n_channels": _number("Int64", 1, nullable=True),
+        "peak_dbfs": _number("float64", nullable=True),  # null where every sample is zero
+        "n_bytes": _number("int64", 0),
+        "sha256": _text(),  # of the file
+        "audio_sha256": _text(nullable=True),  # of the decoded samples: the same sound under another name or format
+        "problem": _text(),
+    },
+    strict=True,
+    ordered=True,
+    checks=pa.Check(
+        lambda table: ~table["clip"].where(table["problem"] == "").dropna().duplicated().any(),
+        name="clip is unique among rows without a problem",
+    ),
+)
+
+# One row per clip and fold.
+SPLITS = pa.DataFrameSchema(
+    {
+        "fold": _number("int64", 0),
+        "role": _text(choices=ROLES),
+        "clip": _text(),
+        "corpus": _text(),
+        "speaker": _text(),
+        "sex": _text(choices=SEXES),
+        "sentence": _text(),
+        "label": _text(choices=EMOTIONS),
+        "sha256": _text(),
+        "audio_sha256": _text(),
+    },
+    strict=True,
+    ordered=True,
+    unique=["fold", "clip"],
+)
+
+# One row per augmented copy. `drawn` holds the drawn parameters as JSON.
+AUGMENTED = pa.DataFrameSchema(
+    {
+        "clip": _text(unique=True),  # "<parent>#<copy>"
+        "parent": _text(),
+        "copy": _number("int64", 1),
+        "shard": _text(),  # file name below data/augmented
+        "duration_s": _number("float64", 0),
+        "drawn": _text(),
+    },
+    strict=True,
+    ordered=True,
+)
+
+# One row per clip or augmented copy whose features are stored.
+FEATURES = pa.DataFrameSchema(
+    {
+        "clip": _text(unique=True),
+        "parent": _text(),  # the clip itself, or the one an augmented copy was made of
+        "speaker": _text(),
+        "shard": _text(),  # file name below data/features
+        "n_frames": _number("int64", 1),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def write(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> None:
+    """Writes `table` as parquet, all of it or nothing.
+
+    Raises:
+        InputError: the table breaks its schema.
+    """
+    checked = _check(table, schema, path)
+    with replacing(path) as temporary:
+        checked.to_parquet(temporary, index=False, compression="zstd")
+
+
+def read(path: Path, schema: pa.DataFrameSchema, columns: list[str] | None = None) -> pd.DataFrame:
+    """Returns the table at `path`, or only its `columns`.
+
+    Raises:
+        InputError: the file is missing, is no parquet, or breaks its schema.
+    """
+    try:
+        table = pd.read_parquet(path, columns=columns)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing. `dvc repro` makes it.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable parquet table ({' '.join(str(error).split())}).") from error
+    if columns is not None:
+        schema = schema.select_columns(columns)
+        schema.checks, schema.unique = [], None
+    return _check(table, schema, path)
+
+
+def _check(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:
+    try:
+        return schema.validate(table, lazy=True)
+    except SchemaErrors as error:
+        fault = error.failure_cases.iloc[0]
+        raise InputError(
+            f"{path}: breaks its schema in {len(error.failure_cases)} places, first column "
+            f"'{fault['column']}', {fault['check']}, value {fault['failure_case']!r}."
+        ) from error
