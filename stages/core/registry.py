@@ -29,8 +29,9 @@ CONTRACTS: dict[str, dict[str, str]] = {
     },
     "models": {
         "Config": "a core.params.Block: inputs, layers and training",
+        "LAYOUTS": "a tuple of the core.inputs layouts it takes",
         "TRAINER": "the core module that fits, stores and applies what `build` returns",
-        "build": "build(config, input_shape, n_classes, seed) -> an unfitted model",
+        "build": "build(config, input_shape, n_classes) -> an unfitted model",
     },
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
@@ -15,7 +16,9 @@ from stages.core.files import replacing
 ROLES = ("train", "validation", "test")
 
 
-def _text(*, choices: tuple[str, ...] | None = None, nullable: bool = False, unique: bool = False) -> pa.Column:
+def _text(
+    *, choices: tuple[str, ...] | None = None, nullable: bool = False, unique: bool = False
+) -> pa.Column:
     checks = [pa.Check.isin(choices)] if choices else []
     return pa.Column(str, checks, nullable=nullable, unique=unique)
 
@@ -49,7 +52,7 @@ MANIFEST = pa.DataFrameSchema(
         "peak_dbfs": _number("float64", nullable=True),  # null where every sample is zero
         "n_bytes": _number("int64", 0),
         "sha256": _text(),  # of the file
-        "audio_sha256": _text(nullable=True),  # of the decoded samples: the same sound under another name or format
+        "audio_sha256": _text(nullable=True),  # of the decoded samples, whatever name or format
         "problem": _text(),
     },
     strict=True,
@@ -118,14 +121,23 @@ def write(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> None:
         checked.to_parquet(temporary, index=False, compression="zstd")
 
 
-def read(path: Path, schema: pa.DataFrameSchema, columns: list[str] | None = None) -> pd.DataFrame:
-    """Returns the table at `path`, or only its `columns`.
+def read(
+    path: Path,
+    schema: pa.DataFrameSchema,
+    columns: list[str] | None = None,
+    where: list[tuple[str, str, Any]] | None = None,
+) -> pd.DataFrame:
+    """Returns the table at `path`, or only its `columns`, or only the rows `where` selects.
+
+    Args:
+        where: conditions as pyarrow takes them, `("role", "in", ["train"])`: what they leave out is
+            never read.
 
     Raises:
         InputError: the file is missing, is no parquet, or breaks its schema.
     """
     try:
-        table = pd.read_parquet(path, columns=columns)
+        table = pd.read_parquet(path, columns=columns, filters=where)
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing. `dvc repro` makes it.") from error
     except (OSError, ValueError) as error:

@@ -1,0 +1,33 @@
+# `make repro` and `make test` are all a fresh machine needs: Python 3.11 to 3.13, pip, make and git.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test slow lint clean
+
+repro: $(VENV)/installed
+	dvc repro
+	dvc metrics show
+
+test: $(VENV)/installed
+	pytest
+
+slow: $(VENV)/installed
+	pytest -m slow
+
+lint: $(VENV)/installed
+	ruff check .
+	ruff format --check .
+	mypy
+
+# Byte code is compiled once here: some installers leave none, and then every stage compiles TensorFlow anew.
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	touch $@
+
+clean:
+	rm -rf $(VENV)

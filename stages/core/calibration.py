@@ -1,0 +1,34 @@
+"""Scores into probabilities, by one temperature fitted on validation clips."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+# Temperatures from 1/100 to 100: beyond, the scores are constant or already hard decisions.
+LOG_TEMPERATURE_BOUNDS = (-np.log(100.0), np.log(100.0))
+
+
+def temperature(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """Returns the temperature under which softmax(scores / T) gives `labels` the least log loss.
+
+    One parameter moves no decision, only confidence. Guo et al. 2017, "On Calibration of Modern
+    Neural Networks".
+
+    Args:
+        scores: (n_clips, n_classes), logits or decision values of validation clips.
+        labels: (n_clips,), class indices.
+    """
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        return float(-log_softmax(scores / np.exp(log_temperature), axis=1)[rows, labels].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURE_BOUNDS, method="bounded").x))
+
+
+def probabilities(scores: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Returns float64 (n_clips, n_classes), rows summing to one."""
+    return np.asarray(softmax(scores.astype(np.float64) / temperature, axis=1))

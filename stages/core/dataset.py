@@ -1,0 +1,66 @@
+"""One fold's clips, labels and features, with test labels out of training's reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from stages.core import leak, shards, tables
+from stages.core.files import FEATURES, SPLITS
+from stages.core.inputs import Frames, standardize_speakers
+
+INDEX = FEATURES / "index.parquet"
+FACTS = "fold.json"  # a trained fold's classes, temperature and counts; written last
+COLUMNS = ["fold", "role", "clip", "speaker", "label"]
+
+
+def folder_name(fold: int) -> str:
+    """Returns the name of a fold's folder in data/model."""
+    return f"fold_{fold:02d}"
+
+
+def training_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int, use_augmented: bool) -> pd.DataFrame:
+    """Returns one fold's train and validation rows: clip, parent, role, speaker, label, shard, n_frames.
+
+    Augmented copies come in beside their parents in train, and nowhere else.
+
+    Raises:
+        InputError: the fold has no training clips, or a copy would leak (core.leak).
+    """
+    rows = index.merge(
+        splits[splits["fold"] == fold].drop(columns="speaker"), left_on="parent", right_on="clip"
+    )
+    rows = rows.drop(columns="clip_y").rename(columns={"clip_x": "clip"})
+    augmented = rows["clip"] != rows["parent"]
+    rows = rows[~augmented | ((rows["role"] == "train") & use_augmented)].sort_values(
+        "clip", ignore_index=True
+    )
+    leak.check_training(rows)
+    return rows
+
+
+def read_training_splits(path: Path = SPLITS) -> pd.DataFrame:
+    """Returns the splits' train and validation rows. Test rows, and so their labels, are never read."""
+    return tables.read(path, tables.SPLITS, COLUMNS, where=[("role", "in", ["train", "validation"])])
+
+
+def load(rows: pd.DataFrame, features: list[str], normalize: str) -> list[Frames]:
+    """Returns the features of `rows`, each float32 (n_frames, n_dims), in the rows' order.
+
+    Args:
+        rows: columns clip, speaker, shard.
+        features: entries of stages/features.
+        normalize: `speaker` standardises each speaker by their own clips, `global` leaves that to the
+            encoder.
+    """
+    clips = shards.read_features(rows, features, FEATURES)
+    if normalize == "speaker":
+        clips = standardize_speakers(clips, rows.set_index("clip")["speaker"])
+    return [clips[clip] for clip in rows["clip"]]
+
+
+def test_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int) -> pd.DataFrame:
+    """Returns one fold's test rows, originals only: the splits' columns, shard and n_frames."""
+    own = splits[(splits["fold"] == fold) & (splits["role"] == "test")]
+    return own.merge(index[["clip", "shard", "n_frames"]], on="clip").sort_values("clip", ignore_index=True)

@@ -1,0 +1,111 @@
+"""Trainer of scikit-learn classifiers: one fit, stored by skops (no pickle)."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import skops.io
+from numpy.typing import NDArray
+
+from stages.core.errors import InputError
+from stages.core.files import replacing
+from stages.core.inputs import Part
+
+FILE = "model.skops"
+
+# What skops does not trust by itself and the classifiers of stages/models hold.
+TRUSTED = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
+
+
+def fit(
+    build: Callable[[], Any], config: Any, train: Part, validation: Part | None, folder: Path, seed: int
+) -> pd.DataFrame:
+    """Fits the classifier and writes it to `folder`. Returns its learning curve: one row, no epochs."""
+    model = build()
+    if "random_state" in model.get_params():
+        model.set_params(random_state=seed)
+    with warnings.catch_warnings():
+        # An MLP that stops at its max_iter has done what params.yaml asked for.
+        warnings.filterwarnings("ignore", message=".*Maximum iterations.*")
+        model.fit(train.x, train.y)
+    _save(model, folder / FILE)
+    return pd.DataFrame()
+
+
+def scores(
+    build: Callable[[], Any], config: Any, folder: Path, x: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Returns float64 (n_clips, n_classes): decision values, or log probabilities where there are none."""
+    model = _load(folder / FILE)
+    if hasattr(model, "decision_function"):
+        values = np.asarray(model.decision_function(x), dtype=np.float64)
+        return np.stack([-values, values], axis=1) if values.ndim == 1 else values
+    return np.log(np.clip(model.predict_proba(x), 1e-12, None))
+
+
+def n_parameters(build: Callable[[], Any], folder: Path) -> int:
+    """Returns the number of fitted values."""
+    return sum(np.size(value) for value in _arrays(_load(folder / FILE)))
+
+
+def _arrays(model: Any) -> list[NDArray[Any]]:
+    names = ("support_vectors_", "dual_coef_", "coef_", "intercept_", "coefs_", "intercepts_", "class_prior_")
+    values = [vars(model).get(name) for name in names]
+    return [
+        array
+        for value in values
+        if value is not None
+        for array in (value if isinstance(value, list) else [value])
+    ]
+
+
+def _save(model: Any, path: Path) -> None:
+    """Writes `model` as a skops file whose bytes depend on its values alone.
+
+    skops names objects by memory address and dates the archive: both are replaced by constants.
+    """
+    source = zipfile.ZipFile(io.BytesIO(skops.io.dumps(model)))
+    schema = source.read("schema.json").decode()
+    order = dict.fromkeys(re.findall(r'"__id__": (\d+)', schema))
+    short = {address: str(number) for number, address in enumerate(order)}
+    schema = re.sub(r'"__id__": (\d+)', lambda match: f'"__id__": {short[match[1]]}', schema)
+    renamed = {name: _renamed(name, short) for name in source.namelist() if name != "schema.json"}
+    for old, new in renamed.items():
+        schema = schema.replace(json.dumps(old), json.dumps(new))
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as target:
+        target.writestr(zipfile.ZipInfo("schema.json"), schema)
+        for old, new in sorted(renamed.items(), key=lambda item: item[1]):
+            target.writestr(zipfile.ZipInfo(new), source.read(old))
+
+
+def _renamed(name: str, short: dict[str, str]) -> str:
+    stem, _, suffix = name.partition(".")
+    return f"{short.get(stem, stem)}.{suffix}"
+
+
+def _load(path: Path) -> Any:
+    """Returns the stored classifier.
+
+    Raises:
+        InputError: there is none, or it holds types that this project does not store.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: missing. Run `dvc repro train`.")
+    try:
+        strange = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED)
+        if strange:
+            raise InputError(
+                f"{path}: holds {', '.join(sorted(strange))}, which is not loaded: it could run code."
+            )
+        return skops.io.load(path, trusted=TRUSTED)
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise InputError(f"{path}: no model that train wrote ({error}). Run `dvc repro train`.") from error

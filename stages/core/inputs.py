@@ -1,0 +1,170 @@
+"""From stored frame-level features to the array a model takes, fitted on training clips alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stages.core.errors import InputError
+from stages.core.files import replacing
+from stages.core.params import Block, Positive
+
+Frames = NDArray[np.float32]  # (n_frames, n_dims)
+Layout = Literal["mean", "stats", "frames", "image", "flat"]
+
+# A dimension that never varies (a silent band) is centred and left at zero, not divided by noise.
+MIN_DEVIATION = 1e-6
+
+
+class Inputs(Block):
+    """What a model is fed.
+
+    Attributes:
+        features: entries of stages/features, concatenated along the feature axis in this order.
+        layout: `mean` over time; `stats`: five statistics over time; `frames` (time, features);
+            `image` (time, features, 1); `flat` (time x features).
+        duration_s: clips are cropped or zero-padded to it; null means the longest training clip.
+            `mean` and `stats` see the whole clip and ignore it.
+    """
+
+    features: Annotated[list[str], Field(min_length=1)]
+    layout: Layout
+    duration_s: Positive | None
+
+
+def pool(frames: Frames, layout: Layout) -> Frames:
+    """Returns float32 (1, n_pooled) for the layouts without a time axis, else `frames` as they are.
+
+    `stats` is mean, standard deviation, 10th and 90th percentile of each dimension and the standard
+    deviation of its first difference: (1, 5 n_dims).
+    """
+    if layout == "mean":
+        return frames.mean(axis=0, keepdims=True)
+    if layout == "stats":
+        low, high = np.percentile(frames, (10, 90), axis=0)
+        change = np.diff(frames, axis=0).std(axis=0) if len(frames) > 1 else np.zeros(frames.shape[1])
+        rows = (frames.mean(axis=0), frames.std(axis=0), low, high, change)
+        return np.concatenate(rows)[None].astype(np.float32)
+    return frames
+
+
+def moments(clips: Iterable[Frames]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns mean and deviation of each dimension over all frames of `clips`, each (n_dims,).
+
+    The deviation of a dimension that does not vary is 1. Chan et al. 1983, "Algorithms for computing
+    the sample variance": blocks merged pairwise, so that memory stays with one clip.
+    """
+    n, mean, squares = 0, np.zeros(1), np.zeros(1)
+    for frames in clips:
+        block = frames.astype(np.float64)
+        block_mean = block.mean(axis=0)
+        delta, total = block_mean - mean, n + len(block)
+        squares = squares + ((block - block_mean) ** 2).sum(axis=0) + delta**2 * n * len(block) / total
+        mean = mean + delta * len(block) / total
+        n = total
+    deviation = np.sqrt(squares / n)
+    return mean, np.where(deviation < MIN_DEVIATION, 1.0, deviation)
+
+
+def standardize_speakers(clips: dict[str, Frames], speakers: pd.Series) -> dict[str, Frames]:
+    """Returns the clips with each speaker's own mean removed and own deviation divided out.
+
+    It uses the (unlabelled) clips of test speakers too: see the docs on `normalize: speaker`.
+
+    Args:
+        clips: name -> (n_frames, n_dims).
+        speakers: speaker of each clip, indexed by clip.
+    """
+    out = dict(clips)
+    for _, own in speakers.groupby(speakers, sort=True):
+        mean, deviation = moments(clips[clip] for clip in own.index)
+        for clip in own.index:
+            out[clip] = ((clips[clip] - mean) / deviation).astype(np.float32)
+    return out
+
+
+@dataclass(frozen=True)
+class Part:
+    """Encoded clips of one role.
+
+    Attributes:
+        x: float32 (n_clips, *input_shape).
+        y: int64 (n_clips,), index into the fold's sorted classes.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Scales and lays out clips as the training clips prescribe.
+
+    Attributes:
+        layout: see `Inputs`.
+        n_frames: length of the time axis; 1 for the layouts without one.
+        mean, deviation: float64 (n_dims,), of the training clips' (pooled) frames.
+    """
+
+    layout: Layout
+    n_frames: int
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, clips: Sequence[Frames], inputs: Inputs, frames_per_second: float) -> Encoder:
+        """Returns the encoder fitted on `clips`, which must be training clips."""
+        pooled = [pool(frames, inputs.layout) for frames in clips]
+        longest = max(len(frames) for frames in pooled)
+        if inputs.layout in ("frames", "image", "flat") and inputs.duration_s is not None:
+            longest = max(1, round(inputs.duration_s * frames_per_second))
+        mean, deviation = moments(pooled)
+        return cls(inputs.layout, longest, mean, deviation)
+
+    def encode(self, clips: Sequence[Frames]) -> NDArray[np.float32]:
+        """Returns float32 (n_clips, *self.shape). Padding is zero, the training mean."""
+        out = np.zeros((len(clips), self.n_frames, len(self.mean)), dtype=np.float32)
+        for row, frames in zip(out, clips, strict=True):
+            scaled = (pool(frames, self.layout) - self.mean) / self.deviation
+            row[: len(scaled)] = scaled[: self.n_frames]
+        return out.reshape(len(clips), *self.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one encoded clip."""
+        match self.layout:
+            case "image":
+                return (self.n_frames, len(self.mean), 1)
+            case "frames":
+                return (self.n_frames, len(self.mean))
+            case _:
+                return (self.n_frames * len(self.mean),)
+
+    def save(self, path: Path) -> None:
+        """Writes the encoder as npz, the same bytes for the same values."""
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file, layout=self.layout, n_frames=self.n_frames, mean=self.mean, deviation=self.deviation
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> Encoder:
+        """Returns the encoder that `save` wrote.
+
+        Raises:
+            InputError: the file is missing or is none.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(str(file["layout"]), int(file["n_frames"]), file["mean"], file["deviation"])  # type: ignore[arg-type]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{path}: no encoder that train wrote ({error}). Run `dvc repro train`."
+            ) from error

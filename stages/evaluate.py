@@ -1,0 +1,70 @@
+"""Apply each fold's model to its test clips and measure. The only reader of test labels."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from stages.core import calibration, dataset, metrics, registry, tables, threads
+from stages.core.errors import InputError, run
+from stages.core.files import METRICS, MODEL, PREDICTIONS, SPLITS, replacing, write_json
+from stages.core.inputs import Encoder
+from stages.core.params import read
+
+
+def main() -> None:
+    params = read()
+    threads.limit(params.train.threads)
+    entry = registry.load("models", params.model, "params.model")
+    config = params.config("models", params.model, "params.model")
+    splits = tables.read(SPLITS, tables.SPLITS)
+    index = tables.read(dataset.INDEX, tables.FEATURES)
+    parts = []
+    for folder in trained_folds():
+        rows = dataset.test_rows(splits, index, int(folder.name.removeprefix("fold_")))
+        parts.append(predict(entry, config, rows, params.train.normalize, folder))
+    predictions = pd.concat(parts, ignore_index=True)
+    tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
+    write_json(metrics.summarize(predictions, params), METRICS / "test.json")
+    with replacing(METRICS / "confusion.csv") as temporary:
+        confusion(predictions).to_csv(temporary, index=False)
+
+
+def trained_folds() -> list[Path]:
+    """Returns the folders of the folds that train finished.
+
+    Raises:
+        InputError: there is none.
+    """
+    folders = sorted(path.parent for path in MODEL.glob(f"fold_*/{dataset.FACTS}"))
+    if not folders:
+        raise InputError(f"{MODEL}: holds no trained fold. Run `dvc repro train`.")
+    return folders
+
+
+def predict(entry: ModuleType, config: Any, rows: pd.DataFrame, normalize: str, folder: Path) -> pd.DataFrame:
+    """Returns `rows` with a probability column `p_<emotion>` for each class the fold was trained on."""
+    facts = json.loads((folder / dataset.FACTS).read_text())
+    encoder = Encoder.load(folder / "encoder.npz")
+    build = partial(entry.build, config, encoder.shape, len(facts["classes"]))
+    x = encoder.encode(dataset.load(rows, config.inputs.features, normalize))
+    scores = entry.TRAINER.scores(build, config, folder, x)
+    columns = [f"p_{emotion}" for emotion in facts["classes"]]
+    probabilities = calibration.probabilities(scores, facts["temperature"])
+    return pd.concat([rows[dataset.DESCRIPTION], pd.DataFrame(probabilities, columns=columns)], axis=1)
+
+
+def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row per test clip, `actual` and `predicted`, as DVC's confusion template counts them."""
+    probabilities = predictions.filter(regex="^p_")
+    predicted = probabilities.idxmax(axis=1).str.removeprefix("p_")
+    return pd.DataFrame({"actual": predictions["label"], "predicted": predicted})
+
+
+if __name__ == "__main__":
+    run(main)

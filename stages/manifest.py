@@ -1,0 +1,146 @@
+"""List every recording below data/raw with what its name, its header and its samples tell.
+
+Facts only: no split, no label policy. A file that is of no use is a row with the reason, never an omission.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import joblib
+import pandas as pd
+from tqdm import tqdm
+
+from stages.core import audio, files, registry, tables
+from stages.core.corpus import Facts
+from stages.core.errors import InputError, run
+from stages.core.files import MANIFEST, METRICS, RAW
+from stages.core.params import Manifest, Params, read
+
+N_NAMED = 5  # faulty files named in the log; all stand in the manifest
+
+
+def main() -> None:
+    params = read()
+    table = pd.concat([list_corpus(name, params) for name in sorted(params.corpus)], ignore_index=True)
+    table = mark_duplicates(table)
+    counts = count(table)
+    tables.write(table[list(tables.MANIFEST.columns)], tables.MANIFEST, MANIFEST)
+    files.write_json(counts, METRICS / "manifest.json")
+    report(table, counts)
+
+
+def list_corpus(name: str, params: Params) -> pd.DataFrame:
+    """Returns the corpus's rows, sorted by path, with `preferred` as an extra column.
+
+    Raises:
+        InputError: the corpus's folder holds no audio file.
+    """
+    corpus = registry.load("corpora", name, "params.corpus")
+    folder = RAW / name
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+    if not paths:
+        raise InputError(f"{folder}: no audio file ({', '.join(audio.SUFFIXES)}). Run `dvc repro ingest`.")
+    facts = [corpus.parse(PurePosixPath(path.relative_to(folder).as_posix())) for path in paths]
+    work = [joblib.delayed(probe)(path, params.manifest) for path in paths]
+    found = joblib.Parallel(params.compute.workers, return_as="generator", batch_size=16)(work)
+    bar = tqdm(found, total=len(paths), desc=f"manifest {name}", unit="file", leave=False)
+    rows = [describe(name, *row) for row in zip(paths, facts, bar, strict=True)]
+    table = pd.DataFrame(rows, columns=[*tables.MANIFEST.columns, "preferred"])
+    return corpus.annotate(table, folder) if hasattr(corpus, "annotate") else table
+
+
+def probe(path: Path, limits: Manifest) -> dict[str, Any]:
+    """Returns what the file itself tells: size, hashes, duration, level, and a problem if it has one."""
+    known: dict[str, Any] = {"n_bytes": path.stat().st_size, "sha256": files.sha256(path), "problem": ""}
+    try:
+        recording = audio.decode(path, limits.longest_s)
+    except audio.AudioError as error:
+        return known | {"problem": str(error)}
+    peak_dbfs = audio.peak_dbfs(recording.samples)
+    if recording.duration_s < limits.shortest_s:
+        known["problem"] = f"too short: {recording.duration_s:.3f} s"
+    elif peak_dbfs < limits.silent_below_dbfs:
+        known["problem"] = f"silent: peak {peak_dbfs:.1f} dBFS"
+    digest = hashlib.sha256(str(recording.sample_rate_hz).encode() + recording.samples.tobytes())
+    return known | {
+        "duration_s": recording.duration_s,
+        "sample_rate_hz": recording.sample_rate_hz,
+        "n_channels": recording.n_channels,
+        "peak_dbfs": peak_dbfs if math.isfinite(peak_dbfs) else None,
+        "audio_sha256": digest.hexdigest(),
+    }
+
+
+def describe(corpus: str, path: Path, facts: Facts | None, found: dict[str, Any]) -> dict[str, Any]:
+    """Returns one manifest row; a name that tells nothing is a problem of its own."""
+    row = {"path": path.relative_to(RAW).as_posix(), "corpus": corpus, "preferred": True, **found}
+    if facts is None:
+        row["clip"] = f"{corpus}/{path.stem}"
+        row["problem"] = found["problem"] or f"unknown name: {path.name} is none of {corpus}'s"
+        return row
+    return row | {
+        "clip": f"{corpus}/{facts.clip}",
+        "speaker": f"{corpus}/{facts.speaker}",
+        "sex": facts.sex,
+        "sentence": f"{corpus}/{facts.sentence}",
+        "emotion": facts.emotion,
+        "intensity": facts.intensity,
+        "repetition": facts.repetition,
+        "channel": facts.channel,
+        "preferred": facts.preferred,
+    }
+
+
+def mark_duplicates(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table with every recording but the first of its kind marked as a problem.
+
+    Two files are one recording when their names say so (RAVDESS's sound tracks of videos) or their
+    decoded samples agree to the bit. The preferred file comes first, then the order of the paths.
+    """
+    table = table.sort_values(["preferred", "path"], ascending=[False, True])
+    for key in ("clip", "audio_sha256"):
+        fit = table[(table["problem"] == "") & table[key].notna()]
+        first = fit.groupby(key)["path"].transform("first")
+        again = first[first != fit["path"]]
+        table.loc[again.index, "problem"] = "duplicate: the same recording as " + again
+    return table.sort_values("path", ignore_index=True)
+
+
+def count(table: pd.DataFrame) -> dict[str, Any]:
+    """Returns, per corpus, the files, the recordings fit for use, and the rest by kind of problem."""
+    counts: dict[str, Any] = {}
+    for corpus, rows in table.groupby("corpus", sort=True):
+        problems = rows.loc[rows["problem"] != "", "problem"].str.partition(":")[0]
+        fit = rows[rows["problem"] == ""]
+        counts[str(corpus)] = {
+            "n_files": len(rows),
+            "n_fit": len(fit),
+            "n_speakers": int(fit["speaker"].nunique()),
+            "n_unfit": {str(kind): int(n) for kind, n in problems.value_counts().sort_index().items()},
+        }
+    return counts
+
+
+def report(table: pd.DataFrame, counts: dict[str, Any]) -> None:
+    """Prints the counts and names the first files of no use.
+
+    Raises:
+        InputError: a corpus has no recording fit for use.
+    """
+    for corpus, found in counts.items():
+        print(f"manifest: {corpus}: {found['n_fit']} of {found['n_files']} recordings are fit for use")
+        unfit = table[(table["corpus"] == corpus) & (table["problem"] != "")]
+        for row in unfit.head(N_NAMED).itertuples():
+            print(f"  left out: {row.path}: {row.problem}")
+        if len(unfit) > N_NAMED:
+            print(f"  ... and {len(unfit) - N_NAMED} more, in {MANIFEST}, column `problem`")
+        if not found["n_fit"]:
+            raise InputError(f"{RAW / corpus}: not one recording is fit for use; {MANIFEST} says why.")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,30 @@
+"""Dense network on a clip's mean features."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import keras
+from pydantic import Field
+
+from stages.core import network as TRAINER  # noqa: N812
+from stages.core.inputs import Inputs
+from stages.core.layers import head
+from stages.core.params import Block, Count, Share
+
+__all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
+
+LAYOUTS = ("mean", "stats", "flat")
+
+
+class Config(Block):
+    inputs: Inputs
+    units: Annotated[list[Count], Field(min_length=1)]
+    dropout: Share
+    training: TRAINER.Training
+
+
+def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> keras.Model:
+    """Returns dense ReLU layers and logits (n_clips, n_classes)."""
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, head(inputs, config.units, config.dropout, n_classes))

@@ -1,0 +1,18 @@
+"""GRU layers over the frames, one or both directions (Cho et al. 2014)."""
+
+from __future__ import annotations
+
+import keras
+
+from stages.core import network as TRAINER  # noqa: N812
+from stages.core.layers import RecurrentConfig as Config
+from stages.core.layers import recurrent
+
+__all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
+
+LAYOUTS = ("frames",)
+
+
+def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> keras.Model:
+    """Returns the network for inputs (n_frames, n_dims)."""
+    return recurrent(config, input_shape, n_classes, keras.layers.GRU)

@@ -1,0 +1,29 @@
+"""Support vector machine on statistics of the features over time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sklearn.svm import SVC
+
+from stages.core import estimator as TRAINER  # noqa: N812
+from stages.core.inputs import Inputs
+from stages.core.params import Block, Positive
+
+__all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
+
+LAYOUTS = ("mean", "stats", "flat")
+
+
+class Config(Block):
+    inputs: Inputs
+    kernel: Literal["rbf", "linear", "poly", "sigmoid"]
+    c: Positive
+    gamma: Positive | Literal["scale", "auto"]
+    class_weights: Literal["none", "balanced"]
+
+
+def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> SVC:
+    """Returns an unfitted SVC (Cortes & Vapnik 1995), one against one, scores one against the rest."""
+    weights = "balanced" if config.class_weights == "balanced" else None
+    return SVC(C=config.c, kernel=config.kernel, gamma=config.gamma, class_weight=weights)

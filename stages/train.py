@@ -1,0 +1,174 @@
+"""Train the selected model on every fold, or on the one that `train.fold` names.
+
+Validation alone chooses epochs and the temperature of the probabilities; test labels are never read.
+Unfinished work stands in data/checkpoints, under a name made of everything that determines it: an
+interrupted run goes on where it stopped, and a changed one starts anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import recall_score
+
+from stages.core import calibration, dataset, registry, tables, threads
+from stages.core.dataset import FACTS, folder_name
+from stages.core.errors import InputError, run
+from stages.core.files import (
+    CHECKPOINTS,
+    DATA,
+    METRICS,
+    MODEL,
+    SPLITS,
+    fingerprint,
+    replacing,
+    sha256,
+    write_json,
+)
+from stages.core.inputs import Encoder, Part
+from stages.core.params import Params, read
+
+CURVE, TIMING = "curve.csv", "timing.json"
+CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
+
+
+def main() -> None:
+    params = read()
+    threads.limit(params.train.threads)
+    entry = registry.load("models", params.model, "params.model")
+    config = params.config("models", params.model, "params.model")
+    check_layout(entry, config, params.model)
+    splits = dataset.read_training_splits()
+    index = tables.read(dataset.INDEX, tables.FEATURES)
+    work = CHECKPOINTS / run_name(params, config)
+    folds = chosen_folds(params, splits)
+    for fold in folds:
+        folder = work / folder_name(fold)
+        if not (folder / FACTS).is_file():
+            rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
+            train_fold(params, entry, config, rows, folder)
+    finish(work, folds)
+
+
+def check_layout(entry: ModuleType, config: Any, name: str) -> None:
+    """Raises InputError when the model does not take the layout that its block asks for."""
+    if config.inputs.layout not in entry.LAYOUTS:
+        choices = ", ".join(entry.LAYOUTS)
+        raise InputError(
+            f"params.models.{name}.inputs.layout: no '{config.inputs.layout}'. Choose from {choices}."
+        )
+
+
+def run_name(params: Params, config: Any) -> str:
+    """Returns the name of the unfinished work: the model and a hash of all that determines the result."""
+    sources = [
+        *sorted((registry.STAGES / "core").glob("*.py")),
+        registry.STAGES / "models" / f"{params.model}.py",
+    ]
+    determining = (
+        params.seed,
+        params.train.model_dump(exclude={"fold"}),
+        config.model_dump(),
+        [sha256(path) for path in (SPLITS, dataset.INDEX, Path(__file__), *sources)],
+    )
+    return f"{params.model}-{fingerprint(*determining)}"
+
+
+def chosen_folds(params: Params, splits: pd.DataFrame) -> list[int]:
+    """Returns the folds to train.
+
+    Raises:
+        InputError: `train.fold` names none of the split's.
+    """
+    folds = sorted(int(fold) for fold in splits["fold"].unique())
+    if params.train.fold == "all":
+        return folds
+    if params.train.fold not in folds:
+        raise InputError(
+            f"params.train.fold: no fold {params.train.fold}. Choose from all, {folds[0]} to {folds[-1]}."
+        )
+    return [params.train.fold]
+
+
+def train_fold(params: Params, entry: ModuleType, config: Any, rows: pd.DataFrame, folder: Path) -> None:
+    """Trains one fold and writes encoder, model, curve.csv, timing.json and, last, its facts."""
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = dataset.load(rows, config.inputs.features, params.train.normalize)
+    in_train = (rows["role"] == "train").to_numpy()
+    classes = sorted(rows.loc[in_train, "label"].unique())
+    frames_per_second = params.audio.sample_rate_hz / params.spectrum.hop_length
+    encoder = Encoder.fit(
+        [c for c, used in zip(clips, in_train, strict=True) if used], config.inputs, frames_per_second
+    )
+    encoder.save(folder / "encoder.npz")
+
+    x, y = encoder.encode(clips), pd.Categorical(rows["label"], classes).codes.astype(np.int64)
+    train = Part(x[in_train], y[in_train])
+    validation = Part(x[~in_train], y[~in_train]) if not in_train.all() else None
+    build = partial(entry.build, config, encoder.shape, len(classes))
+    seed = int(fingerprint(params.seed, params.model, folder.name)[:8], 16)
+    curve = entry.TRAINER.fit(build, config, train, validation, folder, seed)
+
+    facts = {
+        "classes": classes,
+        "n_parameters": entry.TRAINER.n_parameters(build, folder),
+        "n_train": len(train.y),
+        "n_epochs": len(curve),
+        "temperature": 1.0,
+    }
+    if validation is not None:
+        scores = entry.TRAINER.scores(build, config, folder, validation.x)
+        facts["n_validation"] = len(validation.y)
+        facts["val_uar"] = recall_score(
+            validation.y, scores.argmax(1), labels=np.unique(validation.y), average="macro"
+        )
+        if params.train.calibrate == "temperature":
+            facts["temperature"] = calibration.temperature(scores, validation.y)
+    with replacing(folder / CURVE) as temporary:
+        curve.reindex(columns=CURVE_COLUMNS[1:]).to_csv(temporary, index=False)
+    seconds = time.monotonic() - started
+    write_json({"seconds": seconds, "seconds_per_epoch": seconds / max(len(curve), 1)}, folder / TIMING)
+    write_json(facts, folder / FACTS)
+    validated = f", validation UAR {facts['val_uar']:.3f}" if "val_uar" in facts else ""
+    print(
+        f"train: {params.model} {folder.name}, {len(train.y)} clips{validated}, {seconds:.1f} s", flush=True
+    )
+
+
+def finish(work: Path, folds: list[int]) -> None:
+    """Moves the finished folds to data/model and sums them up in metrics and in data/timing.json."""
+    folders = {fold: work / folder_name(fold) for fold in folds}
+    curves = [pd.read_csv(folder / CURVE).assign(fold=fold) for fold, folder in folders.items()]
+    with replacing(METRICS / "history.csv") as temporary:
+        pd.concat(curves)[CURVE_COLUMNS].to_csv(temporary, index=False, float_format="%.6g")
+    facts = [json.loads((folder / FACTS).read_text()) for folder in folders.values()]
+    write_json(summary(facts), METRICS / "train.json")
+    timings = {folder.name: json.loads((folder / TIMING).read_text()) for folder in folders.values()}
+    write_json(timings, DATA / TIMING)
+    shutil.rmtree(MODEL, ignore_errors=True)
+    for folder in folders.values():
+        shutil.copytree(folder, MODEL / folder.name, ignore=shutil.ignore_patterns(TIMING))
+    shutil.rmtree(work)
+
+
+def summary(facts: list[dict[str, Any]]) -> dict[str, float]:
+    """Returns the folds' facts as scalars: counts, and means over folds."""
+    scalars = {"n_folds": len(facts), "n_parameters": facts[0]["n_parameters"]}
+    for name in ("n_train", "n_validation", "n_epochs", "val_uar", "temperature"):
+        values = [fact[name] for fact in facts if name in fact]
+        if values:
+            scalars[name] = float(np.mean(values))
+    return scalars
+
+
+if __name__ == "__main__":
+    run(main)
