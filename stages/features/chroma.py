@@ -1,0 +1,52 @@
+"""Chroma: how the spectrum's power is spread over the twelve pitch classes."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from stages.core.params import Block
+from stages.core.spectrum import Frames, Spectrum
+
+N_CHROMA = 12
+A0_HZ = 27.5
+CENTRE_OCTAVE, OCTAVE_WIDTH = 5.0, 2.0  # a Gaussian weight over octaves above A0
+
+
+class Config(Block):
+    """Nothing beyond the block `spectrum`."""
+
+
+def compute(spectrum: Spectrum, config: Config) -> Frames:
+    """Returns float32 (n_frames, 12), from C to B, each frame's maximum = 1; silence stays 0.
+
+    Ellis 2007, "Chroma feature analysis and synthesis"; equals `librosa.feature.chroma_stft(tuning=0.0)`.
+    librosa's default estimates each clip's tuning first. That is made for music, costs more than every
+    other feature together, and makes a dimension's meaning depend on the clip: here A is 440 Hz.
+    """
+    chroma = spectrum.power @ chroma_filters(spectrum.sample_rate_hz, spectrum.settings.n_fft).T
+    peak = chroma.max(axis=1, keepdims=True)
+    peak[peak < np.finfo(np.float32).tiny] = 1
+    normalized: Frames = chroma / peak
+    return normalized
+
+
+@cache
+def chroma_filters(sample_rate_hz: int, n_fft: int) -> Frames:
+    """Returns each bin's weight in each pitch class, float32 (12, n_fft // 2 + 1).
+
+    As `librosa.filters.chroma`.
+    """
+    frequencies_hz = np.arange(1, n_fft) * sample_rate_hz / n_fft
+    semitones = N_CHROMA * np.log2(frequencies_hz / A0_HZ)
+    # 0 Hz has no pitch: one and a half octaves below the first bin it falls half-way between its classes.
+    semitones = np.concatenate([semitones[:1] - 1.5 * N_CHROMA, semitones])
+    width = np.append(np.maximum(np.diff(semitones), 1), 1)
+    half = N_CHROMA / 2
+    distance = (semitones - np.arange(N_CHROMA)[:, None] + half) % N_CHROMA - half
+    weights = np.exp(-0.5 * (2 * distance / width) ** 2)
+    weights /= np.linalg.norm(weights, axis=0)
+    weights *= np.exp(-0.5 * ((semitones / N_CHROMA - CENTRE_OCTAVE) / OCTAVE_WIDTH) ** 2)
+    from_c: Frames = np.roll(weights, -3, axis=0).astype(np.float32)  # the first row was A
+    return from_c[:, : n_fft // 2 + 1]

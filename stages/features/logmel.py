@@ -1,0 +1,18 @@
+"""Log-mel spectrogram: power in mel bands, in dB."""
+
+from __future__ import annotations
+
+from stages.core.params import Block
+from stages.core.spectrum import Frames, Spectrum
+
+
+class Config(Block):
+    """Nothing beyond the block `spectrum`."""
+
+
+def compute(spectrum: Spectrum, config: Config) -> Frames:
+    """Returns float32 (n_frames, n_mels), in dB re 1, at most `top_db` below the clip's maximum.
+
+    Equals `librosa.power_to_db(librosa.feature.melspectrogram(...))`.
+    """
+    return spectrum.mel_db

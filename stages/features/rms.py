@@ -1,0 +1,22 @@
+"""Root mean square of each frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.core.params import Block
+from stages.core.spectrum import Frames, Spectrum
+
+
+class Config(Block):
+    """Nothing beyond the block `spectrum`."""
+
+
+def compute(spectrum: Spectrum, config: Config) -> Frames:
+    """Returns float32 (n_frames, 1), full scale = 1.
+
+    Equals `librosa.feature.rms` of the waveform: no window, zeros around the signal.
+    """
+    n_fft = spectrum.settings.n_fft
+    power: Frames = spectrum.frames(spectrum.padded("constant") ** 2, n_fft).mean(axis=1)
+    return np.sqrt(power)[:, None]
