@@ -12,12 +12,13 @@ import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
+from stages.core.errors import InputError
 from stages.core.params import Audio
 
 Samples = NDArray[np.float32]
 
+SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav")  # of files to look into
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
 BLOCK_FRAMES = 1 << 16
 # libsndfile mends a chunk that promises more bytes than the file has, and tells so in its log alone.
@@ -74,7 +75,7 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
                 raise AudioError(f"truncated: header promises {promised_s:.3f} s, {there_s:.3f} s are there")
             n_channels = file.channels
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"not audio, or damaged: {error.error_string}") from error
+        raise AudioError(f"not audio or damaged: {error.error_string}") from error
     if n_samples == 0:
         raise AudioError("empty: no samples")
     samples = np.concatenate(blocks)
@@ -103,9 +104,23 @@ def pre_emphasize(samples: Samples, coefficient: float) -> Samples:
     """
     if coefficient == 0 or len(samples) < 2:
         return samples
-    start = 2 * samples[:1] - samples[1:2]
-    filtered, _ = lfilter(np.array([1, -coefficient], np.float32), np.ones(1, np.float32), samples, zi=start)
-    return np.asarray(filtered, np.float32)
+    first = 3 * samples[:1] - samples[1:2]
+    return np.concatenate([first, samples[1:] - np.float32(coefficient) * samples[:-1]])
+
+
+def load_listed(path: Path, sample_rate_hz: int) -> Samples:
+    """Returns a recording that the manifest lists as fit for use, at one rate: float32 (n_samples,).
+
+    Raises:
+        InputError: it cannot be decoded after all.
+    """
+    try:
+        return resample(decode(path), sample_rate_hz)
+    except AudioError as error:
+        raise InputError(
+            f"{path}: {error}, yet the manifest lists it as fit for use. If the file has changed since, "
+            "`dvc repro manifest` looks again."
+        ) from error
 
 
 def load(path: Path, audio: Audio) -> Samples:
@@ -136,18 +151,20 @@ def _check_content(path: Path) -> None:
     if not head:
         raise AudioError("empty: 0 bytes")
     if head == LFS_POINTER:
-        raise AudioError("a Git LFS pointer instead of audio: run `git lfs pull` in the clone it came from")
+        raise AudioError("Git LFS pointer: no audio, run `git lfs pull` in the clone it came from")
 
 
 def _check_header(file: soundfile.SoundFile, longest_s: float) -> None:
     """Refuses a header whose rate or length cannot be, or that promises more bytes than there are."""
     if not LOWEST_RATE_HZ <= file.samplerate <= HIGHEST_RATE_HZ:
-        raise AudioError(f"header says {file.samplerate} Hz, which no recording has")
+        raise AudioError(f"impossible header: {file.samplerate} Hz")
     for promised, there in SHORT_CHUNK.findall(file.extra_info):
         if int(there) < int(promised) < UNKNOWN_BYTES:
             raise AudioError(f"truncated: header promises {promised} bytes of audio, {there} are there")
     if file.frames == UNKNOWN_FRAMES:
-        raise AudioError("header gives no length: encode it again into a file, not a pipe")
+        raise AudioError(
+            "unfinished header: it gives no length, so encode the recording again, not into a pipe"
+        )
     if file.frames > longest_s * file.samplerate:
         raise AudioError(
             f"too long: {file.frames / file.samplerate:.1f} s by its header, limit {longest_s:g} s"
