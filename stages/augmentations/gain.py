@@ -1,0 +1,31 @@
+"""Another level."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stages.core.params import Augmentation, Range
+
+
+class Config(Augmentation):
+    """Attributes:
+    gain_db: added to the level.
+    """
+
+    gain_db: Range[Annotated[float, Field(ge=-60, le=60)]]
+
+
+def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
+    """Returns `gain_db`, uniform between its ends."""
+    return {"gain_db": rng.uniform(config.gain_db[0], config.gain_db[1])}
+
+
+def apply(
+    signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, gain_db: float
+) -> NDArray[np.float32]:
+    """Returns the signal scaled, float32 (n_samples,), neither clipped nor wrapped at full scale."""
+    return signal * np.float32(10 ** (gain_db / 20))

@@ -1,0 +1,37 @@
+"""Another pitch at the same duration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stages.core.params import Augmentation, Range
+
+
+class Config(Augmentation):
+    """Attributes:
+    semitones: upwards; 12 double the fundamental frequency.
+    """
+
+    semitones: Range[Annotated[float, Field(ge=-24, le=24)]]
+
+
+def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
+    """Returns `semitones`, uniform between its ends."""
+    return {"semitones": rng.uniform(config.semitones[0], config.semitones[1])}
+
+
+def apply(
+    signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, semitones: float
+) -> NDArray[np.float32]:
+    """Returns the signal shifted by a phase vocoder and resampling, float32 (n_samples,).
+
+    The formants move with the fundamental. `librosa.effects.pitch_shift`.
+    """
+    import librosa  # takes seconds, and only this and `stretch` need it
+
+    shifted: NDArray[np.float32] = librosa.effects.pitch_shift(signal, sr=sample_rate_hz, n_steps=semitones)
+    return shifted

@@ -1,0 +1,37 @@
+"""Another duration at the same pitch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stages.core.params import Augmentation, Range
+
+
+class Config(Augmentation):
+    """Attributes:
+    rate: of speaking; 2 halves the duration.
+    """
+
+    rate: Range[Annotated[float, Field(ge=0.25, le=4)]]
+
+
+def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
+    """Returns `rate`, uniform between its ends."""
+    return {"rate": rng.uniform(config.rate[0], config.rate[1])}
+
+
+def apply(
+    signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, rate: float
+) -> NDArray[np.float32]:
+    """Returns the signal stretched by a phase vocoder, float32 (round(n_samples / rate),).
+
+    `librosa.effects.time_stretch`.
+    """
+    import librosa  # takes seconds, and only this and `pitch` need it
+
+    stretched: NDArray[np.float32] = librosa.effects.time_stretch(signal, rate=rate)
+    return stretched
