@@ -10,9 +10,9 @@ from __future__ import annotations
 import difflib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -25,6 +25,25 @@ PARAMS = Path("params.yaml")
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _rising(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"the low end {ends[0]:g} is above the high end {ends[1]:g}")
+    return ends
+
+
+def _distinct(names: list[str]) -> list[str]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"'{name}' stands in it more than once")
+    return names
+
+
+N = TypeVar("N", bound=float)
+# Two ends to draw between, low before high; equal ends give a fixed value.
+Range = Annotated[list[N], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+Names = Annotated[list[str], AfterValidator(_distinct)]
 
 
 class Block(BaseModel):
@@ -49,6 +68,15 @@ class Labels(Block):
     merge: dict[Emotion, Emotion]
     drop: list[Emotion]
 
+    @model_validator(mode="after")
+    def _one_fate_each(self) -> Self:
+        targets = set(self.merge.values())
+        for emotion in sorted({*self.merge, *self.drop}):
+            fates = (emotion in self.merge, emotion in self.drop, emotion in targets)
+            if sum(fates) > 1:
+                raise ValueError(f"'{emotion}' can be only one of merged, dropped and merged into")
+        return self
+
 
 class Split(Block):
     protocol: Literal[
@@ -63,7 +91,7 @@ class Split(Block):
     test_share: Annotated[float, Field(gt=0, lt=1)]
     validation_share: Share
     fixed_list: str
-    lists: dict[str, list[list[str]]]
+    lists: dict[str, list[str]]
     channels: Annotated[list[Channel], Field(min_length=1)]
     labels: Labels
 
@@ -75,7 +103,13 @@ class Audio(Block):
 
 class Augment(Block):
     copies: Annotated[int, Field(ge=0, le=100)]
-    chain: list[str]
+    chain: Names
+
+
+class Augmentation(Block):
+    """What every augmentation's Config has: the probability with which a copy passes through it."""
+
+    probability: Annotated[float, Field(ge=0, le=1)]
 
 
 class Spectrum(Block):
@@ -86,9 +120,19 @@ class Spectrum(Block):
     fmax_hz: Positive
     top_db: Positive
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.hop_length > self.n_fft:
+            raise ValueError(
+                f"hop_length {self.hop_length} leaves samples out between frames of n_fft {self.n_fft}"
+            )
+        if self.fmin_hz >= self.fmax_hz:
+            raise ValueError(f"fmin_hz {self.fmin_hz:g} is not below fmax_hz {self.fmax_hz:g}")
+        return self
+
 
 class Featurize(Block):
-    features: Annotated[list[str], Field(min_length=1)]
+    features: Annotated[Names, Field(min_length=1)]
     clips_per_shard: Count
 
 
@@ -96,6 +140,7 @@ class Train(Block):
     fold: Annotated[int, Field(ge=0)] | Literal["all"]
     use_augmented: bool
     normalize: Literal["global", "speaker"]
+    calibrate: Literal["temperature", "none"]
     threads: Annotated[int, Field(ge=1, le=256)]
 
 
@@ -122,6 +167,15 @@ class Params(Block):
     augmentations: dict[str, Any]
     features: dict[str, Any]
     models: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _below_nyquist(self) -> Self:
+        fmax_hz, nyquist_hz = self.spectrum.fmax_hz, self.audio.sample_rate_hz / 2
+        if fmax_hz > nyquist_hz:
+            raise ValueError(
+                f"spectrum.fmax_hz {fmax_hz:g} is above {nyquist_hz:g}, half of audio.sample_rate_hz"
+            )
+        return self
 
     def config(self, kind: str, name: str, place: str) -> Any:
         """Returns the checked `Config` of one entry.
@@ -169,6 +223,8 @@ def check(cls: type[T], values: object, place: str) -> T:
             raise InputError(f"{where}: unknown key{hint}")
         case "missing":
             raise InputError(f"{where}: missing.")
+        case "value_error":
+            raise InputError(f"{where}: {fault['ctx']['error']}.")
         case _:
             raise InputError(f"{where}: {fault['input']!r} will not do. {fault['msg']}.")
 
