@@ -26,8 +26,7 @@ LEAST_POWER = 1e-10  # librosa.power_to_db's amin: -100 dB
 class Spectrum:
     """What features are computed from.
 
-    Frames are centred on every `hop_length`-th sample, so there are 1 + n_samples // hop_length of them
-    where n_fft is even, however short the recording.
+    Frames are centred on every `hop_length`-th sample, so even the shortest recording has one.
 
     Attributes:
         signal: float32 (n_samples,), at least one.
@@ -39,6 +38,12 @@ class Spectrum:
         self.signal = signal
         self.sample_rate_hz = sample_rate_hz
         self.settings = settings
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of every feature."""
+        n_padded = len(self.signal) + 2 * (self.settings.n_fft // 2)
+        return 1 + (n_padded - self.settings.n_fft) // self.settings.hop_length
 
     def padded(self, mode: Literal["constant", "edge"]) -> NDArray[np.float32]:
         """Returns the signal with half a frame more at both ends: zeros, or its end samples repeated."""

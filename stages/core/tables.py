@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
@@ -108,6 +110,41 @@ FEATURES = pa.DataFrameSchema(
     strict=True,
     ordered=True,
 )
+
+# One row per clip and fold of one role that evaluate judges. The class with the highest probability is
+# the prediction.
+PREDICTIONS = pa.DataFrameSchema(
+    {
+        "fold": _number("int64", 0),
+        "role": _text(choices=ROLES),
+        "clip": _text(),
+        "corpus": _text(),
+        "speaker": _text(),
+        "sex": _text(choices=SEXES),
+        "sentence": _text(),
+        "label": _text(choices=EMOTIONS),
+        f"^p_({'|'.join(EMOTIONS)})$": pa.Column("float64", pa.Check.in_range(0, 1), regex=True),
+    },
+    strict=True,
+    ordered=True,
+    unique=["fold", "clip"],
+    checks=[
+        pa.Check(
+            lambda table: np.isclose(table.filter(regex="^p_").sum(axis="columns"), 1, atol=1e-4).all(),
+            name="the probabilities of a row sum to 1",
+        ),
+        pa.Check(
+            lambda table: set("p_" + table["label"]) <= set(table.columns),
+            name="every label has a probability",
+        ),
+    ],
+)
+
+
+def build(rows: Iterable[tuple], schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Returns a table of `rows` with the schema's columns and types, which even an empty one has."""
+    types = {str(name): column.dtype.type for name, column in schema.columns.items()}
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
 def write(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> None:

@@ -1,0 +1,104 @@
+"""Compute the features of every recording fit for use and of every augmented copy.
+
+Independent of split and model: a model picks from what is stored, so another one computes nothing again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.core import audio, shards, tables
+from stages.core.errors import run
+from stages.core.extractor import Extractor, extractor
+from stages.core.files import AUGMENTED, FEATURES, MANIFEST, RAW, fingerprint
+from stages.core.params import Params, read
+from stages.core.shards import Shard
+
+PLACE = "params.featurize.features"
+SOURCES = ("featurize.py", "core/audio.py", "core/extractor.py", "core/spectrum.py")
+
+
+def main() -> None:
+    params = read()
+    manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "speaker", "path", "sha256", "problem"])
+    clips = manifest[manifest["problem"] == ""]
+    copies = tables.read(AUGMENTED / shards.INDEX, tables.AUGMENTED, ["clip", "parent", "shard"])
+    planned = plan(clips, copies, params)
+    shards.fill(FEATURES, planned, params.compute.workers, "featurize")
+    tables.write(list_features(planned, clips, copies), tables.FEATURES, FEATURES / shards.INDEX)
+
+
+def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shard]:
+    """Returns the shards to be: the recordings', and one for each shard of augmented copies.
+
+    Args:
+        clips: columns clip, speaker, path and sha256.
+        copies: column shard, one row per copy.
+    """
+    names = params.featurize.features
+    extract = extractor(params, names, PLACE)
+    recipe = shards.recipe(
+        [*SOURCES, *(f"features/{name}.py" for name in names)],
+        audio=params.audio.model_dump(),
+        spectrum=params.spectrum.model_dump(),
+        features={name: params.features[name] for name in names},
+    )
+    planned = []
+    for stem, rows in shards.chunks(clips, params.featurize.clips_per_shard):
+        named, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
+        content = fingerprint(recipe, named, rows["sha256"].tolist())
+        planned.append(Shard(stem, len(rows), content, partial(of_recordings, named, paths, extract)))
+    for name, n_copies in copies["shard"].value_counts(sort=False).sort_index().items():
+        stem = str(name).rsplit(".", 2)[0]
+        make = partial(of_copies, AUGMENTED / str(name), extract)
+        planned.append(Shard(stem, n_copies, fingerprint(recipe, name), make))
+    return planned
+
+
+def of_recordings(clips: list[str], paths: list[Path], extract: Extractor) -> dict[str, NDArray]:
+    """Returns the arrays of a shard of recordings: see `pack`."""
+    signals = (audio.load_listed(path, extract.audio.sample_rate_hz) for path in paths)
+    return pack(clips, map(extract, signals))
+
+
+def of_copies(path: Path, extract: Extractor) -> dict[str, NDArray]:
+    """Returns the arrays of a shard of the copies in the augmented shard `path`: see `pack`."""
+    stored = shards.read(path, ["samples", "n_samples", "clips"])
+    signals = shards.split(stored["samples"], stored["n_samples"])
+    return pack(stored["clips"].tolist(), map(extract, signals))
+
+
+def pack(clips: list[str], features: Iterable[dict[str, NDArray]]) -> dict[str, NDArray]:
+    """Returns each feature's clips joined in time, and who is where.
+
+    Returns:
+        By feature, float32 (summed n_frames, n_dims); `n_frames` int64 and `clips` unicode (n_clips,).
+    """
+    each = list(features)
+    joined = {name: np.concatenate([clip[name] for clip in each]) for name in each[0]}
+    n_frames = np.array([len(next(iter(clip.values()))) for clip in each], np.int64)
+    return joined | {shards.N_FRAMES: n_frames, shards.CLIPS: np.array(clips)}
+
+
+def list_features(planned: list[Shard], clips: pd.DataFrame, copies: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table FEATURES of the shards, which are there by now, sorted by clip."""
+    parents = dict(zip(copies["clip"], copies["parent"], strict=True))
+    speakers = dict(zip(clips["clip"], clips["speaker"], strict=True))
+    rows = []
+    for shard in planned:
+        stored = shards.read(FEATURES / shard.name, [shards.CLIPS, shards.N_FRAMES])
+        lengths = stored[shards.N_FRAMES].tolist()
+        for clip, n_frames in zip(stored[shards.CLIPS].tolist(), lengths, strict=True):
+            parent = parents.get(clip, clip)
+            rows.append((clip, parent, speakers[parent], shard.name, n_frames))
+    return tables.build(sorted(rows), tables.FEATURES)
+
+
+if __name__ == "__main__":
+    run(main)
