@@ -151,7 +151,7 @@ def _check_content(path: Path) -> None:
     if not head:
         raise AudioError("empty: 0 bytes")
     if head == LFS_POINTER:
-        raise AudioError("Git LFS pointer: no audio, run `git lfs pull` in the clone it came from")
+        raise AudioError("a Git LFS pointer instead of audio: run `git lfs pull` in the clone it came from")
 
 
 def _check_header(file: soundfile.SoundFile, longest_s: float) -> None:

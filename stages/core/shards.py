@@ -136,7 +136,7 @@ def read(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
             return {name: stored[name] for name in names}
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing. `dvc repro` makes it again.") from error
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: damaged ({error}). Delete it and run `dvc repro` again.") from error
 
 
