@@ -75,7 +75,7 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
                 raise AudioError(f"truncated: header promises {promised_s:.3f} s, {there_s:.3f} s are there")
             n_channels = file.channels
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"not audio or damaged: {error.error_string}") from error
+        raise AudioError(f"not audio or damaged: {error.error_string.rstrip('.')}") from error
     if n_samples == 0:
         raise AudioError("empty: no samples")
     samples = np.concatenate(blocks)

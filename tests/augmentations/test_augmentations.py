@@ -1,0 +1,160 @@
+"""Every augmentation against its contract, and each for the one thing it should do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import pytest
+
+from stages.augmentations import gain, noise, pitch, speed, stretch
+from stages.core import audio, params, registry
+from stages.core.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE_HZ = 16_000
+NAMES = registry.names("augmentations")
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(11)
+
+
+def voice(f0_hz: float = 200.0, n_samples: int = 2 * RATE_HZ) -> np.ndarray:
+    """A buzz with seven harmonics."""
+    time_s = np.arange(n_samples) / RATE_HZ
+    return sum(0.2 / k * np.sin(2 * np.pi * k * f0_hz * time_s) for k in range(1, 8)).astype(np.float32)
+
+
+def fundamental_hz(signal: np.ndarray) -> float:
+    """YIN's median (de Cheveigné & Kawahara 2002), as librosa has it."""
+    return float(np.median(librosa.yin(signal, fmin=80, fmax=800, sr=RATE_HZ)))
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def block(name: str) -> dict[str, Any]:
+    """The augmentation's block in the project's params.yaml."""
+    return dict(params.read(ROOT / "params.yaml").augmentations[name])
+
+
+def test_contract(name: str, block: dict[str, Any]) -> None:
+    entry = registry.load("augmentations", name, "test")
+    config = params.check(entry.Config, block, name)
+    drawn = entry.draw(config, rng())
+    assert drawn
+    for parameter, value in drawn.items():
+        low, high = block[parameter]
+        assert type(value) is float
+        assert low <= value <= high
+    signal = voice(n_samples=4000)
+    before = signal.copy()
+    altered = entry.apply(signal, RATE_HZ, rng(), **drawn)
+    assert altered.dtype == np.float32
+    assert altered.ndim == 1
+    assert np.isfinite(altered).all()
+    np.testing.assert_array_equal(altered, entry.apply(signal, RATE_HZ, rng(), **drawn))
+    np.testing.assert_array_equal(signal, before)
+    assert altered.shape != signal.shape or not np.array_equal(altered, signal)
+
+
+def test_draws_fill_the_range(name: str, block: dict[str, Any]) -> None:
+    entry = registry.load("augmentations", name, "test")
+    config = params.check(entry.Config, block, name)
+    generator = rng()
+    draws = [entry.draw(config, generator) for _ in range(500)]
+    for parameter in draws[0]:
+        low, high = block[parameter]
+        values = [drawn[parameter] for drawn in draws]
+        assert min(values) < low + 0.02 * (high - low)
+        assert max(values) > high - 0.02 * (high - low)
+
+
+@pytest.mark.parametrize(
+    ("entry", "changes", "message"),
+    [
+        (noise, {"snr_db": [30.0, 10.0]}, r"x\.snr_db: the low end 30 is above the high end 10"),
+        (noise, {"snr_db": [10.0, 300.0]}, r"x\.snr_db\.1: 300\.0 will not do"),
+        (noise, {"snr_db": [10.0]}, r"x\.snr_db: \[10\.0\] will not do"),
+        (noise, {"probability": 1.5}, r"x\.probability: 1\.5 will not do"),
+        (noise, {"snr": [1.0, 2.0]}, r"x\.snr: unknown key; did you mean 'snr_db'"),
+        (pitch, {"semitones": [-30.0, 0.0]}, r"x\.semitones\.0: -30\.0 will not do"),
+        (stretch, {"rate": [0.0, 1.0]}, r"x\.rate\.0: 0\.0 will not do"),
+        (speed, {"factor": ["slow", 1.0]}, r"x\.factor\.0: 'slow' will not do"),
+        (gain, {"gain_db": [0.0, 100.0]}, r"x\.gain_db\.1: 100\.0 will not do"),
+    ],
+)
+def test_impossible_ranges_are_refused(entry: Any, changes: dict[str, Any], message: str) -> None:
+    block = params.read(ROOT / "params.yaml").augmentations[entry.__name__.rpartition(".")[2]]
+    with pytest.raises(InputError, match=message):
+        params.check(entry.Config, block | changes, "x")
+
+
+@pytest.mark.parametrize("snr_db", [-5.0, 10.0, 30.0])
+@pytest.mark.parametrize("amplitude", [1e-3, 1.0])
+def test_noise_has_the_snr_asked_for(snr_db: float, amplitude: float) -> None:
+    signal = np.float32(amplitude) * voice(n_samples=10 * RATE_HZ)
+    added = noise.apply(signal, RATE_HZ, rng(), snr_db=snr_db) - signal
+    measured_db = 10 * np.log10(np.mean(signal**2) / np.mean(added**2))
+    assert measured_db == pytest.approx(snr_db, abs=0.1)
+
+
+def test_noise_is_white() -> None:
+    signal = np.full(2**17, 0.1, np.float32)
+    added = noise.apply(signal, RATE_HZ, rng(), snr_db=0.0) - signal
+    bands = np.mean(np.abs(np.fft.rfft(added)[1:]).reshape(16, -1) ** 2, axis=1)
+    assert bands.max() / bands.min() < 1.15
+
+
+def test_noise_leaves_silence_silent() -> None:
+    assert not noise.apply(np.zeros(100, np.float32), RATE_HZ, rng(), snr_db=10.0).any()
+
+
+@pytest.mark.parametrize("semitones", [-3.0, -1.0, 0.5, 2.0, 12.0])
+def test_pitch_moves_the_fundamental_and_keeps_the_duration(semitones: float) -> None:
+    shifted = pitch.apply(voice(), RATE_HZ, rng(), semitones=semitones)
+    assert shifted.shape == voice().shape
+    assert 12 * np.log2(fundamental_hz(shifted) / 200) == pytest.approx(semitones, abs=0.05)
+
+
+@pytest.mark.parametrize("rate", [0.8, 1.0, 1.25])
+def test_stretch_keeps_the_fundamental_and_changes_the_duration(rate: float) -> None:
+    stretched = stretch.apply(voice(), RATE_HZ, rng(), rate=rate)
+    assert len(stretched) == round(2 * RATE_HZ / rate)
+    assert fundamental_hz(stretched) == pytest.approx(200, abs=1)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.25])
+def test_speed_changes_both(factor: float) -> None:
+    sped = speed.apply(voice(), RATE_HZ, rng(), factor=factor)
+    assert abs(len(sped) - 2 * RATE_HZ / factor) <= 1
+    assert fundamental_hz(sped) == pytest.approx(200 * factor, abs=1)
+
+
+def test_gain_goes_beyond_full_scale_unharmed() -> None:
+    louder = gain.apply(np.array([0.5, -0.5], np.float32), RATE_HZ, rng(), gain_db=20.0)
+    np.testing.assert_allclose(louder, [5, -5], rtol=1e-6)
+
+
+def test_pitch_and_stretch_work_on_speech(corpora: Path) -> None:
+    """YIN errs by octaves on speech, so the median over the twelve male actors' neutral clips decides."""
+
+    def pitch_hz(signal: np.ndarray) -> float:
+        track_hz = librosa.yin(signal, fmin=70, fmax=400, sr=RATE_HZ)
+        level = librosa.feature.rms(y=signal)[0]
+        return float(np.median(track_hz[level > 0.3 * level.max()]))
+
+    moved = []
+    for path in sorted((corpora / "ravdess").glob("*/03-01-01-01-01-01-*[13579].flac")):
+        speech = audio.resample(audio.decode(path), RATE_HZ)
+        lower = pitch.apply(speech, RATE_HZ, rng(), semitones=-2.0)
+        faster = stretch.apply(speech, RATE_HZ, rng(), rate=1.1)
+        moved.append([12 * np.log2(pitch_hz(altered) / pitch_hz(speech)) for altered in (lower, faster)])
+    assert len(moved) == 12
+    assert np.median(moved, axis=0) == pytest.approx([-2, 0], abs=0.4)
