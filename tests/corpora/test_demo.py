@@ -49,7 +49,7 @@ def f0_hz(path: Path) -> float:
     voiced = candidates.max(1) > 0.5
     # the first lag that is nearly as good as the best: later ones are its multiples
     lag = shortest + (candidates > 0.9 * candidates.max(1, keepdims=True)).argmax(1)
-    return np.median(rate_hz / lag[voiced]).item()
+    return float(np.median(rate_hz / lag[voiced]))
 
 
 def means(folder: Path, measure: Callable[[Path], float], code: str) -> np.ndarray:
@@ -63,7 +63,7 @@ def means(folder: Path, measure: Callable[[Path], float], code: str) -> np.ndarr
 
 
 def seconds(path: Path) -> float:
-    return soundfile.info(path).duration
+    return float(soundfile.info(path).duration)
 
 
 def test_contract() -> None:
