@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from stages.core import calibration, dataset, metrics, registry, tables, threads
+from stages.core import calibration, dataset, leak, metrics, registry, tables, threads
 from stages.core.errors import InputError, run
 from stages.core.files import METRICS, MODEL, PREDICTIONS, SPLITS, replacing, write_json
 from stages.core.inputs import Encoder
-from stages.core.params import read
+from stages.core.params import Params, read
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
         parts.append(predict(entry, config, rows, params.train.normalize, folder))
     predictions = pd.concat(parts, ignore_index=True)
     tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
-    write_json(metrics.summarize(predictions, params), METRICS / "test.json")
+    write_json(measure(predictions, params), METRICS / "test.json")
     with replacing(METRICS / "confusion.csv") as temporary:
         confusion(predictions).to_csv(temporary, index=False)
 
@@ -57,6 +57,15 @@ def predict(entry: ModuleType, config: Any, rows: pd.DataFrame, normalize: str, 
     columns = [f"p_{emotion}" for emotion in facts["classes"]]
     probabilities = calibration.probabilities(scores, facts["temperature"])
     return pd.concat([rows[dataset.DESCRIPTION], pd.DataFrame(probabilities, columns=columns)], axis=1)
+
+
+def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
+    """Returns the metrics, and what a reader must know before believing them."""
+    measured = metrics.summarize(predictions, params.evaluate.n_resamples, params.seed)
+    return measured | {
+        "leaky": leak.leaky(params.split.protocol),
+        "uses_test_speaker_statistics": params.train.normalize == "speaker",
+    }
 
 
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:

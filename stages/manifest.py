@@ -45,11 +45,12 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     if not paths:
         raise InputError(f"{folder}: no audio file ({', '.join(audio.SUFFIXES)}). Run `dvc repro ingest`.")
     facts = [corpus.parse(PurePosixPath(path.relative_to(folder).as_posix())) for path in paths]
-    work = [joblib.delayed(probe)(path, params.manifest) for path in paths]
+    work = [joblib.delayed(probe)(path.absolute(), params.manifest) for path in paths]
     found = joblib.Parallel(params.compute.workers, return_as="generator", batch_size=16)(work)
     bar = tqdm(found, total=len(paths), desc=f"manifest {name}", unit="file", leave=False)
     rows = [describe(name, *row) for row in zip(paths, facts, bar, strict=True)]
-    table = pd.DataFrame(rows, columns=[*tables.MANIFEST.columns, "preferred"])
+    columns = [*tables.MANIFEST.columns, "preferred"]
+    table = tables.typed(pd.DataFrame(rows, columns=columns), tables.MANIFEST)
     return corpus.annotate(table, folder) if hasattr(corpus, "annotate") else table
 
 
@@ -114,7 +115,7 @@ def count(table: pd.DataFrame) -> dict[str, Any]:
     """Returns, per corpus, the files, the recordings fit for use, and the rest by kind of problem."""
     counts: dict[str, Any] = {}
     for corpus, rows in table.groupby("corpus", sort=True):
-        problems = rows.loc[rows["problem"] != "", "problem"].str.partition(":")[0]
+        problems = rows.loc[rows["problem"] != "", "problem"].str.split(":").str[0]
         fit = rows[rows["problem"] == ""]
         counts[str(corpus)] = {
             "n_files": len(rows),

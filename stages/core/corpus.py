@@ -21,9 +21,10 @@ class Download:
 
     Attributes:
         url: where the publisher serves it.
-        checksum: `md5:...` or `sha256:...`, as pooch reads it.
-        filename: the name it is stored under; an archive by its suffix, else an audio file.
-        n_bytes: size, for the progress bar and the disk check.
+        checksum: `md5:...` or `sha256:...`, as pooch reads it, or `lfs:...`, the address of the Git LFS
+            pointer that tells it.
+        filename: the name it is stored under; an archive by its suffix, else an audio or metadata file.
+        n_bytes: size, for the progress bar and the disk check; 0 where only the server knows.
     """
 
     url: str

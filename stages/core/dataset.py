@@ -13,6 +13,7 @@ from stages.core.inputs import Frames, standardize_speakers
 INDEX = FEATURES / "index.parquet"
 FACTS = "fold.json"  # a trained fold's classes, temperature and counts; written last
 COLUMNS = ["fold", "role", "clip", "speaker", "label"]
+DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "label"]
 
 
 def folder_name(fold: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
@@ -26,6 +27,10 @@ def run(main: Callable[[], None]) -> NoReturn:
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(f"error: {error.filename or 'output'}: the disk is full. Make room and run the same again.")
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept, run the same command to go on", file=sys.stderr)
         sys.exit(130)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path("data")
+SOURCES = DATA / "sources"
+DOWNLOADS = DATA / "downloads"
 RAW = DATA / "raw"
 MANIFEST = DATA / "manifest.parquet"
 SPLITS = DATA / "splits.parquet"

@@ -100,7 +100,9 @@ def fit(
         One row per epoch: epoch, loss, learning_rate, and val_loss and val_uar where there is validation.
     """
     training: Training = config.training
-    # Keras has no other way to make layers' initial weights and TensorFlow's kernels repeatable.
+    # Keras has no other way to make layers' initial weights and TensorFlow's kernels repeatable; and the
+    # weights' file holds layers' names, which count on from fold to fold unless the session is cleared.
+    keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     network = build()

@@ -8,6 +8,7 @@ strict ('3' is no number), an unknown key is refused, and the first fault found 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -105,6 +106,12 @@ class Augment(Block):
     copies: Annotated[int, Field(ge=0, le=100)]
     chain: Names
 
+    @model_validator(mode="after")
+    def _copies_differ(self) -> Self:
+        if self.copies and not self.chain:
+            raise ValueError("an empty chain makes copies equal to their originals; `copies: 0` makes none")
+        return self
+
 
 class Augmentation(Block):
     """What every augmentation's Config has: the probability with which a copy passes through it."""
@@ -144,6 +151,10 @@ class Train(Block):
     threads: Annotated[int, Field(ge=1, le=256)]
 
 
+class Evaluate(Block):
+    n_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+
+
 class Compute(Block):
     workers: Annotated[int, Field(ge=1, le=1024)]
 
@@ -162,6 +173,7 @@ class Params(Block):
     spectrum: Spectrum
     featurize: Featurize
     train: Train
+    evaluate: Evaluate
     compute: Compute
     corpora: dict[str, Any]
     augmentations: dict[str, Any]
@@ -212,13 +224,14 @@ def check(cls: type[T], values: object, place: str) -> T:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        fault = error.errors()[0]
+        # A misspelt key is also a missing one: it is told as what it is.
+        fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     *path, last = [place, *(str(key) for key in fault["loc"])]
     where = ".".join([*path, last])
     match fault["type"]:
         case "extra_forbidden":
             known = _fields(cls, fault["loc"][:-1])
-            near = difflib.get_close_matches(last, known, n=1)
+            near = difflib.get_close_matches(last.lower(), known, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else f". Known: {', '.join(known)}."
             raise InputError(f"{where}: unknown key{hint}")
         case "missing":
@@ -253,17 +266,19 @@ def read(path: Path = PARAMS) -> Params:
         raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     params = check(Params, values, "params")
     for kind in registry.CONTRACTS:
-        for name in getattr(params, kind):
-            if name not in registry.names(kind):
-                raise unknown(f"params.{kind}", name, registry.names(kind))
-    for kind, chosen in {
-        "models": {"params.model": [params.model]},
-        "corpora": {"params.corpus": params.corpus},
-        "augmentations": {"params.augment.chain": params.augment.chain},
-        "features": {"params.featurize.features": params.featurize.features},
-    }.items():
-        for place, entries in chosen.items():
-            for name in entries:
-                if name not in registry.names(kind):
-                    raise unknown(place, name, registry.names(kind))
+        _check_names(kind, getattr(params, kind), f"params.{kind}")
+    chosen = {
+        ("models", "params.model"): [params.model],
+        ("corpora", "params.corpus"): params.corpus,
+        ("augmentations", "params.augment.chain"): params.augment.chain,
+        ("features", "params.featurize.features"): params.featurize.features,
+    }
+    for (kind, place), entries in chosen.items():
+        _check_names(kind, entries, place)
     return params
+
+
+def _check_names(kind: str, entries: Iterable[str], place: str) -> None:
+    for name in entries:
+        if name not in registry.names(kind):
+            raise unknown(place, name, registry.names(kind))

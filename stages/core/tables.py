@@ -147,6 +147,11 @@ def build(rows: Iterable[tuple], schema: pa.DataFrameSchema) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
+def typed(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Returns `table` with the schema's column types, also where a column is all null."""
+    return table.astype({name: str(column.dtype) for name, column in schema.columns.items()})
+
+
 def write(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> None:
     """Writes `table` as parquet, all of it or nothing.
 

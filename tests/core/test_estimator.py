@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.dummy import DummyClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC
+
+from stages.core import estimator
+from stages.core.errors import InputError
+from stages.core.inputs import Part
+
+BUILDERS = {
+    "svm": SVC,
+    "mlp": lambda: MLPClassifier((8,), max_iter=5),
+    "dummy": lambda: DummyClassifier(strategy="prior"),
+}
+
+
+def part() -> Part:
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 3, 60)
+    return Part((rng.normal(size=(60, 4)) + y[:, None]).astype(np.float32), y)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_stored_model_scores_as_fitted_and_its_bytes_are_the_same_in_another_process(
+    name: str, tmp_path: Path
+) -> None:
+    estimator.fit(BUILDERS[name], None, part(), None, tmp_path, seed=1)
+    scores = estimator.scores(BUILDERS[name], None, tmp_path, part().x)
+    assert scores.shape == (60, 3)
+    assert np.isfinite(scores).all()
+    other = tmp_path / "other"
+    other.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from tests.core.test_estimator import *\n"
+        "ballast = [object() for _ in range(10_000)]\n"
+        "estimator.fit(BUILDERS[sys.argv[1]], None, part(), None, Path(sys.argv[2]), seed=1)"
+    )
+    subprocess.run([sys.executable, "-c", code, name, str(other)], check=True)
+    assert (other / estimator.FILE).read_bytes() == (tmp_path / estimator.FILE).read_bytes()
+
+
+def test_scores_of_two_classes_have_two_columns(tmp_path: Path) -> None:
+    data = part()
+    two = Part(data.x[data.y < 2], data.y[data.y < 2])
+    estimator.fit(SVC, None, two, None, tmp_path, seed=1)
+    scores = estimator.scores(SVC, None, tmp_path, two.x)
+    assert scores.shape == (len(two.y), 2)
+    assert (scores.argmax(axis=1) == two.y).mean() > 0.7
+
+
+def test_a_model_file_that_could_run_code_is_not_loaded(tmp_path: Path) -> None:
+    skops.io.dump(FunctionTransformer(Path.unlink), tmp_path / estimator.FILE)
+    with pytest.raises(InputError, match=r"model\.skops: holds .*, which is not loaded: it could run code"):
+        estimator.scores(SVC, None, tmp_path, part().x)
+
+
+def test_a_missing_model_says_what_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"model\.skops: missing\. Run `dvc repro train`"):
+        estimator.scores(SVC, None, tmp_path, part().x)

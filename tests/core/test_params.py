@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stages.core import params, registry
+from stages.core.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "params.yaml").read_text()
+
+
+def changed(tmp_path: Path, old: str, new: str) -> Path:
+    assert old in TEXT
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace(old, new, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("protocol: speaker", "protocl: speaker", r"params\.split\.protocl: unknown key; did you mean 'protocol'\?"),
+        ("seed: 20", "", r"params\.seed: missing"),
+        ("seed: 20", "seed: '20'", r"params\.seed: '20' will not do\. Input should be a valid integer"),
+        ("seed: 20", "seed: -1", r"params\.seed: -1 will not do\. .*greater than or equal to 0"),
+        ("silent_below_dbfs: -60.0", "silent_below_dbfs: .nan", r"params\.manifest\.silent_below_dbfs: nan will not do"),
+        ("model: svm", "model: svn", r"params\.model: no 'svn'; did you mean 'svm'\? Choose from .*gru"),
+        ("corpus:\n  - demo", "corpus:\n  - tes", r"params\.corpus: no 'tes'; did you mean 'tess'\?"),
+        ("corpus:\n  - demo", "corpus: []", r"params\.corpus: \[\] will not do"),
+        ("models:\n", "models:\n  transformer: {}\n", r"params\.models: no 'transformer'"),
+        ("normalize: global", "normalize: speakr", r"params\.train\.normalize: 'speakr' will not do\. .*'global' or 'speaker'"),
+        ("seed: 20", "seed: 20\nseed: 21", r"params\.yaml: not readable as YAML: .*duplicate key"),
+        ("seed: 20", "seed: [", r"params\.yaml: not readable as YAML"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        params.read(changed(tmp_path, old, new))
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Run the stages from the repository's root"):
+        params.read(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("    c: 10.0", "    C: 10.0", r"params\.models\.svm\.C: unknown key; did you mean 'c'\?"),
+        ("    c: 10.0", "    c: 0.0", r"params\.models\.svm\.c: 0\.0 will not do\. .*greater than 0"),
+        ("      layout: stats", "      layout: statistics", r"params\.models\.svm\.inputs\.layout: 'statistics' will not do"),
+    ],
+)
+def test_a_mistake_in_an_entry_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    read = params.read(changed(tmp_path, old, new))
+    with pytest.raises(InputError, match=message):
+        read.config("models", "svm", "params.model")
+
+
+def test_a_chosen_entry_without_a_block_is_named(tmp_path: Path) -> None:
+    start = TEXT.index("  svm:\n")
+    read = params.read(changed(tmp_path, TEXT[start : TEXT.index("  mlp:\n", start)], ""))
+    with pytest.raises(InputError, match=r"params\.models: has no block 'svm', which params\.model asks for"):
+        read.config("models", "svm", "params.model")
+
+
+def test_a_mask_and_max_over_time_exclude_each_other(tmp_path: Path) -> None:
+    start = TEXT.index("  gru:\n")
+    gru = TEXT[start:]
+    bad = gru.replace("mask: false", "mask: true", 1).replace("summary: average", "summary: max", 1)
+    with pytest.raises(InputError, match=r"params\.models\.gru: .*`summary: max` cannot see a mask"):
+        params.read(changed(tmp_path, gru, bad)).config("models", "gru", "params.model")
+
+
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k in registry.CONTRACTS for n in registry.names(k)])
+def test_every_entry_has_a_block_that_checks(kind: str, name: str) -> None:
+    assert params.read(ROOT / "params.yaml").config(kind, name, "here")

@@ -1,0 +1,132 @@
+"""The whole pipeline under DVC, in a copy of the repository, on a smaller `demo` corpus."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ["ingest", "manifest", "split", "augment", "featurize", "train", "evaluate"]
+yaml = YAML()
+
+pytestmark = pytest.mark.slow
+
+
+def run(folder: Path, *command: str) -> str:
+    """Returns what the command printed, and fails when it does."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def ran(output: str) -> list[str]:
+    """Returns the stages whose command DVC ran, in order."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+
+def edit(folder: Path, **changes: object) -> None:
+    """Sets keys of params.yaml, written with double underscores for dots."""
+    path = folder / "params.yaml"
+    params = yaml.load(path)
+    for key, value in changes.items():
+        block = params
+        *above, last = key.split("__")
+        for name in above:
+            block = block[name]
+        assert last in block, key
+        block[last] = value
+    yaml.dump(params, path)
+
+
+def clone(folder: Path) -> Path:
+    """Returns a repository of its own with this one's files as they are, and a small corpus."""
+    listed = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for name in listed:
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    edit(folder, corpora__demo__n_speakers=6, split__n_folds=3)
+    run(folder, "git", "init", "-q")
+    run(folder, "git", "config", "user.email", "test@example.org")
+    run(folder, "git", "config", "user.name", "test")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "-q", "-m", "state")
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = clone(tmp_path_factory.mktemp("clone"))
+    assert ran(run(folder, "dvc", "repro")) == STAGES
+    commit(folder)
+    return folder
+
+
+def test_a_second_repro_runs_nothing(reproduced: Path) -> None:
+    assert ran(run(reproduced, "dvc", "repro")) == []
+
+
+def test_another_model_trains_and_evaluates_only_and_the_first_comes_back_from_the_cache(
+    reproduced: Path,
+) -> None:
+    assert ran(run(reproduced, "dvc", "exp", "run", "-S", "model=mlp")) == ["train", "evaluate"]
+    changes = json.loads(run(reproduced, "dvc", "metrics", "diff", "--json"))
+    assert "metrics/test.json" in changes
+    assert ran(run(reproduced, "dvc", "exp", "run", "-S", "model=svm")) == []
+    assert json.loads(run(reproduced, "dvc", "metrics", "diff", "--json")) == {}
+
+
+def test_a_knob_of_a_model_that_is_not_selected_reruns_nothing(reproduced: Path) -> None:
+    edit(reproduced, models__gru__dropout=0.5)
+    try:
+        assert ran(run(reproduced, "dvc", "repro")) == []
+    finally:
+        run(reproduced, "git", "checkout", "params.yaml")
+
+
+def test_a_new_split_extracts_nothing(reproduced: Path) -> None:
+    output = run(reproduced, "dvc", "exp", "run", "-S", "split.protocol=random")
+    assert ran(output) == ["split", "train", "evaluate"]
+    assert json.loads((reproduced / "metrics" / "test.json").read_text())["leaky"]
+    run(reproduced, "git", "checkout", "params.yaml", "dvc.lock", "metrics")
+    run(reproduced, "dvc", "checkout")
+
+
+def test_a_name_that_is_none_stops_before_anything_runs(reproduced: Path) -> None:
+    edit(reproduced, model="grru")
+    try:
+        with pytest.raises(AssertionError, match="grru"):
+            run(reproduced, "dvc", "repro")
+    finally:
+        run(reproduced, "git", "checkout", "params.yaml")
+
+
+def test_from_scratch_in_another_folder_every_hash_is_the_same(
+    reproduced: Path, tmp_path: Path
+) -> None:
+    other = clone(tmp_path)
+    edit(other, compute__workers=1)
+    run(other, "dvc", "repro")
+    here, there = (yaml.load(folder / "dvc.lock")["stages"] for folder in (reproduced, other))
+    assert list(here) == list(there)
+    for stage in STAGES:
+        assert here[stage] == there[stage], stage
+
+
+def test_queued_experiments_run_in_folders_of_their_own(reproduced: Path) -> None:
+    run(reproduced, "dvc", "exp", "run", "--queue", "-S", "model=dummy,mlp")
+    run(reproduced, "dvc", "queue", "start")
+    done = json.loads(run(reproduced, "dvc", "queue", "status", "--json")) if False else None
+    assert done is None
