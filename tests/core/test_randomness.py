@@ -16,7 +16,7 @@ def test_another_key_has_another(other: tuple) -> None:
 
 
 def test_the_stream_never_changes() -> None:
-    """By hand: PCG64 seeded with 16 bytes of SHA-256: `printf '[20, "demo/x", 1]' | sha256sum | cut -c-32`."""
+    """By hand: PCG64 seeded with a SHA-256's half: `printf '[20, "demo/x", 1]' | sha256sum | cut -c-32`."""
     seed = 0x375EFCF40A41859F07E3CDECEDA61231
     expected = np.random.Generator(np.random.PCG64(seed)).random(3)
     np.testing.assert_array_equal(rng(20, "demo/x", 1).random(3), expected)

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import augment, featurize
+from stages.core import audio, params, shards, tables
+from stages.core.errors import InputError
+from stages.core.extractor import extractor
+from stages.core.files import AUGMENTED, FEATURES, RAW
+from tests.workspace import ROOT, Workspace, contents, output, start, state
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.chdir(tmp_path)
+    made = Workspace(tmp_path)
+    made.set(augment__chain=["gain", "noise"])
+    made.record(ada=3, bob=2)
+    return made
+
+
+def run() -> pd.DataFrame:
+    augment.main()
+    featurize.main()
+    return tables.read(FEATURES / shards.INDEX, tables.FEATURES).set_index("clip")
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """The last line printed."""
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def test_what_is_stored_is_what_the_extractor_gives(workspace: Workspace) -> None:
+    index = run().reset_index()
+    assert index["clip"].tolist() == [
+        f"demo/{clip}" for clip in ("ada_00", "ada_01", "ada_02", "bob_00", "bob_01")
+    ]
+    assert index["parent"].equals(index["clip"])
+    assert index["speaker"].tolist() == ["demo/ada"] * 3 + ["demo/bob"] * 2
+    settings = params.read()
+    extract = extractor(settings, ["mfcc", "rms"], "test")
+    stored = shards.read_features(index, ["mfcc", "rms"], FEATURES)
+    for row in index.itertuples():
+        features = extract(audio.load_listed(RAW / f"{row.clip}.wav", settings.audio.sample_rate_hz))
+        expected = np.hstack([features["mfcc"], features["rms"]])
+        assert row.n_frames == len(expected)
+        np.testing.assert_allclose(stored[row.clip], expected, atol=1e-4)  # another number of threads
+
+
+def test_copies_have_shards_of_their_own(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace.set(augment__copies=1)
+    index = run()
+    assert "4 shards, 0 kept, 4 computed" in said(capsys)
+    copy = index.loc["demo/bob_01#1"]
+    assert (copy["parent"], copy["speaker"]) == ("demo/bob_01", "demo/bob")
+    assert copy["shard"].startswith("demo_bob_aug1_000.")
+    original = index.loc["demo/bob_01"]
+    assert original["shard"].startswith("demo_bob_000.")
+    assert copy["n_frames"] == original["n_frames"]  # neither gain nor noise changes the duration
+    workspace.set(seed=5)
+    run()
+    assert "4 shards, 2 kept, 2 computed (demo_ada_aug1_000: 3 clips, demo_bob_aug1_000: 2 clips)" in said(
+        capsys
+    )
+
+
+def test_features_of_a_copy_are_those_of_its_samples(workspace: Workspace) -> None:
+    workspace.set(augment__copies=1)
+    run()
+    copies = tables.read(AUGMENTED / shards.INDEX, tables.AUGMENTED)
+    index = tables.read(FEATURES / shards.INDEX, tables.FEATURES)
+    stored = shards.read_features(index, ["logmel"], FEATURES)
+    extract = extractor(params.read(), ["logmel"], "test")
+    shard = shards.read(AUGMENTED / copies.loc[0, "shard"], ["samples", "n_samples", "clips"])
+    for clip, samples in zip(shard["clips"], shards.split(shard["samples"], shard["n_samples"]), strict=True):
+        np.testing.assert_allclose(stored[str(clip)], extract(samples)["logmel"], atol=1e-4)
+
+
+def test_one_more_speaker_computes_their_shard_alone(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    before = state(FEATURES)
+    workspace.record(ada=3, bob=2, eve=4)
+    assert len(run()) == 9
+    assert said(capsys) == "featurize: 3 shards, 2 kept, 1 computed (demo_eve_000: 4 clips)"
+    after = state(FEATURES)
+    assert all(after[name] == before[name] for name in before if name != shards.INDEX)
+    workspace.record(ada=3, bob=2)
+    run()
+    assert said(capsys) == "featurize: 2 shards, 2 kept, 0 computed"
+    assert contents(FEATURES) == {name: content for name, (_, content) in before.items()}
+
+
+def test_a_second_run_leaves_everything_alone(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    before = state(FEATURES)
+    run()
+    assert said(capsys) == "featurize: 2 shards, 2 kept, 0 computed"
+    after = state(FEATURES)
+    assert after.pop(shards.INDEX)[1] == before.pop(shards.INDEX)[1]
+    assert after == before
+
+
+def test_workers_do_not_matter(workspace: Workspace) -> None:
+    run()
+    one = contents(FEATURES)
+    for path in FEATURES.iterdir():
+        path.unlink()
+    workspace.set(compute__workers=2)
+    assert "featurize: 2 shards, 0 kept, 2 computed" in output(start("featurize"))
+    assert contents(FEATURES) == one
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_computed"),
+    [
+        ({"model": "gru", "split__n_folds": 2, "manifest__longest_s": 30.0}, 0),
+        ({"features__mfcc__n_mfcc": 13}, 2),
+        ({"spectrum__top_db": 60.0}, 2),
+        ({"audio__pre_emphasis": 0.97}, 2),
+        ({"featurize__features": ["rms"]}, 2),
+        ({"featurize__clips_per_shard": 2}, 2),  # ada's three clips become two shards, bob's two stay one
+    ],
+)
+def test_what_makes_the_content_decides(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], changes: dict[str, object], n_computed: int
+) -> None:
+    run()
+    workspace.set(**changes)
+    run()
+    assert f"{n_computed} computed" in said(capsys)
+
+
+def test_a_changed_recording_is_computed_again(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    (RAW / "demo/bob_00.wav").write_bytes((RAW / "demo/bob_01.wav").read_bytes())
+    workspace.record(ada=3, bob=2)
+    run()
+    assert said(capsys) == "featurize: 2 shards, 1 kept, 1 computed (demo_bob_000: 2 clips)"
+
+
+def test_a_recording_that_fails_after_all_is_named(workspace: Workspace) -> None:
+    (RAW / "demo/bob_00.wav").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"data/raw/demo/bob_00\.wav: empty: 0 bytes, yet the manifest lists it"
+    ):
+        run()
+    assert [path.name[:12] for path in FEATURES.iterdir()] == ["demo_ada_000"]
+
+
+def test_a_damaged_shard_is_named(workspace: Workspace) -> None:
+    index = run()
+    path = FEATURES / index.loc["demo/ada_00", "shard"]
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"demo_ada_000\.\w{16}\.npz: damaged .* Delete it"):
+        run()
+    path.unlink()
+    assert run().equals(index)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"featurize__features": ["mfc"]}, r"params\.featurize\.features: no 'mfc'; did you mean 'mfcc'"),
+        (
+            {"featurize__features": ["rms", "rms"]},
+            r"params\.featurize\.features: 'rms' stands in it more than",
+        ),
+        ({"featurize__features": []}, r"params\.featurize\.features: \[\] will not do"),
+        (
+            {"features__mfcc__n_mfcc": 200},
+            r"params\.features\.mfcc\.n_mfcc: 200 coefficients of 128 mel bands",
+        ),
+        ({"features__mfcc__n_mfc": 20}, r"params\.features\.mfcc\.n_mfc: unknown key; did you mean 'n_mfcc'"),
+        (
+            {"spectrum__fmax_hz": 9000.0},
+            r"params: spectrum\.fmax_hz 9000 is above 8000, half of audio\.sample_rate_hz",
+        ),
+        ({"spectrum__hop_length": 2000}, r"params\.spectrum: hop_length 2000 leaves samples out"),
+        ({"spectrum__n_mels": 500}, r"params\.spectrum\.n_mels: of 500 bands .* hold no frequency bin"),
+    ],
+)
+def test_faults_are_told(workspace: Workspace, changes: dict[str, object], message: str) -> None:
+    augment.main()
+    workspace.set(**changes)
+    with pytest.raises(InputError, match=message):
+        featurize.main()
+
+
+def test_killed_in_the_middle_and_run_again(workspace: Workspace) -> None:
+    workspace.set(featurize__clips_per_shard=1)
+    workspace.record(ada=120)
+    augment.main()
+    running = start("featurize")
+    while len(list(FEATURES.glob("*.npz"))) < 20:
+        assert running.poll() is None
+        time.sleep(0.002)
+    running.kill()
+    running.communicate()
+    left = sorted(FEATURES.glob("*.npz"))
+    assert len(left) < 120
+    for path in left:
+        shards.read(path, ["logmel", "clips"])
+    said = output(start("featurize"))
+    assert f"featurize: 120 shards, {len(left)} kept, {120 - len(left)} computed" in said
+    resumed = contents(FEATURES)
+    for path in FEATURES.iterdir():
+        path.unlink()
+    featurize.main()
+    assert contents(FEATURES) == resumed
+
+
+def test_no_heavy_library_is_imported(workspace: Workspace) -> None:
+    workspace.set(augment__copies=1, augment__chain=["gain", "noise", "speed"])
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from stages import augment, featurize;"
+        "augment.main(); featurize.main();"
+        "print('heavy:', {'librosa', 'numba', 'sklearn', 'tensorflow', 'matplotlib'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "heavy: set()"
