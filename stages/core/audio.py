@@ -13,12 +13,13 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from stages.core import lfs
 from stages.core.errors import InputError
 from stages.core.params import Audio
 
 Samples = NDArray[np.float32]
 
-SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav")  # of files to look into
+SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")  # of files to look into
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
 BLOCK_FRAMES = 1 << 16
 # libsndfile mends a chunk that promises more bytes than the file has, and tells so in its log alone.
@@ -27,7 +28,6 @@ SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d
 UNKNOWN_BYTES = 0x7FFFF000
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX, for a FLAC stream of unknown length
 MPEG_FRAME_SAMPLES = 1152  # an MP3 without a Xing header has its length estimated, to within a frame
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class AudioError(Exception):
@@ -145,12 +145,12 @@ def _check_content(path: Path) -> None:
     """Refuses what can be told from a file's first bytes."""
     try:
         with path.open("rb") as file:
-            head = file.read(len(LFS_POINTER))
+            head = file.read(lfs.MAX_BYTES)
     except OSError as error:
         raise AudioError(f"unreadable: {error.strerror}") from error
     if not head:
         raise AudioError("empty: 0 bytes")
-    if head == LFS_POINTER:
+    if lfs.parse(head):
         raise AudioError("a Git LFS pointer instead of audio: run `git lfs pull` in the clone it came from")
 
 
