@@ -10,7 +10,9 @@ from stages.core.errors import InputError, unknown
 
 STAGES = Path(__file__).resolve().parents[1]
 
-# What every file of a registry must define, and what it is for.
+# What every file of a registry must define, and what it is for. A corpus may also define
+# `annotate(table, folder) -> table`, which adds to the manifest what other files in its folder tell, and
+# `synthesise(folder, config, seed) -> int`, which makes its recordings where data/sources has none.
 CONTRACTS: dict[str, dict[str, str]] = {
     "corpora": {
         "ABOUT": "a core.corpus.Corpus: licence, citation, address, counts",

@@ -1,0 +1,169 @@
+"""CREMA-D: 91 actors of all ages and several ethnicities speak twelve sentences in six emotions.
+
+Names: `1001_IEO_ANG_HI.wav`: actor, sentence, emotion, intensity, told in the repository's README. Its
+VideoDemographics.csv and processedResults/summaryTable.csv, where they are among the files, tell more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from stages.core.corpus import Corpus, Download, Emotion, Facts, Intensity
+from stages.core.errors import InputError
+from stages.core.params import Block
+
+ABOUT = Corpus(
+    title="CREMA-D, the Crowd-sourced Emotional Multimodal Actors Dataset",
+    licence="ODbL-1.0, its contents DbCL-1.0",
+    citation="Cao et al. 2014, IEEE Trans. Affective Computing 5(4), 377-390, doi:10.1109/TAFFC.2014.2336244",
+    url="https://github.com/CheyneyComputerScience/CREMA-D",
+    n_clips=7442,
+    n_speakers=91,
+    emotions=("anger", "disgust", "fear", "happiness", "neutral", "sadness"),
+    name_pattern="<actor>_<sentence>_<EMOTION>_<intensity>.wav, as in 1001_IEO_ANG_HI.wav, with intensities "
+    "LO, MD, HI, XX",
+    access="`ingest.download: true` fetches it, or take AudioWAV, VideoDemographics.csv and "
+    "processedResults/summaryTable.csv from a clone of https://github.com/CheyneyComputerScience/CREMA-D in "
+    "which `git lfs pull` was run.",
+)
+
+EMOTIONS: dict[str, Emotion] = {
+    "ANG": "anger",
+    "DIS": "disgust",
+    "FEA": "fear",
+    "HAP": "happiness",
+    "NEU": "neutral",
+    "SAD": "sadness",
+}
+VOTES: dict[str, Emotion] = {code[0]: emotion for code, emotion in EMOTIONS.items()}
+INTENSITIES: dict[str, Intensity] = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
+SENTENCES = ("DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI")
+
+# Of actors 1001 to 1091, from VideoDemographics.csv: balanced splits need it where that file is not, too.
+FIRST_ACTOR = 1001
+SEXES = "MFFFMFFFFFMFFMMMMFMFFMMFFMMFFFMMMMMMFMMMMMFMMFFMFMMFFFFFMFMFFMFMMMMMMMMFFFFFMFFMMFMFMMMMFMF"
+
+# Byte for byte the recordings 1006_TIE_HAP, 1013_WSI_SAD and 1017_IWW_ANG. Those count, for these names were
+# missing from the publisher's repository at first, as the loader of TensorFlow Datasets 1.0.0 says.
+STAND_INS = ("1006_TIE_NEU_XX", "1013_WSI_DIS_XX", "1017_IWW_FEA_XX")
+
+# Never recorded: everything whose name begins so.
+ABSENT = ("1002_TIE_NEU", "1008_WSI", "1009_MTI", "1019_ITH", "1076_ITS_NEU")
+
+_NAME = re.compile(
+    rf"(10(?:0[1-9]|[1-8]\d|9[01]))_({'|'.join(SENTENCES)})_({'|'.join(EMOTIONS)})_({'|'.join(INTENSITIES)})",
+    re.ASCII,
+)
+_RAW = "https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D/master"
+_MEDIA = "https://media.githubusercontent.com/media/CheyneyComputerScience/CREMA-D/master"
+
+
+class Config(Block):
+    pass
+
+
+def parse(path: PurePosixPath) -> Facts | None:
+    """Returns what the file's name tells, None where it is none of this corpus's names."""
+    match = _NAME.fullmatch(path.stem)
+    if match is None:
+        return None
+    actor, sentence, emotion, intensity = match.groups()
+    return Facts(
+        clip=path.stem,
+        speaker=actor,
+        sex="male" if SEXES[int(actor) - FIRST_ACTOR] == "M" else "female",
+        sentence=sentence,
+        emotion=EMOTIONS[emotion],
+        intensity=INTENSITIES[intensity],
+        # the publisher has each recording as MP3 too, for listeners; some of those are broken
+        preferred=path.suffix.lower() != ".mp3" and path.stem not in STAND_INS,
+    )
+
+
+def downloads(config: Config) -> list[Download]:
+    """Returns the recordings, whose checksums their Git LFS pointers tell, and the two tables."""
+    recordings = [
+        Download(
+            url=f"{_MEDIA}/AudioWAV/{clip}.wav",
+            checksum=f"lfs:{_RAW}/AudioWAV/{clip}.wav",
+            filename=f"AudioWAV/{clip}.wav",
+            n_bytes=0,
+        )
+        for clip in _clips()
+    ]
+    tables = [
+        Download(
+            url=f"{_RAW}/VideoDemographics.csv",
+            checksum="sha256:e33ddc8b60bedf98541735801127cbb67098b5957271adbdd5dea8a44294eec3",
+            filename="VideoDemographics.csv",
+            n_bytes=4033,
+        ),
+        Download(
+            url=f"{_RAW}/processedResults/summaryTable.csv",
+            checksum="sha256:fb0e382700d32c0d9adc0c6815292215a36bcf912f2657048862c91e3bd2b317",
+            filename="summaryTable.csv",
+            n_bytes=449_048,
+        ),
+    ]
+    return recordings + tables
+
+
+def annotate(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Returns the manifest's rows with what the publisher's tables below `folder` tell of actors and clips.
+
+    Fills `age`, `race` and `ethnicity` from VideoDemographics.csv, and `listeners`, the vote of those who
+    heard the sound alone, from summaryTable.csv.
+
+    Raises:
+        InputError: one of the tables is there and has not the publisher's columns.
+    """
+    table = table.copy()
+    actors = _read(folder, "VideoDemographics.csv", "ActorID", {"Age": int, "Race": str, "Ethnicity": str})
+    if actors is not None:
+        actor = table["speaker"].astype("string").str.rpartition("/")[2]
+        for column in ("Age", "Race", "Ethnicity"):
+            table[column.lower()] = actor.map(actors[column])
+        table["age"] = table["age"].astype("Int64")
+    votes = _read(folder, "summaryTable.csv", "FileName", {"VoiceVote": _vote})
+    if votes is not None:
+        clip = table["clip"].str.rpartition("/")[2]
+        table["listeners"] = clip.map(votes["VoiceVote"])
+    return table
+
+
+def _clips() -> Iterator[str]:
+    for actor in range(FIRST_ACTOR, FIRST_ACTOR + len(SEXES)):
+        for sentence in SENTENCES:
+            for emotion in EMOTIONS:
+                graded = sentence == "IEO" and emotion != "NEU"
+                for intensity in ("LO", "MD", "HI") if graded else ("XX",):
+                    clip = f"{actor}_{sentence}_{emotion}_{intensity}"
+                    if not clip.startswith(ABSENT):
+                        yield clip
+
+
+def _read(
+    folder: Path, filename: str, key: str, columns: dict[str, Callable[[str], Any]]
+) -> pd.DataFrame | None:
+    """Returns the first table of this name below `folder`, indexed by `key`, None where there is none."""
+    path = next(iter(sorted(folder.rglob(filename))), None)
+    if path is None:
+        return None
+    try:
+        table = pd.read_csv(path, usecols=[key, *columns], converters={key: str} | columns).set_index(key)
+    except (KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not CREMA-D's table of this name ({reason}).") from error
+    if not table.index.is_unique:
+        raise InputError(f"{path}: not CREMA-D's table of this name (it has a {key} twice).")
+    return table
+
+
+def _vote(letters: str) -> str:
+    """Returns the emotions of a vote such as `A:N`, joined by "+"."""
+    return "+".join(VOTES[letter] for letter in letters.split(":"))

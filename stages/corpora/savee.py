@@ -1,0 +1,73 @@
+"""SAVEE: four Englishmen speak sentences of TIMIT, some common to all emotions, most of one emotion's own.
+
+Names: `DC/a01.wav` as published, or `DC_a01.wav` in one folder: speaker, emotion, number.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from stages.core.corpus import Corpus, Download, Emotion, Facts
+from stages.core.params import Block
+
+ABOUT = Corpus(
+    title="SAVEE, the Surrey Audio-Visual Expressed Emotion database",
+    licence="for research only, on registration",
+    citation="Haq & Jackson 2009, Speaker-dependent audio-visual emotion recognition, Proc. AVSP, pp. 53-58",
+    url="http://personal.ee.surrey.ac.uk/Personal/P.Jackson/SAVEE/",
+    n_clips=480,
+    n_speakers=4,
+    emotions=("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"),
+    name_pattern="<speaker>/<emotion><number>.wav or <speaker>_<emotion><number>.wav, as in DC/a01.wav or "
+    "DC_a01.wav, with speakers DC, JE, JK, KL and emotions a, d, f, h, n, sa, su",
+    access="Register at http://personal.ee.surrey.ac.uk/Personal/P.Jackson/SAVEE/Register.html and take "
+    "AudioData.zip, packed or not.",
+)
+
+EMOTIONS: dict[str, Emotion] = {
+    "a": "anger",
+    "d": "disgust",
+    "f": "fear",
+    "h": "happiness",
+    "n": "neutral",
+    "sa": "sadness",
+    "su": "surprise",
+}
+N_SENTENCES = 15  # of each emotion
+N_NEUTRAL_SENTENCES = 30
+N_COMMON_SENTENCES = 3  # the first three, the same in every emotion
+
+_NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(a|d|f|h|n|sa|su)(\d\d)", re.ASCII | re.IGNORECASE)
+_SPEAKER = re.compile(r"DC|JE|JK|KL", re.ASCII | re.IGNORECASE)
+
+
+class Config(Block):
+    pass
+
+
+def parse(path: PurePosixPath) -> Facts | None:
+    """Returns what the names of file and folder tell, None where they are none of this corpus's.
+
+    Twelve neutral sentences repeat the other emotions' own; the publisher's pages do not say which
+    number repeats which, so these count as sentences of their own.
+    """
+    match = _NAME.fullmatch(path.stem)
+    speaker = _SPEAKER.fullmatch((match and match[1]) or path.parent.name)
+    if match is None or speaker is None:
+        return None
+    name, code, number = speaker[0].upper(), match[2].lower(), int(match[3])
+    if not 1 <= number <= (N_NEUTRAL_SENTENCES if code == "n" else N_SENTENCES):
+        return None
+    return Facts(
+        clip=f"{name}_{code}{number:02}",
+        speaker=name,
+        sex="male",
+        sentence=f"{'common' if number <= N_COMMON_SENTENCES else code}{number:02}",
+        emotion=EMOTIONS[code],
+    )
+
+
+def downloads(config: Config) -> list[Download]:
+    """Returns an empty list: the publisher asks for registration."""
+    return []

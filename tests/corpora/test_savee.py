@@ -1,0 +1,66 @@
+"""SAVEE, against the names its publisher describes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import PurePosixPath
+
+import pytest
+
+from stages.corpora import savee
+
+# Info.txt of the publisher's AudioData: 15 sentences of each emotion, 30 neutral ones, of four men.
+COUNTS = {"a": 15, "d": 15, "f": 15, "h": 15, "n": 30, "sa": 15, "su": 15}
+LAYOUTS = ["{}/{}{:02}.wav", "AudioData/{}/{}{:02}.wav", "{}_{}{:02}.wav", "ALL/{}_{}{:02}.wav"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_published_name_is_read(layout: str) -> None:
+    paths = [
+        PurePosixPath(layout.format(speaker, code, number))
+        for speaker in ("DC", "JE", "JK", "KL")
+        for code, count in COUNTS.items()
+        for number in range(1, count + 1)
+    ]
+    found = [fact for path in paths if (fact := savee.parse(path))]
+    assert len(found) == len({fact.clip for fact in found}) == savee.ABOUT.n_clips == 480
+    assert Counter(fact.speaker for fact in found) == {"DC": 120, "JE": 120, "JK": 120, "KL": 120}
+    assert {fact.sex for fact in found} == {"male"}
+    assert Counter(fact.emotion for fact in found) == {
+        "anger": 60,
+        "disgust": 60,
+        "fear": 60,
+        "happiness": 60,
+        "neutral": 120,
+        "sadness": 60,
+        "surprise": 60,
+    }
+    # Haq & Jackson 2009: three sentences common to all emotions, the rest an emotion's own
+    assert len({fact.sentence for fact in found}) == 3 + 6 * 12 + 27
+
+
+def test_both_layouts_name_the_same_recording() -> None:
+    assert savee.parse(PurePosixPath("DC/sa01.wav")) == savee.parse(PurePosixPath("DC_sa01.wav"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a01.wav",
+        "XX/a01.wav",
+        "XX_a01.wav",
+        "DC_a16.wav",
+        "DC_a00.wav",
+        "DC_n31.wav",
+        "DC_s01.wav",
+        "DC_a1.wav",
+        "DC_a001.wav",
+        "DC/a01/b.wav",
+    ],
+)
+def test_a_name_of_no_recording_is_none(name: str) -> None:
+    assert savee.parse(PurePosixPath(name)) is None
+
+
+def test_there_is_no_public_download() -> None:
+    assert savee.downloads(savee.Config()) == []

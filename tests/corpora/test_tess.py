@@ -1,0 +1,95 @@
+"""TESS, against the real files and the publisher's counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from stages.core.corpus import Download, Facts
+from stages.core.errors import InputError
+from stages.corpora import tess
+
+
+def facts_in(folder: Path) -> list[Facts]:
+    """Returns the facts of every file; fails where a name is not read."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = [tess.parse(PurePosixPath(path.relative_to(folder))) for path in paths]
+    assert None not in found
+    return [fact for fact in found if fact]
+
+
+def test_every_real_name_is_read(corpora: Path) -> None:
+    found = facts_in(corpora / "tess")
+    assert len({fact.clip for fact in found}) == 1400
+    # half the published 200 words, each in seven emotions of two women
+    assert Counter(fact.speaker for fact in found) == {"OAF": 700, "YAF": 700}
+    assert Counter(fact.emotion for fact in found) == dict.fromkeys(tess.ABOUT.emotions, 200)
+    assert {fact.sex for fact in found} == {"female"}
+    words = Counter(fact.sentence for fact in found)
+    assert len(words) > 90
+    assert words["back"] == 14
+
+
+def test_the_originals_are_read_even_misspelt(corpora: Path) -> None:
+    clips = {fact.clip for fact in facts_in(corpora / "originals" / "tess")}
+    assert len(clips) == 6
+    assert "OAF_bite_neutral" in clips  # the file is OA_bite_neutral.wav
+
+
+@pytest.mark.parametrize(
+    ("name", "clip"),
+    [
+        ("OAF_Pleasant_surprise/OAF_back_ps.wav", "OAF_back_ps"),
+        ("YAF_pleasant_surprised/YAF_back_ps.wav", "YAF_back_ps"),
+        ("YAF_pleasant_surprised/YAF_back_pleasant_surprised.wav", "YAF_back_ps"),
+        ("oaf_back_pleasant_surprise.wav", "OAF_back_ps"),
+        ("OAF_Sad/OAF_back_sad.wav", "OAF_back_sad"),
+        ("YAF_Fear/YAF_Back_Fear.WAV", "YAF_back_fear"),
+        ("OA_bite_neutral.wav", "OAF_bite_neutral"),
+    ],
+)
+def test_variants_name_one_recording(name: str, clip: str) -> None:
+    fact = tess.parse(PurePosixPath(name))
+    assert fact is not None
+    assert fact.clip == clip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["OAF_back.wav", "MAF_back_sad.wav", "OAF_back_calm.wav", "OAF__sad.wav", "OAF_back_sad_2.wav", "x.wav"],
+)
+def test_a_name_of_no_recording_is_none(name: str) -> None:
+    assert tess.parse(PurePosixPath(name)) is None
+
+
+def listing(*names: str) -> dict[str, Any]:
+    """Returns an answer of Dataverse's native API, less what is not read."""
+    files = [
+        {"filename": name, "id": 100 + number, "filesize": 5, "checksum": {"type": "MD5", "value": "ab" * 16}}
+        for number, name in enumerate(names)
+    ]
+    return {"status": "OK", "data": [{"label": file["filename"], "dataFile": file} for file in files]}
+
+
+def test_downloads_are_what_the_publisher_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tess, "read_json", lambda url: listing("readme.txt", "OAF_back_sad.wav"))
+    assert tess.downloads(tess.Config()) == [
+        Download("https://borealisdata.ca/api/access/datafile/101", "md5:" + "ab" * 16, "OAF_back_sad.wav", 5)
+    ]
+
+
+def test_a_listed_name_stays_in_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tess, "read_json", lambda url: listing("../../OAF_back_sad.wav"))
+    assert [item.filename for item in tess.downloads(tess.Config())] == ["OAF_back_sad.wav"]
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, [], None, {"data": [{}]}, {"data": [{"dataFile": {"filename": "OAF_a_sad"}}]}]
+)
+def test_another_answer_is_refused(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    monkeypatch.setattr(tess, "read_json", lambda url: answer)
+    with pytest.raises(InputError, match=r"borealisdata\.ca.*the answer is no list of files"):
+        tess.downloads(tess.Config())
