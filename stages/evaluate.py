@@ -71,7 +71,7 @@ def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per test clip, `actual` and `predicted`, as DVC's confusion template counts them."""
     probabilities = predictions.filter(regex="^p_")
-    predicted = probabilities.idxmax(axis=1).str.removeprefix("p_")
+    predicted = probabilities.idxmax(axis=1).str.slice(len("p_"))
     return pd.DataFrame({"actual": predictions["label"], "predicted": predicted})
 
 

@@ -31,7 +31,9 @@ def imported(path: Path) -> set[Path]:
                         found.add(file)
                         break
         elif isinstance(node, ast.Import):
-            found |= {ROOT / (a.name.replace(".", "/") + ".py") for a in node.names if a.name.startswith("stages.")}
+            found |= {
+                ROOT / (a.name.replace(".", "/") + ".py") for a in node.names if a.name.startswith("stages.")
+            }
     return found
 
 
@@ -80,7 +82,9 @@ def test_a_stage_depends_on_every_file_it_may_run(name: str) -> None:
                 for file in [entry] if entry.is_file() else entry.rglob("*.py"):
                     files |= reached(file)
     covered = {file for dep in deps for found in ROOT.glob(dep) for file in [found, *found.rglob("*")]}
-    missing = sorted(str(file.relative_to(ROOT)) for file in files - covered - PLUMBING if file.is_relative_to(STAGES))
+    missing = sorted(
+        str(file.relative_to(ROOT)) for file in files - covered - PLUMBING if file.is_relative_to(STAGES)
+    )
     assert not missing, f"dvc.yaml: stage {name} runs {missing} and does not depend on them"
 
 

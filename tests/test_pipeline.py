@@ -113,9 +113,7 @@ def test_a_name_that_is_none_stops_before_anything_runs(reproduced: Path) -> Non
         run(reproduced, "git", "checkout", "params.yaml")
 
 
-def test_from_scratch_in_another_folder_every_hash_is_the_same(
-    reproduced: Path, tmp_path: Path
-) -> None:
+def test_from_scratch_in_another_folder_every_hash_is_the_same(reproduced: Path, tmp_path: Path) -> None:
     other = clone(tmp_path)
     edit(other, compute__workers=1)
     run(other, "dvc", "repro")

@@ -49,7 +49,7 @@ def scores(
     if hasattr(model, "decision_function"):
         values = np.asarray(model.decision_function(x), dtype=np.float64)
         return np.stack([-values, values], axis=1) if values.ndim == 1 else values
-    return np.log(np.clip(model.predict_proba(x), 1e-12, None))
+    return np.asarray(np.log(np.clip(model.predict_proba(x), 1e-12, None)))
 
 
 def n_parameters(build: Callable[[], Any], folder: Path) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from stages.core.errors import InputError
 from stages.core.files import replacing
-from stages.core.params import Block, Positive
+from stages.core.params import Block, Count, Positive
 
 Frames = NDArray[np.float32]  # (n_frames, n_dims)
 Layout = Literal["mean", "stats", "frames", "image", "flat"]
@@ -32,27 +32,32 @@ class Inputs(Block):
             `image` (time, features, 1); `flat` (time x features).
         duration_s: clips are cropped or zero-padded to it; null means the longest training clip.
             `mean` and `stats` see the whole clip and ignore it.
+        frames_per_step: adjacent frames averaged into one step of the time axis; 1 keeps them all. A
+            recurrent network's time is proportional to its steps.
     """
 
     features: Annotated[list[str], Field(min_length=1)]
     layout: Layout
     duration_s: Positive | None
+    frames_per_step: Count
 
 
-def pool(frames: Frames, layout: Layout) -> Frames:
-    """Returns float32 (1, n_pooled) for the layouts without a time axis, else `frames` as they are.
+def pool(frames: Frames, layout: Layout, frames_per_step: int = 1) -> Frames:
+    """Returns float32 (1, n_pooled) for the layouts without a time axis, else (n_steps, n_dims).
 
     `stats` is mean, standard deviation, 10th and 90th percentile of each dimension and the standard
     deviation of its first difference: (1, 5 n_dims).
     """
     if layout == "mean":
-        return frames.mean(axis=0, keepdims=True)
+        return np.asarray(frames.mean(axis=0, keepdims=True))
     if layout == "stats":
         low, high = np.percentile(frames, (10, 90), axis=0)
         change = np.diff(frames, axis=0).std(axis=0) if len(frames) > 1 else np.zeros(frames.shape[1])
         rows = (frames.mean(axis=0), frames.std(axis=0), low, high, change)
         return np.concatenate(rows)[None].astype(np.float32)
-    return frames
+    starts = np.arange(0, len(frames), frames_per_step)
+    lengths = np.diff(starts, append=len(frames))
+    return np.asarray(np.add.reduceat(frames, starts, axis=0) / lengths[:, None], dtype=np.float32)
 
 
 def moments(clips: Iterable[Frames]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -109,31 +114,33 @@ class Encoder:
 
     Attributes:
         layout: see `Inputs`.
-        n_frames: length of the time axis; 1 for the layouts without one.
+        frames_per_step: see `Inputs`.
+        n_steps: length of the time axis; 1 for the layouts without one.
         mean, deviation: float64 (n_dims,), of the training clips' (pooled) frames.
     """
 
     layout: Layout
-    n_frames: int
+    frames_per_step: int
+    n_steps: int
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
     @classmethod
     def fit(cls, clips: Sequence[Frames], inputs: Inputs, frames_per_second: float) -> Encoder:
         """Returns the encoder fitted on `clips`, which must be training clips."""
-        pooled = [pool(frames, inputs.layout) for frames in clips]
+        pooled = [pool(frames, inputs.layout, inputs.frames_per_step) for frames in clips]
         longest = max(len(frames) for frames in pooled)
         if inputs.layout in ("frames", "image", "flat") and inputs.duration_s is not None:
-            longest = max(1, round(inputs.duration_s * frames_per_second))
+            longest = max(1, round(inputs.duration_s * frames_per_second / inputs.frames_per_step))
         mean, deviation = moments(pooled)
-        return cls(inputs.layout, longest, mean, deviation)
+        return cls(inputs.layout, inputs.frames_per_step, longest, mean, deviation)
 
     def encode(self, clips: Sequence[Frames]) -> NDArray[np.float32]:
         """Returns float32 (n_clips, *self.shape). Padding is zero, the training mean."""
-        out = np.zeros((len(clips), self.n_frames, len(self.mean)), dtype=np.float32)
+        out = np.zeros((len(clips), self.n_steps, len(self.mean)), dtype=np.float32)
         for row, frames in zip(out, clips, strict=True):
-            scaled = (pool(frames, self.layout) - self.mean) / self.deviation
-            row[: len(scaled)] = scaled[: self.n_frames]
+            scaled = (pool(frames, self.layout, self.frames_per_step) - self.mean) / self.deviation
+            row[: len(scaled)] = scaled[: self.n_steps]
         return out.reshape(len(clips), *self.shape)
 
     @property
@@ -141,18 +148,16 @@ class Encoder:
         """The shape of one encoded clip."""
         match self.layout:
             case "image":
-                return (self.n_frames, len(self.mean), 1)
+                return (self.n_steps, len(self.mean), 1)
             case "frames":
-                return (self.n_frames, len(self.mean))
+                return (self.n_steps, len(self.mean))
             case _:
-                return (self.n_frames * len(self.mean),)
+                return (self.n_steps * len(self.mean),)
 
     def save(self, path: Path) -> None:
         """Writes the encoder as npz, the same bytes for the same values."""
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file, layout=self.layout, n_frames=self.n_frames, mean=self.mean, deviation=self.deviation
-            )
+            np.savez(file, **asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Encoder:
@@ -163,8 +168,9 @@ class Encoder:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(str(file["layout"]), int(file["n_frames"]), file["mean"], file["deviation"])  # type: ignore[arg-type]
-        except (OSError, ValueError, KeyError) as error:
+                stored = {name: value if value.ndim else value.item() for name, value in file.items()}
+            return cls(**stored)
+        except (OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{path}: no encoder that train wrote ({error}). Run `dvc repro train`."
             ) from error

@@ -227,10 +227,10 @@ def _state(network: keras.Model) -> list[keras.Variable]:
 
 
 def _checkpoint(network: keras.Model, progress: Progress, best: list[NDArray[Any]], path: Path) -> None:
-    state = {f"state_{i}": keras.ops.convert_to_numpy(value) for i, value in enumerate(_state(network))}
-    kept = {f"best_{i}": value for i, value in enumerate(best)}
+    arrays: dict[str, Any] = {f"best_{i}": value for i, value in enumerate(best)}
+    arrays |= {f"state_{i}": np.array(variable) for i, variable in enumerate(_state(network))}
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, progress=json.dumps(asdict(progress)), **state, **kept)
+        np.savez(file, progress=json.dumps(asdict(progress)), **arrays)
 
 
 def _resume(network: keras.Model, path: Path) -> tuple[Progress, list[NDArray[Any]]]:

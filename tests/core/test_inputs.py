@@ -16,8 +16,8 @@ def clips() -> list[np.ndarray]:
     return [rng.normal(3, 2, (n, 4)).astype(np.float32) for n in (7, 3, 12)]
 
 
-def inputs(layout: str, duration_s: float | None = None) -> Inputs:
-    return Inputs(features=["mfcc"], layout=layout, duration_s=duration_s)
+def inputs(layout: str, duration_s: float | None = None, frames_per_step: int = 1) -> Inputs:
+    return Inputs(features=["mfcc"], layout=layout, duration_s=duration_s, frames_per_step=frames_per_step)
 
 
 def test_moments_equal_those_of_all_frames_at_once(clips: list[np.ndarray]) -> None:
@@ -57,6 +57,13 @@ def test_padding_is_zero_and_a_longer_clip_is_cropped(clips: list[np.ndarray]) -
     assert (x[1, 3:] == 0).all()
     assert (x[1, :3] != 0).all()
     np.testing.assert_allclose(x[0], (clips[0][:5] - encoder.mean) / encoder.deviation, rtol=1e-5)
+
+
+def test_frames_are_averaged_into_steps_and_the_last_may_be_short() -> None:
+    ramp = np.arange(5, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(pool(ramp, "frames", frames_per_step=2), [[0.5], [2.5], [4]])
+    encoder = Encoder.fit([ramp], inputs("frames", duration_s=1.2, frames_per_step=2), frames_per_second=10)
+    assert encoder.shape == (6, 1)
 
 
 def test_encoded_training_clips_have_mean_0_and_deviation_1(clips: list[np.ndarray]) -> None:

@@ -78,7 +78,12 @@ def test_a_run_killed_in_an_epoch_ends_with_the_weights_of_an_undisturbed_one(
 def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     # A rate this high learns at once and then only gets worse.
     curve = network.fit(
-        build, config(learning_rate=0.5, epochs=40, patience_epochs=3, plateau=None), part(0), part(1), tmp_path, 1
+        build,
+        config(learning_rate=0.5, epochs=40, patience_epochs=3, plateau=None),
+        part(0),
+        part(1),
+        tmp_path,
+        1,
     )
     best = curve["val_loss"].idxmin()
     assert len(curve) == best + 4 < 40

@@ -21,16 +21,28 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("protocol: speaker", "protocl: speaker", r"params\.split\.protocl: unknown key; did you mean 'protocol'\?"),
+        (
+            "protocol: speaker",
+            "protocl: speaker",
+            r"params\.split\.protocl: unknown key; did you mean 'protocol'\?",
+        ),
         ("seed: 20", "", r"params\.seed: missing"),
         ("seed: 20", "seed: '20'", r"params\.seed: '20' will not do\. Input should be a valid integer"),
         ("seed: 20", "seed: -1", r"params\.seed: -1 will not do\. .*greater than or equal to 0"),
-        ("silent_below_dbfs: -60.0", "silent_below_dbfs: .nan", r"params\.manifest\.silent_below_dbfs: nan will not do"),
+        (
+            "silent_below_dbfs: -60.0",
+            "silent_below_dbfs: .nan",
+            r"params\.manifest\.silent_below_dbfs: nan will not do",
+        ),
         ("model: svm", "model: svn", r"params\.model: no 'svn'; did you mean 'svm'\? Choose from .*gru"),
         ("corpus:\n  - demo", "corpus:\n  - tes", r"params\.corpus: no 'tes'; did you mean 'tess'\?"),
         ("corpus:\n  - demo", "corpus: []", r"params\.corpus: \[\] will not do"),
         ("models:\n", "models:\n  transformer: {}\n", r"params\.models: no 'transformer'"),
-        ("normalize: global", "normalize: speakr", r"params\.train\.normalize: 'speakr' will not do\. .*'global' or 'speaker'"),
+        (
+            "normalize: global",
+            "normalize: speakr",
+            r"params\.train\.normalize: 'speakr' will not do\. .*'global' or 'speaker'",
+        ),
         ("seed: 20", "seed: 20\nseed: 21", r"params\.yaml: not readable as YAML: .*duplicate key"),
         ("seed: 20", "seed: [", r"params\.yaml: not readable as YAML"),
     ],
@@ -50,7 +62,11 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
     [
         ("    c: 10.0", "    C: 10.0", r"params\.models\.svm\.C: unknown key; did you mean 'c'\?"),
         ("    c: 10.0", "    c: 0.0", r"params\.models\.svm\.c: 0\.0 will not do\. .*greater than 0"),
-        ("      layout: stats", "      layout: statistics", r"params\.models\.svm\.inputs\.layout: 'statistics' will not do"),
+        (
+            "      layout: stats",
+            "      layout: statistics",
+            r"params\.models\.svm\.inputs\.layout: 'statistics' will not do",
+        ),
     ],
 )
 def test_a_mistake_in_an_entry_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
