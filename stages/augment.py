@@ -6,6 +6,7 @@ Independent of the split: which copies train is decided later, so a new split au
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,37 @@ PLACE = "params.augment.chain"
 SOURCES = ("augment.py", "core/audio.py", "core/randomness.py")
 
 
+@dataclass(frozen=True)
+class Chain:
+    """What a copy passes through.
+
+    Attributes:
+        augmentations: by name, in order.
+        seed: of all that is drawn.
+        sample_rate_hz: of recordings and copies.
+    """
+
+    augmentations: dict[str, Augmentation]
+    seed: int
+    sample_rate_hz: int
+
+    def __call__(
+        self, signal: NDArray[np.float32], clip: str, copy: int
+    ) -> tuple[NDArray[np.float32], dict[str, dict[str, float]]]:
+        """Returns one copy, and by augmentation what was drawn for it; one passed over is not named.
+
+        Each augmentation has its own stream of randomness, so a changed chain leaves its draws alone.
+        """
+        drawn = {}
+        for name, config in self.augmentations.items():
+            generator = rng(self.seed, clip, copy, name)
+            if generator.random() < config.probability:
+                entry = registry.load("augmentations", name, PLACE)
+                drawn[name] = entry.draw(config, generator)
+                signal = entry.apply(signal, self.sample_rate_hz, generator, **drawn[name])
+        return signal, drawn
+
+
 def main() -> None:
     params = read()
     manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "speaker", "path", "sha256", "problem"])
@@ -39,31 +71,24 @@ def plan(clips: pd.DataFrame, params: Params) -> list[Shard]:
     Args:
         clips: columns clip, speaker, path and sha256.
     """
-    chain = {name: params.config("augmentations", name, PLACE) for name in params.augment.chain}
+    augmentations = {name: params.config("augmentations", name, PLACE) for name in params.augment.chain}
+    chain = Chain(augmentations, params.seed, params.audio.sample_rate_hz)
     recipe = shards.recipe(
-        [*SOURCES, *(f"augmentations/{name}.py" for name in chain)],
-        seed=params.seed,
-        sample_rate_hz=params.audio.sample_rate_hz,
-        chain=[[name, config.model_dump()] for name, config in chain.items()],
+        [*SOURCES, *(f"augmentations/{name}.py" for name in augmentations)],
+        augmentations=[[name, config.model_dump()] for name, config in augmentations.items()],
+        seed=chain.seed,
+        sample_rate_hz=chain.sample_rate_hz,
     )
     planned = []
     for copy in range(1, params.augment.copies + 1):
         for stem, rows in shards.chunks(clips, params.featurize.clips_per_shard, f"_aug{copy}"):
             names, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
             content = fingerprint(recipe, copy, names, rows["sha256"].tolist())
-            make = partial(make_copies, names, paths, copy, chain, params.seed, params.audio.sample_rate_hz)
-            planned.append(Shard(stem, len(rows), content, make))
+            planned.append(Shard(stem, len(rows), content, partial(make_copies, names, paths, copy, chain)))
     return planned
 
 
-def make_copies(
-    clips: list[str],
-    paths: list[Path],
-    copy: int,
-    chain: dict[str, Augmentation],
-    seed: int,
-    sample_rate_hz: int,
-) -> dict[str, NDArray]:
+def make_copies(clips: list[str], paths: list[Path], copy: int, chain: Chain) -> dict[str, NDArray]:
     """Returns a shard's arrays.
 
     Returns:
@@ -72,9 +97,7 @@ def make_copies(
     """
     signals, drawn = [], []
     for clip, path in zip(clips, paths, strict=True):
-        signal, parameters = alter(
-            audio.load_listed(path, sample_rate_hz), sample_rate_hz, chain, seed, clip, copy
-        )
+        signal, parameters = chain(audio.load_listed(path, chain.sample_rate_hz), clip, copy)
         signals.append(signal)
         drawn.append(json.dumps(parameters))
     return {
@@ -83,28 +106,6 @@ def make_copies(
         "clips": np.array([f"{clip}#{copy}" for clip in clips]),
         "drawn": np.array(drawn),
     }
-
-
-def alter(
-    signal: NDArray[np.float32],
-    sample_rate_hz: int,
-    chain: dict[str, Augmentation],
-    seed: int,
-    clip: str,
-    copy: int,
-) -> tuple[NDArray[np.float32], dict[str, dict[str, float]]]:
-    """Returns one copy, and by augmentation what was drawn for it; one passed over is not named.
-
-    Each augmentation has its own stream of randomness, so that a changed chain leaves its draws alone.
-    """
-    drawn = {}
-    for name, config in chain.items():
-        generator = rng(seed, clip, copy, name)
-        if generator.random() < config.probability:
-            entry = registry.load("augmentations", name, PLACE)
-            drawn[name] = entry.draw(config, generator)
-            signal = entry.apply(signal, sample_rate_hz, generator, **drawn[name])
-    return signal, drawn
 
 
 def list_copies(planned: list[Shard], sample_rate_hz: int) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.core import audio, shards, tables
-from stages.core.errors import run
+from stages.core.errors import InputError, run
 from stages.core.extractor import Extractor, extractor
 from stages.core.files import AUGMENTED, FEATURES, MANIFEST, RAW, fingerprint
 from stages.core.params import Params, read
@@ -28,10 +28,26 @@ def main() -> None:
     params = read()
     manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "speaker", "path", "sha256", "problem"])
     clips = manifest[manifest["problem"] == ""]
-    copies = tables.read(AUGMENTED / shards.INDEX, tables.AUGMENTED, ["clip", "parent", "shard"])
+    copies = read_copies(AUGMENTED / shards.INDEX, clips)
     planned = plan(clips, copies, params)
     shards.fill(FEATURES, planned, params.compute.workers, "featurize")
     tables.write(list_features(planned, clips, copies), tables.FEATURES, FEATURES / shards.INDEX)
+
+
+def read_copies(path: Path, clips: pd.DataFrame) -> pd.DataFrame:
+    """Returns clip, parent and shard of every augmented copy.
+
+    Raises:
+        InputError: a copy's parent is none of `clips`.
+    """
+    copies = tables.read(path, tables.AUGMENTED, ["clip", "parent", "shard"])
+    orphans = copies[~copies["parent"].isin(clips["clip"])]
+    if len(orphans):
+        raise InputError(
+            f"{path}: '{orphans['clip'].iloc[0]}' is a copy of a recording that {MANIFEST} does not list as "
+            "fit for use. Run `dvc repro augment`."
+        )
+    return copies
 
 
 def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shard]:

@@ -160,6 +160,16 @@ def test_a_recording_that_fails_after_all_is_named(workspace: Workspace) -> None
     assert [path.name[:12] for path in FEATURES.iterdir()] == ["demo_ada_000"]
 
 
+def test_copies_of_what_is_not_listed_are_refused(workspace: Workspace) -> None:
+    workspace.set(augment__copies=1)
+    augment.main()
+    workspace.record(ada=3)
+    with pytest.raises(
+        InputError, match=r"'demo/bob_00#1' is a copy of a recording .* Run `dvc repro augment`"
+    ):
+        featurize.main()
+
+
 def test_a_damaged_shard_is_named(workspace: Workspace) -> None:
     index = run()
     path = FEATURES / index.loc["demo/ada_00", "shard"]

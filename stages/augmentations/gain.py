@@ -12,8 +12,10 @@ from stages.core.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Attributes:
-    gain_db: added to the level.
+    """Range of the change of level.
+
+    Attributes:
+        gain_db: added to the level.
     """
 
     gain_db: Range[Annotated[float, Field(ge=-60, le=60)]]

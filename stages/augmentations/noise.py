@@ -12,8 +12,10 @@ from stages.core.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Attributes:
-    snr_db: the recording's mean power over the noise's.
+    """Range of the level of the noise.
+
+    Attributes:
+        snr_db: the recording's mean power over the noise's.
     """
 
     snr_db: Range[Annotated[float, Field(ge=-40, le=100)]]

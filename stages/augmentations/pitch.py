@@ -12,8 +12,10 @@ from stages.core.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Attributes:
-    semitones: upwards; 12 double the fundamental frequency.
+    """Range of the shift.
+
+    Attributes:
+        semitones: upwards; 12 double the fundamental frequency.
     """
 
     semitones: Range[Annotated[float, Field(ge=-24, le=24)]]

@@ -13,8 +13,10 @@ from stages.core.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Attributes:
-    factor: 2 halves the duration and doubles every frequency.
+    """Range of the factor.
+
+    Attributes:
+        factor: 2 halves the duration and doubles every frequency.
     """
 
     factor: Range[Annotated[float, Field(ge=0.25, le=4)]]

@@ -12,8 +12,10 @@ from stages.core.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Attributes:
-    rate: of speaking; 2 halves the duration.
+    """Range of the rate.
+
+    Attributes:
+        rate: of speaking; 2 halves the duration.
     """
 
     rate: Range[Annotated[float, Field(ge=0.25, le=4)]]

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from stages.core import lfs
 from stages.core.errors import InputError
-from stages.core.params import Audio
 
 Samples = NDArray[np.float32]
 
@@ -108,31 +107,28 @@ def pre_emphasize(samples: Samples, coefficient: float) -> Samples:
     return np.concatenate([first, samples[1:] - np.float32(coefficient) * samples[:-1]])
 
 
+def load(path: Path, sample_rate_hz: int) -> Samples:
+    """Returns the recording in `path` at one rate, float32 (n_samples,), mono.
+
+    Raises:
+        AudioError: see `decode`.
+    """
+    return resample(decode(path), sample_rate_hz)
+
+
 def load_listed(path: Path, sample_rate_hz: int) -> Samples:
-    """Returns a recording that the manifest lists as fit for use, at one rate: float32 (n_samples,).
+    """Returns what `load` does of a recording that the manifest lists as fit for use.
 
     Raises:
         InputError: it cannot be decoded after all.
     """
     try:
-        return resample(decode(path), sample_rate_hz)
+        return load(path, sample_rate_hz)
     except AudioError as error:
         raise InputError(
             f"{path}: {error}, yet the manifest lists it as fit for use. If the file has changed since, "
             "`dvc repro manifest` looks again."
         ) from error
-
-
-def load(path: Path, audio: Audio) -> Samples:
-    """Returns the recording in `path` as features see it: mono, at one rate, pre-emphasised.
-
-    Returns:
-        float32 (n_samples,) at `audio.sample_rate_hz`.
-
-    Raises:
-        AudioError: see `decode`.
-    """
-    return pre_emphasize(resample(decode(path), audio.sample_rate_hz), audio.pre_emphasis)
 
 
 def peak_dbfs(samples: Samples) -> float:

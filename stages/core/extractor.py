@@ -17,10 +17,12 @@ from stages.core.spectrum import Frames, Spectrum
 
 @dataclass(frozen=True)
 class Extractor:
-    """Attributes:
-    audio: sample rate and pre-emphasis.
-    spectrum: settings of the one spectrum all features share.
-    features: by name, what computes each.
+    """Computes features from waveforms.
+
+    Attributes:
+        audio: sample rate and pre-emphasis.
+        spectrum: settings of the one spectrum all features share.
+        features: by name, what computes each.
     """
 
     audio: params.Audio

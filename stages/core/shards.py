@@ -2,7 +2,8 @@
 
 A shard's name ends in the fingerprint of all that makes its content: clips, parameters, source code. So a
 folder of shards may be kept between runs (`persist: true`) and is a function of the inputs alone all the
-same: a name that is there is up to date, and one that nobody asks for is stale.
+same: a name that is there is up to date, and one that nobody asks for is stale. The versions of libraries
+are not in it: delete the folder after an upgrade that matters.
 """
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ def fill(folder: Path, shards: Sequence[Shard], workers: int, stage: str) -> Non
     n_jobs = max(1, min(workers, len(missing)))
     written = Parallel(n_jobs, return_as="generator_unordered")(delayed(_write)(s, folder) for s in missing)
     try:
-        for _ in tqdm(written, total=len(missing), desc=stage, unit="shard", leave=False):
+        for _ in tqdm(
+            written, total=len(missing), desc=stage, unit="shard", leave=False, disable=not missing
+        ):
             pass
     except TerminatedWorkerError as error:
         raise InputError(

@@ -49,15 +49,15 @@ class Spectrum:
         """Returns the signal with half a frame more at both ends: zeros, or its end samples repeated."""
         return np.pad(self.signal, self.settings.n_fft // 2, mode=mode)
 
-    def frames(self, values: NDArray[np.float32], length: int) -> Frames:
-        """Returns a view (n_frames, length) of `values` (n,), one row every `hop_length`."""
-        return sliding_window_view(values, length)[:: self.settings.hop_length]
+    def frames(self, padded: NDArray[np.float32]) -> Frames:
+        """Returns a view (n_frames, n_fft) of a padded signal, one row every `hop_length` samples."""
+        return sliding_window_view(padded, self.settings.n_fft)[:: self.settings.hop_length]
 
     @cached_property
     def power(self) -> Frames:
         """Squared magnitude of the Hann-windowed frames' spectra, float32 (n_frames, n_fft // 2 + 1)."""
-        n_fft = self.settings.n_fft
-        spectra = scipy.fft.rfft(self.frames(self.padded("constant"), n_fft) * _hann(n_fft), axis=1)
+        window = _hann(self.settings.n_fft)
+        spectra = scipy.fft.rfft(self.frames(self.padded("constant")) * window, axis=1)
         power: Frames = spectra.real**2 + spectra.imag**2
         return power
 

@@ -10,8 +10,10 @@ from stages.core.spectrum import Frames, Spectrum
 
 
 class Config(Block):
-    """Attributes:
-    n_mfcc: coefficients kept, the one of order 0 (the level) included.
+    """How much of the cepstrum is kept.
+
+    Attributes:
+        n_mfcc: coefficients kept, the one of order 0 (the level) included.
     """
 
     n_mfcc: Count

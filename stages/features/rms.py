@@ -17,6 +17,5 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
 
     Equals `librosa.feature.rms` of the waveform: no window, zeros around the signal.
     """
-    n_fft = spectrum.settings.n_fft
-    power: Frames = spectrum.frames(spectrum.padded("constant") ** 2, n_fft).mean(axis=1)
+    power: Frames = spectrum.frames(spectrum.padded("constant") ** 2).mean(axis=1)
     return np.sqrt(power)[:, None]

@@ -23,6 +23,6 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
     crossings = np.diff(spectrum.padded("edge") < -SILENCE)
     # A frame's first sample has none before it, hence n_fft - 1 pairs; the rate is per sample still.
     n_before = np.concatenate([[0], np.cumsum(crossings)])
-    starts = np.arange(0, len(crossings) + 2 - n_fft, hop_length)
+    starts = np.arange(spectrum.n_frames) * hop_length
     rate: Frames = ((n_before[starts + n_fft - 1] - n_before[starts]) / n_fft).astype(np.float32)
     return rate[:, None]

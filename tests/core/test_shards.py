@@ -4,14 +4,17 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from stages.core import shards
+from stages import augment, featurize
+from stages.core import registry, shards
 from stages.core.errors import InputError
 from stages.core.shards import Shard
+from tests.test_layout import reached
 
 
 def arrays(n_clips: int, start: int = 0) -> dict[str, np.ndarray]:
@@ -56,6 +59,22 @@ def test_a_recipe_follows_settings_and_code() -> None:
     assert recipe == shards.recipe(["core/audio.py"], rate=1)
     assert recipe != shards.recipe(["core/audio.py"], rate=2)
     assert recipe != shards.recipe(["core/audio.py", "core/spectrum.py"], rate=1)
+
+
+# What an entry reaches that has no say in what it computes.
+UNINVOLVED = {"errors.py", "files.py", "params.py", "corpus.py", "registry.py", "lfs.py"}
+
+
+@pytest.mark.parametrize(("script", "kind"), [(augment, "augmentations"), (featurize, "features")])
+def test_all_that_computes_is_in_the_recipe(script: ModuleType, kind: str) -> None:
+    """Else a shard would be kept although the code that makes it changed."""
+    entries = {registry.STAGES / kind / f"{name}.py" for name in registry.names(kind)}
+    core = {registry.STAGES / source for source in script.SOURCES if source.startswith("core/")}
+    computing = set().union(*map(reached, entries | core)) - entries
+    names = {
+        path.relative_to(registry.STAGES).as_posix() for path in computing if path.name not in UNINVOLVED
+    }
+    assert names <= {*script.SOURCES}
 
 
 def test_missing_shards_are_made_the_others_kept_and_stale_ones_removed(

@@ -58,7 +58,7 @@ def assert_librosas(features: dict[str, np.ndarray], signal: np.ndarray) -> None
 def test_real_clips_give_what_librosa_gives(corpora: Path, extract: Extractor, corpus: str) -> None:
     paths = sorted((corpora / corpus).rglob("*.flac"))
     for path in paths[:: len(paths) // 12]:
-        signal = audio.load(path, extract.audio)
+        signal = audio.load(path, RATE_HZ)
         assert_librosas(extract(signal), signal)
 
 
