@@ -24,7 +24,8 @@ from tqdm import tqdm
 from stages.core import registry, threads
 from stages.core.errors import InputError
 from stages.core.files import fingerprint, replacing, sha256
-from stages.core.spectrum import Frames
+
+Frames = NDArray[np.float32]  # (n_frames, n_dims)
 
 INDEX = "index.parquet"  # the table beside the shards
 CLIPS, N_FRAMES = "clips", "n_frames"  # arrays of a feature shard that are no feature
