@@ -1,0 +1,78 @@
+"""Decides who trains, who validates and who tests: manifest -> data/splits.parquet, metrics/split.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from stages.core import leak, params, protocols, tables
+from stages.core.errors import InputError, run
+from stages.core.files import MANIFEST, METRICS, SPLITS, write_json
+
+
+def main() -> None:
+    chosen = params.read()
+    split = chosen.split
+    manifest = tables.read(MANIFEST, tables.MANIFEST)
+    clips, n_excluded = usable(manifest, chosen)
+    splits = protocols.assign(clips, split, chosen.seed)
+    leak.check(splits, split.protocol)
+    tables.write(splits, tables.SPLITS, SPLITS)
+    n_excluded["protocol"] = len(set(clips["clip"]) - set(splits["clip"]))
+    write_json(describe(splits, split.protocol, n_excluded), METRICS / "split.json")
+
+
+def usable(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Returns the clips fit for use, with their `label`, and the number left out for each reason.
+
+    Raises:
+        InputError: nothing is left of a chosen corpus.
+    """
+    policy = chosen.split.labels
+    clips = manifest[manifest["corpus"].isin(chosen.corpus)]
+    n_excluded = {}
+    for reason, fit in {
+        "problem": clips["problem"] == "",
+        "channel": clips["channel"].isin(chosen.split.channels),
+        "label": ~clips["emotion"].isin(policy.drop),
+    }.items():
+        kept = clips[fit[clips.index]]
+        n_excluded[reason] = len(clips) - len(kept)
+        clips = kept
+    for corpus in chosen.corpus:
+        if corpus not in set(clips["corpus"]):
+            raise InputError(
+                f"params.corpus: no clip of '{corpus}' is left after problems, params.split.channels and "
+                f"params.split.labels.drop; {MANIFEST} has {(manifest['corpus'] == corpus).sum()}."
+            )
+    return clips.assign(label=clips["emotion"].replace(dict(policy.merge))), n_excluded
+
+
+def describe(splits: pd.DataFrame, protocol: str, n_excluded: dict[str, int]) -> dict[str, Any]:
+    """Returns what metrics/split.json tells, as nested scalars; a role's numbers are means over folds."""
+    roles = {}
+    for role, rows in splits.groupby("role"):
+        folds = rows.groupby("fold")
+        shares = folds["label"].value_counts(normalize=True).groupby("label").sum() / folds.ngroups
+        roles[str(role)] = {
+            "clips": float(folds.size().mean()),
+            "speakers": float(folds["speaker"].nunique().mean()),
+            "share": {str(label): float(share) for label, share in shares.items()},
+        }
+    heard = splits[splits["role"] != "test"]
+    return {
+        "protocol": protocol,
+        "leaky": leak.leaky(protocol),
+        "validation_shares_speakers": len(leak.straddling(heard, "speaker", heard["role"])) > 0,
+        "validation_shares_sentences": len(leak.straddling(heard, "sentence", heard["role"])) > 0,
+        "n_folds": int(splits["fold"].nunique()),
+        "n_clips": int(splits["clip"].nunique()),
+        "n_speakers": int(splits["speaker"].nunique()),
+        "n_excluded": n_excluded,
+        **roles,
+    }
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from stages import split
+from stages.core import params, tables
+from stages.core.errors import InputError
+from stages.core.files import MANIFEST, METRICS, SPLITS
+from tests import manifests
+
+SHIPPED = Path("params.yaml").read_text()
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Returns a function that runs the stage on a manifest and returns its table and its metrics."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(manifest: pd.DataFrame, corpus: list[str], **values: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+        block = YAML(typ="safe", pure=True).load(SHIPPED)
+        block["corpus"] = corpus
+        block["split"] |= values
+        with params.PARAMS.open("w") as file:
+            YAML().dump(block, file)
+        tables.write(manifest, tables.MANIFEST, MANIFEST)
+        split.main()
+        return tables.read(SPLITS, tables.SPLITS), json.loads((METRICS / "split.json").read_text())
+
+    return run
+
+
+def test_the_stage_writes_table_and_metrics_the_same_each_time(stage: Any) -> None:
+    manifest = manifests.ravdess()
+    splits, metrics = stage(manifest, ["ravdess"])
+    first = SPLITS.read_bytes()
+    stage(manifest.sample(frac=1, random_state=0), ["ravdess"])
+    assert SPLITS.read_bytes() == first
+    assert len(splits) == 6 * 1440
+    share = {
+        emotion: pytest.approx((4 if emotion == "neutral" else 8) / 60)
+        for emotion in manifest["emotion"].unique()
+    }
+    assert metrics == {
+        "protocol": "speaker_independent",
+        "leaky": False,
+        "validation_shares_speakers": False,
+        "validation_shares_sentences": True,
+        "n_folds": 6,
+        "n_clips": 1440,
+        "n_speakers": 24,
+        "n_excluded": {"problem": 0, "channel": 0, "label": 0, "protocol": 0},
+        "train": {"clips": 960.0, "speakers": 16.0, "share": share},
+        "validation": {"clips": 240.0, "speakers": 4.0, "share": share},
+        "test": {"clips": 240.0, "speakers": 4.0, "share": share},
+    }
+
+
+def test_what_is_left_out_is_counted_by_reason(stage: Any) -> None:
+    speech, song = manifests.ravdess(), manifests.ravdess(channel="song").head(30)
+    song["clip"] = song["clip"].str.replace("/03-01", "/03-02")
+    song["path"] = song["clip"] + ".wav"
+    manifest = pd.concat([speech, song, manifests.savee()], ignore_index=True)
+    manifest.loc[manifest.index[:3], "problem"] = "silent"
+    splits, metrics = stage(
+        manifest,
+        ["ravdess"],
+        labels={"merge": {"calm": "neutral"}, "drop": ["surprise"]},
+        protocol="random",
+        n_folds=2,
+    )
+    # 8 strong and normal clips of surprise by each of 24 actors
+    assert metrics["n_excluded"] == {"problem": 3, "channel": 30, "label": 192, "protocol": 0}
+    assert metrics["leaky"] is True
+    assert set(splits["corpus"]) == {"ravdess"}
+    assert not {"calm", "surprise"} & set(splits["label"])
+    assert (splits["label"] == "neutral").sum() == 2 * (24 * 12 - 3)
+
+
+def test_labels_that_corpora_do_not_share_count_as_left_out_by_the_protocol(stage: Any) -> None:
+    manifest = pd.concat([manifests.ravdess(), manifests.savee()], ignore_index=True)
+    _, metrics = stage(manifest, ["savee", "ravdess"], protocol="cross_corpus")
+    assert metrics["n_excluded"]["protocol"] == 192  # calm
+    assert metrics["n_folds"] == 2
+
+
+def test_validation_that_shares_its_speaker_is_on_record(stage: Any) -> None:
+    _, metrics = stage(manifests.tess(20), ["tess"], protocol="leave_one_speaker_out")
+    assert metrics["validation_shares_speakers"] is True
+    assert metrics["leaky"] is False
+
+
+def test_a_corpus_with_nothing_left_is_told(stage: Any) -> None:
+    with pytest.raises(InputError, match=r"params\.corpus: no clip of 'tess' is left .* has 0"):
+        stage(manifests.ravdess(), ["ravdess", "tess"])
+    with pytest.raises(InputError, match=r"no clip of 'ravdess' is left .* has 1440"):
+        stage(manifests.ravdess(), ["ravdess"], channels=["song"])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"merge": {"calm": "neutral"}, "drop": ["calm"]},
+        {"merge": {"calm": "neutral"}, "drop": ["neutral"]},
+        {"merge": {"calm": "neutral", "neutral": "sadness"}, "drop": []},
+        {"merge": {"calm": "calm"}, "drop": []},
+    ],
+)
+def test_a_label_with_two_fates_is_refused(stage: Any, labels: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"params\.split\.labels: '\w+' can be only one of merged, dropped"):
+        stage(manifests.ravdess(), ["ravdess"], labels=labels)
