@@ -51,13 +51,24 @@ def pool(frames: Frames, layout: Layout, frames_per_step: int = 1) -> Frames:
     if layout == "mean":
         return np.asarray(frames.mean(axis=0, keepdims=True))
     if layout == "stats":
-        low, high = np.percentile(frames, (10, 90), axis=0)
+        ordered = np.sort(np.ascontiguousarray(frames.T), axis=1)
+        low, high = _quantile(ordered, 0.1), _quantile(ordered, 0.9)
         change = np.diff(frames, axis=0).std(axis=0) if len(frames) > 1 else np.zeros(frames.shape[1])
         rows = (frames.mean(axis=0), frames.std(axis=0), low, high, change)
         return np.concatenate(rows)[None].astype(np.float32)
     starts = np.arange(0, len(frames), frames_per_step)
     lengths = np.diff(starts, append=len(frames))
     return np.asarray(np.add.reduceat(frames, starts, axis=0) / lengths[:, None], dtype=np.float32)
+
+
+def _quantile(ordered: Frames, share: float) -> NDArray[np.floating]:
+    """Returns `np.quantile(ordered, share, axis=1)` of rows already sorted, (n_dims,).
+
+    numpy's own partitions each column anew and takes twenty times as long.
+    """
+    below, weight = divmod(share * (ordered.shape[1] - 1), 1)
+    above = min(int(below) + 1, ordered.shape[1] - 1)
+    return np.asarray(ordered[:, int(below)] * (1 - weight) + ordered[:, above] * weight)
 
 
 def moments(clips: Iterable[Frames]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

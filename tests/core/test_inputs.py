@@ -36,6 +36,12 @@ def test_stats_of_a_ramp_by_hand() -> None:
     np.testing.assert_allclose(pool(ramp, "stats"), [[5, np.sqrt(10), 1, 9, 0]], rtol=1e-6)
 
 
+def test_percentiles_equal_numpys(clips: list[np.ndarray]) -> None:
+    for frames in clips:
+        low, high = pool(frames, "stats").reshape(5, -1)[2:4]
+        np.testing.assert_allclose([low, high], np.percentile(frames, (10, 90), axis=0), rtol=1e-5)
+
+
 def test_stats_of_one_frame_are_finite() -> None:
     assert np.isfinite(pool(np.ones((1, 3), np.float32), "stats")).all()
 
