@@ -20,6 +20,7 @@ Samples = NDArray[np.float32]
 
 SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")  # of files to look into
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
+LOUDEST = 2.0**31  # times full scale: more than integers give that were stored as floats unscaled
 BLOCK_FRAMES = 1 << 16
 # libsndfile mends a chunk that promises more bytes than the file has, and tells so in its log alone.
 SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -78,9 +79,11 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
     if n_samples == 0:
         raise AudioError("empty: no samples")
     samples = np.concatenate(blocks)
-    n_bad = int(np.count_nonzero(~np.isfinite(samples)))
+    n_bad = int(np.count_nonzero(~(np.abs(samples) <= LOUDEST)))
     if n_bad:
-        raise AudioError(f"not finite: {n_bad} of {n_samples} samples are NaN or infinite")
+        raise AudioError(
+            f"not finite: {n_bad} of {n_samples} samples are NaN, infinite or beyond {LOUDEST:g} times full scale"
+        )
     return Recording(samples, rate_hz, n_channels)
 
 

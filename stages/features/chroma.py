@@ -40,7 +40,7 @@ def chroma_filters(sample_rate_hz: int, n_fft: int) -> Frames:
     """
     frequencies_hz = np.arange(1, n_fft) * sample_rate_hz / n_fft
     semitones = N_CHROMA * np.log2(frequencies_hz / A0_HZ)
-    # 0 Hz has no pitch: one and a half octaves below the first bin it falls half-way between its classes.
+    # 0 Hz has no pitch: one and a half octaves below the first bin, it counts for the opposite class.
     semitones = np.concatenate([semitones[:1] - 1.5 * N_CHROMA, semitones])
     width = np.append(np.maximum(np.diff(semitones), 1), 1)
     half = N_CHROMA / 2
