@@ -24,7 +24,7 @@ def tone(seconds: float = 1.0, hz: float = 200.0) -> np.ndarray:
 @pytest.fixture
 def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data/raw/ravdess below a working folder with the project's params."""
-    text = (ROOT / "params.yaml").read_text().replace("corpus:\n  - demo", "corpus:\n  - ravdess", 1)
+    text = (ROOT / "params.yaml").read_text().replace("corpus:\n- demo", "corpus:\n- ravdess", 1)
     (tmp_path / "params.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "data" / "raw" / "ravdess"
