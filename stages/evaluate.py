@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from stages.core import calibration, dataset, leak, metrics, registry, tables, threads
+from stages.core.corpus import Emotion
 from stages.core.errors import InputError, run
-from stages.core.files import METRICS, MODEL, PREDICTIONS, SPLITS, replacing, write_json
+from stages.core.files import MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS, replacing, write_json
 from stages.core.inputs import Encoder
 from stages.core.params import Params, read
 
@@ -62,9 +63,29 @@ def predict(entry: ModuleType, config: Any, rows: pd.DataFrame, normalize: str, 
 def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
     """Returns the metrics, and what a reader must know before believing them."""
     measured = metrics.summarize(predictions, params.evaluate.n_resamples, params.seed)
+    measured |= listeners(predictions, params.split.labels.merge)
     return measured | {
         "leaky": leak.leaky(params.split.protocol),
         "uses_test_speaker_statistics": params.train.normalize == "speaker",
+    }
+
+
+def listeners(predictions: pd.DataFrame, merge: dict[Emotion, Emotion]) -> dict[str, float]:
+    """Returns `human_uar` on the test clips that listeners judged by ear, nothing where there are none.
+
+    Args:
+        predictions: the clips and their labels.
+        merge: the label policy, which their votes follow too.
+    """
+    manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "listeners", "problem"])
+    votes = manifest[manifest["problem"] == ""].set_index("clip")["listeners"].dropna()
+    heard = predictions[predictions["clip"].isin(votes.index)]
+    if heard.empty:
+        return {}
+    merged = votes.str.split("+").map(lambda vote: "+".join(sorted({merge.get(name, name) for name in vote})))
+    return {
+        "human_uar": metrics.human_uar(heard["label"], heard["clip"].map(merged)),
+        "human_n_clips": len(heard),
     }
 
 
