@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from tests.manifests import manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000
-yaml = YAML()
 
 
 class Workspace:
@@ -26,7 +26,7 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.params = yaml.load(ROOT / "params.yaml")
+        self.params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
         self.set(augment__copies=0, compute__workers=1)
 
     def set(self, **changes: Any) -> None:
@@ -37,7 +37,7 @@ class Workspace:
             for name in above:
                 block = block[name]
             block[last] = value
-        yaml.dump(self.params, self.folder / "params.yaml")
+        (self.folder / "params.yaml").write_text(json.dumps(self.params))  # every JSON is YAML
 
     def record(self, **speakers: int) -> None:
         """Lists so many clips of each speaker in a new manifest, and writes those that are not there."""

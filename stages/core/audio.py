@@ -81,9 +81,7 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
     samples = np.concatenate(blocks)
     n_bad = int(np.count_nonzero(~(np.abs(samples) <= LOUDEST)))
     if n_bad:
-        raise AudioError(
-            f"not finite: {n_bad} of {n_samples} samples are NaN, infinite or beyond {LOUDEST:g} times full scale"
-        )
+        raise AudioError(f"not finite: {n_bad} of {n_samples} samples are NaN, infinite or above {LOUDEST:g}")
     return Recording(samples, rate_hz, n_channels)
 
 

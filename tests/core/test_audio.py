@@ -71,7 +71,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "flac of unknown length": (lambda: flac_of_length(0), "unfinished header: it gives no length"),
     "NaN": (
         lambda: encoded(subtype="FLOAT", samples=np.where(np.arange(RATE_HZ) < 3, np.nan, NOISE)),
-        "not finite: 3 of 16000 samples are NaN, infinite or beyond",
+        "not finite: 3 of 16000 samples are NaN, infinite or above",
     ),
     "garbage": (
         lambda: encoded(subtype="FLOAT", samples=np.float32([0.1, -1e30])),
