@@ -1,0 +1,218 @@
+"""train and evaluate, on features drawn from a distribution per emotion."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import evaluate, train
+from stages.core import dataset, tables
+from stages.core.errors import InputError
+from stages.core.files import CHECKPOINTS, DATA, FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
+from tests.manifests import manifest
+from tests.workspace import Workspace, contents
+
+EMOTIONS = ["anger", "fear", "sadness"]
+SPEAKERS = ["s1", "s2", "s3", "s4", "s5", "s6"]
+N_DIMS = 4
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A folder as `featurize` and `split` leave it: 6 speakers, 3 folds, an augmented copy of each clip."""
+    monkeypatch.chdir(tmp_path)
+    work = Workspace(tmp_path)
+    work.set(model="ann", train__threads=1, evaluate__n_resamples=100)
+    work.set(
+        models__ann__training__epochs=3, models__ann__training__learning_rate=0.05, models__ann__units=[8]
+    )
+    rows = [
+        {"corpus": "demo", "clip": f"{speaker}_{emotion}_{i}", "speaker": speaker, "sex": "female"}
+        | {"sentence": str(i), "emotion": emotion, "sha256": f"{speaker}{emotion}{i}"}
+        for speaker in SPEAKERS
+        for emotion in EMOTIONS
+        for i in range(4)
+    ]
+    clips = manifest(rows)
+    tables.write(clips, tables.MANIFEST, MANIFEST)
+    store_features(clips)
+    store_splits(clips)
+    return work
+
+
+def store_features(clips: pd.DataFrame) -> None:
+    rng = np.random.default_rng(7)
+    names = [f"{clip}{copy}" for clip in clips["clip"] for copy in ("", "#1")]
+    lengths = rng.integers(3, 9, len(names))
+    level = {emotion: 2.0 * i for i, emotion in enumerate(EMOTIONS)}
+    emotions = clips["emotion"].repeat(2)
+    mfcc = [rng.normal(level[e], 1, (n, N_DIMS)) for e, n in zip(emotions, lengths, strict=True)]
+    FEATURES.mkdir(parents=True)
+    np.savez(
+        FEATURES / "all.npz",
+        mfcc=np.concatenate(mfcc).astype(np.float32),
+        n_frames=lengths,
+        clips=np.array(names),
+    )
+    index = pd.DataFrame({"clip": names, "parent": [name.split("#")[0] for name in names]})
+    index["speaker"] = clips["speaker"].repeat(2).to_numpy()
+    tables.write(index.assign(shard="all.npz", n_frames=lengths), tables.FEATURES, dataset.INDEX)
+
+
+def store_splits(clips: pd.DataFrame) -> None:
+    group = clips["speaker"].map({name: i // 2 for i, name in enumerate(sorted(set(clips["speaker"])))})
+    folds = []
+    for fold in range(3):
+        role = np.select([group == fold, group == (fold + 1) % 3], ["test", "validation"], "train")
+        folds.append(clips.assign(fold=fold, role=role, label=clips["emotion"]))
+    splits = pd.concat(folds).assign(audio_sha256=lambda table: table["sha256"])
+    tables.write(splits[list(tables.SPLITS.columns)], tables.SPLITS, SPLITS)
+
+
+def model_bytes() -> dict[str, bytes]:
+    return {
+        f"{folder.name}/{name}": content
+        for folder in sorted(MODEL.iterdir())
+        for name, content in contents(folder).items()
+    }
+
+
+def test_every_fold_is_trained_and_measured(workspace: Workspace) -> None:
+    train.main()
+    evaluate.main()
+    assert [folder.name for folder in sorted(MODEL.iterdir())] == ["fold_00", "fold_01", "fold_02"]
+    predictions = tables.read(PREDICTIONS, tables.PREDICTIONS)
+    assert set(predictions["role"]) == {"test"}
+    assert predictions["clip"].is_unique
+    assert len(predictions) == len(SPEAKERS) * len(EMOTIONS) * 4  # no augmented copy among them
+    measured = json.loads((METRICS / "test.json").read_text())
+    assert measured["uar"] > 0.8
+    assert measured["uar_low"] < measured["uar"] < measured["uar_high"]
+    assert measured["leaky"] is False
+    history = pd.read_csv(METRICS / "history.csv")
+    assert list(history.groupby("fold").size()) == [3, 3, 3]
+    assert (METRICS / "confusion.csv").read_text().startswith("actual,predicted\n")
+    assert not CHECKPOINTS.exists() or not list(CHECKPOINTS.iterdir())
+
+
+def test_training_never_reads_a_test_label(workspace: Workspace) -> None:
+    workspace.set(train__fold=0)
+    train.main()
+    before = model_bytes()
+    splits = tables.read(SPLITS, tables.SPLITS)
+    test = (splits["fold"] == 0) & (splits["role"] == "test")
+    splits.loc[test, "label"] = np.random.default_rng(0).permutation(splits.loc[test, "label"])
+    tables.write(splits, tables.SPLITS, SPLITS)
+    train.main()
+    assert model_bytes() == before
+
+
+@pytest.mark.parametrize("model", ["ann", "mlp", "svm", "dummy"])
+def test_trained_twice_the_bytes_are_the_same(workspace: Workspace, model: str) -> None:
+    workspace.set(model=model, train__fold=1)
+    workspace.set(**{f"models__{model}__inputs__features": ["mfcc"]})
+    train.main()
+    before = model_bytes()
+    train.main()
+    assert model_bytes() == before
+
+
+def test_an_interrupted_run_keeps_its_finished_folds_and_ends_as_an_undisturbed_one(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.main()
+    undisturbed = model_bytes()
+    real = train.train_fold
+
+    def killed_in_fold_1(*args: object) -> None:
+        if str(args[-1]).endswith("fold_01"):
+            raise KeyboardInterrupt
+        real(*args)
+
+    monkeypatch.setattr(train, "train_fold", killed_in_fold_1)
+    with pytest.raises(KeyboardInterrupt):
+        train.main()
+    monkeypatch.setattr(train, "train_fold", real)
+    capsys.readouterr()
+    train.main()
+    said = capsys.readouterr().out
+    assert "fold_00" not in said
+    assert "fold_01" in said
+    assert model_bytes() == undisturbed
+
+
+def test_a_changed_knob_does_not_go_on_from_another_runs_checkpoint(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "finish", lambda *args: None)  # leaves the work as a kill would
+    train.main()
+    workspace.set(models__ann__training__learning_rate=0.01)
+    capsys.readouterr()
+    train.main()
+    assert "fold_00" in capsys.readouterr().out
+
+
+def test_augmented_copies_train_only_when_asked(workspace: Workspace) -> None:
+    counts = []
+    for use in (True, False):
+        workspace.set(train__use_augmented=use, train__fold=0)
+        train.main()
+        counts.append(json.loads((METRICS / "train.json").read_text()))
+    assert [count["n_train"] for count in counts] == [48, 24]
+    assert [count["n_validation"] for count in counts] == [24, 24]
+
+
+def test_speaker_normalisation_is_told(workspace: Workspace) -> None:
+    workspace.set(train__normalize="speaker", train__fold=0)
+    train.main()
+    evaluate.main()
+    assert json.loads((METRICS / "test.json").read_text())["uses_test_speaker_statistics"] is True
+
+
+def test_listeners_are_judged_on_the_same_clips(workspace: Workspace) -> None:
+    clips = tables.read(MANIFEST, tables.MANIFEST)
+    clips["listeners"] = clips["emotion"].where(clips["emotion"] != "fear", "anger+fear")
+    tables.write(clips, tables.MANIFEST, MANIFEST)
+    workspace.set(train__fold=0)
+    train.main()
+    evaluate.main()
+    measured = json.loads((METRICS / "test.json").read_text())
+    assert measured["human_uar"] == pytest.approx(2 / 3)  # every tie is an error
+    assert measured["human_n_clips"] == 24
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train__fold": 3}, r"params\.train\.fold: no fold 3\. Choose from all, 0 to 2"),
+        (
+            {"models__ann__inputs__layout": "image"},
+            r"params\.models\.ann\.inputs\.layout: no 'image'\. Choose from mean",
+        ),
+        ({"models__ann__inputs__features": ["zcr"]}, r"'?zcr'?.*params\.featurize\.features"),
+        ({"models__ann__units": []}, r"params\.models\.ann\.units: \[\] will not do"),
+    ],
+)
+def test_a_mistake_is_named_and_leaves_no_model(
+    workspace: Workspace, changes: dict[str, object], message: str
+) -> None:
+    workspace.set(**changes)
+    with pytest.raises(InputError, match=message):
+        train.main()
+    assert not MODEL.exists()
+
+
+def test_evaluate_without_a_model_says_what_makes_one(workspace: Workspace) -> None:
+    with pytest.raises(InputError, match=r"data/model: holds no trained fold\. Run `dvc repro train`"):
+        evaluate.main()
+
+
+def test_timing_stands_outside_the_model(workspace: Workspace) -> None:
+    workspace.set(train__fold=0)
+    train.main()
+    assert json.loads((DATA / "timing.json").read_text())["fold_00"]["seconds"] > 0
+    assert not any("timing" in name for name in model_bytes())
