@@ -63,7 +63,7 @@ def test_probability_decides_who_passes(workspace: Workspace) -> None:
         augmentations__gain={"probability": 0.5, "gain_db": [1.0, 2.0]},
         augmentations__noise={"probability": 0.0, "snr_db": [10.0, 20.0]},
     )
-    drawn = run()["drawn"].map(json.loads)
+    drawn = [json.loads(text) for text in run()["drawn"]]
     assert 15 < sum("gain" in parameters for parameters in drawn) < 45
     assert not any("noise" in parameters for parameters in drawn)
 
@@ -111,9 +111,9 @@ def test_another_chain_leaves_the_draws_of_the_rest(workspace: Workspace) -> Non
     for name in ("gain", "speed", "noise"):
         workspace.params["augmentations"][name]["probability"] = 1.0
     workspace.set()
-    before = run()["drawn"].map(json.loads)
+    before = [json.loads(text) for text in run()["drawn"]]
     workspace.set(augment__chain=["noise", "gain"])
-    after = run()["drawn"].map(json.loads)
+    after = [json.loads(text) for text in run()["drawn"]]
     assert [d["noise"] for d in after] == [d["noise"] for d in before]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -125,6 +127,22 @@ def test_from_scratch_in_another_folder_every_hash_is_the_same(reproduced: Path,
 
 def test_queued_experiments_run_in_folders_of_their_own(reproduced: Path) -> None:
     run(reproduced, "dvc", "exp", "run", "--queue", "-S", "model=dummy,mlp")
-    run(reproduced, "dvc", "queue", "start")
-    done = json.loads(run(reproduced, "dvc", "queue", "status", "--json")) if False else None
-    assert done is None
+    run(reproduced, "dvc", "exp", "run", "--run-all", "--jobs", "2")
+    rows = csv.DictReader(io.StringIO(run(reproduced, "dvc", "exp", "show", "--csv")))
+    models = {row["model"]: row for row in rows if row["State"] == "Success"}
+    assert {"dummy", "mlp"} <= set(models)
+    assert float(models["mlp"]["uar"]) > float(models["dummy"]["uar"])
+
+
+def test_one_more_speaker_computes_that_speakers_shards_alone(tmp_path: Path, corpora: Path) -> None:
+    folder = clone(tmp_path)
+    edit(folder, corpus=["ravdess"], augment__copies=0)
+    source = folder / "data" / "sources" / "ravdess"
+    for actor in ("Actor_01", "Actor_02", "Actor_03"):
+        shutil.copytree(corpora / "ravdess" / actor, source / actor)
+    run(folder, "dvc", "repro", "evaluate")
+    before = {path.name for path in (folder / "data" / "features").iterdir()}
+    shutil.copytree(corpora / "ravdess" / "Actor_04", source / "Actor_04")
+    said = run(folder, "dvc", "repro", "featurize")
+    assert "featurize: 4 shards, 3 kept, 1 computed (ravdess_04_000: 60 clips)" in said
+    assert before < {path.name for path in (folder / "data" / "features").iterdir()}

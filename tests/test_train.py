@@ -28,7 +28,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     work = Workspace(tmp_path)
     work.set(model="ann", train__threads=1, evaluate__n_resamples=100)
     work.set(
-        models__ann__training__epochs=3, models__ann__training__learning_rate=0.05, models__ann__units=[8]
+        models__ann__training__epochs=5,
+        models__ann__training__batch_size=8,
+        models__ann__training__learning_rate=0.01,
+        models__ann__units=[32],
     )
     rows = [
         {"corpus": "demo", "clip": f"{speaker}_{emotion}_{i}", "speaker": speaker, "sex": "female"}
@@ -94,7 +97,7 @@ def test_every_fold_is_trained_and_measured(workspace: Workspace) -> None:
     assert measured["uar_low"] < measured["uar"] < measured["uar_high"]
     assert measured["leaky"] is False
     history = pd.read_csv(METRICS / "history.csv")
-    assert list(history.groupby("fold").size()) == [3, 3, 3]
+    assert list(history.groupby("fold").size()) == [5, 5, 5]
     assert (METRICS / "confusion.csv").read_text().startswith("actual,predicted\n")
     assert not CHECKPOINTS.exists() or not list(CHECKPOINTS.iterdir())
 
@@ -150,7 +153,7 @@ def test_a_changed_knob_does_not_go_on_from_another_runs_checkpoint(
 ) -> None:
     monkeypatch.setattr(train, "finish", lambda *args: None)  # leaves the work as a kill would
     train.main()
-    workspace.set(models__ann__training__learning_rate=0.01)
+    workspace.set(models__ann__training__learning_rate=0.02)
     capsys.readouterr()
     train.main()
     assert "fold_00" in capsys.readouterr().out

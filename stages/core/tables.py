@@ -143,8 +143,7 @@ PREDICTIONS = pa.DataFrameSchema(
 
 def build(rows: Iterable[tuple], schema: pa.DataFrameSchema) -> pd.DataFrame:
     """Returns a table of `rows` with the schema's columns and types, which even an empty one has."""
-    types = {str(name): column.dtype.type for name, column in schema.columns.items()}
-    return pd.DataFrame(rows, columns=list(types)).astype(types)
+    return typed(pd.DataFrame(rows, columns=list(schema.columns)), schema)
 
 
 def typed(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
@@ -168,18 +167,20 @@ def read(
     schema: pa.DataFrameSchema,
     columns: list[str] | None = None,
     where: list[tuple[str, str, Any]] | None = None,
+    filesystem: Any = None,
 ) -> pd.DataFrame:
     """Returns the table at `path`, or only its `columns`, or only the rows `where` selects.
 
     Args:
         where: conditions as pyarrow takes them, `("role", "in", ["train"])`: what they leave out is
             never read.
+        filesystem: what `path` is in, as fsspec knows it; this machine's if not told.
 
     Raises:
         InputError: the file is missing, is no parquet, or breaks its schema.
     """
     try:
-        table = pd.read_parquet(path, columns=columns, filters=where)
+        table = pd.read_parquet(path, columns=columns, filters=where, filesystem=filesystem)
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing. `dvc repro` makes it.") from error
     except (OSError, ValueError) as error:
