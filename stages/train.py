@@ -20,7 +20,6 @@ import pandas as pd
 from sklearn.metrics import recall_score
 
 from stages.core import calibration, dataset, registry, tables, threads
-from stages.core.dataset import FACTS, folder_name
 from stages.core.errors import InputError, run
 from stages.core.files import (
     CHECKPOINTS,
@@ -33,6 +32,7 @@ from stages.core.files import (
     sha256,
     write_json,
 )
+from stages.core.fold import ENCODER, FACTS, folder_name
 from stages.core.inputs import Encoder, Part
 from stages.core.params import Params, read
 
@@ -109,7 +109,7 @@ def train_fold(params: Params, entry: ModuleType, config: Any, rows: pd.DataFram
     encoder = Encoder.fit(
         [c for c, used in zip(clips, in_train, strict=True) if used], config.inputs, frames_per_second
     )
-    encoder.save(folder / "encoder.npz")
+    encoder.save(folder / ENCODER)
 
     x, y = encoder.encode(clips), pd.Categorical(rows["label"], classes).codes.astype(np.int64)
     train = Part(x[in_train], y[in_train])
@@ -119,6 +119,7 @@ def train_fold(params: Params, entry: ModuleType, config: Any, rows: pd.DataFram
     curve = entry.TRAINER.fit(build, config, train, validation, folder, seed)
 
     facts = {
+        "model": params.model,
         "classes": classes,
         "n_parameters": entry.TRAINER.n_parameters(build, folder),
         "n_train": len(train.y),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
-from stages import evaluate, train
-from stages.core import dataset, tables
+from stages import evaluate, predict, train
+from stages.core import dataset, params, tables
 from stages.core.errors import InputError
 from stages.core.files import CHECKPOINTS, DATA, FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from tests.manifests import manifest
-from tests.workspace import Workspace, contents
+from tests.workspace import RATE_HZ, Workspace, contents, voice
 
 EMOTIONS = ["anger", "fear", "sadness"]
 SPEAKERS = ["s1", "s2", "s3", "s4", "s5", "s6"]
@@ -219,3 +221,40 @@ def test_timing_stands_outside_the_model(workspace: Workspace) -> None:
     train.main()
     assert json.loads((DATA / "timing.json").read_text())["fold_00"]["seconds"] > 0
     assert not any("timing" in name for name in model_bytes())
+
+
+def test_evaluate_refuses_a_model_of_another_kind(workspace: Workspace) -> None:
+    workspace.set(train__fold=0)
+    train.main()
+    workspace.set(model="svm")
+    with pytest.raises(InputError, match=r"params\.model: 'svm', but data/model holds a trained 'ann'"):
+        evaluate.main()
+
+
+def test_predict_names_an_emotion_for_a_recording(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.set(features__mfcc__n_mfcc=N_DIMS)
+    train.main()
+    soundfile.write(tmp_path / "a.wav", voice("s1", 1), RATE_HZ)
+    monkeypatch.setattr("sys.argv", ["predict", "a.wav", "a.wav"])
+    capsys.readouterr()
+    predict.main()
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert list(table.columns) == ["file", "emotion", "p_anger", "p_fear", "p_sadness"]
+    assert table.filter(regex="^p_").sum(axis=1).tolist() == pytest.approx([1, 1], abs=2e-3)
+    assert table["emotion"].isin(EMOTIONS).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "missing.wav: unreadable"), ("no sound", "missing.wav: not audio")]
+)
+def test_predict_names_a_file_that_is_no_recording(
+    workspace: Workspace, tmp_path: Path, content: str | None, message: str
+) -> None:
+    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0)
+    train.main()
+    if content:
+        (tmp_path / "missing.wav").write_text(content)
+    with pytest.raises(InputError, match=message):
+        predict.predict([Path("missing.wav")], params.read())

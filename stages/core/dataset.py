@@ -11,14 +11,8 @@ from stages.core.files import FEATURES, SPLITS
 from stages.core.inputs import Frames, standardize_speakers
 
 INDEX = FEATURES / "index.parquet"
-FACTS = "fold.json"  # a trained fold's classes, temperature and counts; written last
 COLUMNS = ["fold", "role", "clip", "speaker", "label"]
 DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "label"]
-
-
-def folder_name(fold: int) -> str:
-    """Returns the name of a fold's folder in data/model."""
-    return f"fold_{fold:02d}"
 
 
 def training_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int, use_augmented: bool) -> pd.DataFrame:

@@ -1,0 +1,66 @@
+"""Say which emotion recordings sound like: `python -m stages.predict clip.wav ...`.
+
+A tool beside the pipeline. The probabilities are the mean over the trained folds' models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stages.core import audio, extractor, fold, threads
+from stages.core.errors import InputError, run
+from stages.core.inputs import Frames
+from stages.core.params import Params, read
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__)
+    parser.add_argument("files", nargs="+", type=Path, help="audio in any format libsndfile reads")
+    files = parser.parse_args().files
+    params = read()
+    threads.limit(params.train.threads)
+    predict(files, params).to_csv(sys.stdout, index_label="file", float_format="%.3f", lineterminator="\n")
+
+
+def predict(files: list[Path], params: Params) -> pd.DataFrame:
+    """Returns the most probable `emotion` and all probabilities of each file, a row per file.
+
+    Raises:
+        InputError: no model is trained, the model needs its speakers' statistics, or a file is no
+            recording.
+    """
+    if params.train.normalize == "speaker":
+        raise InputError(
+            "params.train.normalize: 'speaker' needs many clips of each speaker, and a file tells no "
+            "speaker. Train with 'global' to predict."
+        )
+    folds = fold.trained(params)
+    clips = [listen(path, folds[0].config.inputs.features, params) for path in files]
+    each = [trained.probabilities(clips) for trained in folds]
+    mean = sum(each[1:], start=each[0]) / len(each)
+    mean.index = pd.Index([str(path) for path in files])
+    mean.insert(0, "emotion", mean.idxmax(axis=1).str.slice(len("p_")))
+    return mean
+
+
+def listen(path: Path, features: list[str], params: Params) -> Frames:
+    """Returns the features of a recording side by side, float32 (n_frames, n_dims).
+
+    Raises:
+        InputError: the file is no recording.
+    """
+    extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
+    try:
+        computed = extract(audio.load(path, params.audio.sample_rate_hz))
+    except audio.AudioError as error:
+        raise InputError(f"{path}: {error}.") from error
+    return np.concatenate([computed[name] for name in features], axis=1)
+
+
+if __name__ == "__main__":
+    run(main)
