@@ -29,14 +29,24 @@ TRUSTED = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
 def fit(
     build: Callable[[], Any], config: Any, train: Part, validation: Part | None, folder: Path, seed: int
 ) -> pd.DataFrame:
-    """Fits the classifier and writes it to `folder`. Returns its learning curve: one row, no epochs."""
+    """Fits the classifier and writes it to `folder`. Returns its learning curve, which has no epochs.
+
+    Raises:
+        InputError: it cannot be fitted.
+    """
     model = build()
     if "random_state" in model.get_params():
         model.set_params(random_state=seed)
     with warnings.catch_warnings():
         # An MLP that stops at its max_iter has done what params.yaml asked for.
         warnings.filterwarnings("ignore", message=".*Maximum iterations.*")
-        model.fit(train.x, train.y)
+        try:
+            model.fit(train.x, train.y)
+        except ValueError as error:
+            raise InputError(
+                f"{folder.name}: not to be fitted with what the model's block in params.yaml says "
+                f"({' '.join(str(error).split())})."
+            ) from error
     _save(model, folder / FILE)
     return pd.DataFrame()
 

@@ -98,6 +98,9 @@ def fit(
 
     Returns:
         One row per epoch: epoch, loss, learning_rate, and val_loss and val_uar where there is validation.
+
+    Raises:
+        InputError: the loss is infinite or no number.
     """
     training: Training = config.training
     # Keras has no other way to make layers' initial weights and TensorFlow's kernels repeatable; and the
@@ -114,6 +117,11 @@ def fit(
     while progress.epoch < training.epochs and not _patience_over(progress, training):
         row = _epoch(network, train, weights, training.batch_size, seed, progress.epoch)
         row |= _validate(network, validation)
+        if not np.isfinite([*row.values()]).all():
+            raise InputError(
+                f"{folder.name}: training diverged, the loss of epoch {progress.epoch + 1} is not finite. "
+                "Lower `training.learning_rate` or `training.clip_norm` in the model's block of params.yaml."
+            )
         if _improved(network, progress, row, training):
             best = [np.array(value) for value in network.get_weights()]
         progress.curve.append(row)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,13 @@ def test_scores_of_two_classes_have_two_columns(tmp_path: Path) -> None:
     scores = estimator.scores(SVC, None, tmp_path, two.x)
     assert scores.shape == (len(two.y), 2)
     assert (scores.argmax(axis=1) == two.y).mean() > 0.7
+
+
+def test_a_diverging_fit_is_told(tmp_path: Path) -> None:
+    diverging = partial(MLPClassifier, (8,), learning_rate_init=1e200)
+    with pytest.raises(InputError, match=r"not to be fitted with .* params\.yaml says \(.*non-finite"):
+        estimator.fit(diverging, None, part(), None, tmp_path, seed=1)
+    assert not (tmp_path / estimator.FILE).exists()
 
 
 def test_a_model_file_that_could_run_code_is_not_loaded(tmp_path: Path) -> None:

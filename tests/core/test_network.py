@@ -107,6 +107,14 @@ def test_without_validation_all_epochs_run_and_the_last_weights_stay(tmp_path: P
     assert "val_uar" not in curve
 
 
+@pytest.mark.parametrize("validation", [part(1), None])
+def test_a_diverging_loss_is_told_with_its_epoch(tmp_path: Path, validation: Part | None) -> None:
+    diverging = config(learning_rate=1e30, optimizer="sgd")
+    with pytest.raises(InputError, match=r"training diverged, the loss of epoch [12] is not finite\. Lower"):
+        network.fit(build, diverging, part(0), validation, tmp_path, 1)
+    assert not (tmp_path / network.FILE).exists()
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     train(tmp_path, epochs=1)
 
