@@ -17,7 +17,7 @@ def unknown(place: str, value: object, choices: Iterable[str]) -> InputError:
     """Returns the error for a name that is none of `choices`, with the nearest one suggested."""
     choices = sorted(choices)
     near = difflib.get_close_matches(str(value), choices, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    hint = f"; did you mean '{near[0]}'?" if near else "."
     return InputError(f"{place}: no '{value}'{hint} Choose from {', '.join(choices) or 'nothing yet'}.")
 
 

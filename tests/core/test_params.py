@@ -35,6 +35,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
             r"params\.manifest\.silent_below_dbfs: nan will not do",
         ),
         ("model: svm", "model: svn", r"params\.model: no 'svn'; did you mean 'svm'\? Choose from .*gru"),
+        ("model: svm", "model: zzz", r"params\.model: no 'zzz'\. Choose from ann"),
         ("corpus:\n- demo", "corpus:\n- tes", r"params\.corpus: no 'tes'; did you mean 'tess'\?"),
         ("corpus:\n- demo", "corpus: []", r"params\.corpus: \[\] will not do"),
         ("models:\n", "models:\n  transformer: {}\n", r"params\.models: no 'transformer'"),
