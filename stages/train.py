@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.metrics import recall_score
 
 from stages.core import calibration, dataset, registry, tables, threads
-from stages.core.errors import InputError, run
+from stages.core.errors import InputError, run, unknown
 from stages.core.files import (
     CHECKPOINTS,
     DATA,
@@ -45,7 +45,7 @@ def main() -> None:
     threads.limit(params.train.threads)
     entry = registry.load("models", params.model, "params.model")
     config = params.config("models", params.model, "params.model")
-    check_layout(entry, config, params.model)
+    check_inputs(entry, config, params.model)
     splits = dataset.read_training_splits()
     index = tables.read(dataset.INDEX, tables.FEATURES)
     work = CHECKPOINTS / run_name(params, config)
@@ -58,13 +58,14 @@ def main() -> None:
     finish(work, folds)
 
 
-def check_layout(entry: ModuleType, config: Any, name: str) -> None:
-    """Raises InputError when the model does not take the layout that its block asks for."""
+def check_inputs(entry: ModuleType, config: Any, name: str) -> None:
+    """Raises InputError when the model's block asks for a layout it does not take, or an unknown feature."""
+    place = f"params.models.{name}.inputs"
     if config.inputs.layout not in entry.LAYOUTS:
-        choices = ", ".join(entry.LAYOUTS)
-        raise InputError(
-            f"params.models.{name}.inputs.layout: no '{config.inputs.layout}'. Choose from {choices}."
-        )
+        raise unknown(f"{place}.layout", config.inputs.layout, entry.LAYOUTS)
+    for feature in config.inputs.features:
+        if feature not in registry.names("features"):
+            raise unknown(f"{place}.features", feature, registry.names("features"))
 
 
 def run_name(params: Params, config: Any) -> str:

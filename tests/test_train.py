@@ -197,7 +197,11 @@ def test_listeners_are_judged_on_the_same_clips(workspace: Workspace) -> None:
         ({"train__fold": 3}, r"params\.train\.fold: no fold 3\. Choose from all, 0 to 2"),
         (
             {"models__svm__inputs__layout": "image"},
-            r"params\.models\.svm\.inputs\.layout: no 'image'\. Choose from mean",
+            r"params\.models\.svm\.inputs\.layout: no 'image'\. Choose from flat, mean",
+        ),
+        (
+            {"models__svm__inputs__features": ["mfccs"]},
+            r"params\.models\.svm\.inputs\.features: no 'mfccs'; did you mean 'mfcc'\? Choose from chroma",
         ),
         ({"models__svm__inputs__features": ["zcr"]}, r"'?zcr'?.*params\.featurize\.features"),
         ({"models__svm__c": 0.0}, r"params\.models\.svm\.c: 0\.0 will not do"),
@@ -210,6 +214,15 @@ def test_a_mistake_is_named_and_leaves_no_model(
     with pytest.raises(InputError, match=message):
         train.main()
     assert not MODEL.exists()
+
+
+def test_clips_without_features_are_never_left_out_in_silence(workspace: Workspace) -> None:
+    train.main()
+    index = tables.read(dataset.INDEX, tables.FEATURES)
+    tables.write(index[index["clip"] != "demo/s1_fear_2"], tables.FEATURES, dataset.INDEX)
+    for stage in (train, evaluate):
+        with pytest.raises(InputError, match=r"no features of 1 clips that .* lists, 'demo/s1_fear_2' first"):
+            stage.main()
 
 
 def test_evaluate_without_a_model_says_what_makes_one(workspace: Workspace) -> None:

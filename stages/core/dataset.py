@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages.core import leak, shards, tables
+from stages.core.errors import InputError
 from stages.core.files import FEATURES, SPLITS
 from stages.core.inputs import Frames, standardize_speakers
 
@@ -21,11 +22,11 @@ def training_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int, use_augm
     Augmented copies come in beside their parents in train, and nowhere else.
 
     Raises:
-        InputError: the fold has no training clips, or a copy would leak (core.leak).
+        InputError: a clip has no features, or a copy would leak (core.leak).
     """
-    rows = index.merge(
-        splits[splits["fold"] == fold].drop(columns="speaker"), left_on="parent", right_on="clip"
-    )
+    own = splits[splits["fold"] == fold].drop(columns="speaker")
+    _check_stored(own, index)
+    rows = index.merge(own, left_on="parent", right_on="clip")
     rows = rows.drop(columns="clip_y").rename(columns={"clip_x": "clip"})
     augmented = rows["clip"] != rows["parent"]
     rows = rows[~augmented | ((rows["role"] == "train") & use_augmented)].sort_values(
@@ -56,6 +57,21 @@ def load(rows: pd.DataFrame, features: list[str], normalize: str) -> list[Frames
 
 
 def test_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int) -> pd.DataFrame:
-    """Returns one fold's test rows, originals only: the splits' columns, shard and n_frames."""
+    """Returns one fold's test rows, originals only: the splits' columns, shard and n_frames.
+
+    Raises:
+        InputError: a clip has no features.
+    """
     own = splits[(splits["fold"] == fold) & (splits["role"] == "test")]
+    _check_stored(own, index)
     return own.merge(index[["clip", "shard", "n_frames"]], on="clip").sort_values("clip", ignore_index=True)
+
+
+def _check_stored(clips: pd.DataFrame, index: pd.DataFrame) -> None:
+    """Refuses to leave out clips in silence."""
+    lacking = clips.loc[~clips["clip"].isin(index["clip"]), "clip"]
+    if len(lacking):
+        raise InputError(
+            f"{INDEX}: has no features of {len(lacking)} clips that {SPLITS} lists, "
+            f"'{lacking.iloc[0]}' first. Run `dvc repro`."
+        )
