@@ -9,6 +9,7 @@ without any counts neither for nor against.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,8 @@ def scores(predictions: pd.DataFrame) -> dict[str, float]:
     """
     from sklearn import metrics
 
-    truth, predicted, probabilities = _arrays(predictions)
-    classes = _classes(predictions)
+    truth, predicted, probabilities = arrays(predictions)
+    classes = class_names(predictions)
     # scikit-learn warns unless a row sums to 1 in float64, which a float32 softmax misses by a hair.
     sharing = probabilities / probabilities.sum(axis=1, keepdims=True)
     values = {
@@ -77,17 +78,22 @@ def scores(predictions: pd.DataFrame) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
+def class_names(predictions: pd.DataFrame) -> list[str]:
+    """Returns the classes that have a probability, sorted."""
+    return sorted(name.removeprefix("p_") for name in predictions.columns if name.startswith("p_"))
+
+
 def confusions(predictions: pd.DataFrame) -> NDArray[np.int64]:
     """Returns the clips of each speaker by truth and prediction: (n_speakers, n_classes, n_classes)."""
-    truth, predicted, _ = _arrays(predictions)
-    classes = _classes(predictions)
+    truth, predicted, _ = arrays(predictions)
+    classes = class_names(predictions)
     speakers, speaker = np.unique(predictions["speaker"].to_numpy(dtype=str), return_inverse=True)
     counts = np.zeros((len(speakers), len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (speaker, np.searchsorted(classes, truth), np.searchsorted(classes, predicted)), 1)
     return counts
 
 
-def scores_of_counts(counts: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def scores_of_counts(counts: NDArray[np.number]) -> dict[str, NDArray[np.float64]]:
     """Returns the metrics that follow from confusion counts, for many tables at once; all in [0, 1].
 
     - uar: unweighted average recall, the mean of the classes' recalls (Schuller et al. 2009)
@@ -124,16 +130,30 @@ def calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_
         confidence: (n_clips,), the predicted class's probability.
         correct: (n_clips,), whether it was right.
     """
-    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - correct)
+    gaps = np.bincount(confidence_bins(confidence), weights=confidence - correct)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Returns what `calibration_error` weighs, a row per bin that has clips, by rising confidence.
+
+    `confidence` and `accuracy` are means over the bin's clips, in [0, 1], and `n_clips` is their number.
+    """
+    truth, predicted, probabilities = arrays(predictions)
+    confidence = probabilities.max(axis=1)
+    clips = pd.DataFrame({"confidence": confidence, "accuracy": truth == predicted, "n_clips": 1})
+    return (
+        clips.groupby(confidence_bins(confidence))
+        .agg({"confidence": "mean", "accuracy": "mean", "n_clips": "sum"})
+        .reset_index(drop=True)
+    )
 
 
 def recalls(predictions: pd.DataFrame) -> dict[str, float]:
     """Returns the share recognised of each class that has clips, in [0, 1]."""
     counts = confusions(predictions).sum(axis=0)
-    n_clips = dict(zip(_classes(predictions), counts.sum(axis=1), strict=True))
-    n_right = dict(zip(_classes(predictions), counts.diagonal(), strict=True))
+    n_clips = dict(zip(class_names(predictions), counts.sum(axis=1), strict=True))
+    n_right = dict(zip(class_names(predictions), counts.diagonal(), strict=True))
     if absent := [name for name, n in n_clips.items() if not n]:
         logger.warning("recall is undefined and left out: no clip of %s", ", ".join(absent))
     return {name: float(n_right[name] / n) for name, n in n_clips.items() if n}
@@ -181,6 +201,17 @@ def human_uar(labels: pd.Series, votes: pd.Series) -> float:
     return float((labels == votes).groupby(labels).mean().mean())
 
 
+def votes(manifest: pd.DataFrame, merge: Mapping[Any, str]) -> pd.Series:
+    """Returns the listeners' majority for each clip that has one, by clip, as `human_uar` takes it.
+
+    Args:
+        manifest: columns clip and listeners.
+        merge: the label policy, which votes follow too.
+    """
+    majority = manifest.set_index("clip")["listeners"].dropna().str.split("+")
+    return majority.map(lambda tied: "+".join(sorted({merge.get(name, name) for name in tied})))
+
+
 def intervals(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:
     """Returns `<metric>_low` and `<metric>_high`, the 95 % intervals over speakers.
 
@@ -201,27 +232,37 @@ def intervals(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
     if n_speakers < 2:
         logger.warning("intervals are undefined and left out: they need two speakers")
         return {}
-    rng = np.random.default_rng(seed)
-    times_drawn = rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=n_resamples)
+    times_drawn = draw_speakers(n_speakers, n_resamples, seed)
     score = scores_of_counts(counts.sum(axis=0))
     draws = scores_of_counts(np.tensordot(times_drawn, counts, axes=1))
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, n_speakers - 1) * np.sqrt(n_speakers / (n_speakers - 1))
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, n_speakers - 1)
     values = {}
     for name, drawn in draws.items():
-        reach = quantile * drawn.std(ddof=1)
+        reach = quantile * standard_error(drawn, n_speakers)
         values[f"{name}_low"] = float(max(score[name] - reach, 0))
         values[f"{name}_high"] = float(min(score[name] + reach, 1))
     return values
 
 
-def _classes(predictions: pd.DataFrame) -> list[str]:
-    """Returns the classes that have a probability, sorted."""
-    return sorted(name.removeprefix("p_") for name in predictions.columns if name.startswith("p_"))
+def draw_speakers(n_speakers: int, n_resamples: int, seed: int) -> NDArray[np.int64]:
+    """Returns how often each resample draws each speaker: (n_resamples, n_speakers)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=n_resamples)
 
 
-def _arrays(predictions: pd.DataFrame) -> tuple[NDArray, NDArray, NDArray[np.float64]]:
+def standard_error(draws: NDArray[np.float64], n_speakers: int) -> float:
+    """Returns the deviation of a score over resamples of its speakers, unbiased for few of them."""
+    return float(draws.std(ddof=1) * np.sqrt(n_speakers / (n_speakers - 1)))
+
+
+def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Returns the bin of each confidence: N_BINS of equal width."""
+    return np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
+
+
+def arrays(predictions: pd.DataFrame) -> tuple[NDArray, NDArray, NDArray[np.float64]]:
     """Returns the truth and the predicted class (n_clips,) and the probabilities (n_clips, n_classes)."""
-    classes = _classes(predictions)
+    classes = class_names(predictions)
     probabilities = predictions[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
     predicted = np.array(classes)[probabilities.argmax(axis=1)]
     return predictions["label"].to_numpy(dtype=str), predicted, probabilities
