@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test slow lint clean
+.PHONY: repro test slow lint pr-comment base clean
 
 repro: $(VENV)/installed
 	dvc repro
@@ -20,6 +20,16 @@ lint: $(VENV)/installed
 	ruff check .
 	ruff format --check .
 	mypy
+
+# What the workspace changes against BASE, a revision whose predictions are in the cache.
+BASE ?= main
+
+pr-comment: $(VENV)/installed
+	@python -m stages.comment $(BASE)
+
+# Reproduces BASE beside the workspace under the tag `base`, for a cache without its predictions.
+base: $(VENV)/installed
+	.ci/base $(BASE)
 
 # Byte code is compiled once here: some installers leave none, and then every stage compiles TensorFlow anew.
 $(VENV)/installed: pyproject.toml
