@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from sklearn.neural_network import MLPClassifier
@@ -21,7 +21,6 @@ class Config(Block):
     units: Annotated[list[Count], Field(min_length=1)]
     alpha: Annotated[float, Field(ge=0)]
     learning_rate: Positive
-    schedule: Literal["constant", "invscaling", "adaptive"]
     batch_size: Count
     epochs: Count
 
@@ -32,7 +31,6 @@ def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> MLPCl
         hidden_layer_sizes=tuple(config.units),
         alpha=config.alpha,
         learning_rate_init=config.learning_rate,
-        learning_rate=config.schedule,
         batch_size=config.batch_size,
         max_iter=config.epochs,
     )
