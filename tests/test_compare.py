@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
 from stages import compare
 from stages.core import leak
 from stages.core.errors import InputError
 from stages.core.files import PREDICTIONS
 from tests.predictions import of_speakers, predictions
-from tests.revisions import ROOT, Revisions
+from tests.revisions import PARAMS, ROOT, Revisions
 
 BEFORE = of_speakers([14, 16, 13, 18, 15, 17], 20)
 WORSE = of_speakers([9, 12, 8, 12, 10, 13], 20)
@@ -100,6 +101,11 @@ def test_json_holds_every_digit(said) -> None:
     assert values["mcnemar_p_value"] == pytest.approx(2**-28)
     assert (values["n_clips"], values["n_speakers"], values["n_folds"]) == (120, 6, 1)
     assert values["speakers"][0]["speaker"] == "c/03"
+
+
+def test_the_pipeline_records_what_is_read_from_its_lock() -> None:
+    pipeline = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
+    assert set(PARAMS) <= set(pipeline["stages"]["evaluate"]["params"])
 
 
 def test_what_a_reader_must_know_stands_beside_the_names(revisions: Revisions, said) -> None:
