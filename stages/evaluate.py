@@ -2,62 +2,39 @@
 
 from __future__ import annotations
 
-import json
-from functools import partial
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
-from stages.core import calibration, dataset, leak, metrics, registry, tables, threads
+from stages.core import dataset, fold, leak, metrics, tables, threads
 from stages.core.corpus import Emotion
-from stages.core.errors import InputError, run
-from stages.core.files import MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS, replacing, write_json
-from stages.core.inputs import Encoder
+from stages.core.errors import run
+from stages.core.files import MANIFEST, METRICS, PREDICTIONS, SPLITS, replacing, write_json
 from stages.core.params import Params, read
 
 
 def main() -> None:
     params = read()
     threads.limit(params.train.threads)
-    entry = registry.load("models", params.model, "params.model")
-    config = params.config("models", params.model, "params.model")
     splits = tables.read(SPLITS, tables.SPLITS)
     index = tables.read(dataset.INDEX, tables.FEATURES)
-    parts = []
-    for folder in trained_folds():
-        rows = dataset.test_rows(splits, index, int(folder.name.removeprefix("fold_")))
-        parts.append(predict(entry, config, rows, params.train.normalize, folder))
+    parts = [test(trained, splits, index, params.train.normalize) for trained in fold.trained(params)]
     predictions = pd.concat(parts, ignore_index=True)
     tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
     write_json(measure(predictions, params), METRICS / "test.json")
-    with replacing(METRICS / "confusion.csv") as temporary:
-        confusion(predictions).to_csv(temporary, index=False)
+    for name, plotted in {
+        "confusion": confusion(predictions),
+        "reliability": metrics.reliability(predictions),
+    }.items():
+        with replacing(METRICS / f"{name}.csv") as temporary:
+            plotted.to_csv(temporary, index=False, float_format="%.6g")
 
 
-def trained_folds() -> list[Path]:
-    """Returns the folders of the folds that train finished.
-
-    Raises:
-        InputError: there is none.
-    """
-    folders = sorted(path.parent for path in MODEL.glob(f"fold_*/{dataset.FACTS}"))
-    if not folders:
-        raise InputError(f"{MODEL}: holds no trained fold. Run `dvc repro train`.")
-    return folders
-
-
-def predict(entry: ModuleType, config: Any, rows: pd.DataFrame, normalize: str, folder: Path) -> pd.DataFrame:
-    """Returns `rows` with a probability column `p_<emotion>` for each class the fold was trained on."""
-    facts = json.loads((folder / dataset.FACTS).read_text())
-    encoder = Encoder.load(folder / "encoder.npz")
-    build = partial(entry.build, config, encoder.shape, len(facts["classes"]))
-    x = encoder.encode(dataset.load(rows, config.inputs.features, normalize))
-    scores = entry.TRAINER.scores(build, config, folder, x)
-    columns = [f"p_{emotion}" for emotion in facts["classes"]]
-    probabilities = calibration.probabilities(scores, facts["temperature"])
-    return pd.concat([rows[dataset.DESCRIPTION], pd.DataFrame(probabilities, columns=columns)], axis=1)
+def test(trained: fold.Fold, splits: pd.DataFrame, index: pd.DataFrame, normalize: str) -> pd.DataFrame:
+    """Returns the fold's test clips with a probability column `p_<emotion>` for each class."""
+    rows = dataset.test_rows(splits, index, trained.number)
+    clips = dataset.load(rows, trained.config.inputs.features, normalize)
+    return pd.concat([rows[dataset.DESCRIPTION], trained.probabilities(clips)], axis=1)
 
 
 def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
@@ -78,13 +55,12 @@ def listeners(predictions: pd.DataFrame, merge: dict[Emotion, Emotion]) -> dict[
         merge: the label policy, which their votes follow too.
     """
     manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "listeners", "problem"])
-    votes = manifest[manifest["problem"] == ""].set_index("clip")["listeners"].dropna()
+    votes = metrics.votes(manifest[manifest["problem"] == ""], merge)
     heard = predictions[predictions["clip"].isin(votes.index)]
     if heard.empty:
         return {}
-    merged = votes.str.split("+").map(lambda vote: "+".join(sorted({merge.get(name, name) for name in vote})))
     return {
-        "human_uar": metrics.human_uar(heard["label"], heard["clip"].map(merged)),
+        "human_uar": metrics.human_uar(heard["label"], heard["clip"].map(votes)),
         "human_n_clips": len(heard),
     }
 
