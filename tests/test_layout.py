@@ -53,7 +53,7 @@ def room(path: Path) -> str:
     match path.relative_to(STAGES).parts:
         case (_,):
             return "script"
-        case ("core", _):
+        case ("core", *_):
             return "core"
         case _:
             return "entry"

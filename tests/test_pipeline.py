@@ -15,7 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ["ingest", "manifest", "split", "augment", "featurize", "train", "evaluate"]
+STAGES = ["ingest", "manifest", "split", "augment", "featurize", "train", "evaluate", "report"]
 yaml = YAML()
 
 pytestmark = pytest.mark.slow
@@ -83,7 +83,7 @@ def test_a_second_repro_runs_nothing(reproduced: Path) -> None:
 def test_another_model_trains_and_evaluates_only_and_the_first_comes_back_from_the_cache(
     reproduced: Path,
 ) -> None:
-    assert ran(run(reproduced, "dvc", "exp", "run", "-S", "model=mlp")) == ["train", "evaluate"]
+    assert ran(run(reproduced, "dvc", "exp", "run", "-S", "model=mlp")) == ["train", "evaluate", "report"]
     changes = json.loads(run(reproduced, "dvc", "metrics", "diff", "--json"))
     assert "metrics/test.json" in changes
     assert ran(run(reproduced, "dvc", "exp", "run", "-S", "model=svm")) == []
@@ -100,7 +100,7 @@ def test_a_knob_of_a_model_that_is_not_selected_reruns_nothing(reproduced: Path)
 
 def test_a_new_split_extracts_nothing(reproduced: Path) -> None:
     output = run(reproduced, "dvc", "exp", "run", "-S", "split.protocol=random")
-    assert ran(output) == ["split", "train", "evaluate"]
+    assert ran(output) == ["split", "train", "evaluate", "report"]
     assert json.loads((reproduced / "metrics" / "test.json").read_text())["leaky"]
     run(reproduced, "git", "checkout", "params.yaml", "dvc.lock", "metrics")
     run(reproduced, "dvc", "checkout")

@@ -155,6 +155,10 @@ class Evaluate(Block):
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
 
 
+class Report(Block):
+    n_audio: Annotated[int, Field(ge=0, le=8)]
+
+
 class Compute(Block):
     workers: Annotated[int, Field(ge=1, le=1024)]
 
@@ -174,6 +178,7 @@ class Params(Block):
     featurize: Featurize
     train: Train
     evaluate: Evaluate
+    report: Report
     compute: Compute
     corpora: dict[str, Any]
     augmentations: dict[str, Any]

@@ -1,0 +1,43 @@
+"""A page of HTML that needs nothing but itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text: the first of the columns names the rows.
+
+    Attributes:
+        caption: what it tells.
+        header: of each column.
+        rows: as many cells as the header has.
+    """
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def table(frame: pd.DataFrame, caption: str) -> Table:
+    """Returns a frame as text, its index as the first column."""
+    header = [str(frame.index.name), *map(str, frame.columns)]
+    return Table(caption, header, [list(map(str, row)) for row in frame.itertuples()])
+
+
+def render(template: Path, **content: Any) -> str:
+    """Returns the page: every value escaped, a name that is missing an error."""
+    environment = Environment(
+        loader=FileSystemLoader(template.parent),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template.name).render(content)

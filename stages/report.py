@@ -1,0 +1,209 @@
+"""Show what was run, on what, and what came of it: metrics/report.html, and its figures for `dvc plots`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages.core import audio, banner, examples, metrics, overview, page, registry, shards, tables
+from stages.core.errors import run
+from stages.core.figures import data, results, sound
+from stages.core.figures.style import Picture
+from stages.core.files import AUGMENTED, MANIFEST, METRICS, PREDICTIONS, RAW, SPLITS, replacing
+from stages.core.params import Params, read
+from stages.core.spectrum import Spectrum
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+REPORT, FIGURES = METRICS / "report.html", METRICS / "figures"
+N_HARDEST = 10
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has left behind: its parameters, tables and metrics."""
+
+    params: Params
+    manifest: pd.DataFrame  # of the chosen corpora
+    splits: pd.DataFrame
+    predictions: pd.DataFrame
+    history: pd.DataFrame
+    split: dict[str, Any]
+    train: dict[str, Any]
+    test: dict[str, Any]
+
+    @property
+    def clips(self) -> pd.DataFrame:
+        """The recordings fit for use."""
+        return self.manifest[self.manifest["problem"] == ""]
+
+
+def main() -> None:
+    done = read_run(read())
+    shown = examples.one_per_emotion(done.clips)
+    of_results, of_data = result_pictures(done), [data.emotions(done.clips), data.durations(done.clips)]
+    pictures = [*of_results, *of_data, *sound_pictures(done, shown), *pair_pictures(done, shown)]
+    html = page.render(
+        TEMPLATE,
+        run=done,
+        **about_corpora(done),
+        facts=facts(done),
+        tables={
+            **overview.of_results(done.test, done.predictions),
+            **overview.of_split(done.splits),
+            **overview.of_recordings(done.manifest),
+            **overview.of_examples(shown),
+        },
+        pictures={picture.name: picture for picture in pictures},
+        hardest=hardest_clips(done),
+        longest_played_s=examples.LONGEST_PLAYED_S,
+        settings=json.dumps(done.params.models[done.params.model], indent=2),
+    )
+    with replacing(REPORT) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    write_figures(of_results)
+
+
+def read_run(params: Params) -> Run:
+    """Returns the run that the files in data and metrics tell of."""
+    manifest = tables.read(MANIFEST, tables.MANIFEST)
+    scalars = {
+        name: json.loads((METRICS / f"{name}.json").read_text()) for name in ("split", "train", "test")
+    }
+    return Run(
+        params,
+        manifest[manifest["corpus"].isin(params.corpus)],
+        tables.read(SPLITS, tables.SPLITS),
+        tables.read(PREDICTIONS, tables.PREDICTIONS),
+        pd.read_csv(METRICS / "history.csv"),
+        **scalars,
+    )
+
+
+def about_corpora(done: Run) -> dict[str, Any]:
+    """Returns each corpus's particulars, and what to know before the first number."""
+    entries = {name: registry.load("corpora", name, "params.corpus") for name in done.params.corpus}
+    synthetic = [name for name, entry in entries.items() if hasattr(entry, "synthesise")]
+    return {
+        "corpora": {name: entry.ABOUT for name, entry in entries.items()},
+        "notices": banner.notices(done.test, done.params.split.protocol, synthetic),
+    }
+
+
+def facts(done: Run) -> dict[str, str]:
+    """Returns what was run, in words."""
+    params, test, train = done.params, done.test, done.train
+    inputs = params.models[params.model]["inputs"]
+    copies = params.augment.copies if params.train.use_augmented else 0
+    return {
+        "Protocol": params.split.protocol,
+        "Tested": f"{test['n_clips']} clips of {test['n_speakers']} speakers, in {test['n_folds']} of "
+        f"{done.split['n_folds']} folds",
+        "Validated": banner.validation(done.split),
+        "Model": f"{params.model}, {train['n_parameters']:,} parameters, trained on {train['n_train']:.0f} "
+        "recordings a fold",
+        "Inputs": f"{', '.join(inputs['features'])}, as {inputs['layout']}",
+        "Normalisation": banner.NORMALIZATION[params.train.normalize],
+        "Augmentation": f"{copies} per training clip, by {', '.join(params.augment.chain)}"
+        if copies
+        else "none",
+        "Confidence": "as the model gives it"
+        if params.train.calibrate == "none"
+        else f"by a temperature fitted on validation clips, {train['temperature']:.2f} on average",
+    }
+
+
+def result_pictures(done: Run) -> list[Picture]:
+    """Returns the figures of the predictions."""
+    predictions, params, chance = done.predictions, done.params, done.test["chance_uar"]
+    classes = metrics.class_names(predictions)
+    counts = metrics.confusions(predictions).sum(axis=0)
+    votes = metrics.votes(done.clips, params.split.labels.merge)
+    sexes = overview.of_sexes(predictions, votes, params.evaluate.n_resamples, params.seed)
+    return [
+        results.confusion(counts, classes, share=False),
+        results.confusion(counts, classes, share=True),
+        results.speakers(overview.of_speakers(predictions), chance),
+        results.sexes(sexes, chance),
+        results.reliability(metrics.reliability(predictions), done.test["ece"]),
+        *([results.learning_curves(done.history)] if len(done.history) else []),
+    ]
+
+
+def sound_pictures(done: Run, shown: pd.DataFrame) -> list[Picture]:
+    """Returns the figures of one recording of each emotion.
+
+    Args:
+        shown: columns emotion and path.
+    """
+    voices = recorded(shown.set_index("emotion")["path"], done.params)
+    place = "params.features.mfcc"
+    compute = registry.load("features", "mfcc", place).compute
+    cepstrum = partial(compute, config=done.params.config("features", "mfcc", place))
+    return [
+        sound.waveforms(voices),
+        sound.spectrograms(voices),
+        sound.log_mels(voices),
+        sound.mfccs(voices, cepstrum),
+    ]
+
+
+def pair_pictures(done: Run, shown: pd.DataFrame) -> list[Picture]:
+    """Returns speech beside song, and an original beside its altered copy, where there are any.
+
+    Args:
+        shown: clips to take the original from.
+    """
+    pictures = []
+    both = examples.speech_and_song(done.clips)
+    if both is not None:
+        voices = recorded(both.set_index("channel")["path"], done.params)
+        clip = both.iloc[0]
+        title = f"Spoken and sung\n{clip['speaker']}, {clip['emotion']}"
+        pictures.append(sound.beside(voices, "speech_song", title))
+    copy = examples.augmented_copy(tables.read(AUGMENTED / shards.INDEX, tables.AUGMENTED), shown["clip"])
+    if copy is not None:
+        parent = shown[shown["clip"] == copy["parent"]].assign(what="original")
+        voices = recorded(parent.set_index("what")["path"], done.params)
+        voices["copy"] = heard(examples.read_copy(copy), done.params)
+        title = f"Original and altered copy\n{copy['parent']}"
+        pictures.append(sound.beside(voices, "augmented", title))
+    return pictures
+
+
+def recorded(paths: pd.Series, params: Params) -> dict[str, Spectrum]:
+    """Returns recordings below data/raw as features see them, by the paths' index."""
+    rate_hz = params.audio.sample_rate_hz
+    return {str(name): heard(audio.load_listed(RAW / path, rate_hz), params) for name, path in paths.items()}
+
+
+def heard(samples: audio.Samples, params: Params) -> Spectrum:
+    """Returns samples as features see them."""
+    emphasized = audio.pre_emphasize(samples, params.audio.pre_emphasis)
+    return Spectrum(emphasized, params.audio.sample_rate_hz, params.spectrum)
+
+
+def hardest_clips(done: Run) -> pd.DataFrame:
+    """Returns the clips that the model got most wrong; the first `report.n_audio` have a `player`."""
+    hardest = examples.hardest(done.predictions, N_HARDEST)
+    n_audio, rate_hz = done.params.report.n_audio, done.params.audio.sample_rate_hz
+    paths = hardest["clip"].map(done.clips.set_index("clip")["path"])
+    players = [examples.player(path, rate_hz) for path in paths[:n_audio]]
+    return hardest.assign(player=players + [""] * (len(hardest) - len(players)))
+
+
+def write_figures(pictures: list[Picture]) -> None:
+    """Makes metrics/figures hold these figures and no others."""
+    shutil.rmtree(FIGURES, ignore_errors=True)
+    for picture in pictures:
+        with replacing(FIGURES / f"{picture.name}.{picture.suffix}") as temporary:
+            temporary.write_bytes(picture.content)
+
+
+if __name__ == "__main__":
+    run(main)

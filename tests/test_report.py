@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from stages import report
+from stages.core import page
+from stages.core.figures.style import Picture
+from tests import runs
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+VOID = {"br", "hr", "img", "input", "link", "meta"}
+FIGURES = {"confusion_counts", "confusion_share", "speakers", "sexes", "reliability", "emotions", "durations"}
+SOUNDS = {"waveforms", "spectrograms", "log_mels", "mfccs"}
+EXTRAS = {"learning_curves", "speech_song", "augmented"}
+FULL = {"split__protocol": "random", "train__normalize": "speaker"}
+
+# A window cannot be as narrow as a phone's, a frame can. The page in it says what it looks like, and the
+# title of the page about it shows that to `--dump-dom`.
+PROBE = """<script>addEventListener("load", () => setTimeout(() => {
+  const sizes = [...document.images].map(i => [i.naturalWidth, i.clientWidth, i.clientHeight]);
+  const players = [...document.querySelectorAll("audio")].map(a => a.error ? a.error.message : a.duration);
+  const width = [document.documentElement.scrollWidth, innerWidth];
+  parent.postMessage(JSON.stringify({sizes, players, width}), "*");
+}, 500))</script>"""
+FRAME = """<!DOCTYPE html><title></title><script>
+addEventListener("message", message => document.title = message.data)
+</script><iframe src="probed.html" style="border: 0; width: {width_px}px; height: 2000px"></iframe>"""
+
+
+class Page(HTMLParser):
+    """The elements of a page, each a name and its attributes; and whether every one is closed in turn."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: dict[str, str] = {}
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.text[self.open[-1]] = self.text.get(self.open[-1], "") + data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def classes(self) -> list[str]:
+        return [str(attributes.get("class")) for _, attributes in self.elements]
+
+
+def make(folder: Path, full: bool, **changes: object) -> Path:
+    """Returns the report of a made-up run."""
+    runs.leave(folder, full=full, **changes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        report.main()
+    return folder / report.REPORT
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("plain"), full=False)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("full"), full=True, **FULL)
+
+
+@pytest.fixture(params=["plain", "full"])
+def html(request: pytest.FixtureRequest) -> str:
+    path: Path = request.getfixturevalue(request.param)
+    return path.read_text()
+
+
+def test_every_figure_has_a_title_an_alternative_text_and_a_caption(html: str) -> None:
+    shown = Page(html)
+    assert not shown.open
+    images = shown.all("img")
+    assert len(images) == len(shown.all("figure")) == len(shown.all("figcaption"))
+    for image in images:
+        assert len(str(image["alt"])) > 40
+        assert image["title"]
+        assert "nan" not in str(image["alt"])
+    assert len({image["alt"] for image in images}) == len(images)
+
+
+def test_a_page_shows_what_its_run_has(plain: Path, full: Path) -> None:
+    shown = {path: {f["id"] for f in Page(path.read_text()).all("figure")} for path in (plain, full)}
+    assert shown[plain] == FIGURES | SOUNDS
+    assert shown[full] == FIGURES | SOUNDS | EXTRAS
+    assert "listeners" in full.read_text()
+    assert "listeners" not in plain.read_text()
+    assert "there are no epochs to show" in plain.read_text()
+
+
+def test_nothing_is_fetched_from_anywhere(html: str) -> None:
+    shown = Page(html)
+    assert not shown.all("script")
+    for tag, attributes in shown.elements:
+        for name in ("src", "srcset", "data", "poster", "background"):
+            assert str(attributes.get(name, "data:")).startswith("data:"), (tag, name)
+        if tag == "link":
+            assert str(attributes["href"]).startswith("data:")
+    assert "url(" not in shown.text["style"]
+    assert "@import" not in shown.text["style"]
+
+
+def test_headings_and_tables_can_be_read_aloud(html: str) -> None:
+    shown = Page(html)
+    assert shown.all("html")[0]["lang"] == "en"
+    assert len(shown.all("h1")) == 1
+    assert len(shown.all("caption")) == len(shown.all("table"))
+    assert all(cell["scope"] in ("col", "row") for cell in shown.all("th"))
+    assert all(player["aria-label"] for player in shown.all("audio"))
+    targets = {attributes.get("id") for _, attributes in shown.elements}
+    assert {str(link["href"])[1:] for link in shown.all("a") if str(link["href"]).startswith("#")} <= targets
+
+
+def test_the_banner_says_leaky_where_it_is(plain: Path, full: Path) -> None:
+    honest, leaky = Page(plain.read_text()), Page(full.read_text())
+    assert "notice plain" in honest.classes()
+    assert "Not leaky" in honest.text["strong"]
+    assert "notice alarm" not in honest.classes()
+    assert "notice alarm" in leaky.classes()
+    assert "LEAKY" in leaky.text["strong"]
+    assert "Normalised by test speakers" in leaky.text["strong"]
+
+
+def test_a_synthetic_corpus_is_called_so(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Synthetic" not in plain.read_text()
+    monkeypatch.chdir(plain.parent.parent)
+    done = report.read_run(report.read())
+    params = done.params.model_copy(update={"corpus": ["demo"]})
+    notices = report.about_corpora(dataclasses.replace(done, params=params))["notices"]
+    assert [notice.head for notice in notices] == ["Not leaky", "Synthetic speech: demo"]
+
+
+def test_the_numbers_are_those_of_the_metrics(plain: Path) -> None:
+    test = json.loads((plain.parent / "test.json").read_text())
+    html = plain.read_text()
+    for name in ("uar", "accuracy"):
+        assert f"<b>{test[name]:.3f}</b>" in html
+        assert f"95 % interval {test[f'{name}_low']:.3f} to {test[f'{name}_high']:.3f}" in html
+    for emotion, recall in test["recall"].items():
+        assert f'<th scope="row">{emotion}</th><td>{recall:.3f}</td>' in html
+
+
+def test_the_same_run_gives_the_same_bytes(full: Path, tmp_path: Path) -> None:
+    again = make(tmp_path, full=True, **FULL)
+    assert again.read_bytes() == full.read_bytes()
+    for figure in sorted((full.parent / "figures").iterdir()):
+        assert (again.parent / "figures" / figure.name).read_bytes() == figure.read_bytes()
+
+
+def test_a_report_without_recordings_says_nothing_of_them(full: Path, tmp_path: Path) -> None:
+    html = make(tmp_path, full=False, report__n_audio=0).read_text()
+    assert not Page(html).all("audio")
+    assert "This page holds recordings" not in html
+    assert len(Page(full.read_text()).all("audio")) == 5
+    assert "This page holds recordings" in full.read_text()
+
+
+def test_figures_of_an_earlier_run_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("learning_curves", "speakers"):
+        report.write_figures([Picture(name, name, name, "svg", b"<svg/>", 1, 1)])
+    assert [path.name for path in (tmp_path / report.FIGURES).iterdir()] == ["speakers.svg"]
+
+
+def test_what_a_name_holds_is_text_and_no_markup(tmp_path: Path) -> None:
+    template = tmp_path / "page.html.j2"
+    template.write_text("<p>{{ name }}</p>")
+    assert page.render(template, name="<script>") == "<p>&lt;script&gt;</p>"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed")
+@pytest.mark.parametrize("width_px", [390, 1200], ids=["phone", "desktop"])
+def test_a_browser_shows_every_figure_and_plays_every_clip(full: Path, tmp_path: Path, width_px: int) -> None:
+    (tmp_path / "probed.html").write_text(full.read_text().replace("</head>", f"{PROBE}</head>"))
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width_px=width_px))
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
+    done = subprocess.run(
+        [str(CHROMIUM), *options, frame.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )
+    assert "CONSOLE" not in done.stderr, done.stderr
+    seen = json.loads(Page(done.stdout).text["title"])
+    assert len(seen["sizes"]) == len(FIGURES | SOUNDS | EXTRAS)
+    assert all(min(size) > 100 for size in seen["sizes"]), seen["sizes"]
+    assert len(seen["players"]) == 5
+    assert all(0.3 < seconds < 0.7 for seconds in seen["players"]), seen["players"]
+    page_px, window_px = seen["width"]
+    assert page_px <= window_px == width_px, "the page scrolls sideways"
