@@ -11,7 +11,7 @@ from stages.core.errors import InputError
 from stages.core.files import FEATURES, SPLITS
 from stages.core.inputs import Frames, standardize_speakers
 
-INDEX = FEATURES / "index.parquet"
+INDEX = FEATURES / shards.INDEX
 COLUMNS = ["fold", "role", "clip", "speaker", "label"]
 DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "label"]
 
