@@ -230,8 +230,10 @@ def check(cls: type[T], values: object, place: str) -> T:
         return cls.model_validate(values)
     except ValidationError as error:
         # A misspelt key is also a missing one: it is told as what it is.
-        fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    *path, last = [place, *(str(key) for key in fault["loc"])]
+        faults = error.errors()
+    fault = min(faults, key=lambda found: found["type"] != "extra_forbidden")
+    keys = _keys(values, fault["loc"])
+    *path, last = [place, *keys]
     where = ".".join([*path, last])
     match fault["type"]:
         case "extra_forbidden":
@@ -244,7 +246,20 @@ def check(cls: type[T], values: object, place: str) -> T:
         case "value_error":
             raise InputError(f"{where}: {fault['ctx']['error']}.")
         case _:
-            raise InputError(f"{where}: {fault['input']!r} will not do. {fault['msg']}.")
+            wanted = [found["msg"] for found in faults if _keys(values, found["loc"]) == keys]
+            others = "".join(f", or {message.removeprefix('Input should be ')}" for message in wanted[1:])
+            raise InputError(f"{where}: {fault['input']!r} will not do. {wanted[0]}{others}.")
+
+
+def _keys(values: object, path: tuple[int | str, ...]) -> list[str]:
+    """Returns `path` as far as it is the user's: where a value may be of several kinds, it goes on."""
+    keys = []
+    for key in path:
+        if not isinstance(values, dict | list):
+            break
+        keys.append(str(key))
+        values = values.get(key) if isinstance(values, dict) else values[int(key)]
+    return keys
 
 
 def _fields(cls: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

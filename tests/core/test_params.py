@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 
 from stages.core import params, registry
 from stages.core.errors import InputError
@@ -35,6 +37,11 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
             r"params\.manifest\.silent_below_dbfs: nan will not do",
         ),
         ("model: svm", "model: svn", r"params\.model: no 'svn'; did you mean 'svm'\? Choose from .*gru"),
+        (
+            "fold: all",
+            "fold: each",
+            r"params\.train\.fold: 'each' will not do\. Input should be a valid integer, or 'all'\.",
+        ),
         ("model: svm", "model: zzz", r"params\.model: no 'zzz'\. Choose from ann"),
         ("corpus:\n- demo", "corpus:\n- tes", r"params\.corpus: no 'tes'; did you mean 'tess'\?"),
         ("corpus:\n- demo", "corpus: []", r"params\.corpus: \[\] will not do"),
@@ -94,3 +101,13 @@ def test_a_mask_and_max_over_time_exclude_each_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k in registry.CONTRACTS for n in registry.names(k)])
 def test_every_entry_has_a_block_that_checks(kind: str, name: str) -> None:
     assert params.read(ROOT / "params.yaml").config(kind, name, "here")
+
+
+def test_dvc_can_add_an_entry_to_an_empty_block_and_take_it_out(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / params.PARAMS, path)
+    before = params.read(path)
+    apply_overrides(path, ["+split.labels.merge.calm=neutral"])
+    assert params.read(path).split.labels.merge == {"calm": "neutral"}
+    apply_overrides(path, ["~split.labels.merge.calm"])  # a comment beside `{}` would break the file here
+    assert params.read(path) == before
