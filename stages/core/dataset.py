@@ -45,26 +45,27 @@ def load(rows: pd.DataFrame, features: list[str], normalize: str) -> list[Frames
     """Returns the features of `rows`, each float32 (n_frames, n_dims), in the rows' order.
 
     Args:
-        rows: columns clip, speaker, shard.
+        rows: columns clip, parent, speaker, shard.
         features: entries of stages/features.
         normalize: `speaker` standardises each speaker by their own clips, `global` leaves that to the
             encoder.
     """
     clips = shards.read_features(rows, features, FEATURES)
     if normalize == "speaker":
-        clips = standardize_speakers(clips, rows.set_index("clip")["speaker"])
+        clips = standardize_speakers(clips, rows)
     return [clips[clip] for clip in rows["clip"]]
 
 
 def test_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int) -> pd.DataFrame:
-    """Returns one fold's test rows, originals only: the splits' columns, shard and n_frames.
+    """Returns one fold's test rows, originals only: the splits' columns, parent, shard and n_frames.
 
     Raises:
         InputError: a clip has no features.
     """
     own = splits[(splits["fold"] == fold) & (splits["role"] == "test")]
     _check_stored(own, index)
-    return own.merge(index[["clip", "shard", "n_frames"]], on="clip").sort_values("clip", ignore_index=True)
+    stored = index[["clip", "parent", "shard", "n_frames"]]
+    return own.merge(stored, on="clip").sort_values("clip", ignore_index=True)
 
 
 def _check_stored(clips: pd.DataFrame, index: pd.DataFrame) -> None:

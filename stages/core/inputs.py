@@ -89,19 +89,20 @@ def moments(clips: Iterable[Frames]) -> tuple[NDArray[np.float64], NDArray[np.fl
     return mean, np.where(deviation < MIN_DEVIATION, 1.0, deviation)
 
 
-def standardize_speakers(clips: dict[str, Frames], speakers: pd.Series) -> dict[str, Frames]:
+def standardize_speakers(clips: dict[str, Frames], rows: pd.DataFrame) -> dict[str, Frames]:
     """Returns the clips with each speaker's own mean removed and own deviation divided out.
 
-    It uses the (unlabelled) clips of test speakers too: see the docs on `normalize: speaker`.
+    Both are of the speaker's recordings, without augmented copies: test speakers have none, and what noise
+    adds to train speakers' would set the two apart. It uses the (unlabelled) clips of test speakers too.
 
     Args:
         clips: name -> (n_frames, n_dims).
-        speakers: speaker of each clip, indexed by clip.
+        rows: columns clip, parent and speaker; a copy is a row whose clip is not its own parent.
     """
     out = dict(clips)
-    for _, own in speakers.groupby(speakers, sort=True):
-        mean, deviation = moments(clips[clip] for clip in own.index)
-        for clip in own.index:
+    for _, own in rows.groupby("speaker"):
+        mean, deviation = moments(clips[clip] for clip in own.loc[own["clip"] == own["parent"], "clip"])
+        for clip in own["clip"]:
             out[clip] = ((clips[clip] - mean) / deviation).astype(np.float32)
     return out
 

@@ -92,11 +92,15 @@ def test_a_file_that_is_no_encoder_is_refused(tmp_path: Path) -> None:
         Encoder.load(tmp_path / "encoder.npz")
 
 
-def test_each_speaker_is_standardised_by_their_own_clips(clips: list[np.ndarray]) -> None:
-    named = dict(zip("abc", clips, strict=True))
-    speakers = pd.Series({"a": "x", "b": "x", "c": "y"})
-    out = standardize_speakers(named, speakers)
+def test_each_speaker_is_standardised_by_their_own_recordings(clips: list[np.ndarray]) -> None:
+    named = dict(zip("abc", clips, strict=True)) | {"a#1": clips[0] + 5}
+    rows = pd.DataFrame(
+        {"clip": ["a", "a#1", "b", "c"], "parent": ["a", "a", "b", "c"], "speaker": [*"xxxy"]}
+    )
+    out = standardize_speakers(named, rows)
     for own in (["a", "b"], ["c"]):
         together = np.concatenate([out[clip] for clip in own])
         np.testing.assert_allclose(together.mean(axis=0), 0, atol=1e-5)
         np.testing.assert_allclose(together.std(axis=0), 1, atol=1e-5)
+    assert (out["a#1"] > out["a"]).all()  # the copy stays as far from its parent as augmentation put it
+    assert standardize_speakers(named, rows.drop(1))["b"].tolist() == out["b"].tolist()
