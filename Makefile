@@ -8,7 +8,6 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 repro: $(VENV)/installed
 	dvc repro
-	dvc metrics show
 
 test: $(VENV)/installed
 	pytest

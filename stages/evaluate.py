@@ -21,13 +21,15 @@ def main() -> None:
     parts = [test(trained, splits, index, params.train.normalize) for trained in fold.trained(params)]
     predictions = pd.concat(parts, ignore_index=True)
     tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
-    write_json(measure(predictions, params), METRICS / "test.json")
+    measured = measure(predictions, params)
+    write_json(measured, METRICS / "test.json")
     for name, plotted in {
         "confusion": confusion(predictions),
         "reliability": metrics.reliability(predictions),
     }.items():
         with replacing(METRICS / f"{name}.csv") as temporary:
             plotted.to_csv(temporary, index=False, float_format="%.6g")
+    print(f"evaluate: {params.model}, {params.split.protocol}: {headline(measured)}")
 
 
 def test(trained: fold.Fold, splits: pd.DataFrame, index: pd.DataFrame, normalize: str) -> pd.DataFrame:
@@ -45,6 +47,16 @@ def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
         "leaky": leak.leaky(params.split.protocol),
         "uses_test_speaker_statistics": params.train.normalize == "speaker",
     }
+
+
+def headline(measured: dict[str, Any]) -> str:
+    """Returns the metrics that matter most, in a sentence."""
+    interval = f" [{measured['uar_low']:.3f}, {measured['uar_high']:.3f}]" if "uar_low" in measured else ""
+    leaky = ", LEAKY: the test speakers are in training" if measured["leaky"] else ""
+    return (
+        f"UAR {measured['uar']:.3f}{interval}, chance {measured['chance_uar']:.3f}, "
+        f"on {measured['n_clips']} clips of {measured['n_speakers']} speakers{leaky}"
+    )
 
 
 def listeners(predictions: pd.DataFrame, merge: dict[Emotion, Emotion]) -> dict[str, float]:

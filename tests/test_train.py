@@ -86,10 +86,11 @@ def model_bytes() -> dict[str, bytes]:
     }
 
 
-def test_every_fold_is_trained_and_measured(workspace: Workspace) -> None:
+def test_every_fold_is_trained_and_measured(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     workspace.set(model="ann")
     train.main()
     evaluate.main()
+    assert "chance 0.333, on 72 clips of 6 speakers\n" in capsys.readouterr().out
     assert [folder.name for folder in sorted(MODEL.iterdir())] == ["fold_00", "fold_01", "fold_02"]
     predictions = tables.read(PREDICTIONS, tables.PREDICTIONS)
     assert set(predictions["role"]) == {"test"}

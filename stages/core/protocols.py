@@ -228,10 +228,14 @@ def fixed(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     speakers = pd.Series(sorted(clips["speaker"].unique()))
     names = speakers.str.partition("/")[2]
     listed = pd.Series([name for fold in lists for name in fold])
+    if not listed.isin(names).any():
+        raise InputError(
+            f"{place}: is a list of another corpus, with none of the speakers {_named(names)}. Choose "
+            "another params.split.fixed_list."
+        )
     faults = {
         "lists twice": listed[listed.duplicated()],
         "cannot tell apart, of two corpora,": names[names.duplicated()],
-        "is a list of another corpus: it lists none of": names if not listed.isin(names).any() else names[:0],
         "does not list": names[~names.isin(listed)],
     }
     for fault, those in faults.items():

@@ -16,6 +16,6 @@ def limit(n_threads: int) -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ[variable] = str(n_threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-    # TensorFlow reports at every start that there is no GPU; what fails raises in Python all the same.
+    # Without a GPU TensorFlow logs errors of its drivers; what really fails raises in Python all the same.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     threadpool_limits(n_threads)
