@@ -127,6 +127,35 @@ def test_dvc_is_told_of_the_parameters_a_stage_reads_and_of_no_others(
         assert not unread, f"dvc.yaml: stage {stage} reruns for {unread}, which it does not read"
 
 
+def test_the_exhibit_measures_the_leak_and_leaves_all_as_it_was(reproduced: Path) -> None:
+    honest = json.loads((reproduced / "metrics" / "test.json").read_text())
+    said = run(reproduced, sys.executable, "-m", "stages.exhibit")
+    found = json.loads((reproduced / "metrics" / "exhibit.json").read_text())
+    assert found["speaker_independent"]["uar"] == honest["uar"]
+    assert found["speaker_independent"]["uar_low"] == honest["uar_low"]
+    inflation = found["random"]["uar"] - found["speaker_independent"]["uar"]
+    assert found["leak_inflation"]["uar"] == pytest.approx(inflation)
+    assert f"| **leak inflation**  | {inflation:.3f} (" in said
+    changed = run(reproduced, "git", "status", "--porcelain").split("\n")
+    assert sorted(filter(None, changed)) == ["?? docs/leak.png", "?? metrics/exhibit.json"]
+    assert ran(run(reproduced, "dvc", "repro")) == []
+    run(reproduced, "git", "clean", "--force", "--quiet", "docs", "metrics")
+
+
+def test_plots_of_a_model_without_epochs_and_of_one_with(reproduced: Path) -> None:
+    run(reproduced, "dvc", "exp", "run", "-S", "model=ann", "-S", "models.ann.training.epochs=2")
+    try:
+        plots = json.loads(run(reproduced, "dvc", "plots", "diff", "--json").splitlines()[-1])["data"]
+    finally:
+        run(reproduced, "git", "checkout", "params.yaml", "dvc.lock", "metrics")
+        run(reproduced, "dvc", "checkout")
+    seen = {name: {rev for plot in found for rev in plot["revisions"]} for name, found in plots.items()}
+    both = {"HEAD", "workspace"}
+    assert seen["metrics/confusion.csv"] == seen["metrics/reliability.csv"] == both
+    assert seen["metrics/figures/speakers.svg"] == both
+    assert seen["Loss"] == seen["metrics/history.csv"] == {"workspace"}  # svm has no epochs
+
+
 def test_a_name_that_is_none_stops_before_anything_runs(reproduced: Path) -> None:
     edit(reproduced, model="grru")  # DVC misses the file it names before any stage can tell the choices
     try:
