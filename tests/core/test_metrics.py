@@ -91,6 +91,25 @@ def test_calibration_error_weighs_the_bins_by_their_clips() -> None:
     assert error == pytest.approx(3 / 4 * (0.9 - 1 / 3) + 1 / 4 * (1 - 0.5))
 
 
+def test_reliability_is_what_the_calibration_error_weighs() -> None:
+    table = sure(["anger", "anger", "fear"], ["anger", "fear", "fear"])
+    table.loc[2, ["p_anger", "p_fear", "p_neutral"]] = [0.05, 0.9, 0.05]
+    bins = metrics.reliability(table)
+    assert bins.to_dict("list") == {
+        "confidence": pytest.approx([0.7, 0.9]),
+        "accuracy": [0.5, 1.0],
+        "n_clips": [2, 1],
+    }
+    gaps = bins["n_clips"] * (bins["accuracy"] - bins["confidence"]).abs()
+    assert gaps.sum() / 3 == pytest.approx(metrics.scores(table)["ece"])
+
+
+def test_votes_follow_the_label_policy() -> None:
+    manifest = pd.DataFrame({"clip": list("abcd"), "listeners": ["calm", "calm+neutral", None, "fear+anger"]})
+    votes = metrics.votes(manifest, {"calm": "neutral"})
+    assert votes.to_dict() == {"a": "neutral", "b": "neutral", "d": "anger+fear"}
+
+
 @st.composite
 def any_predictions(draw: st.DrawFn, balanced: bool = False) -> pd.DataFrame:
     """Draws predictions of every class for 4 speakers, with ties and classes that nobody predicts."""

@@ -43,7 +43,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str], *, share: bool)
     for (row, column), value in np.ndenumerate(shares):
         text = f"{value:.2f}".removeprefix("0") if share else str(counts[row, column])
         axes.text(
-            column, row, text, ha="center", va="center", color="white" if value > 0.5 else INK, fontsize=9
+            column, row, text, ha="center", va="center", color="white" if value > 0.6 else INK, fontsize=9
         )
     axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
