@@ -4,7 +4,7 @@
 
 Both are runs of this pipeline, on the same features and clips, so DVC keeps them; only `split.protocol`
 differs. It stands changed in params.yaml while they run, and all is as before at the end. Writes
-metrics/exhibit.json and docs/leak.png, and prints a table.
+metrics/exhibit.json and metrics/exhibit.png, and prints a table.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stages.core.files import MANIFEST, METRICS, PREDICTIONS, replacing, write_j
 from stages.core.params import PARAMS, Params, read
 
 LEAKY = "random"
-PICTURE = Path("docs") / "leak.png"
+EXHIBIT = METRICS / "exhibit.json"
 
 
 def main() -> None:
@@ -40,8 +40,8 @@ def main() -> None:
     chance = 1 / unheard["label"].nunique()
     tested = {"n_clips": len(unheard), "n_speakers": unheard["speaker"].nunique(), "chance_uar": chance}
     told = {str(name): row.to_dict() for name, row in scores.iterrows()}
-    write_json({"subject": subject, **tested, **told}, METRICS / "exhibit.json")
-    with replacing(PICTURE) as temporary:
+    write_json({"subject": subject, **tested, **told}, EXHIBIT)
+    with replacing(EXHIBIT.with_suffix(".png")) as temporary:
         temporary.write_bytes(results.leak_inflation(scores, chance, subject).content)
     print(", ".join([subject, *(f"{name} {value:.4g}" for name, value in tested.items())]))
     print(f"\n{markdown(scores)}")
@@ -64,8 +64,8 @@ def honest_protocol(params: Params, manifest: pd.DataFrame) -> str:
     if not leak.leaky(params.split.protocol):
         return params.split.protocol
     fit = manifest[(manifest["problem"] == "") & manifest["corpus"].isin(params.corpus)]
-    enough = fit["speaker"].nunique() >= max(leak.FEWEST_TO_SEPARATE, params.split.n_folds)
-    return "speaker_independent" if enough else "leave_one_speaker_out"
+    divisible = leak.FEWEST_TO_SEPARATE <= params.split.n_folds <= fit["speaker"].nunique()
+    return "speaker_independent" if divisible else "leave_one_speaker_out"
 
 
 def predict(protocol: str) -> pd.DataFrame:
