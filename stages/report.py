@@ -22,6 +22,7 @@ from stages.core.spectrum import Spectrum
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 REPORT, FIGURES = METRICS / "report.html", METRICS / "figures"
 N_HARDEST = 10
+N_CEPSTRUM = 12  # coefficients shown; those above are near nothing
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def main() -> None:
 def read_run(params: Params) -> Run:
     """Returns the run that the files in data and metrics tell of."""
     manifest = tables.read(MANIFEST, tables.MANIFEST)
+    predictions = tables.read(PREDICTIONS, tables.PREDICTIONS)
     scalars = {
         name: json.loads((METRICS / f"{name}.json").read_text()) for name in ("split", "train", "test")
     }
@@ -79,7 +81,7 @@ def read_run(params: Params) -> Run:
         params,
         manifest[manifest["corpus"].isin(params.corpus)],
         tables.read(SPLITS, tables.SPLITS),
-        tables.read(PREDICTIONS, tables.PREDICTIONS),
+        predictions,
         pd.read_csv(METRICS / "history.csv"),
         **scalars,
     )
@@ -142,14 +144,13 @@ def sound_pictures(done: Run, shown: pd.DataFrame) -> list[Picture]:
         shown: columns emotion and path.
     """
     voices = recorded(shown.set_index("emotion")["path"], done.params)
-    place = "params.features.mfcc"
-    compute = registry.load("features", "mfcc", place).compute
-    cepstrum = partial(compute, config=done.params.config("features", "mfcc", place))
+    mfcc = registry.load("features", "mfcc", "report")
+    config = mfcc.Config(n_mfcc=min(1 + N_CEPSTRUM, done.params.spectrum.n_mels))
     return [
         sound.waveforms(voices),
         sound.spectrograms(voices),
         sound.log_mels(voices),
-        sound.mfccs(voices, cepstrum),
+        sound.mfccs(voices, partial(mfcc.compute, config=config)),
     ]
 
 

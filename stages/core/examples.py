@@ -8,15 +8,12 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import soundfile
-from numpy.typing import NDArray
 
 from stages.core import audio, metrics, shards
 from stages.core.files import AUGMENTED, RAW
 
 LONGEST_PLAYED_S = 6.0  # of one clip in a page: 16 kHz take some 20 kB/s
 SAMPLE_FORMAT = "PCM_16"
-
-Samples = NDArray[np.float32]
 
 
 def one_per_emotion(clips: pd.DataFrame) -> pd.DataFrame:
@@ -66,11 +63,11 @@ def augmented_copy(copies: pd.DataFrame, parents: pd.Series) -> pd.Series | None
     return own.sort_values(["n_steps", "clip"], ascending=[False, True]).iloc[0]
 
 
-def read_copy(copy: pd.Series) -> Samples:
+def read_copy(copy: pd.Series) -> audio.Samples:
     """Returns the samples of an augmented copy, a row of schema AUGMENTED."""
     stored = shards.read(AUGMENTED / copy["shard"], ["clips", "n_samples", "samples"])
     parts = shards.split(stored["samples"], stored["n_samples"])
-    samples: Samples = parts[stored["clips"].tolist().index(copy["clip"])]
+    samples: audio.Samples = parts[stored["clips"].tolist().index(copy["clip"])]
     return samples
 
 

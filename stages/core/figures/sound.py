@@ -14,12 +14,9 @@ from stages.core.figures.style import INK, Picture, canvas, picture, styled
 from stages.core.spectrum import LEAST_POWER, Spectrum
 
 COLUMNS = 2
-N_MFCC = 12
 RANGE_DB = 80.0  # shown below the loudest
-SPECTRUM_COLOURS, CEPSTRUM_COLOURS = (
-    "magma_r",
-    "cividis",
-)  # lightness alone tells the value, for eyes and printers without colour
+# Lightness alone tells the value, for eyes and printers without colour.
+SPECTRUM_COLOURS, CEPSTRUM_COLOURS = "magma_r", "cividis"
 
 Voices = Mapping[str, Spectrum]  # by what is written above each
 
@@ -60,11 +57,13 @@ def log_mels(voices: Voices) -> Picture:
 
 @styled
 def mfccs(voices: Voices, compute: Callable[[Spectrum], NDArray[np.float32]]) -> Picture:
-    """Returns the cepstral coefficients 1 to N_MFCC of each recording, on one scale.
+    """Returns the cepstral coefficients of each recording, on one scale.
 
-    That of order 0, the level, would drown the others, and those above are near nothing.
+    Args:
+        compute: gives them, float32 (n_frames, n_mfcc). That of order 0, the level, would drown the others
+            and is left out.
     """
-    coefficients = {id(voice): compute(voice)[:, 1 : N_MFCC + 1] for voice in voices.values()}
+    coefficients = {id(voice): compute(voice)[:, 1:] for voice in voices.values()}
     reach = float(np.quantile(np.abs(np.concatenate(list(coefficients.values()))), 0.97))
 
     def draw(axes: Axes, voice: Spectrum) -> AxesImage:
@@ -89,10 +88,10 @@ def beside(voices: Voices, name: str, title: str) -> Picture:
         image = _image(below, voice, voice.mel_db - loudest_db, voice.settings.n_mels, (-RANGE_DB, 0))
         below.set_xlabel("time, s")
     axes[0].set_xlim(0, max(map(_duration_s, voices.values())))
-    told = title.replace("\n", ", ")
     axes[0].set_ylabel("amplitude")
     axes[2].set_ylabel("mel band")
     _scale(figure, axes[2:], image, "dB below the loudest")
+    told = title.replace("\n", ", ")
     return picture(figure, name, title, f"{told}: {' beside '.join(_told(voices))}.", "png")
 
 
