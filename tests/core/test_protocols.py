@@ -248,7 +248,7 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             SAVEE,
             {"protocol": "fixed", "fixed_list": "emobox_ravdess"},
-            "emobox_ravdess: is a list of another corpus, with none of the speakers DC, JE, JK, KL. Choose another",
+            "emobox_ravdess: is a list of another corpus, with none of the speakers DC, JE, JK, KL.",
         ),
         (
             SAVEE,
