@@ -55,27 +55,40 @@ class Chain:
                 signal = entry.apply(signal, self.sample_rate_hz, generator, **drawn[name])
         return signal, drawn
 
+    def rehearse(self) -> None:
+        """Applies every augmentation once.
+
+        In a fresh environment this makes librosa's import compile and cache its numba code, for which two
+        workers at once would be one too many: they corrupt the cache, and whoever reads it later crashes.
+        """
+        for name, config in self.augmentations.items():
+            generator = rng(self.seed, name)
+            noise = generator.standard_normal(self.sample_rate_hz).astype(np.float32)
+            entry = registry.load("augmentations", name, PLACE)
+            entry.apply(noise, self.sample_rate_hz, generator, **entry.draw(config, generator))
+
 
 def main() -> None:
     params = read()
     manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "speaker", "path", "sha256", "problem"])
-    planned = plan(manifest[manifest["problem"] == ""], params)
-    shards.fill(AUGMENTED, planned, params.compute.workers, "augment")
+    augmentations = {name: params.config("augmentations", name, PLACE) for name in params.augment.chain}
+    chain = Chain(augmentations, params.seed, params.audio.sample_rate_hz)
+    planned = plan(manifest[manifest["problem"] == ""], chain, params)
+    shards.fill(AUGMENTED, planned, params.compute.workers, "augment", chain.rehearse)
     index = list_copies(planned, params.audio.sample_rate_hz)
     tables.write(index, tables.AUGMENTED, AUGMENTED / shards.INDEX)
 
 
-def plan(clips: pd.DataFrame, params: Params) -> list[Shard]:
+def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
     """Returns the shards to be: for each copy those of its own, so that one more copy leaves the others be.
 
     Args:
         clips: columns clip, speaker, path and sha256.
+        chain: what a copy passes through.
     """
-    augmentations = {name: params.config("augmentations", name, PLACE) for name in params.augment.chain}
-    chain = Chain(augmentations, params.seed, params.audio.sample_rate_hz)
     recipe = shards.recipe(
-        [*SOURCES, *(f"augmentations/{name}.py" for name in augmentations)],
-        augmentations=[[name, config.model_dump()] for name, config in augmentations.items()],
+        [*SOURCES, *(f"augmentations/{name}.py" for name in chain.augmentations)],
+        augmentations=[[name, config.model_dump()] for name, config in chain.augmentations.items()],
         seed=chain.seed,
         sample_rate_hz=chain.sample_rate_hz,
     )

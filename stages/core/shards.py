@@ -77,11 +77,24 @@ def recipe(sources: Sequence[str], **settings: Any) -> str:
     return fingerprint(code, settings)
 
 
-def fill(folder: Path, shards: Sequence[Shard], workers: int, stage: str) -> None:
+def fill(
+    folder: Path,
+    shards: Sequence[Shard],
+    workers: int,
+    stage: str,
+    prepare: Callable[[], None] = lambda: None,
+) -> None:
     """Makes `folder` hold these shards and no others, computing only those that are missing.
 
     Every shard is written whole or not at all, so an interrupted run is continued by the next one. The
     bytes do not depend on `workers`: each computes with one thread.
+
+    Args:
+        folder: theirs alone, but for the index.
+        shards: all that it shall hold.
+        workers: processes.
+        stage: name for the log.
+        prepare: called once in this process, before any worker starts, if there is something to compute.
 
     Raises:
         InputError: a worker was killed.
@@ -92,6 +105,8 @@ def fill(folder: Path, shards: Sequence[Shard], workers: int, stage: str) -> Non
     for name in sorted(present - wanted - {INDEX}):
         (folder / name).unlink()
     missing = [shard for shard in shards if shard.name not in present]
+    if missing:
+        prepare()
     n_jobs = max(1, min(workers, len(missing)))
     written = Parallel(n_jobs, return_as="generator_unordered")(delayed(_write)(s, folder) for s in missing)
     try:
