@@ -58,8 +58,8 @@ class Chain:
     def rehearse(self) -> None:
         """Applies every augmentation once.
 
-        In a fresh environment this makes librosa's import compile and cache its numba code, for which two
-        workers at once would be one too many: they corrupt the cache, and whoever reads it later crashes.
+        In a fresh environment this makes librosa's import compile and cache its numba code. Where two workers
+        did so at once, calls from that cache crashed later, until it was deleted (seen with numba 0.68).
         """
         for name, config in self.augmentations.items():
             generator = rng(self.seed, name)
