@@ -72,7 +72,6 @@ class Progress:
 
     epoch: int = 0  # epochs finished
     best: float = -np.inf
-    best_epoch: int = 0
     since_best: int = 0
     since_plateau: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -207,11 +206,10 @@ def _logits(network: keras.Model, x: NDArray[np.float32]) -> NDArray[np.float64]
 def _improved(network: keras.Model, progress: Progress, row: dict[str, float], training: Training) -> bool:
     """Moves the patience counters and the learning rate. Returns whether this epoch is the best so far."""
     if "val_loss" not in row:
-        progress.best_epoch = progress.epoch
         return True
     value = row["val_uar"] if training.monitor == "uar" else -row["val_loss"]
     if value > progress.best + MIN_IMPROVEMENT:
-        progress.best, progress.best_epoch = value, progress.epoch
+        progress.best = value
         progress.since_best = progress.since_plateau = 0
         return True
     progress.since_best += 1

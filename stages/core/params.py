@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -210,11 +209,6 @@ class Params(Block):
         if name not in blocks:
             raise InputError(f"params.{kind}: has no block '{name}', which {place} asks for.")
         return check(module.Config, blocks[name], f"params.{kind}.{name}")
-
-    @cached_property
-    def corpora_configs(self) -> dict[str, Any]:
-        """The checked config of each corpus in `corpus`, in its order."""
-        return {name: self.config("corpora", name, "params.corpus") for name in self.corpus}
 
 
 T = TypeVar("T", bound=Block)
