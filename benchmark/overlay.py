@@ -92,7 +92,7 @@ class Run:
     Attributes:
         system, variant, protocol: its names.
         values: the whole of params.yaml, overlaid.
-        needs: what has to be at hand beside the corpora, and where params.yaml says it is; null needs nothing.
+        needs: what has to be at hand beside the corpora, and what params.yaml names; null needs nothing.
     """
 
     system: str
@@ -216,5 +216,5 @@ def write(values: dict[str, Any], path: Path) -> None:
     """Writes `values` as YAML with lists in block style."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[attr-defined]
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(values, path)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from benchmark import overlay
 from benchmark.overlay import Run, System
+from stages.core.errors import InputError
 from stages.core.files import DATA, METRICS, replacing
 
 ROWS = Path("benchmark/rows")  # one file a system, so that one that ran leaves the others alone
@@ -57,7 +57,10 @@ def measured(run: Run, system: System, place: Path) -> dict[str, Any]:
     test, train, split = (
         json.loads((place / METRICS / f"{name}.json").read_text()) for name in ("test", "train", "split")
     )
-    timing = json.loads((place / DATA / "timing.json").read_text())
+    try:
+        timing = json.loads((place / DATA / "timing.json").read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: missing. Delete {place} and run the same again.") from error
     n_folds, threads = train["n_folds"], run.values["train"]["threads"]
     return {
         **told(run, system),
@@ -98,9 +101,10 @@ def told(run: Run, system: System) -> dict[str, Any]:
 
 def write(found: Iterable[dict[str, Any]], path: Path) -> None:
     """Writes rows as CSV, numbers to four digits, so that a diff shows what is another number."""
-    text = [{column: _text(row.get(column)) for column in COLUMNS} for row in found]
-    with replacing(path) as temporary:
-        pd.DataFrame(text, columns=COLUMNS).to_csv(temporary, index=False)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows({column: _text(row.get(column)) for column in COLUMNS} for row in found)
 
 
 def _text(value: Any) -> str:
@@ -109,14 +113,31 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Returns the rows that `write` wrote; a number that is not there is NaN, a text ""."""
-    rows = pd.read_csv(path)
-    texts = ["status", "note", "corpora", "variant", "role", "protocol", "model", "system"]
-    return rows.fillna(dict.fromkeys(texts, ""))
+def gather() -> list[dict[str, str]]:
+    """Returns the rows of every system that has some, by system and in the order of its file, as text.
+
+    Raises:
+        InputError: there is none yet, or they have other columns.
+    """
+    found = [row for name in overlay.names() for row in read(ROWS / f"{name}.csv")]
+    if not found:
+        raise InputError(
+            f"{ROWS}: no system has been run. Run `python -m benchmark.system {overlay.names()[0]}`."
+        )
+    return found
 
 
-def collect() -> pd.DataFrame:
-    """Returns the rows of every system that has been run, by system and in the order of its file."""
-    paths = [ROWS / f"{name}.csv" for name in overlay.names()]
-    return pd.concat([read(path) for path in paths if path.is_file()], ignore_index=True)
+def read(path: Path) -> list[dict[str, str]]:
+    """Returns the rows that `write` wrote, as text; none where there is no such file.
+
+    Raises:
+        InputError: it has other columns.
+    """
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        table = csv.DictReader(file)
+        found = list(table)
+    if table.fieldnames != COLUMNS:
+        raise InputError(f"{path}: has other columns than this version writes. Run the system again.")
+    return found

@@ -97,6 +97,7 @@ def prepare(run: Run) -> Path:
     for path in (place / SOURCES).iterdir():
         if path.name not in wanted:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (place / PRETRAINED).mkdir(parents=True, exist_ok=True)
     for name in filter(None, run.needs.values()):
         _mirror(PRETRAINED / name, place / PRETRAINED / name, linked=True)
     _borrow(run, place)
