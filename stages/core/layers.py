@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Annotated, Any, Literal, Self
 
 import keras
+import tensorflow as tf
 from pydantic import Field, model_validator
 
 from stages.core.errors import InputError
@@ -157,7 +159,29 @@ def batch_normalized(
     x: keras.KerasTensor, momentum: float = 0.99, epsilon: float = 1e-3
 ) -> keras.KerasTensor:
     """Returns `x` normalised over all axes but the last (Ioffe & Szegedy 2015), with Keras's defaults."""
-    return keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon)(x)
+    return BatchNormalization(momentum=momentum, epsilon=epsilon)(x)
+
+
+class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
+    """Keras's layer, computed by TensorFlow's one kernel where Keras 3 composes it of five, in float32.
+
+    Equal but for the last bits; networks of convolutions train up to twice as fast in bfloat16.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+        """Returns float32 or bfloat16 (n_clips, *axes, n_channels), as `inputs`."""
+        shape = tf.shape(inputs)
+        x = tf.reshape(inputs, [shape[0], -1, 1, inputs.shape[-1]])  # the kernel takes images alone
+        kernel = partial(tf.compat.v1.nn.fused_batch_norm, x, self.gamma, self.beta, epsilon=self.epsilon)
+        if not (training and self.trainable):
+            x, _, _ = kernel(mean=self.moving_mean, variance=self.moving_variance, is_training=False)
+            return tf.reshape(x, shape)
+        x, mean, variance = kernel(is_training=True)
+        n = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+        biased = variance * ((n - 1) / n)  # as Keras carries it on
+        for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, biased)):
+            moving.assign(moving * self.momentum + of_batch * (1 - self.momentum))
+        return tf.reshape(x, shape)
 
 
 def dropped(x: keras.KerasTensor, rate: float) -> keras.KerasTensor:
