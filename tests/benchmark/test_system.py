@@ -58,15 +58,29 @@ def record(project: Path, corpus: Callable[[Path], list[Path]]) -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the repository's files, without corpora and rows."""
+    return copied(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with all three corpora, for systems to run one after the other."""
+    folder = copied(tmp_path_factory.mktemp("recorded"))
+    for corpus in (crema_d, ravdess, savee):
+        record(folder, corpus)
+    return folder
+
+
+def copied(folder: Path) -> Path:
+    """Copies the repository's files, without corpora and rows, and returns the folder."""
     parts = ["stages", "benchmark", "data", "dvc.yaml", "params.yaml", ".dvcignore", ".dvc"]
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *parts]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     for name in listed:
         if (ROOT / name).is_file():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tmp_path / name)
-    shutil.rmtree(tmp_path / "benchmark" / "rows", ignore_errors=True)
-    return tmp_path
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    shutil.rmtree(folder / "benchmark" / "rows", ignore_errors=True)
+    return folder
 
 
 def edit(project: Path, name: str, keep: str, **changes: Any) -> None:
@@ -225,16 +239,13 @@ SHORTER = {
 
 
 @pytest.mark.parametrize("name", SHORT)
-def test_a_row_of_crema_d_runs_on_clips_of_its_names(project: Path, name: str) -> None:
-    record(project, crema_d)
-    edit(project, name, "crema_d", **{f"params__models__{SHORT[name]}__training__epochs": 1})
-    check_runs(project, name, n_clips=216, n_speakers=12)
+def test_a_row_of_crema_d_runs_on_clips_of_its_names(recorded: Path, name: str) -> None:
+    edit(recorded, name, "crema_d", **{f"params__models__{SHORT[name]}__training__epochs": 1})
+    check_runs(recorded, name, n_clips=216, n_speakers=12)
 
 
 @pytest.mark.parametrize("name", SHORTER)
-def test_a_row_of_savee_runs_on_clips_of_its_names(project: Path, name: str) -> None:
-    record(project, ravdess)
-    record(project, savee)
+def test_a_row_of_savee_runs_on_clips_of_its_names(recorded: Path, name: str) -> None:
     block = f"params__models__{SHORTER[name]}__training__"
     changes: dict[str, Any] = {f"{block}epochs": 1}
     if "resnet" in name:
@@ -242,8 +253,8 @@ def test_a_row_of_savee_runs_on_clips_of_its_names(project: Path, name: str) -> 
     if name == "B5_resnet34":
         sizes = [{"from_epoch": 0, "pixels": 32}, {"from_epoch": 1, "pixels": 64}]
         changes |= {f"{block}epochs": 2, f"{block}resizing": sizes}
-    edit(project, name, "ravdess_savee", **changes)
-    check_runs(project, name, n_clips=276, n_speakers=10)
+    edit(recorded, name, "ravdess_savee", **changes)
+    check_runs(recorded, name, n_clips=276, n_speakers=10)
 
 
 def check_runs(project: Path, name: str, n_clips: int, n_speakers: int) -> None:
