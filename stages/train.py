@@ -50,12 +50,13 @@ def main() -> None:
     check_inputs(entry, config, params.model)
     splits = dataset.read_training_splits()
     index = tables.read(dataset.INDEX, tables.FEATURES)
-    work = CHECKPOINTS / run_name(params, config)
+    started_from = entry.TRAINER.started_from(config)
+    work = CHECKPOINTS / run_name(params, config, started_from)
     folds = chosen_folds(params, splits)
     for fold in folds:
         folder = work / folder_name(fold)
         if not (folder / FACTS).is_file():
-            note_heard(entry.TRAINER.started_from(config), splits[splits["fold"] == fold], folder)
+            note_heard(started_from, splits[splits["fold"] == fold], folder)
             rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
             train_fold(params, entry, config, rows, folder)
     finish(work, folds)
@@ -71,11 +72,12 @@ def check_inputs(entry: ModuleType, config: Any, name: str) -> None:
             raise unknown(f"{place}.features", feature, registry.names("features"))
 
 
-def run_name(params: Params, config: Any) -> str:
+def run_name(params: Params, config: Any, started_from: str | None) -> str:
     """Returns the name of the unfinished work: the model and a hash of all that determines the result."""
     sources = [
         *sorted((registry.STAGES / "core").glob("*.py")),
         registry.STAGES / "models" / f"{params.model}.py",
+        *sorted(path for path in (PRETRAINED / (started_from or "")).glob("*") if path.is_file()),
     ]
     determining = (
         params.seed,
