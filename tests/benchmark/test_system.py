@@ -50,7 +50,8 @@ def record(project: Path, corpus: Callable[[Path], list[Path]]) -> None:
     """Synthesises a corpus into data/sources, no two clips alike."""
     folder = project / "data" / "sources" / corpus.__name__
     folder.mkdir(parents=True)
-    for number, path in enumerate(corpus(folder)):
+    n_before = len([*folder.parent.glob("*/*.wav")])
+    for number, path in enumerate(corpus(folder), start=n_before):
         phase = 2 * np.pi * (100 + number) * np.arange(RATE_HZ // 3) / RATE_HZ
         soundfile.write(path, 0.2 * np.sin(phase) + 0.1 * np.sin(3 * phase), RATE_HZ)
 
