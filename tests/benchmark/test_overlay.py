@@ -122,6 +122,14 @@ def test_a_system_that_is_none_is_told_with_the_nearest() -> None:
         overlay.load("B1")
 
 
+def test_another_folder_than_the_root_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        InputError, match="benchmark/systems: no such folder. Run this from the repository's root"
+    ):
+        overlay.load("B1_svm")
+
+
 def test_a_file_that_is_no_yaml_is_told(tmp_path: Path) -> None:
     (tmp_path / "X.yaml").write_text("a: [")
     with pytest.raises(InputError, match=r"X\.yaml: not readable as YAML"):
