@@ -33,10 +33,9 @@ from stages.core.files import (
     sha256,
     write_json,
 )
-from stages.core.fold import ENCODER, HEARD, folder_name
+from stages.core.fold import ENCODER, FACTS, HEARD, folder_name
 from stages.core.inputs import Encoder, Part
 from stages.core.params import Params, read
-from stages.core.weights import FACTS
 
 CURVE, TIMING = "curve.csv", "timing.json"
 CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
