@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -19,11 +20,13 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import recall_score
 
-from stages.core import calibration, dataset, registry, tables, threads
+from stages.core import calibration, dataset, engine, registry, tables, threads
+from stages.core.engine import Task
 from stages.core.errors import InputError, run, unknown
 from stages.core.files import (
     CHECKPOINTS,
     DATA,
+    FEATURES,
     METRICS,
     MODEL,
     SPLITS,
@@ -50,11 +53,18 @@ def main() -> None:
     index = tables.read(dataset.INDEX, tables.FEATURES)
     work = CHECKPOINTS / run_name(params, config)
     folds = chosen_folds(params, splits)
-    for fold in folds:
-        folder = work / folder_name(fold)
-        if not (folder / FACTS).is_file():
-            rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
-            train_fold(params, entry, config, rows, folder)
+
+    def unfinished() -> Iterator[Task]:
+        for fold in folds:
+            folder = work / folder_name(fold)
+            if not (folder / FACTS).is_file():
+                rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
+                make = partial(train_fold, params, entry, config, rows, folder)
+                reads = {FEATURES / shard for shard in rows["shard"]} | {*folder.glob("[!.]*")}
+                yield Task(folder.name, make, params.train.threads, tuple(sorted(reads)), folder)
+
+    for _ in engine.run(unfinished(), params.compute, "train", processes=1):
+        pass
     finish(work, folds)
 
 
