@@ -125,7 +125,7 @@ def test_a_system_that_is_none_is_told_with_the_nearest() -> None:
 def test_another_folder_than_the_root_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        InputError, match="benchmark/systems: no such folder. Run this from the repository's root"
+        InputError, match=r"benchmark/systems: no such folder\. Run this from the repository's root"
     ):
         overlay.load("B1_svm")
 
