@@ -90,6 +90,20 @@ def test_songs_that_are_not_there_are_named(project: Path) -> None:
     assert workspace.lacking(row(split__channels=["speech", "song"])) == []
 
 
+def test_wrong_names_are_left_for_ingest_to_tell(project: Path) -> None:
+    put(project, "savee/recording.wav")
+    assert workspace.lacking(row(corpus=["savee"])) == []
+
+
+def test_a_workspace_holds_the_weights_that_the_row_starts_from_and_no_others(project: Path) -> None:
+    for name in ("imagenet", "other"):
+        (project / "data" / "pretrained" / name).mkdir(parents=True)
+        (project / "data" / "pretrained" / name / "model.weights.h5").write_text(name)
+    for name in ("other", "imagenet"):
+        place = workspace.prepare(row(needs={"weights": name})) / "data" / "pretrained"
+        assert set(files(place)) == {f"{name}/model.weights.h5"}
+
+
 def test_a_packed_corpus_is_there(project: Path) -> None:
     put(project, "savee.zip")
     assert workspace.lacking(row(corpus=["savee"])) == []
