@@ -171,4 +171,4 @@ def _check_header(file: soundfile.SoundFile, longest_s: float) -> None:
 def _blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
     """Yields the file's samples, float32 (n_samples,), mixed to mono."""
     while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        yield block.mean(axis=1)
+        yield block.mean(axis=1) if file.channels > 1 else block[:, 0]
