@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SECTIONS = ("features", "augment", "start", "memory", "whole")
+SECTIONS = ("features", "augment", "cores", "start", "memory", "whole")
 
 
 def main() -> None:

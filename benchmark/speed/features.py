@@ -1,4 +1,4 @@
-"""Features, per core and on two, against librosa as users call it and openSMILE.
+"""Features, per core, against librosa as users call it and openSMILE.
 
 python -m benchmark.speed.features
 """
@@ -22,7 +22,7 @@ from stages.core.audio import Samples
 from stages.core.errors import run
 from stages.core.extractor import Extractor, extractor
 
-N_CLIPS = 60
+N_CLIPS = 24
 FEATURES = ["logmel", "mfcc", "zcr", "rms"]
 SETTINGS = {"1024/256, 128 bands": (1024, 256, 128), "512/160, 80 bands": (512, 160, 80)}
 LIBRARIES = ("librosa", "numpy", "scipy", "soundfile")
@@ -45,7 +45,6 @@ def main() -> None:
         off_db[name] = max(_off_db(chosen, signal) for signal in signals)
     rows.append(_whole(settings, paths))
     rows += _smile(settings, paths, signals)
-    rows.append(recordings.two_workers("featurize", copies=0, before=("augment",)))
     record.write("features", data, rows, LIBRARIES, log_mel_off_db=off_db)
 
 
@@ -141,7 +140,7 @@ def _smile(settings: params.Params, paths: list[Path], signals: list[Samples]) -
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
         assert peer.stdin and peer.stdout
-        for _ in range(5):
+        for _ in range(measure.N_ROUNDS):
             start = time.process_time()
             for signal in signals:
                 extract(signal)

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-N_ROUNDS = 7
+N_ROUNDS = 5
 PER_CLIP = "CPU ms a clip"
 POLL_S = 0.02
 

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from benchmark.speed import measure
-from benchmark.speed.record import Row
 from stages.core import audio, tables
 from stages.core.errors import InputError
 from stages.core.files import MANIFEST, RAW, sha256
@@ -131,26 +129,6 @@ def stage(name: str, folder: Path) -> measure.Usage:
     """Runs a stage in a workspace."""
     threads = dict.fromkeys(measure.THREADS, "1")
     return measure.command([sys.executable, "-m", f"stages.{name}"], folder, PYTHONPATH=str(ROOT), **threads)
-
-
-def two_workers(name: str, copies: int, before: tuple[str, ...] = ()) -> Row:
-    """Compares a stage of two workers with one of one, by the clock on the wall.
-
-    Args:
-        copies: augmented ones of each recording.
-        before: stages to run first.
-    """
-    paths = ravdess()[:N_STAGE_CLIPS]
-    walls_s: dict[int, list[float]] = {1: [], 2: []}
-    for n_workers in [1, 2] * (1 + measure.N_ROUNDS):
-        with scratch() as folder:
-            place = workspace(folder / "w", paths, augment__copies=copies, compute__workers=n_workers)
-            for earlier in before:
-                stage(earlier, place)
-            walls_s[n_workers].append(stage(name, place).wall_s)
-    one, two = walls_s[1][1:], walls_s[2][1:]  # without the round for warmth
-    what = f"the stage {name} on {len(paths)} clips, two workers, start-up included"
-    return Row(what, median(two), "one worker", median(one), "s", measure.ratio(one, two), "at least 1.6")
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from benchmark.speed.record import Row
 from stages.core.errors import run
 
 LIBRARIES = ("dvc", "numpy", "pandas", "ruamel.yaml")
-N_ROUNDS = 5
 # A corpus that is soon through, and a model that needs no TensorFlow.
 SMALL: dict[str, Any] = {
     "corpora__demo__n_speakers": 6,
@@ -56,7 +55,7 @@ def _starts(stages: list[str], folder: Path) -> dict[str, dict[str, float]]:
         }
         runs = [
             measure.command([sys.executable, "-c", f"import stages.{name}"], folder, **compiled).cpu_s
-            for _ in range(1 + N_ROUNDS)
+            for _ in range(1 + measure.N_ROUNDS)
         ]
         found[name] = {"first": round(runs[0], 2), "later": round(median(runs[1:]), 2)}
     return found
@@ -70,7 +69,7 @@ def _nothing_to_do(stages: list[str], folder: Path) -> Row:
     for place in (ours, touch):
         measure.command(_repro(), place)
     sides = {"ours": partial(_repeat, ours), "touch": partial(_repeat, touch)}
-    seconds = measure.alternate(sides, N_ROUNDS, measure.children_cpu_s)
+    seconds = measure.alternate(sides, measure.N_ROUNDS, measure.children_cpu_s)
     against = f"{len(stages)} stages in a row that only touch a file"
     mine, other = median(seconds["ours"]), median(seconds["touch"])
     slower = measure.ratio(seconds["ours"], seconds["touch"])

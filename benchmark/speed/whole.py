@@ -14,7 +14,6 @@ from benchmark.speed.record import Row
 from stages.core.errors import InputError, run
 from stages.corpora import ravdess
 
-N_ROUNDS = 5
 LIBRARIES = ("dvc", "numpy", "scikit-learn", "scipy")
 SOURCE = Path("data/sources/ravdess")
 EXPERIMENT = """\
@@ -45,7 +44,7 @@ def main() -> None:
         raise InputError(f"{peers.FOLDER}: no nkululeko there to compare with. `make speed` installs it.")
     paths = recordings.ravdess()
     used: dict[str, list[measure.Usage]] = {"ours": [], "nkululeko": []}
-    for _ in range(N_ROUNDS):
+    for _ in range(measure.N_ROUNDS):
         with recordings.scratch() as folder:
             ours, theirs = folder / "ours", folder / "nkululeko"
             _pipeline(ours, paths)
