@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import joblib
 import pandas as pd
 from tqdm import tqdm
 
-from stages.core import audio, files, registry, tables
+from stages.core import audio, engine, files, registry, tables
 from stages.core.corpus import Facts
+from stages.core.engine import Task
 from stages.core.errors import InputError, run
 from stages.core.files import MANIFEST, METRICS, RAW
 from stages.core.params import Manifest, Params, read
 
+N_TOGETHER = 50  # files that a worker looks into at once
 N_NAMED = 5  # faulty files named in the log; all stand in the manifest
 
 
@@ -45,13 +48,29 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     if not paths:
         raise InputError(f"{folder}: no audio file ({', '.join(audio.SUFFIXES)}). Run `dvc repro ingest`.")
     facts = [corpus.parse(PurePosixPath(path.relative_to(folder).as_posix())) for path in paths]
-    work = [joblib.delayed(probe)(path.absolute(), params.manifest) for path in paths]
-    found = joblib.Parallel(params.compute.workers, return_as="generator", batch_size=16)(work)
-    bar = tqdm(found, total=len(paths), desc=f"manifest {name}", unit="file", leave=False)
-    rows = [describe(name, *row) for row in zip(paths, facts, bar, strict=True)]
+    found = dict(probed(paths, params, f"manifest {name}"))
+    rows = [describe(name, path, told, found[path]) for path, told in zip(paths, facts, strict=True)]
     columns = [*tables.MANIFEST.columns, "preferred"]
     table = tables.typed(pd.DataFrame(rows, columns=columns), tables.MANIFEST)
     return corpus.annotate(table, folder) if hasattr(corpus, "annotate") else table
+
+
+def probed(paths: list[Path], params: Params, title: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yields each file and what `probe` tells of it, as they come."""
+    parts = [paths[start : start + N_TOGETHER] for start in range(0, len(paths), N_TOGETHER)]
+    tasks = [
+        Task(f"{title} {number}", partial(probe_all, part, params.manifest), 1, tuple(part))
+        for number, part in enumerate(parts)
+    ]
+    with tqdm(total=len(paths), desc=title, unit="file", leave=False) as bar:
+        for found in engine.run(tasks, params.compute, "manifest"):
+            yield from found
+            bar.update(len(found))
+
+
+def probe_all(paths: list[Path], limits: Manifest) -> list[tuple[Path, dict[str, Any]]]:
+    """Returns each file and what `probe` tells of it."""
+    return [(path, probe(path, limits)) for path in paths]
 
 
 def probe(path: Path, limits: Manifest) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from stages.core.errors import InputError
 from stages.core.files import MODEL
 from stages.core.inputs import Encoder, Frames
 from stages.core.params import Params
-from stages.core.weights import FACTS
 
+FACTS = "fold.json"  # classes, temperature and counts; train writes it last
 ENCODER = "encoder.npz"
 HEARD = "heard.parquet"  # the recordings that the weights have learnt from or been chosen by
 

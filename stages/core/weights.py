@@ -11,12 +11,12 @@ import numpy as np
 
 from stages.core.errors import InputError
 from stages.core.files import PRETRAINED
+from stages.core.fold import FACTS
 
 if TYPE_CHECKING:  # train and evaluate read FACTS of folds that are no networks
     import keras
 
 FILE = "model.weights.h5"
-FACTS = "fold.json"
 
 Build = Callable[[tuple[int | None, ...], int], "keras.Model"]  # (input_shape, n_classes) -> logits
 
