@@ -187,7 +187,7 @@ def overhead() -> dict[str, Any]:
     wall_ms: dict[str, list[float]] = {}
     cpu_ms: dict[str, list[float]] = {}
     features_s: dict[str, list[float]] = {}
-    with LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         address = cluster.scheduler_address
         for name in ("local", "dask") * N_ROUNDS:
             compute = Compute(engine=name, workers=N_WORKERS, scheduler=address, storage=None)

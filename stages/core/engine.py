@@ -210,7 +210,10 @@ def _connected(compute: Compute, stage: str) -> Iterator[Client]:
     if compute.scheduler is None:
         with (
             LocalCluster(
-                n_workers=compute.workers, threads_per_worker=1, dashboard_address=None, silence_logs="ERROR"
+                n_workers=compute.workers,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",
+                silence_logs="ERROR",
             ) as cluster,
             Client(cluster) as client,
         ):
