@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,8 +171,9 @@ class _Cluster:
             try:
                 return self._finished.get(timeout=WATCH_S)
             except queue.Empty:
-                if self._client.nthreads():
-                    seen = time.monotonic()
+                with suppress(OSError, ValueError):  # it may be away just now
+                    if self._client.nthreads():
+                        seen = time.monotonic()
             if time.monotonic() > seen + GONE_S:
                 raise InputError(
                     f"{self._stage}: no worker has been there for {GONE_S:.0f} s. Start some and run the "
@@ -189,6 +190,11 @@ class _Cluster:
                 f"{self._stage}: {task.name} killed every worker that took it, {RETRIES + 1} in all, most "
                 "likely for want of memory. Give workers more, or lower params.featurize.clips_per_shard; "
                 "what is finished is kept."
+            ) from error
+        except (ImportError, OSError) as error:
+            raise InputError(
+                f"{self._stage}: a worker cannot start: {error}. It has to find this folder under the same "
+                "path, or to reach params.compute.storage."
             ) from error
         except CancelledError as error:
             raise InputError(

@@ -317,6 +317,17 @@ def test_a_worker_of_another_environment_is_refused(
         list(engine.run([Task("a", partial(tasks.square, 1), 1)], cluster.compute, "test"))
 
 
+def test_a_worker_that_does_not_find_the_folder_is_told(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = partial(worker.delegate, "test", "/no/such/folder")
+    monkeypatch.setattr(worker, "delegate", lambda name, root, code, storage: elsewhere(code, storage))
+    with pytest.raises(
+        InputError, match=r"^test: a worker cannot start: .*'/no/such/folder'\. It has to find"
+    ):
+        list(engine.run([Task("a", partial(tasks.square, 1), 1)], cluster.compute, "test"))
+
+
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     compute = Compute(engine="dask", workers=1, scheduler=None, storage=None)
