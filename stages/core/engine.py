@@ -31,7 +31,7 @@ from stages.core.params import Compute
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-CONNECT_S = 8  # to reach a scheduler
+CONNECT_S = 7  # to reach a scheduler
 RETRIES = 3  # of a task whose process died; as many as Dask itself allows one whose worker did
 WATCH_S, GONE_S = 5.0, 300.0  # how often to look for workers, and how long to wait for one
 AHEAD = 2000  # tasks that a scheduler knows of at once
