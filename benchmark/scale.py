@@ -1,13 +1,14 @@
 """What many clips cost, and what spreading them over workers does.
 
     python -m benchmark.scale stages --clips 10000 40000 --folder /tmp/scale
-    python -m benchmark.scale overhead --folder /tmp/scale
+    python -m benchmark.scale overhead --clips 2000 --folder /tmp/scale
+    python -m benchmark.scale cost --clips 200 --seconds 2.5 --folder /tmp/scale
 
 `stages` writes so many short clips of noise into the folder, runs manifest, split, augment (without copies)
-and featurize on them as DVC would, and prints for each stage the seconds, the processor's seconds of its own
+and featurize on them as DVC would, and tells of each stage the seconds, the processor's seconds of its own
 process and of its workers, and the most memory that its own process and the largest worker held. `overhead`
-has both engines run tasks that do nothing, and the features of the same clips. Both write what they found
-into benchmark/scale.json and delete their folder.
+has both engines by turns run tasks that do nothing, and extract the features of the clips. `cost` is the
+processor's time per clip. All write into benchmark/scale.json and delete their folder.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pickle
 import platform
 import shutil
 import statistics
@@ -25,21 +25,28 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import psutil
+from distributed import LocalCluster
 from ruamel.yaml import YAML
+
+from stages import augment, featurize, manifest
+from stages.core import engine, files, params, registry, shards, tables, threads
+from stages.core.params import Compute
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmark" / "scale.json"
-RATE_HZ, CLIP_S = 16_000, 0.3
+RATE_HZ = 16_000
 CLIPS_PER_SPEAKER = 200
 EMOTIONS = ("anger", "fear", "neutral", "sadness")
 STAGES = ("manifest", "split", "augment", "featurize")
-N_IDLE = 500  # tasks that do nothing
+N_IDLE = 300  # tasks that do nothing
+N_ROUNDS = 5
+N_WORKERS = os.cpu_count() or 1
 
 # A corpus of the folder's own: a name tells speaker, number and emotion.
 CORPUS = '''"""Noise, to count with."""
@@ -74,34 +81,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.scale", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("what", choices=["stages", "overhead"])
+    parser.add_argument("what", choices=["stages", "overhead", "cost"])
     parser.add_argument("--clips", type=int, nargs="+", default=[2000], help="how many, one run for each")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of a clip")
     parser.add_argument("--folder", type=Path, default=Path("scale"), help="to work in; deleted afterwards")
     chosen = parser.parse_args()
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    found["machine"] = f"{platform.machine()}, {N_WORKERS} cores, Python {platform.python_version()}"
     for n_clips in chosen.clips:
-        with workspace(chosen.folder, n_clips):
+        about = f"{n_clips} clips of {chosen.seconds:g} s"
+        with workspace(chosen.folder, n_clips, chosen.seconds):
             if chosen.what == "stages":
-                found.setdefault("stages", {})[str(n_clips)] = {stage: measured(stage) for stage in STAGES}
+                result: dict[str, Any] = {stage: measured(stage) for stage in STAGES}
+            elif chosen.what == "overhead":
+                result = overhead()
             else:
-                found["overhead"] = overhead(n_clips)
+                measured("manifest")
+                result = cost()
+        print(about, json.dumps(result, indent=2))
+        found.setdefault(chosen.what, {})[about] = result
         RESULTS.write_text(json.dumps(found, indent=2) + "\n")
 
 
 @contextmanager
-def workspace(folder: Path, n_clips: int) -> Iterator[None]:
+def workspace(folder: Path, n_clips: int, seconds: float) -> Iterator[None]:
     """Stands in a folder with this project's code, one more corpus and its clips, until the block ends."""
     folder.mkdir(parents=True)
     before = Path.cwd()
     try:
         os.chdir(folder)
         shutil.copytree(ROOT / "stages", "stages", ignore=shutil.ignore_patterns("__pycache__"))
+        registry.STAGES = Path("stages").absolute()
         Path("stages/corpora/noise.py").write_text(CORPUS)
-        sys.path.insert(0, str(Path.cwd()))
         started = time.monotonic()
-        record(n_clips)
-        print(f"{n_clips} clips of {CLIP_S} s written in {time.monotonic() - started:.0f} s", flush=True)
+        record(n_clips, int(seconds * RATE_HZ))
+        print(f"clips written in {time.monotonic() - started:.0f} s", flush=True)
         configure()
         yield
     finally:
@@ -114,14 +128,14 @@ def configure(**compute: Any) -> None:
     params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
     params |= {"corpus": ["noise"], "corpora": {"noise": {}}}
     params["augment"]["copies"] = 0
-    params["compute"] |= {"engine": "local", "workers": os.cpu_count()} | compute
+    params["compute"] |= {"engine": "local", "workers": N_WORKERS} | compute
     Path("params.yaml").write_text(json.dumps(params))
 
 
-def record(n_clips: int) -> None:
+def record(n_clips: int, n_samples: int) -> None:
     """Writes clips, each another stretch of one noise: 16 bits, one channel."""
-    noise = np.random.default_rng(0).normal(0, 3000, n_clips + int(CLIP_S * RATE_HZ)).astype("<i2")
-    n_bytes = 2 * int(CLIP_S * RATE_HZ)
+    noise = np.random.default_rng(0).normal(0, 3000, n_clips + n_samples).astype("<i2")
+    n_bytes = 2 * n_samples
     header = b"RIFF" + struct.pack("<I", 36 + n_bytes) + b"WAVEfmt "
     header += (
         struct.pack("<IHHIIHH", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16) + b"data" + struct.pack("<I", n_bytes)
@@ -131,7 +145,7 @@ def record(n_clips: int) -> None:
         path = Path(f"data/raw/noise/{speaker:05}/{speaker:05}_{take:03}_{EMOTIONS[take % 4]}.wav")
         if not take:
             path.parent.mkdir(parents=True)
-        path.write_bytes(header + noise[number : number + n_bytes // 2].tobytes())
+        path.write_bytes(header + noise[number : number + n_samples].tobytes())
 
 
 def measured(stage: str) -> dict[str, float]:
@@ -164,57 +178,69 @@ def nothing() -> None:
     """A task that is all overhead."""
 
 
-def overhead(n_clips: int) -> dict[str, Any]:
-    """Returns what a task costs beside its work, how large it is, and both engines' time for features."""
-    from stages.core import engine
-    from stages.core.params import Compute
+def overhead() -> dict[str, Any]:
+    """Returns each engine's time for tasks that do nothing, and for features.
 
-    found: dict[str, Any] = {}
-    each: dict[str, list[float]] = {"local": [], "dask": []}
-    with cluster() as scheduler:
-        for _ in range(5):
-            for name, times in each.items():
-                compute = Compute(engine=name, workers=os.cpu_count(), scheduler=scheduler, storage=None)
-                tasks = [engine.Task(f"{number}", nothing, 1) for number in range(N_IDLE)]
-                results = engine.run(tasks, compute, "overhead")
-                next(results)  # the processes are there now
-                started = time.monotonic()
-                list(results)
-                times.append((time.monotonic() - started) / N_IDLE)
+    `task_own_cpu_ms` is of the process that hands tasks out and, with dask, of the scheduler in it: it bounds
+    the tasks per second however many workers there are.
+    """
+    wall_ms: dict[str, list[float]] = {}
+    cpu_ms: dict[str, list[float]] = {}
+    features_s: dict[str, list[float]] = {}
+    with LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        address = cluster.scheduler_address
+        for name in ("local", "dask") * N_ROUNDS:
+            compute = Compute(engine=name, workers=N_WORKERS, scheduler=address, storage=None)
+            results = engine.run([engine.Task(f"{i}", nothing, 1) for i in range(N_IDLE)], compute, "idle")
+            next(results)  # the processes are there now
+            wall, cpu = time.perf_counter(), time.process_time()
+            list(results)
+            wall_ms.setdefault(name, []).append(1000 * (time.perf_counter() - wall) / N_IDLE)
+            cpu_ms.setdefault(name, []).append(1000 * (time.process_time() - cpu) / N_IDLE)
+            print(f"{name}: {wall_ms[name][-1]:.2f} ms a task, {cpu_ms[name][-1]:.2f} of own cpu", flush=True)
         for stage in STAGES[:-1]:
-            subprocess.run([sys.executable, "-m", f"stages.{stage}"], check=True)
-        found["features_s"] = {name: [] for name in each}
-        for _ in range(3):
-            for name in each:
-                configure(engine=name, scheduler=scheduler)
-                shutil.rmtree("data/features", ignore_errors=True)
-                found["features_s"][name].append(round(measured("featurize")["s"], 1))
-        found["task_bytes"] = task_size()
-    found["task_ms"] = {name: round(1000 * statistics.median(times), 2) for name, times in each.items()}
-    print(json.dumps(found, indent=2))
-    return found | {"n_clips": n_clips, "n_tasks": N_IDLE}
+            measured(stage)
+        for name in ("local", "dask") * N_ROUNDS:
+            configure(engine=name, scheduler=address)
+            shutil.rmtree("data/features", ignore_errors=True)
+            features_s.setdefault(name, []).append(measured("featurize")["s"])
+    return {
+        "task_ms": {name: round(statistics.median(times), 2) for name, times in wall_ms.items()},
+        "task_own_cpu_ms": {name: round(statistics.median(times), 2) for name, times in cpu_ms.items()},
+        "featurize_s": features_s,
+        "task_bytes": len(cloudpickle.dumps(first_shards()["featurize"].make)),
+    }
 
 
-def task_size() -> int:
-    """Returns the bytes of a task of featurize, as it goes to a worker."""
-    from stages import featurize
-    from stages.core import params, tables
+def cost() -> dict[str, float]:
+    """Returns the processor's milliseconds per clip of this folder's length, on one core, warm: medians."""
+    threads.limit(1)
+    paths = sorted(Path("data/raw/noise").rglob("*.wav"))[:100]
+    limits = params.read().manifest
+    work = {"manifest": lambda: [manifest.probe(path, limits) for path in paths]}
+    work |= {name: shard.make for name, shard in first_shards().items()}
+    found = {}
+    for name, make in work.items():
+        times = []
+        for _ in range(1 + N_ROUNDS):
+            started = time.process_time()
+            make()
+            times.append(1000 * (time.process_time() - started) / len(paths))
+        found[name] = round(statistics.median(times[1:]), 2)
+    return found
 
+
+def first_shards() -> dict[str, shards.Shard]:
+    """Returns the first shard of augment and of featurize."""
     chosen = params.read()
-    manifest = tables.read(featurize.MANIFEST, tables.MANIFEST)
-    shard = featurize.plan(
-        manifest, featurize.read_copies(featurize.AUGMENTED / "index.parquet", manifest), chosen
-    )[0]
-    return len(pickle.dumps(partial(shard.make)))
-
-
-@contextmanager
-def cluster() -> Iterator[str]:
-    """Yields the address of a Dask cluster on this machine, a worker for each core."""
-    from distributed import LocalCluster
-
-    with LocalCluster(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=None) as started:
-        yield started.scheduler_address
+    listed = tables.read(files.MANIFEST, tables.MANIFEST)
+    names = chosen.augment.chain
+    chain = augment.Chain({name: chosen.config("augmentations", name, "here") for name in names}, 0, RATE_HZ)
+    copied = chosen.model_copy(update={"augment": chosen.augment.model_copy(update={"copies": 1})})
+    return {
+        "augment": augment.plan(listed, chain, copied)[0],
+        "featurize": featurize.plan(listed, tables.build([], tables.AUGMENTED), chosen)[0],
+    }
 
 
 if __name__ == "__main__":

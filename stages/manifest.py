@@ -22,7 +22,7 @@ from stages.core.errors import InputError, run
 from stages.core.files import MANIFEST, METRICS, RAW
 from stages.core.params import Manifest, Params, read
 
-N_TOGETHER = 50  # files that a worker looks into at once
+N_TOGETHER = 200  # files that a worker looks into at once
 N_NAMED = 5  # faulty files named in the log; all stand in the manifest
 
 

@@ -52,7 +52,7 @@ def usable(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.DataFrame,
 def describe(splits: pd.DataFrame, protocol: str, n_excluded: dict[str, int]) -> dict[str, Any]:
     """Returns what metrics/split.json tells, as nested scalars; a role's numbers are means over folds."""
     roles = {}
-    for role, rows in splits.groupby("role"):
+    for role, rows in splits[["fold", "role", "clip", "speaker", "label"]].groupby("role"):
         folds = rows.groupby("fold")
         shares = folds["label"].value_counts(normalize=True).groupby("label").sum() / folds.ngroups
         roles[str(role)] = {
@@ -60,7 +60,7 @@ def describe(splits: pd.DataFrame, protocol: str, n_excluded: dict[str, int]) ->
             "speakers": float(folds["speaker"].nunique().mean()),
             "share": {str(label): float(share) for label, share in shares.items()},
         }
-    heard = splits[splits["role"] != "test"]
+    heard = splits.loc[splits["role"] != "test", ["fold", "role", "speaker", "sentence"]]
     return {
         "protocol": protocol,
         "leaky": leak.leaky(protocol),

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from stages.core.params import Compute
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-CONNECT_S = 8  # to reach a scheduler
+CONNECT_S = 7  # to reach a scheduler
 RETRIES = 3  # of a task whose process died; as many as Dask itself allows one whose worker did
 WATCH_S, GONE_S = 5.0, 300.0  # how often to look for workers, and how long to wait for one
 AHEAD = 2000  # tasks that a scheduler knows of at once
@@ -171,8 +171,9 @@ class _Cluster:
             try:
                 return self._finished.get(timeout=WATCH_S)
             except queue.Empty:
-                if self._client.nthreads():
-                    seen = time.monotonic()
+                with suppress(OSError, ValueError):  # it may be away just now
+                    if self._client.nthreads():
+                        seen = time.monotonic()
             if time.monotonic() > seen + GONE_S:
                 raise InputError(
                     f"{self._stage}: no worker has been there for {GONE_S:.0f} s. Start some and run the "
@@ -189,6 +190,11 @@ class _Cluster:
                 f"{self._stage}: {task.name} killed every worker that took it, {RETRIES + 1} in all, most "
                 "likely for want of memory. Give workers more, or lower params.featurize.clips_per_shard; "
                 "what is finished is kept."
+            ) from error
+        except (ImportError, OSError) as error:
+            raise InputError(
+                f"{self._stage}: a worker cannot start: {error}. It has to find this folder under the same "
+                "path, or to reach params.compute.storage."
             ) from error
         except CancelledError as error:
             raise InputError(
@@ -210,7 +216,10 @@ def _connected(compute: Compute, stage: str) -> Iterator[Client]:
     if compute.scheduler is None:
         with (
             LocalCluster(
-                n_workers=compute.workers, threads_per_worker=1, dashboard_address=None, silence_logs="ERROR"
+                n_workers=compute.workers,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",
+                silence_logs="ERROR",
             ) as cluster,
             Client(cluster) as client,
         ):

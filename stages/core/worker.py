@@ -19,6 +19,7 @@ import threading
 import traceback
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from importlib import metadata
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -45,6 +46,7 @@ DECIDING = (
 
 
 Versions = dict[str, str | None]  # by library
+Idle = tuple[str, subprocess.Popen, Connection, Any]  # run, process, way to it, folder that goes with it
 Request = tuple[Versions, int, bytes]  # of the client; number of threads; the pickled arguments of `_perform`
 
 
@@ -69,10 +71,8 @@ def delegate(name: str, root: str, code: str, storage: str | None) -> Callable[[
 
         here = get_worker()
         key = here.get_current_task()
-        idle: list[tuple[subprocess.Popen, Connection, Any]] = here.__dict__.setdefault(f"idle {name}", [])
-        while idle and idle[-1][0].poll() is not None:
-            idle.pop()
-        process, connection, home = idle.pop() if idle else start(here.local_directory)
+        mine = take(here) or start(here.local_directory)
+        _, process, connection, _ = mine
         try:
             connection.send_bytes(pickle.dumps(request))
             while not connection.poll(0.5):
@@ -81,15 +81,29 @@ def delegate(name: str, root: str, code: str, storage: str | None) -> Callable[[
                     break
             else:
                 answer = connection.recv_bytes()
-                idle.append((process, connection, home))
+                give_back(here, mine)
                 return answer
         except (EOFError, OSError) as error:
             raise ChildProcessError(f"a process died with exit code {process.wait()}") from error
         process.kill()
         raise ChildProcessError("cancelled")
 
-    def start(folder: str) -> tuple[subprocess.Popen, Connection, Any]:
-        """Returns a process, the connection to it, and the folder made for it, which goes with it."""
+    def take(here: Any) -> Idle | None:
+        """Returns an idle process of this run, and lets go of those that have ended."""
+        with here.__dict__.setdefault("lock_of_processes", threading.Lock()):
+            idle: list[Idle] = [each for each in here.__dict__.get("idle_processes", []) if alive(each)]
+            mine = next((each for each in idle if each[0] == name), None)
+            here.idle_processes = [each for each in idle if each is not mine]
+        return mine
+
+    def give_back(here: Any, mine: Idle) -> None:
+        with here.lock_of_processes:
+            here.idle_processes.append(mine)
+
+    def alive(each: Idle) -> bool:
+        return each[1].poll() is None
+
+    def start(folder: str) -> Idle:
         home, place, path = None, root, code
         if storage is not None:
             import fsspec
@@ -98,20 +112,22 @@ def delegate(name: str, root: str, code: str, storage: str | None) -> Callable[[
             files, above = fsspec.url_to_fs(storage)
             zipfile.ZipFile(io.BytesIO(files.cat_file(f"{above}/{code}"))).extractall(home.name)
             place = path = home.name
+        more = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
         ours, theirs = Pipe()
         process = subprocess.Popen(
             [sys.executable, "-m", "stages.core.worker", str(theirs.fileno())],
             cwd=place,
-            env=os.environ | {"PYTHONPATH": path, "TQDM_DISABLE": "1"},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([path, *more]), "TQDM_DISABLE": "1"},
             pass_fds=[theirs.fileno()],
             start_new_session=True,  # a Ctrl-C is the client's to handle
         )
         theirs.close()
-        return process, ours, home
+        return name, process, ours, home
 
     return call
 
 
+@cache
 def versions() -> Versions:
     """Returns those of all that decides results; None for a library that is missing."""
     found: Versions = {"python": ".".join(platform.python_version_tuple()[:2])}

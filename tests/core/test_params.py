@@ -42,6 +42,17 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
             "fold: each",
             r"params\.train\.fold: 'each' will not do\. Input should be a valid integer, or 'all'\.",
         ),
+        (
+            "engine: local",
+            "engine: sprak",
+            r"params\.compute\.engine: 'sprak' will not do\. Input should be 'local' or 'dask'\.",
+        ),
+        (
+            "workers: 2",
+            "workers: 0",
+            r"params\.compute\.workers: 0 will not do\. .*greater than or equal to 1",
+        ),
+        ("storage: #", "storage: '' #", r"params\.compute\.storage: '' will not do\."),
         ("model: svm", "model: zzz", r"params\.model: no 'zzz'\. Choose from ann"),
         ("corpus:\n- demo", "corpus:\n- tes", r"params\.corpus: no 'tes'; did you mean 'tess'\?"),
         ("corpus:\n- demo", "corpus: []", r"params\.corpus: \[\] will not do"),
