@@ -5,13 +5,19 @@ Facts only: no split, no label policy. A file that is of no use is a row with th
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
-from pathlib import Path, PurePosixPath
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-import joblib
 import pandas as pd
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from stages.core import audio, files, registry, tables
@@ -21,6 +27,7 @@ from stages.core.files import MANIFEST, METRICS, RAW
 from stages.core.params import Manifest, Params, read
 
 N_NAMED = 5  # faulty files named in the log; all stand in the manifest
+FILES_PER_TASK = 16  # that a worker takes at once
 
 
 def main() -> None:
@@ -41,12 +48,13 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     """
     corpus = registry.load("corpora", name, "params.corpus")
     folder = RAW / name
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+    paths = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES and not path.is_dir()
+    )
     if not paths:
         raise InputError(f"{folder}: no audio file ({', '.join(audio.SUFFIXES)}). Run `dvc repro ingest`.")
     facts = [corpus.parse(PurePosixPath(path.relative_to(folder).as_posix())) for path in paths]
-    work = [joblib.delayed(probe)(path.absolute(), params.manifest) for path in paths]
-    found = joblib.Parallel(params.compute.workers, return_as="generator", batch_size=16)(work)
+    found = probe_all([path.absolute() for path in paths], params.manifest, params.compute.workers)
     bar = tqdm(found, total=len(paths), desc=f"manifest {name}", unit="file", leave=False)
     rows = [describe(name, *row) for row in zip(paths, facts, bar, strict=True)]
     columns = [*tables.MANIFEST.columns, "preferred"]
@@ -54,9 +62,75 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     return corpus.annotate(table, folder) if hasattr(corpus, "annotate") else table
 
 
+def probe_all(paths: Sequence[Path], limits: Manifest, workers: int) -> Iterator[dict[str, Any]]:
+    """Yields what each file itself tells, in order: see `probe`.
+
+    A file that ends the process which decodes it, as damage may end a C library, has that as its problem.
+
+    Args:
+        workers: processes. Even one is apart from this one, which is to tell of its end.
+    """
+    done = 0
+    while done < len(paths):
+        try:
+            for found in in_workers(paths[done:], limits, workers, FILES_PER_TASK):
+                yield found
+                done += 1
+        except TerminatedWorkerError:
+            # Which of the files it was shows when each has a process of its own.
+            for path in islice(paths, done, done + FILES_PER_TASK):
+                yield probe_alone(path, limits)
+                done += 1
+
+
+def in_workers(
+    paths: Sequence[Path], limits: Manifest, workers: int, files_per_task: int
+) -> Iterator[dict[str, Any]]:
+    """Yields what `probe` returns of each file, in order, computed in processes apart from this one.
+
+    Raises:
+        TerminatedWorkerError: one of them ended.
+    """
+    n_workers = min(workers, math.ceil(len(paths) / files_per_task))
+    pool = ProcessPoolExecutor(n_workers)
+    try:
+        yield from pool.map(partial(probe, limits=limits), paths, chunksize=files_per_task)
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
+def probe_alone(path: Path, limits: Manifest) -> dict[str, Any]:
+    """Returns what `probe` does, or that the file ended the process."""
+    try:
+        return next(in_workers([path], limits, workers=1, files_per_task=1))
+    except TerminatedWorkerError:
+        return identify(path) | {"problem": "crash: decoding it ends the process that does"}
+
+
+def identify(path: Path) -> dict[str, Any]:
+    """Returns size and hash of the file, and that it has no problem so far.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_file():  # opening a named pipe would wait for ever
+        raise FileNotFoundError(errno.ENOENT, "no file, or a link to none")
+    if str(path) != printable(path):
+        raise OSError(errno.EILSEQ, "its name is not UTF-8, rename it")
+    return {"n_bytes": path.stat().st_size, "sha256": files.sha256(path), "problem": ""}
+
+
+def printable(path: PurePath) -> str:
+    """Returns the path with forward slashes and with bytes that are no UTF-8 as backslash escapes."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+
+
 def probe(path: Path, limits: Manifest) -> dict[str, Any]:
     """Returns what the file itself tells: size, hashes, duration, level, and a problem if it has one."""
-    known: dict[str, Any] = {"n_bytes": path.stat().st_size, "sha256": files.sha256(path), "problem": ""}
+    try:
+        known = identify(path)
+    except OSError as error:
+        return {"n_bytes": 0, "sha256": "", "problem": f"unreadable: {error.strerror}"}
     try:
         recording = audio.decode(path, limits.longest_s)
     except audio.AudioError as error:
@@ -66,7 +140,8 @@ def probe(path: Path, limits: Manifest) -> dict[str, Any]:
         known["problem"] = f"too short: {recording.duration_s:.3f} s"
     elif peak_dbfs < limits.silent_below_dbfs:
         known["problem"] = f"silent: peak {peak_dbfs:.1f} dBFS"
-    digest = hashlib.sha256(str(recording.sample_rate_hz).encode() + recording.samples.tobytes())
+    digest = hashlib.sha256(str(recording.sample_rate_hz).encode())
+    digest.update(recording.samples.data)
     return known | {
         "duration_s": recording.duration_s,
         "sample_rate_hz": recording.sample_rate_hz,
@@ -78,9 +153,9 @@ def probe(path: Path, limits: Manifest) -> dict[str, Any]:
 
 def describe(corpus: str, path: Path, facts: Facts | None, found: dict[str, Any]) -> dict[str, Any]:
     """Returns one manifest row; a name that tells nothing is a problem of its own."""
-    row = {"path": path.relative_to(RAW).as_posix(), "corpus": corpus, "preferred": True, **found}
+    row = {"path": printable(path.relative_to(RAW)), "corpus": corpus, "preferred": True, **found}
     if facts is None:
-        row["clip"] = f"{corpus}/{path.stem}"
+        row["clip"] = f"{corpus}/{printable(PurePath(path.stem))}"
         row["problem"] = found["problem"] or f"unknown name: {path.name} is none of {corpus}'s"
         return row
     return row | {
