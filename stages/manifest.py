@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.core import audio, files, registry, tables
+from stages.core.children import end_with_parent
 from stages.core.corpus import Facts
 from stages.core.errors import InputError, run
 from stages.core.files import MANIFEST, METRICS, RAW
@@ -56,6 +57,7 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
 
 def probe(path: Path, limits: Manifest) -> dict[str, Any]:
     """Returns what the file itself tells: size, hashes, duration, level, and a problem if it has one."""
+    end_with_parent()
     known: dict[str, Any] = {"n_bytes": path.stat().st_size, "sha256": files.sha256(path), "problem": ""}
     try:
         recording = audio.decode(path, limits.longest_s)
