@@ -21,6 +21,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from stages.core import audio, files, registry, tables
+from stages.core.children import end_with_parent
 from stages.core.corpus import Facts
 from stages.core.errors import InputError, run
 from stages.core.files import MANIFEST, METRICS, RAW
@@ -92,7 +93,7 @@ def in_workers(
         TerminatedWorkerError: one of them ended.
     """
     n_workers = min(workers, math.ceil(len(paths) / files_per_task))
-    pool = ProcessPoolExecutor(n_workers)
+    pool = ProcessPoolExecutor(n_workers, initializer=end_with_parent)
     try:
         yield from pool.map(partial(probe, limits=limits), paths, chunksize=files_per_task)
     finally:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stages.core import registry, threads
+from stages.core.children import end_with_parent
 from stages.core.errors import InputError
 from stages.core.files import fingerprint, replacing, sha256
 
@@ -123,6 +124,7 @@ def fill(
 
 
 def _write(shard: Shard, folder: Path) -> None:
+    end_with_parent()
     threads.limit(1)  # their number moves the last bits of matrix products
     arrays = shard.make()
     with replacing(folder / shard.name) as temporary, temporary.open("wb") as file:
