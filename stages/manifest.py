@@ -11,7 +11,6 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
@@ -28,7 +27,7 @@ from stages.core.files import MANIFEST, METRICS, RAW
 from stages.core.params import Manifest, Params, read
 
 N_NAMED = 5  # faulty files named in the log; all stand in the manifest
-FILES_PER_TASK = 16  # that a worker takes at once
+FILES_PER_TASK = 16
 
 
 def main() -> None:
@@ -63,25 +62,30 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     return corpus.annotate(table, folder) if hasattr(corpus, "annotate") else table
 
 
-def probe_all(paths: Sequence[Path], limits: Manifest, workers: int) -> Iterator[dict[str, Any]]:
+def probe_all(
+    paths: Sequence[Path], limits: Manifest, workers: int, files_per_task: int = FILES_PER_TASK
+) -> Iterator[dict[str, Any]]:
     """Yields what each file itself tells, in order: see `probe`.
 
     A file that ends the process which decodes it, as damage may end a C library, has that as its problem.
 
     Args:
         workers: processes. Even one is apart from this one, which is to tell of its end.
+        files_per_task: that a worker takes at once.
     """
     done = 0
     while done < len(paths):
         try:
-            for found in in_workers(paths[done:], limits, workers, FILES_PER_TASK):
+            for found in in_workers(paths[done:], limits, workers, files_per_task):
                 yield found
                 done += 1
         except TerminatedWorkerError:
-            # Which of the files it was shows when each has a process of its own.
-            for path in islice(paths, done, done + FILES_PER_TASK):
-                yield probe_alone(path, limits)
-                done += 1
+            tried = paths[done : done + files_per_task]
+            if workers == files_per_task == 1:
+                yield identify(tried[0]) | {"problem": "crash: decoding it ends the process that does"}
+            else:  # which file it was shows when one worker takes them one by one
+                yield from probe_all(tried, limits, workers=1, files_per_task=1)
+            done += len(tried)
 
 
 def in_workers(
@@ -98,14 +102,6 @@ def in_workers(
         yield from pool.map(partial(probe, limits=limits), paths, chunksize=files_per_task)
     finally:
         pool.shutdown(kill_workers=True)
-
-
-def probe_alone(path: Path, limits: Manifest) -> dict[str, Any]:
-    """Returns what `probe` does, or that the file ended the process."""
-    try:
-        return next(in_workers([path], limits, workers=1, files_per_task=1))
-    except TerminatedWorkerError:
-        return identify(path) | {"problem": "crash: decoding it ends the process that does"}
 
 
 def identify(path: Path) -> dict[str, Any]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from stages.core import shards, tables
@@ -72,16 +75,30 @@ def run(verb: str, path: Path | None = None) -> tuple[int, str, int]:
     """
     python_path = os.pathsep.join(map(str, filter(None, [path, ROOT])))
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            ["timeout", "--kill-after=5", str(LONGEST_RUN_S), sys.executable, "-m", f"stages.{verb}"],
+        process = psutil.Popen(
+            [sys.executable, "-m", f"stages.{verb}"],
             env=os.environ | {"PYTHONPATH": python_path},
             stdout=said,
             stderr=subprocess.STDOUT,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        most_bytes, end_s = 0, time.monotonic() + LONGEST_RUN_S
+        while process.poll() is None:
+            with suppress(psutil.NoSuchProcess):
+                most_bytes = max([most_bytes, *map(peak_bytes, [process, *process.children(recursive=True)])])
+            if time.monotonic() > end_s:
+                process.kill()
+            time.sleep(0.1)
         said.seek(0)
-        return process.returncode, said.read().decode(errors="replace"), usage.ru_maxrss * 1024
+        return process.returncode, said.read().decode(errors="replace"), most_bytes
+
+
+def peak_bytes(process: psutil.Process) -> int:
+    """Returns the most memory the process has had in RAM so far, 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return 0
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status + "VmHWM: 0 kB")[1]) * 1024
 
 
 def check_features(clips: pd.DataFrame) -> None:
