@@ -19,22 +19,24 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import recall_score
 
-from stages.core import calibration, dataset, registry, tables, threads
+from stages.core import calibration, dataset, leak, registry, tables, threads
 from stages.core.errors import InputError, run, unknown
 from stages.core.files import (
     CHECKPOINTS,
     DATA,
     METRICS,
     MODEL,
+    PRETRAINED,
     SPLITS,
     fingerprint,
     replacing,
     sha256,
     write_json,
 )
-from stages.core.fold import ENCODER, FACTS, folder_name
+from stages.core.fold import ENCODER, HEARD, folder_name
 from stages.core.inputs import Encoder, Part
 from stages.core.params import Params, read
+from stages.core.weights import FACTS
 
 CURVE, TIMING = "curve.csv", "timing.json"
 CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
@@ -48,11 +50,13 @@ def main() -> None:
     check_inputs(entry, config, params.model)
     splits = dataset.read_training_splits()
     index = tables.read(dataset.INDEX, tables.FEATURES)
-    work = CHECKPOINTS / run_name(params, config)
+    started_from = entry.TRAINER.started_from(config)
+    work = CHECKPOINTS / run_name(params, config, started_from)
     folds = chosen_folds(params, splits)
     for fold in folds:
         folder = work / folder_name(fold)
         if not (folder / FACTS).is_file():
+            note_heard(started_from, splits[splits["fold"] == fold], folder)
             rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
             train_fold(params, entry, config, rows, folder)
     finish(work, folds)
@@ -68,11 +72,12 @@ def check_inputs(entry: ModuleType, config: Any, name: str) -> None:
             raise unknown(f"{place}.features", feature, registry.names("features"))
 
 
-def run_name(params: Params, config: Any) -> str:
+def run_name(params: Params, config: Any, started_from: str | None) -> str:
     """Returns the name of the unfinished work: the model and a hash of all that determines the result."""
     sources = [
         *sorted((registry.STAGES / "core").glob("*.py")),
         registry.STAGES / "models" / f"{params.model}.py",
+        *sorted(path for path in (PRETRAINED / (started_from or "")).glob("*") if path.is_file()),
     ]
     determining = (
         params.seed,
@@ -99,6 +104,27 @@ def chosen_folds(params: Params, splits: pd.DataFrame) -> list[int]:
     return [params.train.fold]
 
 
+def note_heard(started_from: str | None, heard: pd.DataFrame, folder: Path) -> None:
+    """Writes down which recordings a fold's weights will have heard, itself or before it starts.
+
+    Args:
+        started_from: the folder in data/pretrained whose weights training starts from, or None.
+        heard: the fold's rows of train and validation, of schema SPLITS without test.
+        folder: of the fold.
+
+    Raises:
+        InputError: the weights to start from have heard who is to be tested, or do not say whom they heard.
+    """
+    recordings = heard[list(tables.HEARD.columns)]
+    if started_from is not None:
+        source = PRETRAINED / started_from / HEARD
+        before = tables.read(source, tables.HEARD)
+        fold = int(heard["fold"].iloc[0])
+        leak.check_pretrained(before, dataset.read_test_recordings(fold), recordings, source)
+        recordings = pd.concat([recordings, before]).drop_duplicates()
+    tables.write(recordings.sort_values("clip", ignore_index=True), tables.HEARD, folder / HEARD)
+
+
 def train_fold(params: Params, entry: ModuleType, config: Any, rows: pd.DataFrame, folder: Path) -> None:
     """Trains one fold and writes encoder, model, curve.csv, timing.json and, last, its facts."""
     started = time.monotonic()
@@ -113,22 +139,23 @@ def train_fold(params: Params, entry: ModuleType, config: Any, rows: pd.DataFram
     encoder.save(folder / ENCODER)
 
     x, y = encoder.encode(clips), pd.Categorical(rows["label"], classes).codes.astype(np.int64)
-    train = Part(x[in_train], y[in_train])
-    validation = Part(x[~in_train], y[~in_train]) if not in_train.all() else None
-    build = partial(entry.build, config, encoder.shape, len(classes))
+    train = Part(x[in_train], y[in_train], classes)
+    validation = Part(x[~in_train], y[~in_train], classes) if not in_train.all() else None
+    build = partial(entry.build, config)
     seed = int(fingerprint(params.seed, params.model, folder.name)[:8], 16)
-    curve = entry.TRAINER.fit(build, config, train, validation, folder, seed)
+    curve, noted = entry.TRAINER.fit(build, config, train, validation, folder, seed)
 
     facts = {
         "model": params.model,
         "classes": classes,
-        "n_parameters": entry.TRAINER.n_parameters(build, folder),
         "n_train": len(train.y),
         "n_epochs": len(curve),
         "temperature": 1.0,
+        "threads": params.train.threads,
+        **noted,
     }
     if validation is not None:
-        scores = entry.TRAINER.scores(build, config, folder, validation.x)
+        scores = entry.TRAINER.scores(build, config, folder, validation.x, len(classes))
         facts["n_validation"] = len(validation.y)
         facts["val_uar"] = recall_score(
             validation.y, scores.argmax(1), labels=np.unique(validation.y), average="macro"
@@ -162,9 +189,10 @@ def finish(work: Path, folds: list[int]) -> None:
     shutil.rmtree(work)
 
 
-def summary(facts: list[dict[str, Any]]) -> dict[str, float]:
+def summary(facts: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns the folds' facts as scalars: counts, and means over folds."""
-    scalars = {"n_folds": len(facts), "n_parameters": facts[0]["n_parameters"]}
+    scalars: dict[str, Any] = {"n_folds": len(facts)}
+    scalars |= {name: facts[0][name] for name in ("n_parameters", "threads", "precision") if name in facts[0]}
     for name in ("n_train", "n_validation", "n_epochs", "val_uar", "temperature"):
         values = [fact[name] for fact in facts if name in fact]
         if values:

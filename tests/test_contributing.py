@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ def test_the_model_shown_keeps_its_contract_and_learns(
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 90)
     x = (rng.normal(size=(90, 4)) + 2 * y[:, None]).astype(np.float32)
-    entry.TRAINER.fit(lambda: entry.build(config, (4,), 3), config, Part(x, y), None, tmp_path, 1)
-    scores = entry.TRAINER.scores(lambda: entry.build(config, (4,), 3), config, tmp_path, x)
+    build = partial(entry.build, config)
+    entry.TRAINER.fit(build, config, Part(x, y, ["anger", "fear", "sadness"]), None, tmp_path, 1)
+    scores = entry.TRAINER.scores(build, config, tmp_path, x, n_classes=3)
     assert (scores.argmax(axis=1) == y).mean() > 0.6

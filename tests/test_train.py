@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,17 @@ import soundfile
 from stages import evaluate, predict, train
 from stages.core import dataset, params, tables
 from stages.core.errors import InputError
-from stages.core.files import CHECKPOINTS, DATA, FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
+from stages.core.files import (
+    CHECKPOINTS,
+    DATA,
+    FEATURES,
+    MANIFEST,
+    METRICS,
+    MODEL,
+    PREDICTIONS,
+    PRETRAINED,
+    SPLITS,
+)
 from tests.manifests import manifest
 from tests.workspace import RATE_HZ, Workspace, contents, voice
 
@@ -178,6 +189,35 @@ def test_speaker_normalisation_is_told(workspace: Workspace) -> None:
     train.main()
     evaluate.main()
     assert json.loads((METRICS / "test.json").read_text())["uses_test_speaker_statistics"] is True
+
+
+def test_a_training_goes_on_from_weights_that_have_not_heard_who_is_tested(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.set(model="ann", train__fold=0)
+    train.main()
+    shutil.copytree(MODEL / "fold_00", PRETRAINED / "others")
+    workspace.set(models__ann__training__init_from="others")
+    train.main()
+    heard = tables.read(MODEL / "fold_00" / "heard.parquet", tables.HEARD)
+    splits = tables.read(SPLITS, tables.SPLITS)
+    own = splits[(splits["fold"] == 0) & (splits["role"] != "test")]
+    assert heard["clip"].to_list() == sorted(own["clip"])
+    workspace.set(train__fold=1)
+    with pytest.raises(
+        InputError, match=r"others/heard\.parquet: these weights have heard demo/s3_.*24 clips break the rule"
+    ):
+        train.main()
+
+
+def test_weights_that_do_not_say_whom_they_heard_are_refused(workspace: Workspace) -> None:
+    workspace.set(model="ann", train__fold=0)
+    train.main()
+    shutil.copytree(MODEL / "fold_00", PRETRAINED / "others")
+    (PRETRAINED / "others" / "heard.parquet").unlink()
+    workspace.set(models__ann__training__init_from="others")
+    with pytest.raises(InputError, match=r"data/pretrained/others/heard\.parquet: missing"):
+        train.main()
 
 
 def test_listeners_are_judged_on_the_same_clips(workspace: Workspace) -> None:

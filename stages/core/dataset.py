@@ -12,7 +12,7 @@ from stages.core.files import FEATURES, SPLITS
 from stages.core.inputs import Frames, standardize_speakers
 
 INDEX = FEATURES / shards.INDEX
-COLUMNS = ["fold", "role", "clip", "speaker", "label"]
+COLUMNS = ["fold", "role", "clip", "speaker", "audio_sha256", "label"]
 DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "label"]
 
 
@@ -24,7 +24,7 @@ def training_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int, use_augm
     Raises:
         InputError: a clip has no features, or a copy would leak (core.leak).
     """
-    own = splits[splits["fold"] == fold].drop(columns="speaker")
+    own = splits[splits["fold"] == fold].drop(columns=["speaker", "audio_sha256"])
     _check_stored(own, index)
     rows = index.merge(own, left_on="parent", right_on="clip")
     rows = rows.drop(columns="clip_y").rename(columns={"clip_x": "clip"})
@@ -39,6 +39,12 @@ def training_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int, use_augm
 def read_training_splits(path: Path = SPLITS) -> pd.DataFrame:
     """Returns the splits' train and validation rows. Test rows, and so their labels, are never read."""
     return tables.read(path, tables.SPLITS, COLUMNS, where=[("role", "in", ["train", "validation"])])
+
+
+def read_test_recordings(fold: int, path: Path = SPLITS) -> pd.DataFrame:
+    """Returns clip, speaker and audio_sha256 of a fold's test rows. Their labels are never read."""
+    where = [("role", "==", "test"), ("fold", "==", fold)]
+    return tables.read(path, tables.SPLITS, list(tables.HEARD.columns), where=where)
 
 
 def load(rows: pd.DataFrame, features: list[str], normalize: str) -> list[Frames]:

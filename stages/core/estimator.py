@@ -26,15 +26,21 @@ FILE = "model.skops"
 TRUSTED = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
 
 
+Build = Callable[[tuple[int, ...], int], Any]  # (input_shape, n_classes) -> unfitted classifier
+
+
 def fit(
-    build: Callable[[], Any], config: Any, train: Part, validation: Part | None, folder: Path, seed: int
-) -> pd.DataFrame:
-    """Fits the classifier and writes it to `folder`. Returns its learning curve, which has no epochs.
+    build: Build, config: Any, train: Part, validation: Part | None, folder: Path, seed: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Fits the classifier and writes it to `folder`.
+
+    Returns:
+        Its learning curve, which has no epochs, and `n_parameters`, the number of fitted values.
 
     Raises:
         InputError: it cannot be fitted.
     """
-    model = build()
+    model = build(train.x.shape[1:], len(train.classes))
     if "random_state" in model.get_params():
         model.set_params(random_state=seed)
     with warnings.catch_warnings():
@@ -48,11 +54,11 @@ def fit(
                 f"({' '.join(str(error).split())})."
             ) from error
     _save(model, folder / FILE)
-    return pd.DataFrame()
+    return pd.DataFrame(), {"n_parameters": sum(np.size(value) for value in _arrays(model))}
 
 
 def scores(
-    build: Callable[[], Any], config: Any, folder: Path, x: NDArray[np.float32]
+    build: Build, config: Any, folder: Path, x: NDArray[np.float32], n_classes: int
 ) -> NDArray[np.float64]:
     """Returns float64 (n_clips, n_classes): decision values, or log probabilities where there are none."""
     model = _load(folder / FILE)
@@ -62,9 +68,9 @@ def scores(
     return np.asarray(np.log(np.clip(model.predict_proba(x), 1e-12, None)))
 
 
-def n_parameters(build: Callable[[], Any], folder: Path) -> int:
-    """Returns the number of fitted values."""
-    return sum(np.size(value) for value in _arrays(_load(folder / FILE)))
+def started_from(config: Any) -> str | None:
+    """Returns None: a classifier is fitted from the start."""
+    return None
 
 
 def _arrays(model: Any) -> list[NDArray[Any]]:

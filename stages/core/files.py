@@ -23,6 +23,7 @@ SPLITS = DATA / "splits.parquet"
 AUGMENTED = DATA / "augmented"
 FEATURES = DATA / "features"
 MODEL = DATA / "model"
+PRETRAINED = DATA / "pretrained"
 PREDICTIONS = DATA / "predictions.parquet"
 CHECKPOINTS = DATA / "checkpoints"  # unfinished trainings; DVC does not know of it
 METRICS = Path("metrics")

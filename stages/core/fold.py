@@ -18,9 +18,10 @@ from stages.core.errors import InputError
 from stages.core.files import MODEL
 from stages.core.inputs import Encoder, Frames
 from stages.core.params import Params
+from stages.core.weights import FACTS
 
-FACTS = "fold.json"  # classes, temperature and counts; train writes it last
 ENCODER = "encoder.npz"
+HEARD = "heard.parquet"  # the recordings that the weights have learnt from or been chosen by
 
 
 def folder_name(fold: int) -> str:
@@ -53,10 +54,9 @@ class Fold:
             clips: float32 (n_frames, n_dims) each, the config's features side by side.
         """
         entry = registry.load("models", self.facts["model"], "params.model")
-        build = partial(entry.build, self.config, self.encoder.shape, len(self.facts["classes"]))
-        scores: NDArray[np.float64] = entry.TRAINER.scores(
-            build, self.config, self.folder, self.encoder.encode(clips)
-        )
+        build = partial(entry.build, self.config)
+        x, n_classes = self.encoder.encode(clips), len(self.facts["classes"])
+        scores: NDArray[np.float64] = entry.TRAINER.scores(build, self.config, self.folder, x, n_classes)
         columns = [f"p_{emotion}" for emotion in self.facts["classes"]]
         return pd.DataFrame(calibration.probabilities(scores, self.facts["temperature"]), columns=columns)
 

@@ -113,11 +113,13 @@ class Part:
 
     Attributes:
         x: float32 (n_clips, *input_shape).
-        y: int64 (n_clips,), index into the fold's sorted classes.
+        y: int64 (n_clips,), index into `classes`.
+        classes: the fold's, sorted.
     """
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
+    classes: list[str]
 
 
 @dataclass(frozen=True)

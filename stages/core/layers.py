@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+from math import prod
 from typing import Annotated, Any, Literal, Self
 
 import keras
+import tensorflow as tf
 from pydantic import Field, model_validator
 
+from stages.core.errors import InputError
 from stages.core.inputs import Inputs
-from stages.core.network import Training
 from stages.core.params import Block, Count, Share
+from stages.core.training import FrameTraining, ImageTraining
 
 L2 = Annotated[float, Field(ge=0)]
+
+SUMMARIES: dict[tuple[str, int], Any] = {
+    ("average", 1): keras.layers.GlobalAveragePooling1D,
+    ("average", 2): keras.layers.GlobalAveragePooling2D,
+    ("max", 1): keras.layers.GlobalMaxPooling1D,
+    ("max", 2): keras.layers.GlobalMaxPooling2D,
+}
 
 
 class Convolution(Block):
@@ -26,7 +37,7 @@ class Convolution(Block):
 
 
 class ConvolutionConfig(Block):
-    """What the 1-D and the 2-D network have in common in params.yaml."""
+    """What networks of convolutions have in common in params.yaml."""
 
     inputs: Inputs
     convolutions: Annotated[list[Convolution], Field(min_length=1)]
@@ -35,7 +46,42 @@ class ConvolutionConfig(Block):
     dense: list[Count]
     dense_dropout: Share
     l2: L2
-    training: Training
+
+
+class FrameConvolutionConfig(ConvolutionConfig):
+    """Convolutions over time."""
+
+    training: FrameTraining
+
+    @model_validator(mode="after")
+    def _fits_layout(self) -> Self:
+        several_lengths = self.training.length_buckets > 1
+        if self.inputs.layout != "frames" and (several_lengths or self.training.spec_augment):
+            raise ValueError(
+                "`training.length_buckets` above 1 and `training.spec_augment` are for layout frames; "
+                f"`inputs.layout` is {self.inputs.layout}"
+            )
+        if self.summary == "flatten" and several_lengths:
+            raise ValueError(
+                "`summary: flatten` takes clips of one length; use `average` or `max`, or "
+                "`training.length_buckets: 1`"
+            )
+        return self
+
+
+class ImageConvolutionConfig(ConvolutionConfig):
+    """Convolutions over time and features."""
+
+    training: ImageTraining
+
+    @model_validator(mode="after")
+    def _takes_every_size(self) -> Self:
+        if self.summary == "flatten" and len(self.training.resizing) > 1:
+            raise ValueError(
+                "`summary: flatten` takes images of one size; use `average` or `max`, or one size in "
+                "`training.resizing`"
+            )
+        return self
 
 
 class RecurrentConfig(Block):
@@ -48,7 +94,7 @@ class RecurrentConfig(Block):
     summary: Literal["last", "average", "max"]
     dropout: Share
     dense: list[Count]
-    training: Training
+    training: FrameTraining
 
     @model_validator(mode="after")
     def _summary_sees_mask(self) -> Self:
@@ -58,9 +104,33 @@ class RecurrentConfig(Block):
 
 
 def convolutional(
-    config: ConvolutionConfig, input_shape: tuple[int, ...], n_classes: int, n_axes: Literal[1, 2]
+    config: ConvolutionConfig, input_shape: tuple[int | None, ...], n_classes: int, n_axes: Literal[1, 2]
 ) -> keras.Model:
-    """Returns a stack of convolutions over `n_axes` axes, summarised, then dense layers and logits."""
+    """Returns a stack of convolutions over `n_axes` axes, summarised, then dense layers and logits.
+
+    Raises:
+        InputError: the input is too small for what is pooled.
+    """
+    regularizer = keras.regularizers.L2(config.l2) if config.l2 else None
+    x = inputs = keras.Input(input_shape)
+    x = convolve(x, config.convolutions, config.batch_norm, n_axes, regularizer)
+    x = SUMMARIES.get((config.summary, n_axes), keras.layers.Flatten)()(x)
+    return keras.Model(inputs, head(x, config.dense, config.dense_dropout, n_classes, regularizer))
+
+
+def convolve(
+    x: keras.KerasTensor,
+    blocks: list[Convolution],
+    batch_norm: bool,
+    n_axes: Literal[1, 2],
+    regularizer: keras.regularizers.Regularizer | None = None,
+) -> keras.KerasTensor:
+    """Returns `x` after the blocks: (n_clips, *axes divided by the pools' strides, filters).
+
+    Raises:
+        InputError: an axis is shorter than what all strides together divide by.
+    """
+    check_size(x, prod(block.pool_strides for block in blocks if block.pool != "none"), n_axes)
     convolution = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}[n_axes]
     pooling = {
         ("max", 1): keras.layers.MaxPooling1D,
@@ -68,35 +138,72 @@ def convolutional(
         ("average", 1): keras.layers.AveragePooling1D,
         ("average", 2): keras.layers.AveragePooling2D,
     }
-    regularizer = keras.regularizers.L2(config.l2) if config.l2 else None
-    x = inputs = keras.Input(input_shape)
-    for block in config.convolutions:
+    for block in blocks:
         x = convolution(
             block.filters,
             block.kernel_size,
             padding="same",
             kernel_regularizer=regularizer,
-            use_bias=not config.batch_norm,
+            use_bias=not batch_norm,
         )(x)
-        if config.batch_norm:
-            x = keras.layers.BatchNormalization()(x)
+        if batch_norm:
+            x = batch_normalized(x)
         x = keras.layers.ReLU()(x)
         if block.pool != "none":
             x = pooling[block.pool, n_axes](block.pool_size, block.pool_strides, padding="same")(x)
-        if block.dropout:
-            x = keras.layers.Dropout(block.dropout)(x)
-    summary: dict[tuple[str, int], Any] = {
-        ("average", 1): keras.layers.GlobalAveragePooling1D,
-        ("average", 2): keras.layers.GlobalAveragePooling2D,
-        ("max", 1): keras.layers.GlobalMaxPooling1D,
-        ("max", 2): keras.layers.GlobalMaxPooling2D,
-    }
-    x = summary.get((config.summary, n_axes), keras.layers.Flatten)()(x)
-    return keras.Model(inputs, head(x, config.dense, config.dense_dropout, n_classes, regularizer))
+        x = dropped(x, block.dropout)
+    return x
+
+
+def batch_normalized(
+    x: keras.KerasTensor, momentum: float = 0.99, epsilon: float = 1e-3
+) -> keras.KerasTensor:
+    """Returns `x` normalised over all axes but the last (Ioffe & Szegedy 2015), with Keras's defaults."""
+    return BatchNormalization(momentum=momentum, epsilon=epsilon)(x)
+
+
+class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
+    """Keras's layer, computed by TensorFlow's one kernel where Keras 3 composes it of five, in float32.
+
+    Equal but for the last bits; networks of convolutions train up to twice as fast in bfloat16.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+        """Returns float32 or bfloat16 (n_clips, *axes, n_channels), as `inputs`."""
+        shape = tf.shape(inputs)
+        x = tf.reshape(inputs, [shape[0], -1, 1, inputs.shape[-1]])  # the kernel takes images alone
+        kernel = partial(tf.compat.v1.nn.fused_batch_norm, x, self.gamma, self.beta, epsilon=self.epsilon)
+        if not (training and self.trainable):
+            x, _, _ = kernel(mean=self.moving_mean, variance=self.moving_variance, is_training=False)
+            return tf.reshape(x, shape)
+        x, mean, variance = kernel(is_training=True)
+        n = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+        biased = variance * ((n - 1) / n)  # as Keras carries it on
+        for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, biased)):
+            moving.assign(moving * self.momentum + of_batch * (1 - self.momentum))
+        return tf.reshape(x, shape)
+
+
+def dropped(x: keras.KerasTensor, rate: float) -> keras.KerasTensor:
+    """Returns `x` after dropout, in training, of this share of its values."""
+    return keras.layers.Dropout(rate)(x) if rate else x
+
+
+def check_size(x: keras.KerasTensor, divisor: int, n_axes: int) -> None:
+    """Raises InputError where one of the `n_axes` axes after the first is shorter than `divisor`."""
+    axes = x.shape[1 : 1 + n_axes]
+    if any(size is not None and size < divisor for size in axes):
+        raise InputError(
+            f"model: the network's strides divide by {divisor} an input of {' x '.join(map(str, axes))}. "
+            "Give it larger ones by `inputs` or `training.resizing`, or take strides away."
+        )
 
 
 def recurrent(
-    config: RecurrentConfig, input_shape: tuple[int, ...], n_classes: int, layer: type[keras.layers.Layer]
+    config: RecurrentConfig,
+    input_shape: tuple[int | None, ...],
+    n_classes: int,
+    layer: type[keras.layers.Layer],
 ) -> keras.Model:
     """Returns a stack of recurrent layers over time, then dense layers and logits.
 
@@ -106,16 +213,25 @@ def recurrent(
     x = inputs = keras.Input(input_shape)
     if config.mask:
         x = keras.layers.Masking(0.0)(x)
-    for i, units in enumerate(config.units):
-        cell = layer(units, return_sequences=config.summary != "last" or i + 1 < len(config.units))
-        x = keras.layers.Bidirectional(cell)(x) if config.bidirectional else cell(x)
-        if config.dropout:
-            x = keras.layers.Dropout(config.dropout)(x)
-    if config.summary == "average":
-        x = keras.layers.GlobalAveragePooling1D()(x)
-    elif config.summary == "max":
-        x = keras.layers.GlobalMaxPooling1D()(x)
+    x = recur(x, config.units, layer, config.bidirectional, config.summary != "last", config.dropout)
+    if config.summary != "last":
+        x = SUMMARIES[config.summary, 1]()(x)
     return keras.Model(inputs, head(x, config.dense, config.dropout, n_classes))
+
+
+def recur(
+    x: keras.KerasTensor,
+    units: list[int],
+    layer: type[keras.layers.Layer],
+    bidirectional: bool,
+    every_step: bool,
+    dropout: float,
+) -> keras.KerasTensor:
+    """Returns what recurrent layers make of (n_clips, n_steps, n_dims), at every step or at the last."""
+    for i, width in enumerate(units):
+        cell = layer(width, return_sequences=every_step or i + 1 < len(units))
+        x = dropped(keras.layers.Bidirectional(cell)(x) if bidirectional else cell(x), dropout)
+    return x
 
 
 def head(
@@ -127,7 +243,5 @@ def head(
 ) -> keras.KerasTensor:
     """Returns ReLU layers of the given widths with dropout between, then logits (n_clips, n_classes)."""
     for units in dense:
-        x = keras.layers.Dense(units, activation="relu", kernel_regularizer=regularizer)(x)
-        if dropout:
-            x = keras.layers.Dropout(dropout)(x)
-    return keras.layers.Dense(n_classes)(x)
+        x = dropped(keras.layers.Dense(units, activation="relu", kernel_regularizer=regularizer)(x), dropout)
+    return keras.layers.Dense(n_classes, dtype="float32")(x)

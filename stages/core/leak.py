@@ -7,6 +7,7 @@ split against the rules of its protocol, `check_training` one fold's recordings 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 
@@ -125,6 +126,32 @@ def check_training(rows: pd.DataFrame) -> None:
             raise LeakError(
                 f"train: {_named(broken['clip'])} in {', '.join(sorted(broken['role'].unique()))} "
                 f"break the rule '{rule}'."
+            )
+
+
+def check_pretrained(before: pd.DataFrame, test: pd.DataFrame, own: pd.DataFrame, source: Path) -> None:
+    """Holds weights that a fold starts from against whom it tests.
+
+    Where the fold itself trains on its test speakers (`random`, which says so) the weights may have heard
+    them too, though never a recording that is tested.
+
+    Args:
+        before: what the weights have heard, of schema HEARD.
+        test: what the fold tests, likewise.
+        own: what the fold trains and validates on, likewise.
+        source: where `before` was read, for the error.
+
+    Raises:
+        LeakError: names the rule, the first clips that break it and how many more do.
+    """
+    broken = {"no tested recording": test[test["audio_sha256"].isin(before["audio_sha256"])]}
+    if not own["speaker"].isin(test["speaker"]).any():
+        broken["no test speaker"] = test[test["speaker"].isin(before["speaker"])]
+    for rule, rows in broken.items():
+        if len(rows):
+            raise LeakError(
+                f"{source}: these weights have heard {_named(rows['clip'])} or their speakers, who test. "
+                f"{len(rows)} clips break the rule 'weights to start from have heard {rule}'."
             )
 
 

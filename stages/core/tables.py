@@ -84,6 +84,11 @@ SPLITS = pa.DataFrameSchema(
     unique=["fold", "clip"],
 )
 
+# One row per recording that a fold's weights have learnt from or been chosen by.
+HEARD = pa.DataFrameSchema(
+    {"clip": _text(), "speaker": _text(), "audio_sha256": _text()}, strict=True, ordered=True, unique=["clip"]
+)
+
 # One row per augmented copy. `drawn` holds the drawn parameters as JSON.
 AUGMENTED = pa.DataFrameSchema(
     {

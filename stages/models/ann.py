@@ -24,7 +24,7 @@ class Config(Block):
     training: TRAINER.Training
 
 
-def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> keras.Model:
+def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
     """Returns dense ReLU layers and logits (n_clips, n_classes)."""
     inputs = keras.Input(input_shape)
     return keras.Model(inputs, head(inputs, config.units, config.dropout, n_classes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from stages.core import network as TRAINER  # noqa: N812
-from stages.core.layers import ConvolutionConfig as Config
+from stages.core.layers import FrameConvolutionConfig as Config
 from stages.core.layers import convolutional
 
 __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
@@ -13,7 +13,7 @@ __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 LAYOUTS = ("frames", "flat", "mean", "stats")
 
 
-def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> keras.Model:
+def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
     """Returns the network; a flat input (n_values,) is read as one channel over n_values steps."""
     if len(input_shape) == 1:
         input_shape = (*input_shape, 1)

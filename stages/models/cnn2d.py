@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from stages.core import network as TRAINER  # noqa: N812
-from stages.core.layers import ConvolutionConfig as Config
+from stages.core.layers import ImageConvolutionConfig as Config
 from stages.core.layers import convolutional
 
 __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
@@ -13,6 +13,6 @@ __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 LAYOUTS = ("image",)
 
 
-def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> keras.Model:
+def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
     """Returns the network for inputs (n_frames, n_dims, 1)."""
     return convolutional(config, input_shape, n_classes, n_axes=2)

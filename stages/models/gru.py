@@ -13,6 +13,6 @@ __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 LAYOUTS = ("frames",)
 
 
-def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> keras.Model:
+def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
     """Returns the network for inputs (n_frames, n_dims)."""
     return recurrent(config, input_shape, n_classes, keras.layers.GRU)

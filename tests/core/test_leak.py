@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from stages.core import leak
+from stages.core import leak, tables
 from stages.core.leak import LeakError
 
 
@@ -158,3 +160,31 @@ def test_a_copy_whose_parent_does_not_train_is_refused(parent: str) -> None:
         LeakError, match="copy in train break the rule 'a copy trains only beside its parent'"
     ):
         leak.check_training(with_row("copy", parent, "train"))
+
+
+def recordings(*clips: str) -> pd.DataFrame:
+    """Returns a table of schema HEARD; `a1` is the first recording of speaker a, `x=a1` sounds the same."""
+    rows = [(clip, clip.split("=")[0][0], clip.split("=")[-1]) for clip in clips]
+    return pd.DataFrame(rows, columns=list(tables.HEARD.columns))
+
+
+@pytest.mark.parametrize(
+    ("before", "test", "own", "broken"),
+    [
+        (["a1", "b1"], ["c1"], ["d1"], None),
+        (["a1", "b1"], ["b2"], ["d1"], "1 clips break the rule 'weights .* no test speaker'"),
+        (["a1", "b1"], ["c1=b1"], ["d1"], "have heard c1=b1 or .* have heard no tested recording'"),
+        (["a1", "b1"], ["b2"], ["b3"], None),  # `random`: the fold itself trains on its test speakers
+        (["a1", "b1"], ["b1"], ["b3"], "1 clips break the rule .* no tested recording"),
+        ([], ["a1"], ["b1"], None),
+    ],
+)
+def test_weights_to_start_from_have_not_heard_who_is_tested(
+    before: list[str], test: list[str], own: list[str], broken: str | None
+) -> None:
+    tables_of = [recordings(*clips) for clips in (before, test, own)]
+    if broken is None:
+        leak.check_pretrained(*tables_of, Path("heard.parquet"))
+    else:
+        with pytest.raises(LeakError, match=rf"heard\.parquet: .*{broken}"):
+            leak.check_pretrained(*tables_of, Path("heard.parquet"))

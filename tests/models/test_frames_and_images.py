@@ -1,0 +1,71 @@
+"""What the networks' blocks in params.yaml may ask for together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stages.core import registry
+from stages.core.errors import InputError
+from stages.core.params import Params, check, read
+from tests.workspace import ROOT
+
+MASKS = {"n_time_masks": 1, "max_time_share": 0.1, "n_frequency_masks": 1, "max_frequency_share": 0.1}
+FLAT = {"features": ["mfcc"], "layout": "flat", "duration_s": 1.0, "frames_per_step": 1}
+TWO_SIZES = [{"from_epoch": 0, "pixels": 16}, {"from_epoch": 1, "pixels": 32}]
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    return read(ROOT / "params.yaml")
+
+
+def config(params: Params, model: str, training: dict[str, Any], **changes: Any) -> Any:
+    """Returns the model's checked block with keys of `training` and of its own changed."""
+    block = params.models[model]
+    block = block | changes | {"training": block["training"] | training}
+    return check(registry.load("models", model, "test").Config, block, f"params.models.{model}")
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "changes", "message"),
+    [
+        ("cnn1d", {"length_buckets": 2}, {"inputs": FLAT}, "for layout frames; `inputs.layout` is flat"),
+        (
+            "cnn1d",
+            {"spec_augment": MASKS},
+            {"inputs": FLAT},
+            "for layout frames; `inputs.layout` is flat",
+        ),
+        ("cnn1d", {"length_buckets": 2}, {"summary": "flatten"}, "flatten` takes clips of one length"),
+        ("cnn2d", {"resizing": TWO_SIZES}, {"summary": "flatten"}, "flatten` takes images of one size"),
+        ("cnn2d", {"spec_augment": MASKS}, {}, r"training\.spec_augment: unknown key"),
+        ("gru", {"mixup_alpha": 0.2}, {}, r"training\.mixup_alpha: unknown key"),
+        ("gru", {"learning_rate_decay": 1.5}, {}, r"training\.learning_rate_decay: 1\.5 will not do"),
+        ("ann", {"init_from": "../elsewhere"}, {}, r"training\.init_from: '\.\./elsewhere' will not do"),
+        ("cnn2d", {"precision": "float16"}, {}, r"training\.precision: 'float16' will not do"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    params: Params, model: str, training: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        config(params, model, training, **changes)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"), [("cnn1d", (7, 42)), ("cnn_lstm", (7, 128)), ("cnn2d", (40, 7, 1))]
+)
+def test_inputs_too_short_for_the_pools_are_refused(
+    params: Params, model: str, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(InputError, match=r"model: the network's strides divide by 8 an input of"):
+        registry.load("models", model, "test").build(config(params, model, {}), shape, 4)
+
+
+@pytest.mark.parametrize("model", ["cnn1d", "cnn_lstm", "gru", "lstm"])
+def test_frame_networks_take_clips_of_any_length(params: Params, model: str) -> None:
+    network = registry.load("models", model, "test").build(config(params, model, {}), (None, 42), 4)
+    assert network.input_shape == (None, None, 42)
+    assert network.output_shape == (None, 4)

@@ -1,0 +1,98 @@
+"""Weights of a KerasHub preset, which the test makes: no hub can be reached here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from stages import convert
+from stages.core import tables, weights
+from stages.core.errors import InputError
+from stages.core.files import PRETRAINED
+from stages.core.fold import HEARD
+from stages.core.params import check, read
+from stages.models import resnet34
+from tests.workspace import ROOT
+
+keras_hub = pytest.importorskip("keras_hub", reason="needs KerasHub: pip install -e '.[pretrained]'")
+
+
+def config(filters: list[int], blocks: list[int]) -> resnet34.Config:
+    block = read(ROOT / "params.yaml").models["resnet34"] | {"filters": filters, "blocks": blocks}
+    return check(resnet34.Config, block, "params.models.resnet34")
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with ResNet-34's parts: a stage without and one with a convolution as shortcut."""
+    keras.utils.set_random_seed(5)
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128],
+        stackwise_num_blocks=[2, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+    )
+    rng = np.random.default_rng(1)
+    backbone.set_weights([rng.uniform(0.01, 0.2, value.shape) for value in backbone.get_weights()])
+    folder = tmp_path_factory.mktemp("preset")
+    backbone.save_to_preset(str(folder))
+    return folder
+
+
+def test_the_network_computes_what_the_preset_does_on_grey_images(
+    preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = config([64, 128], [2, 1])
+    convert.convert(str(preset), small, PRETRAINED / "grey")
+    assert tables.read(PRETRAINED / "grey" / HEARD, tables.HEARD).empty
+    assert json.loads((PRETRAINED / "grey" / weights.FACTS).read_text())["classes"] == []
+
+    def build(shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
+        return resnet34.build(small, shape, n_classes)
+
+    network = build((40, 48, 1), 3)
+    weights.start(network, "grey", build, ["anger", "fear", "sadness"])
+    x = np.random.default_rng(0).normal(size=(2, 40, 48, 1)).astype(np.float32)
+    body = keras.Model(network.input, network.layers[-2].output)
+    expected = keras_hub.models.ResNetBackbone.from_preset(str(preset))(np.repeat(x, 3, axis=3))
+    pooled = keras.ops.convert_to_numpy(expected).mean(axis=(1, 2))
+    np.testing.assert_allclose(body(x), pooled, rtol=2e-4)
+
+
+def test_a_preset_of_another_network_is_refused(preset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is of another network .*\(3, 3, 64, 128\) where this has"):
+        convert.convert(str(preset), config([64, 96], [2, 1]), tmp_path / "out")
+    with pytest.raises(InputError, match=r"is of another network .* arrays, not \d+\. Set its `filters`"):
+        convert.convert(str(preset), config([64, 128], [2, 2]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("fault", ["missing", "without weights"])
+def test_a_preset_that_cannot_be_had_is_told_with_the_choices(
+    preset: Path, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "preset"
+    if fault == "without weights":
+        folder.mkdir()
+        for file in preset.iterdir():
+            if file.suffix == ".json":
+                (folder / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(InputError, match=r"preset: no ResNet preset could be had .*Give a name \(resnet_18"):
+        convert.load(str(folder))
+
+
+def test_an_unreachable_hub_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(keras_hub.models.ResNetBackbone, "from_preset", unreachable)
+    with pytest.raises(InputError, match=r"resnet_18_imagenet: no ResNet preset .*no route to host\)\. Give"):
+        convert.load("resnet_18_imagenet")
