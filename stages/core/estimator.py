@@ -16,6 +16,7 @@ import pandas as pd
 import skops.io
 from numpy.typing import NDArray
 
+from stages.core import shards
 from stages.core.errors import InputError
 from stages.core.files import replacing
 from stages.core.inputs import Part
@@ -25,6 +26,8 @@ FILE = "model.skops"
 # What skops does not trust by itself and the classifiers of stages/models hold.
 TRUSTED = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
 
+# What skops raises of files that are none of its own, or damaged.
+UNREADABLE = (*shards.UNREADABLE, TypeError, AttributeError, ImportError, RecursionError)
 
 Build = Callable[[tuple[int, ...], int], Any]  # (input_shape, n_classes) -> unfitted classifier
 
@@ -61,7 +64,7 @@ def scores(
     build: Build, config: Any, folder: Path, x: NDArray[np.float32], n_classes: int
 ) -> NDArray[np.float64]:
     """Returns float64 (n_clips, n_classes): decision values, or log probabilities where there are none."""
-    model = _load(folder / FILE)
+    model = _load(folder / FILE, build(x.shape[1:], n_classes))
     if hasattr(model, "decision_function"):
         values = np.asarray(model.decision_function(x), dtype=np.float64)
         return np.stack([-values, values], axis=1) if values.ndim == 1 else values
@@ -108,11 +111,14 @@ def _renamed(name: str, short: dict[str, str]) -> str:
     return f"{short.get(stem, stem)}.{suffix}"
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, unfitted: Any) -> Any:
     """Returns the stored classifier.
 
+    Args:
+        unfitted: one of its kind.
+
     Raises:
-        InputError: there is none, or it holds types that this project does not store.
+        InputError: there is none, it is of another kind, or it holds types that this project does not store.
     """
     if not path.is_file():
         raise InputError(f"{path}: missing. Run `dvc repro train`.")
@@ -122,6 +128,10 @@ def _load(path: Path) -> Any:
             raise InputError(
                 f"{path}: holds {', '.join(sorted(strange))}, which is not loaded: it could run code."
             )
-        return skops.io.load(path, trusted=TRUSTED)
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise InputError(f"{path}: no model that train wrote ({error}). Run `dvc repro train`.") from error
+        model = skops.io.load(path, trusted=TRUSTED)
+        if type(model) is not type(unfitted):
+            raise TypeError(f"a {type(model).__name__}, not a {type(unfitted).__name__}")
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: no model that train wrote ({reason}). Run `dvc repro train`.") from error
+    return model

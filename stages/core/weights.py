@@ -29,7 +29,7 @@ def load(network: keras.Model, path: Path, advice: str) -> None:
     """
     try:
         network.load_weights(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: no weights of this network ({reason}). {advice}") from error
 
