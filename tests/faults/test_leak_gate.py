@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,9 @@ from tests.manifests import manifest
 from tests.workspace import ROOT, Workspace
 
 PROTOCOLS = list(protocols.PROTOCOLS)
+SPLIT = params.read(ROOT / "params.yaml").split
 attacked = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -39,7 +41,22 @@ def splits(draw: st.DrawFn) -> tuple[pd.DataFrame, str]:
     protocol = draw(st.sampled_from(PROTOCOLS))
     n_corpora = draw(st.integers(2, 3)) if protocol == "cross_corpus" else draw(st.integers(1, 2))
     n_speakers, n_sentences = draw(st.integers(3, 6)), draw(st.integers(2, 4))
-    clips = manifest(
+    clips = recordings(n_corpora, n_speakers, n_sentences)
+    listed = [f"s{speaker}" for speaker in range(n_speakers)]
+    block = SPLIT.model_copy(
+        update={"protocol": protocol, "n_folds": 3, "fixed_list": "drawn", "lists": {"drawn": listed}}
+    )
+    try:
+        made = protocols.assign(clips.assign(label=clips["emotion"]), block, draw(st.integers(0, 99)))
+    except InputError:
+        assume(False)
+    return made, protocol
+
+
+@cache
+def recordings(n_corpora: int, n_speakers: int, n_sentences: int) -> pd.DataFrame:
+    """Returns the manifest of corpora in which everybody says every sentence in two emotions."""
+    return manifest(
         {
             "corpus": f"c{corpus}",
             "clip": f"{speaker}_{sentence}_{emotion}",
@@ -53,16 +70,6 @@ def splits(draw: st.DrawFn) -> tuple[pd.DataFrame, str]:
         for sentence in range(n_sentences)
         for emotion in ("anger", "sadness")
     )
-    block = params.read(ROOT / "params.yaml").split
-    listed = [f"s{speaker}" for speaker in range(n_speakers)]
-    block = block.model_copy(
-        update={"protocol": protocol, "n_folds": 3, "fixed_list": "drawn", "lists": {"drawn": listed}}
-    )
-    try:
-        made = protocols.assign(clips.assign(label=clips["emotion"]), block, draw(st.integers(0, 99)))
-    except InputError:
-        assume(False)
-    return made, protocol
 
 
 @st.composite
