@@ -63,8 +63,19 @@ def fit(
 def scores(
     build: Build, config: Any, folder: Path, x: NDArray[np.float32], n_classes: int
 ) -> NDArray[np.float64]:
-    """Returns float64 (n_clips, n_classes): decision values, or log probabilities where there are none."""
+    """Returns float64 (n_clips, n_classes): decision values, or log probabilities where there are none.
+
+    Raises:
+        InputError: there is no model that train wrote, or it is of other inputs.
+    """
     model = _load(folder / FILE, build(x.shape[1:], n_classes))
+    try:
+        return _scores(model, x)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise _foreign(folder / FILE, error) from error
+
+
+def _scores(model: Any, x: NDArray[np.float32]) -> NDArray[np.float64]:
     if hasattr(model, "decision_function"):
         values = np.asarray(model.decision_function(x), dtype=np.float64)
         return np.stack([-values, values], axis=1) if values.ndim == 1 else values
@@ -132,6 +143,10 @@ def _load(path: Path, unfitted: Any) -> Any:
         if type(model) is not type(unfitted):
             raise TypeError(f"a {type(model).__name__}, not a {type(unfitted).__name__}")
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: no model that train wrote ({reason}). Run `dvc repro train`.") from error
+        raise _foreign(path, error) from error
     return model
+
+
+def _foreign(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    return InputError(f"{path}: no model that train wrote ({reason}). Run `dvc repro train`.")

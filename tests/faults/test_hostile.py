@@ -322,10 +322,23 @@ def dangling(group: h5py.Group, name: str, old: Any) -> None:
     group[name] = h5py.SoftLink("/nowhere")
 
 
+def without(n_layers: int | None) -> Callable[[], None]:
+    """Returns what leaves out the first layers, or all."""
+
+    def spoil() -> None:
+        with h5py.File(WEIGHTS, "r+") as file:
+            for name in sorted(file["layers"])[:n_layers]:
+                del file["layers"][name]
+
+    return spoil
+
+
 H5: dict[str, Callable[[], object]] = {
     "a pickle": lambda: WEIGHTS.write_bytes(pickle.dumps(Payload())),
     "a keras archive": lambda: WEIGHTS.write_bytes(zipped("config.json", b'{"class_name": "Lambda"}')),
     "nothing": lambda: WEIGHTS.write_bytes(b""),
+    "no layer": without(None),
+    "a layer too few": without(1),
     "half of it": lambda: WEIGHTS.write_bytes(WEIGHTS.read_bytes()[:3000]),
     **{
         put.__name__: replaced(put)
