@@ -1,4 +1,4 @@
-"""What docs/determinism.md says, measured: `python -m tests.measure_determinism FOLDER [--quick]`.
+"""What docs/determinism.md says, measured: `python -m tests.measure_determinism FOLDER`.
 
 On the RAVDESS of ../shared/corpora, first fold of emobox_ravdess. What costs time is timed alternately, and
 told as a ratio of medians: of the processors' time, which other work on the machine hardly moves.
@@ -69,7 +69,7 @@ def prepare(folder: Path) -> Workspace:
     os.chdir(folder)
     work = Workspace(folder)
     work.set(corpus=["ravdess"], split__protocol="fixed", train__fold=0, evaluate__n_resamples=100)
-    work.set(compute__workers=2, featurize__features=["mfcc", "zcr", "rms", "logmel"])
+    work.set(compute__workers=2, featurize__features=["mfcc", "zcr", "rms", "logmel", "chroma"])
     if not (folder / FEATURES / shards.INDEX).exists():
         shutil.copytree(CORPUS, folder / RAW / "ravdess", dirs_exist_ok=True)
         tables.write(tables.build([], tables.AUGMENTED), tables.AUGMENTED, AUGMENTED / shards.INDEX)
@@ -183,14 +183,9 @@ def of_cost(work: Workspace, n_epochs: int, rounds: int) -> Iterator[dict[str, A
 
 def of_processors(work: Workspace, n_epochs: int) -> Iterator[dict[str, Any]]:
     """Yields how far features, and trainings on this processor's features, are from an older one's."""
-    here = _features()
-    kept = Path("features_here")
-    if not kept.exists():
-        shutil.copytree(FEATURES, kept)
+    here = _features({})
     for name, environment in PROCESSORS.items():
-        shutil.rmtree(FEATURES)
-        stage("featurize", environment=environment)
-        there = _features()
+        there = _features(environment)
         for feature, values in here.items():
             apart = np.abs(there[feature] - values)
             yield {
@@ -200,8 +195,6 @@ def of_processors(work: Workspace, n_epochs: int) -> Iterator[dict[str, Any]]:
                 "largest": float(apart.max()),
                 "deviation": float(values.std()),
             }
-        shutil.rmtree(FEATURES)
-        shutil.copytree(kept, FEATURES)
     for model in ("svm", *NETWORKS):
         default = train(work, model, n_epochs)
         for name, environment in PROCESSORS.items():
@@ -212,19 +205,31 @@ def of_processors(work: Workspace, n_epochs: int) -> Iterator[dict[str, Any]]:
             yield {"processor": name, "model": model, "epochs": n_epochs} | found
 
 
-def _features() -> dict[str, np.ndarray]:
-    index = tables.read(FEATURES / shards.INDEX, tables.FEATURES)
-    rows = index.iloc[::20]
-    return {
-        name: np.concatenate([*shards.read_features(rows, [name], FEATURES).values()])
-        for name in ("mfcc", "zcr", "rms", "logmel")
-    }
+def _features(environment: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Returns features of every 20th recording, as featurize computes them, from another process."""
+    code = """
+import numpy as np
+from stages.core import audio, extractor, params, tables, threads
+from stages.core.files import MANIFEST, RAW
+threads.limit(1)
+settings = params.read()
+extract = extractor.extractor(settings, settings.featurize.features, "params.featurize.features")
+paths = tables.read(MANIFEST, tables.MANIFEST)["path"].iloc[::20]
+each = [extract(audio.load(RAW / path, settings.audio.sample_rate_hz)) for path in paths]
+np.savez("some_features.npz", **{name: np.concatenate([clip[name] for clip in each]) for name in each[0]})
+"""
+    subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)} | environment, check=True
+    )
+    with np.load("some_features.npz") as stored:
+        return dict(stored)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.measure_determinism", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help="fewer epochs and rounds")
+    parser.add_argument("--only", choices=["threads", "processors", "cost"], help="one of the three alone")
     told = parser.parse_args()
     folder = told.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -235,9 +240,10 @@ def main() -> None:
         "processors": of_processors(work, epochs[-1]),
         "cost": of_cost(work, 2, rounds),
     }.items():
-        print(f"# {title}", flush=True)
-        for row in rows:
-            print(json.dumps(row), flush=True)
+        if told.only in (None, title):
+            print(f"# {title}", flush=True)
+            for row in rows:
+                print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":
