@@ -94,7 +94,9 @@ def prepare(folder: Path) -> Workspace:
 
 def stage(verb: str, loosened: str = "", environment: Mapping[str, str] = {}) -> None:
     """Runs a stage, and fails when it does."""
-    code = f"{loosened}\nfrom stages.core.errors import run\nfrom stages import {verb}\n{TIMED}\nrun({verb}.main)"
+    code = "\n".join(
+        [loosened, TIMED, f"from stages.core.errors import run\nfrom stages import {verb}\nrun({verb}.main)"]
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
