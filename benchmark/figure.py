@@ -18,7 +18,7 @@ def draw(entries: Sequence[Entry]) -> Picture:
     figure, (axes,) = canvas(1.6 + 0.34 * len(entries))
     for place, entry in enumerate(entries):
         _line(axes, place, entry)
-    letters = [entry.name[0] for entry in entries]
+    letters = [entry.report for entry in entries]
     for place in range(1, len(entries)):
         if letters[place] != letters[place - 1]:
             axes.axhline(place - 0.5, color=PALE, linewidth=0.8)

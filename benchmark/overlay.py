@@ -139,6 +139,8 @@ def load(name: str) -> System:
     Raises:
         InputError: there is no such file, or a fault in it.
     """
+    if not SYSTEMS.is_dir():
+        raise InputError(f"{SYSTEMS}: no such folder. Run this from the repository's root.")
     if name not in names():
         raise unknown(str(SYSTEMS), name, names())
     path = SYSTEMS / f"{name}.yaml"

@@ -114,19 +114,36 @@ class Entry:
         return None if accuracy is None else 100 * accuracy
 
     @property
+    def report(self) -> str:
+        """The letter of the report that it is of."""
+        return self.name[0]
+
+    @property
+    def ran(self) -> bool:
+        return self.heard.ran and self.unheard.ran
+
+    @property
+    def by_report(self) -> float:
+        """Accuracy here by the report's split, in %."""
+        return self.heard.percent("accuracy")
+
+    @property
+    def by_new_speakers(self) -> float:
+        """Accuracy here with new speakers, in %."""
+        return self.unheard.percent("accuracy")
+
+    @property
     def leak(self) -> float:
         """How many points of accuracy go when speakers are new."""
-        return self.heard.percent("accuracy") - self.unheard.percent("accuracy")
+        return self.by_report - self.by_new_speakers
 
     def told(self) -> str:
         """Returns the accuracies in a sentence."""
         reported = "not reported" if self.reported is None else f"reported {self.reported:.1f}"
-        if not (self.heard.ran and self.unheard.ran):
+        if not self.ran:
             return f"{reported}, {self.heard.text('status')}"
-        return (
-            f"{reported}, by its own split {self.heard.percent('accuracy'):.1f}, with new speakers "
-            f"{self.unheard.percent('accuracy'):.1f} %"
-        )
+        heard, unheard = f"{self.by_report:.1f}", f"{self.by_new_speakers:.1f}"
+        return f"{reported}, by its own split {heard}, with new speakers {unheard} %"
 
     def pairs(self) -> Iterator[tuple[str, Row]]:
         """Yields each variant with each of its rows."""

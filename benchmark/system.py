@@ -10,6 +10,7 @@ several systems may run side by side. Writes benchmark/rows/B1_svm.csv when all 
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from benchmark import overlay, rows, workspace
@@ -21,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmark.system", description=__doc__.splitlines()[0])
     parser.add_argument("system", metavar="SYSTEM", help=f"one of {', '.join(overlay.names())}")
     name = parser.parse_args().system
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # checking a network's block imports TensorFlow
     system = overlay.load(name)
     todo = overlay.runs(name, overlay.parse(PARAMS))
     for run in todo:

@@ -19,11 +19,10 @@ from benchmark.overlay import Run
 from stages.core import archive, registry
 from stages.core.corpus import CHANNELS
 from stages.core.errors import InputError
-from stages.core.files import AUGMENTED, DATA, FEATURES, MANIFEST, RAW, SOURCES, replacing
+from stages.core.files import AUGMENTED, FEATURES, MANIFEST, PRETRAINED, RAW, SOURCES, replacing
 from stages.core.params import PARAMS
 
 WORK = Path("benchmark/work")
-PRETRAINED = DATA / "pretrained"
 CODE = ("stages", "dvc.yaml", ".dvcignore")
 LOCK = "dvc.lock"
 LENDING = ("ingest", "manifest", "augment", "featurize")  # the stages that know of no split and no model
@@ -66,9 +65,9 @@ def _lacking_recordings(name: str, run: Run) -> list[str]:
     if not sources:
         return [title]
     paths = [path.relative_to(source) for source in sources for path in source.rglob("*")]
-    if not paths or any(archive.stem(path) for path in paths):
-        return []  # what an archive holds, ingest will tell
     found = {facts.channel for path in paths if (facts := corpus.parse(PurePosixPath(path)))}
+    if not found or any(archive.stem(path) for path in paths):
+        return []  # what an archive holds, or what names are wrong, ingest will tell
     chosen = [channel for channel in CHANNELS if channel in run.values["split"]["channels"]]
     return [f"{title} {channel}" for channel in chosen if channel not in found]
 
@@ -83,29 +82,29 @@ def prepare(run: Run) -> Path:
     """Makes the row's workspace what it has to be, and leaves alone what is the same already. Returns it.
 
     Raises:
-        InputError: there is a symbolic link among a corpus's files, or params.yaml has a fault.
+        InputError: there is a symbolic link among a corpus's files.
     """
-    run.params()
     place = folder(run)
     for name in CODE:
         _mirror(Path(name), place / name, linked=False)
-    for name in run.values["corpus"]:
-        for source in sources_of(name):
-            _mirror(source, place / source, linked=True)
-    wanted = {source.name for name in run.values["corpus"] for source in sources_of(name)}
-    (place / SOURCES).mkdir(parents=True, exist_ok=True)
-    for path in (place / SOURCES).iterdir():
-        if path.name not in wanted:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (place / PRETRAINED).mkdir(parents=True, exist_ok=True)
-    for name in filter(None, run.needs.values()):
-        _mirror(PRETRAINED / name, place / PRETRAINED / name, linked=True)
+    _hold(place, SOURCES, [source.name for name in run.values["corpus"] for source in sources_of(name)])
+    _hold(place, PRETRAINED, [name for name in run.needs.values() if name])
     _borrow(run, place)
     cache = os.path.relpath(WORK / "cache", place / ".dvc")
     _write(CONFIG.format(cache=cache).encode(), place / ".dvc" / "config")
     with replacing(place / PARAMS) as temporary:
         overlay.write(run.values, temporary)
     return place
+
+
+def _hold(place: Path, folder: Path, names: list[str]) -> None:
+    """Makes `folder` in the workspace hold what is named of the project's, and nothing else."""
+    (place / folder).mkdir(parents=True, exist_ok=True)
+    for path in (place / folder).iterdir():
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for name in names:
+        _mirror(folder / name, place / folder / name, linked=True)
 
 
 def _mirror(source: Path, target: Path, *, linked: bool) -> None:

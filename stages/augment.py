@@ -74,7 +74,7 @@ def main() -> None:
     augmentations = {name: params.config("augmentations", name, PLACE) for name in params.augment.chain}
     chain = Chain(augmentations, params.seed, params.audio.sample_rate_hz)
     planned = plan(manifest[manifest["problem"] == ""], chain, params)
-    shards.fill(AUGMENTED, planned, params.compute.workers, "augment", chain.rehearse)
+    shards.fill(AUGMENTED, planned, params.compute, "augment", chain.rehearse)
     index = list_copies(planned, params.audio.sample_rate_hz)
     tables.write(index, tables.AUGMENTED, AUGMENTED / shards.INDEX)
 
@@ -97,7 +97,8 @@ def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
         for stem, rows in shards.chunks(clips, params.featurize.clips_per_shard, f"_aug{copy}"):
             names, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
             content = fingerprint(recipe, copy, names, rows["sha256"].tolist())
-            planned.append(Shard(stem, len(rows), content, partial(make_copies, names, paths, copy, chain)))
+            make = partial(make_copies, names, paths, copy, chain)
+            planned.append(Shard(stem, len(rows), content, make, tuple(paths)))
     return planned
 
 

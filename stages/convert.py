@@ -15,8 +15,7 @@ import numpy as np
 from stages.core import params, registry, tables, threads
 from stages.core.errors import InputError, run
 from stages.core.files import PRETRAINED, replacing, write_json
-from stages.core.fold import HEARD
-from stages.core.weights import FACTS, FILE
+from stages.core.fold import FACTS, HEARD
 
 MODEL = "resnet34"
 SIDE = 224  # pixels of an image; weights do not depend on it
@@ -41,7 +40,8 @@ def convert(preset: str, config: Any, folder: Path) -> None:
         InputError: the preset cannot be had, or is of another network.
     """
     backbone = load(preset)
-    network = registry.load("models", MODEL, "params.models").build(config, (SIDE, SIDE, 1), 1)
+    entry = registry.load("models", MODEL, "params.models")
+    network = entry.build(config, (SIDE, SIDE, 1), 1)
     values = backbone.get_weights()
     # Three colours of a grey image are one colour whose kernels are added.
     values[0] = values[0].sum(axis=2, keepdims=True)
@@ -56,8 +56,8 @@ def convert(preset: str, config: Any, folder: Path) -> None:
         )
     network.set_weights([*values, *(np.zeros(weight.shape) for weight in network.layers[-1].weights)])
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / FILE) as temporary:
-        named = temporary.with_name(f".{FILE}")  # Keras takes no other ending
+    with replacing(folder / entry.TRAINER.FILE) as temporary:
+        named = temporary.with_name(f".{entry.TRAINER.FILE}")  # Keras takes no other ending
         network.save_weights(named)
         named.rename(temporary)
     tables.write(tables.build([], tables.HEARD), tables.HEARD, folder / HEARD)  # it has heard nobody

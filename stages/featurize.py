@@ -30,7 +30,7 @@ def main() -> None:
     clips = manifest[manifest["problem"] == ""]
     copies = read_copies(AUGMENTED / shards.INDEX, clips)
     planned = plan(clips, copies, params)
-    shards.fill(FEATURES, planned, params.compute.workers, "featurize")
+    shards.fill(FEATURES, planned, params.compute, "featurize")
     tables.write(list_features(planned, clips, copies), tables.FEATURES, FEATURES / shards.INDEX)
 
 
@@ -69,11 +69,13 @@ def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shar
     for stem, rows in shards.chunks(clips, params.featurize.clips_per_shard):
         named, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
         content = fingerprint(recipe, named, rows["sha256"].tolist())
-        planned.append(Shard(stem, len(rows), content, partial(of_recordings, named, paths, extract)))
+        make = partial(of_recordings, named, paths, extract)
+        planned.append(Shard(stem, len(rows), content, make, tuple(paths)))
     for name, n_copies in copies["shard"].value_counts(sort=False).sort_index().items():
         stem = str(name).rsplit(".", 2)[0]
-        make = partial(of_copies, AUGMENTED / str(name), extract)
-        planned.append(Shard(stem, n_copies, fingerprint(recipe, name), make))
+        path = AUGMENTED / str(name)
+        make = partial(of_copies, path, extract)
+        planned.append(Shard(stem, n_copies, fingerprint(recipe, name), make, (path,)))
     return planned
 
 

@@ -9,7 +9,8 @@ import errno
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -19,15 +20,16 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
-from stages.core import audio, files, registry, tables
+from stages.core import audio, engine, files, registry, tables
 from stages.core.children import end_with_parent
 from stages.core.corpus import Facts
+from stages.core.engine import Task
 from stages.core.errors import InputError, run
 from stages.core.files import MANIFEST, METRICS, RAW
 from stages.core.params import Manifest, Params, read
 
+N_TOGETHER = 50  # files that a worker looks into at once
 N_NAMED = 5  # faulty files named in the log; all stand in the manifest
-FILES_PER_TASK = 16
 
 
 def main() -> None:
@@ -54,54 +56,57 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     if not paths:
         raise InputError(f"{folder}: no audio file ({', '.join(audio.SUFFIXES)}). Run `dvc repro ingest`.")
     facts = [corpus.parse(PurePosixPath(path.relative_to(folder).as_posix())) for path in paths]
-    found = probe_all([path.absolute() for path in paths], params.manifest, params.compute.workers)
-    bar = tqdm(found, total=len(paths), desc=f"manifest {name}", unit="file", leave=False)
-    rows = [describe(name, *row) for row in zip(paths, facts, bar, strict=True)]
+    found = dict(probed(paths, params, f"manifest {name}"))
+    rows = [describe(name, path, told, found[path]) for path, told in zip(paths, facts, strict=True)]
     columns = [*tables.MANIFEST.columns, "preferred"]
     table = tables.typed(pd.DataFrame(rows, columns=columns), tables.MANIFEST)
     return corpus.annotate(table, folder) if hasattr(corpus, "annotate") else table
 
 
-def probe_all(
-    paths: Sequence[Path], limits: Manifest, workers: int, files_per_task: int = FILES_PER_TASK
-) -> Iterator[dict[str, Any]]:
-    """Yields what each file itself tells, in order: see `probe`.
+def probed(paths: list[Path], params: Params, title: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yields each file and what `probe` tells of it, as they come.
 
     A file that ends the process which decodes it, as damage may end a C library, has that as its problem.
-
-    Args:
-        workers: processes. Even one is apart from this one, which is to tell of its end.
-        files_per_task: that a worker takes at once.
     """
-    done = 0
-    while done < len(paths):
+    parts = [paths[start : start + N_TOGETHER] for start in range(0, len(paths), N_TOGETHER)]
+    tasks = [
+        Task(
+            f"{title} {number}", partial(probe_all, part, params.manifest), 1, (*filter(Path.is_file, part),)
+        )
+        for number, part in enumerate(parts)
+    ]
+    left = dict.fromkeys(paths)
+    in_this_process = params.compute.engine == "local" and params.compute.workers == 1
+    with tqdm(total=len(paths), desc=title, unit="file", leave=False) as bar:
+        with suppress(engine.WorkerKilledError):
+            for found in engine.run([] if in_this_process else tasks, params.compute, "manifest"):
+                yield from found
+                bar.update(len(found))
+                for path, _ in found:
+                    del left[path]
+        for path, told in probe_apart([*left], params.manifest):
+            yield path, told
+            bar.update()
+
+
+def probe_all(paths: list[Path], limits: Manifest) -> list[tuple[Path, dict[str, Any]]]:
+    """Returns each file and what `probe` tells of it."""
+    return [(path, probe(path, limits)) for path in paths]
+
+
+def probe_apart(paths: list[Path], limits: Manifest) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yields each file and what `probe` tells of it, one by one from a worker, which is replaced if it ends."""
+    while paths:
+        worker = ProcessPoolExecutor(1, initializer=end_with_parent)
         try:
-            for found in in_workers(paths[done:], limits, workers, files_per_task):
-                yield found
-                done += 1
+            for found in worker.map(partial(probe, limits=limits), paths):
+                yield paths[0], found
+                paths = paths[1:]
         except TerminatedWorkerError:
-            tried = paths[done : done + files_per_task]
-            if workers == files_per_task == 1:
-                yield identify(tried[0]) | {"problem": "crash: decoding it ends the process that does"}
-            else:  # which file it was shows when one worker takes them one by one
-                yield from probe_all(tried, limits, workers=1, files_per_task=1)
-            done += len(tried)
-
-
-def in_workers(
-    paths: Sequence[Path], limits: Manifest, workers: int, files_per_task: int
-) -> Iterator[dict[str, Any]]:
-    """Yields what `probe` returns of each file, in order, computed in processes apart from this one.
-
-    Raises:
-        TerminatedWorkerError: one of them ended.
-    """
-    n_workers = min(workers, math.ceil(len(paths) / files_per_task))
-    pool = ProcessPoolExecutor(n_workers, initializer=end_with_parent)
-    try:
-        yield from pool.map(partial(probe, limits=limits), paths, chunksize=files_per_task)
-    finally:
-        pool.shutdown(kill_workers=True)
+            yield paths[0], identify(paths[0]) | {"problem": "crash: decoding it ends the process that does"}
+            paths = paths[1:]
+        finally:
+            worker.shutdown(kill_workers=True)
 
 
 def identify(path: Path) -> dict[str, Any]:

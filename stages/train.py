@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -19,11 +20,13 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import recall_score
 
-from stages.core import calibration, dataset, leak, registry, tables, threads
+from stages.core import calibration, dataset, engine, leak, registry, tables, threads
+from stages.core.engine import Task
 from stages.core.errors import InputError, run, unknown
 from stages.core.files import (
     CHECKPOINTS,
     DATA,
+    FEATURES,
     METRICS,
     MODEL,
     PRETRAINED,
@@ -33,10 +36,9 @@ from stages.core.files import (
     sha256,
     write_json,
 )
-from stages.core.fold import ENCODER, HEARD, folder_name
+from stages.core.fold import ENCODER, FACTS, HEARD, folder_name
 from stages.core.inputs import Encoder, Part
 from stages.core.params import Params, read
-from stages.core.weights import FACTS
 
 CURVE, TIMING = "curve.csv", "timing.json"
 CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
@@ -51,14 +53,22 @@ def main() -> None:
     splits = dataset.read_training_splits()
     index = tables.read(dataset.INDEX, tables.FEATURES)
     started_from = entry.TRAINER.started_from(config)
-    work = CHECKPOINTS / run_name(params, config, started_from)
+    before = [*(PRETRAINED / started_from).glob("[!.]*")] if started_from else []
+    work = CHECKPOINTS / run_name(params, config, before)
     folds = chosen_folds(params, splits)
-    for fold in folds:
-        folder = work / folder_name(fold)
-        if not (folder / FACTS).is_file():
-            note_heard(started_from, splits[splits["fold"] == fold], folder)
-            rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
-            train_fold(params, entry, config, rows, folder)
+
+    def unfinished() -> Iterator[Task]:
+        for fold in folds:
+            folder = work / folder_name(fold)
+            if not (folder / FACTS).is_file():
+                note_heard(started_from, splits[splits["fold"] == fold], folder)
+                rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
+                make = partial(train_fold, params, entry, config, rows, folder)
+                reads = {FEATURES / shard for shard in rows["shard"]} | {*folder.glob("[!.]*"), *before}
+                yield Task(folder.name, make, params.train.threads, tuple(sorted(reads)), folder)
+
+    for _ in engine.run(unfinished(), params.compute, "train", processes=1):
+        pass
     finish(work, folds)
 
 
@@ -72,12 +82,16 @@ def check_inputs(entry: ModuleType, config: Any, name: str) -> None:
             raise unknown(f"{place}.features", feature, registry.names("features"))
 
 
-def run_name(params: Params, config: Any, started_from: str | None) -> str:
-    """Returns the name of the unfinished work: the model and a hash of all that determines the result."""
+def run_name(params: Params, config: Any, before: list[Path]) -> str:
+    """Returns the name of the unfinished work: the model and a hash of all that determines the result.
+
+    Args:
+        before: files of the weights that training starts from.
+    """
     sources = [
         *sorted((registry.STAGES / "core").glob("*.py")),
         registry.STAGES / "models" / f"{params.model}.py",
-        *sorted(path for path in (PRETRAINED / (started_from or "")).glob("*") if path.is_file()),
+        *sorted(before),
     ]
     determining = (
         params.seed,

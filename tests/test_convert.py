@@ -14,7 +14,7 @@ from stages import convert
 from stages.core import tables, weights
 from stages.core.errors import InputError
 from stages.core.files import PRETRAINED
-from stages.core.fold import HEARD
+from stages.core.fold import FACTS, HEARD
 from stages.core.params import check, read
 from stages.models import resnet34
 from tests.workspace import ROOT
@@ -53,7 +53,7 @@ def test_the_network_computes_what_the_preset_does_on_grey_images(
     small = config([64, 128], [2, 1])
     convert.convert(str(preset), small, PRETRAINED / "grey")
     assert tables.read(PRETRAINED / "grey" / HEARD, tables.HEARD).empty
-    assert json.loads((PRETRAINED / "grey" / weights.FACTS).read_text())["classes"] == []
+    assert json.loads((PRETRAINED / "grey" / FACTS).read_text())["classes"] == []
 
     def build(shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
         return resnet34.build(small, shape, n_classes)

@@ -13,10 +13,11 @@ from stages.core import registry
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ROOT / "stages"
 PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
-# They read, check, name and report, and decide no value that a stage writes. Were they dependencies, one
-# more key in params.yaml would train every model anew.
+# They read, check, name, spread and report, and decide no value that a stage writes. Were they
+# dependencies, one more key in params.yaml would train every model anew.
 PLUMBING = {
-    STAGES / "core" / f"{name}.py" for name in ("children", "corpus", "errors", "files", "params", "registry")
+    STAGES / "core" / f"{name}.py"
+    for name in ("children", "corpus", "engine", "errors", "files", "params", "pool", "registry", "worker")
 }
 MODULES = sorted(path for path in STAGES.rglob("*.py") if path.stem != "__init__")
 

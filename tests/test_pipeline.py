@@ -71,7 +71,10 @@ def commit(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = clone(tmp_path_factory.mktemp("clone"))
-    assert ran(run(folder, "dvc", "repro")) == STAGES
+    order = ran(run(folder, "dvc", "repro"))
+    # DVC draws which of two stages that do not need each other comes first.
+    assert sorted(order) == sorted(STAGES)
+    assert order[:2] + order[-3:] == STAGES[:2] + STAGES[-3:]
     commit(folder)
     return folder
 
@@ -120,7 +123,7 @@ def test_dvc_is_told_of_the_parameters_a_stage_reads_and_of_no_others(
         read = json.loads((folder / "reads.json").read_text())
         told = [name.replace("${model}", model) for name in stages[stage]["params"]]
         untold = {name for name in read if not any(f"{name}.".startswith(f"{key}.") for key in told)}
-        assert untold <= {"compute.workers"}, (
+        assert all(name.startswith("compute.") for name in untold), (
             f"dvc.yaml: stage {stage} reads {untold}, whose change reruns nothing"
         )
         unread = {key for key in told if not any(f"{name}.".startswith(f"{key}.") for name in read)}
@@ -170,7 +173,7 @@ def test_from_scratch_in_another_folder_every_hash_is_the_same(reproduced: Path,
     edit(other, compute__workers=1)
     run(other, "dvc", "repro")
     here, there = (yaml.load(folder / "dvc.lock")["stages"] for folder in (reproduced, other))
-    assert list(here) == list(there)
+    assert sorted(here) == sorted(there)
     for stage in STAGES:
         assert here[stage] == there[stage], stage
 

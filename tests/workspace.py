@@ -55,13 +55,11 @@ class Workspace:
         tables.write(table, tables.MANIFEST, self.folder / MANIFEST)
 
 
-def start(verb: str) -> subprocess.Popen[str]:
+def start(verb: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
     """Starts a stage in a process of its own, as DVC does."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", f"stages.{verb}"]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 def output(process: subprocess.Popen[str]) -> str:

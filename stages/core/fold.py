@@ -20,8 +20,8 @@ from stages.core.errors import InputError
 from stages.core.files import MODEL, sha256
 from stages.core.inputs import Encoder, Frames
 from stages.core.params import Params, Positive
-from stages.core.weights import FACTS
 
+FACTS = "fold.json"  # classes, temperature and counts; train writes it last
 ENCODER = "encoder.npz"
 HEARD = "heard.parquet"  # the recordings that the weights have learnt from or been chosen by
 

@@ -113,6 +113,8 @@ def convolutional(
     """
     regularizer = keras.regularizers.L2(config.l2) if config.l2 else None
     x = inputs = keras.Input(input_shape)
+    if len(input_shape) == n_axes:
+        x = keras.layers.Reshape((*input_shape, 1))(x)  # one channel
     x = convolve(x, config.convolutions, config.batch_norm, n_axes, regularizer)
     x = SUMMARIES.get((config.summary, n_axes), keras.layers.Flatten)()(x)
     return keras.Model(inputs, head(x, config.dense, config.dense_dropout, n_classes, regularizer))

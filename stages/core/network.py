@@ -296,7 +296,7 @@ def _patience_over(progress: Progress, training: Training) -> bool:
 
 def _checkpoint(learner: Learner, progress: Progress, best: list[NDArray[Any]], path: Path) -> None:
     arrays: dict[str, Any] = {f"best_{i}": value for i, value in enumerate(best)}
-    arrays |= {f"state_{i}": np.array(variable) for i, variable in enumerate(learner.state)}
+    arrays |= {f"state_{i}": variable.numpy() for i, variable in enumerate(learner.state)}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, progress=json.dumps(asdict(progress)), **arrays)
 

@@ -159,7 +159,19 @@ class Report(Block):
 
 
 class Compute(Block):
+    """Where tasks are computed. No result depends on it.
+
+    Attributes:
+        engine: `local`: processes of this machine; `dask`: workers of a Dask cluster.
+        workers: processes of this machine, unless `scheduler` names a cluster, which has its own.
+        scheduler: address of a running cluster's; null starts a cluster on this machine.
+        storage: what workers read and write, as fsspec takes it; null: this folder, under the same path.
+    """
+
+    engine: Literal["local", "dask"]
     workers: Annotated[int, Field(ge=1, le=1024)]
+    scheduler: Annotated[str, Field(min_length=1)] | None
+    storage: Annotated[str, Field(min_length=1)] | None
 
 
 class Params(Block):

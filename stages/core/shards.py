@@ -12,20 +12,20 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stages.core import registry, threads
-from stages.core.children import end_with_parent
+from stages.core import engine, registry
+from stages.core.engine import Task
 from stages.core.errors import InputError
 from stages.core.files import fingerprint, replacing, sha256
+from stages.core.params import Compute
 
 Frames = NDArray[np.float32]  # (n_frames, n_dims)
 
@@ -49,12 +49,14 @@ class Shard:
         n_clips: how many.
         fingerprint: of everything that makes the content.
         make: computes the content, in any process.
+        reads: the files it does so from.
     """
 
     stem: str
     n_clips: int
     fingerprint: str
     make: Callable[[], dict[str, NDArray]]
+    reads: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,24 +90,24 @@ def recipe(sources: Sequence[str], **settings: Any) -> str:
 def fill(
     folder: Path,
     shards: Sequence[Shard],
-    workers: int,
+    compute: Compute,
     stage: str,
     prepare: Callable[[], None] = lambda: None,
 ) -> None:
     """Makes `folder` hold these shards and no others, computing only those that are missing.
 
     Every shard is written whole or not at all, so an interrupted run is continued by the next one. The
-    bytes do not depend on `workers`: each computes with one thread.
+    bytes do not depend on `compute`: each shard is computed with one thread.
 
     Args:
         folder: theirs alone, but for the index.
         shards: all that it shall hold.
-        workers: processes.
+        compute: by whom the missing ones are computed.
         stage: name for the log.
         prepare: called once in this process, before any worker starts, if there is something to compute.
 
     Raises:
-        InputError: a worker was killed.
+        InputError: workers were killed, or there is no such cluster.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {shard.name for shard in shards}
@@ -115,24 +117,14 @@ def fill(
     missing = [shard for shard in shards if shard.name not in present]
     if missing:
         prepare()
-    n_jobs = max(1, min(workers, len(missing)))
-    written = Parallel(n_jobs, return_as="generator_unordered")(delayed(_write)(s, folder) for s in missing)
-    try:
-        for _ in tqdm(
-            written, total=len(missing), desc=stage, unit="shard", leave=False, disable=not missing
-        ):
+        tasks = [Task(s.stem, partial(_write, s, folder), 1, s.reads, folder / s.name) for s in missing]
+        written = engine.run(tasks, compute, stage)
+        for _ in tqdm(written, total=len(missing), desc=stage, unit="shard", leave=False):
             pass
-    except TerminatedWorkerError as error:
-        raise InputError(
-            f"{stage}: a worker was killed, most likely for want of memory. Lower params.compute.workers "
-            f"({workers}) or params.featurize.clips_per_shard; finished shards are kept."
-        ) from error
     print(f"{stage}: {len(shards)} shards, {len(shards) - len(missing)} kept, {_listed(missing)}")
 
 
 def _write(shard: Shard, folder: Path) -> None:
-    end_with_parent()
-    threads.limit(1)  # their number moves the last bits of matrix products
     arrays = shard.make()
     with replacing(folder / shard.name) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -12,9 +12,9 @@ import numpy as np
 
 from stages.core.errors import InputError
 from stages.core.files import PRETRAINED
+from stages.core.fold import FACTS
 
 FILE = "model.weights.h5"
-FACTS = "fold.json"
 
 Build = Callable[[tuple[int | None, ...], int], keras.Model]  # (input_shape, n_classes) -> logits
 

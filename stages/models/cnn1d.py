@@ -15,6 +15,4 @@ LAYOUTS = ("frames", "flat", "mean", "stats")
 
 def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
     """Returns the network; a flat input (n_values,) is read as one channel over n_values steps."""
-    if len(input_shape) == 1:
-        input_shape = (*input_shape, 1)
     return convolutional(config, input_shape, n_classes, n_axes=1)

@@ -17,9 +17,9 @@ from scipy.special import log_softmax
 from stages.core import network, precision, weights
 from stages.core.errors import InputError
 from stages.core.files import PRETRAINED
+from stages.core.fold import FACTS
 from stages.core.inputs import Part
 from stages.core.training import ImageAugment, SpecAugment
-from stages.core.weights import FACTS
 
 TRAINING = {
     "optimizer": "adam",

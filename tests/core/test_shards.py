@@ -13,6 +13,7 @@ import pytest
 from stages import augment, featurize
 from stages.core import registry, shards
 from stages.core.errors import InputError
+from stages.core.params import Compute
 from stages.core.shards import Shard
 from tests.test_layout import reached
 
@@ -63,6 +64,8 @@ def test_a_recipe_follows_settings_and_code() -> None:
 
 # What an entry reaches that has no say in what it computes.
 UNINVOLVED = {"errors.py", "files.py", "params.py", "corpus.py", "registry.py", "lfs.py"}
+UNINVOLVED |= {"engine.py", "pool.py", "worker.py"}
+ONE, TWO = (Compute(engine="local", workers=n, scheduler=None, storage=None) for n in (1, 2))
 
 
 @pytest.mark.parametrize(("script", "kind"), [(augment, "augmentations"), (featurize, "features")])
@@ -80,11 +83,11 @@ def test_all_that_computes_is_in_the_recipe(script: ModuleType, kind: str) -> No
 def test_missing_shards_are_made_the_others_kept_and_stale_ones_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shards.fill(tmp_path, planned("a", "b"), 1, "stage")
+    shards.fill(tmp_path, planned("a", "b"), ONE, "stage")
     kept = (tmp_path / "a.f00d.npz").stat().st_mtime_ns
     (tmp_path / ".c.f00d.npz.123.part").write_text("half")
     (tmp_path / "index.parquet").write_text("the table")
-    shards.fill(tmp_path, planned("a", "x", "c"), 1, "stage")
+    shards.fill(tmp_path, planned("a", "x", "c"), ONE, "stage")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a.f00d.npz",
         "c.f00d.npz",
@@ -100,29 +103,29 @@ def test_missing_shards_are_made_the_others_kept_and_stale_ones_removed(
 
 def test_preparation_comes_once_and_only_before_something_to_compute(tmp_path: Path) -> None:
     prepared = []
-    shards.fill(tmp_path, planned("a", "b"), 1, "stage", lambda: prepared.append(list(tmp_path.iterdir())))
+    shards.fill(tmp_path, planned("a", "b"), ONE, "stage", lambda: prepared.append(list(tmp_path.iterdir())))
     assert prepared == [[]]
-    shards.fill(tmp_path, planned("a", "b"), 1, "stage", lambda: prepared.append("again"))
+    shards.fill(tmp_path, planned("a", "b"), ONE, "stage", lambda: prepared.append("again"))
     assert prepared == [[]]
 
 
 def test_many_shards_are_not_all_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shards.fill(tmp_path, planned(*"abcdefg"), 1, "stage")
+    shards.fill(tmp_path, planned(*"abcdefg"), ONE, "stage")
     assert (
         "(a: 2 clips, b: 2 clips, c: 2 clips, d: 2 clips, e: 2 clips, and 2 more)" in capsys.readouterr().out
     )
-    shards.fill(tmp_path, [], 1, "stage")
+    shards.fill(tmp_path, [], ONE, "stage")
     assert capsys.readouterr().out == "stage: 0 shards, 0 kept, 0 computed\n"
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_failure_keeps_what_is_finished(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize("compute", [ONE, TWO])
+def test_a_failure_keeps_what_is_finished(tmp_path: Path, compute: Compute) -> None:
     done = planned("a")
-    shards.fill(tmp_path, done, 1, "stage")
+    shards.fill(tmp_path, done, ONE, "stage")
     with pytest.raises(InputError, match=r"clip\.wav: gone"):
         shards.fill(
-            tmp_path, [*done, Shard("b", 1, "f00d", fail), Shard("c", 1, "f00d", fail)], workers, "stage"
+            tmp_path, [*done, Shard("b", 1, "f00d", fail), Shard("c", 1, "f00d", fail)], compute, "stage"
         )
     assert [path.name for path in tmp_path.iterdir()] == ["a.f00d.npz"]
 
@@ -130,7 +133,7 @@ def test_a_failure_keeps_what_is_finished(tmp_path: Path, workers: int) -> None:
 def test_a_killed_worker_is_told_in_a_sentence(tmp_path: Path) -> None:
     doomed = [Shard("a", 1, "f00d", die), Shard("b", 1, "f00d", die)]
     with pytest.raises(InputError, match=r"a worker was killed, .* Lower params\.compute\.workers \(2\)"):
-        shards.fill(tmp_path, doomed, 2, "stage")
+        shards.fill(tmp_path, doomed, TWO, "stage")
 
 
 @pytest.fixture

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from stages.core import registry
+from stages.core import network, registry
 from stages.core.errors import InputError
+from stages.core.inputs import Part
 from stages.core.params import Params, check, read
 from tests.workspace import ROOT
 
@@ -69,3 +73,17 @@ def test_frame_networks_take_clips_of_any_length(params: Params, model: str) -> 
     network = registry.load("models", model, "test").build(config(params, model, {}), (None, 42), 4)
     assert network.input_shape == (None, None, 42)
     assert network.output_shape == (None, 4)
+
+
+@pytest.mark.parametrize("layout", ["flat", "mean"])
+def test_convolutions_over_time_train_on_values_in_a_row(params: Params, tmp_path: Path, layout: str) -> None:
+    inputs = FLAT | {"layout": layout}
+    training = {"epochs": 1, "precision": "float32", "length_buckets": 1, "spec_augment": None}
+    chosen = config(params, "cnn1d", training, inputs=inputs)
+    entry = registry.load("models", "cnn1d", "test")
+    x = np.random.default_rng(0).normal(size=(8, 40)).astype(np.float32)
+    data = Part(x, np.arange(8) % 2, ["anger", "fear"])
+    build = partial(entry.build, chosen)
+    curve, _ = network.fit(build, chosen, data, data, tmp_path, seed=0)
+    assert len(curve) == 1
+    assert network.scores(build, chosen, tmp_path, x, n_classes=2).shape == (8, 2)

@@ -1,0 +1,273 @@
+"""Systems run end to end, in a copy of the repository, on clips synthesised under the corpora's names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from benchmark import overlay, rows
+from tests.workspace import RATE_HZ
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+def ravdess(folder: Path) -> list[Path]:
+    """Returns files of six actors who say both sentences twice in all eight emotions."""
+    spoken = product(range(1, 7), range(1, 9), (1, 2), (1, 2))
+    return [folder / f"03-01-{emotion:02}-01-{s:02}-{r:02}-{actor:02}.wav" for actor, emotion, s, r in spoken]
+
+
+def savee(folder: Path) -> list[Path]:
+    """Returns files of the four speakers, three of each emotion."""
+    codes = ("a", "d", "f", "h", "n", "sa", "su")
+    return [
+        folder / f"{s}_{code}{n:02}.wav" for s, code, n in product(("DC", "JE", "JK", "KL"), codes, (1, 2, 3))
+    ]
+
+
+def crema_d(folder: Path) -> list[Path]:
+    """Returns files of twelve actors who say three sentences in all six emotions."""
+    actors = [block + actor for block, actor in product((1000, 1040, 1080), (1, 2, 3, 4))]
+    emotions = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
+    spoken = product(actors, ("IEO", "MTI", "WSI"), emotions)
+    return [folder / f"{actor}_{sentence}_{emotion}_XX.wav" for actor, sentence, emotion in spoken]
+
+
+def record(project: Path, corpus: Callable[[Path], list[Path]]) -> None:
+    """Synthesises a corpus into data/sources, no two clips alike."""
+    folder = project / "data" / "sources" / corpus.__name__
+    folder.mkdir(parents=True)
+    n_before = len([*folder.parent.glob("*/*.wav")])
+    for number, path in enumerate(corpus(folder), start=n_before):
+        phase = 2 * np.pi * (100 + number) * np.arange(RATE_HZ // 3) / RATE_HZ
+        soundfile.write(path, 0.2 * np.sin(phase) + 0.1 * np.sin(3 * phase), RATE_HZ)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the repository's files, without corpora and rows."""
+    return copied(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with all three corpora, for systems to run one after the other."""
+    folder = copied(tmp_path_factory.mktemp("recorded"))
+    for corpus in (crema_d, ravdess, savee):
+        record(folder, corpus)
+    return folder
+
+
+def copied(folder: Path) -> Path:
+    """Copies the repository's files, without corpora and rows, and returns the folder."""
+    parts = ["stages", "benchmark", "data", "dvc.yaml", "params.yaml", ".dvcignore", ".dvc"]
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *parts]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    shutil.rmtree(folder / "benchmark" / "rows", ignore_errors=True)
+    return folder
+
+
+def edit(project: Path, name: str, keep: str, **changes: Any) -> None:
+    """Keeps one variant of a system and sets keys of its file, written with double underscores for dots."""
+    path = project / "benchmark" / "systems" / f"{name}.yaml"
+    values = overlay.parse(path)
+    values["variants"] = {keep: values["variants"][keep]}
+    for key, value in changes.items():
+        block = values
+        *above, last = key.split("__")
+        for part in above:
+            block = block[part]
+        block[last] = value
+    overlay.write(values, path)
+
+
+def run(project: Path, name: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark.system", name],
+        cwd=project, env=os.environ | {"PYTHONPATH": ""}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def result(project: Path, name: str) -> list[dict[str, str]]:
+    return rows.read(project / "benchmark" / "rows" / f"{name}.csv")
+
+
+def test_a_system_runs_when_its_corpus_is_there_and_only_what_changed_runs_again(project: Path) -> None:
+    absent = run(project, "B1_svm")
+    assert absent.returncode == 0, absent.stderr
+    found = result(project, "B1_svm")
+    needs = {
+        "ravdess_savee": "not run here: needs RAVDESS and SAVEE",
+        "ravdess": "not run here: needs RAVDESS",
+    }
+    assert [row["status"] for row in found] == [needs[row["variant"]] for row in found]
+    assert all(
+        row[column] == "" for row in found for column in ("accuracy", "uar", "n_clips", "train_seconds")
+    )
+    assert not (project / "benchmark" / "work").exists()
+
+    record(project, ravdess)
+    edit(project, "B1_svm", "ravdess_savee")
+    assert run(project, "B1_svm").returncode == 0
+    assert {row["status"] for row in result(project, "B1_svm")} == {"not run here: needs SAVEE"}
+
+    record(project, savee)
+    done = run(project, "B1_svm")
+    assert done.returncode == 0, done.stdout + done.stderr
+    heard, unheard = result(project, "B1_svm")
+    assert (heard["status"], heard["leaky"], unheard["leaky"]) == ("run", "True", "False")
+    assert (heard["reported_accuracy"], unheard["reported_accuracy"]) == ("0.517", "")
+    assert (heard["n_clips"], heard["n_speakers"]) == ("276", "10")
+    assert (heard["n_folds"], heard["of_folds"], unheard["n_folds"]) == ("10", "10", "6")
+    assert 0 <= float(heard["accuracy_low"]) <= float(heard["accuracy"]) <= float(heard["accuracy_high"]) <= 1
+    assert float(heard["train_seconds"]) > 0
+    assert "Stage 'ingest' didn't change, skipping" in done.stdout, "the second row made its features anew"
+
+    again = run(project, "B1_svm")
+    assert "Running stage" not in again.stdout
+    assert result(project, "B1_svm") == [heard, unheard]
+
+    edit(project, "B1_svm", "ravdess_savee", params__models__svm__c=3.0)
+    other = run(project, "B1_svm").stdout
+    ran = [line.split("'")[1] for line in other.splitlines() if line.startswith("Running stage '")]
+    assert ran == ["train", "evaluate"] * 2
+
+
+def test_a_row_that_fails_leaves_the_rows_of_before_and_tells_where(project: Path) -> None:
+    record(project, ravdess)
+    edit(project, "B1_svm", "ravdess")
+    assert run(project, "B1_svm").returncode == 0
+    before = (project / "benchmark" / "rows" / "B1_svm.csv").read_bytes()
+    edit(project, "B1_svm", "ravdess", protocols__speaker_independent__split__n_folds=7)  # of six speakers
+    failed = run(project, "B1_svm")
+    assert failed.returncode == 1
+    assert "params.split.n_folds: 7 folds need 7 speakers, and there are 6." in failed.stderr
+    place = "benchmark/work/B1_svm/ravdess-speaker_independent"
+    told = f"error: {place}: `dvc repro evaluate` failed there; what it says stands above."
+    assert failed.stderr.splitlines()[-1] == told
+    assert (project / "benchmark" / "rows" / "B1_svm.csv").read_bytes() == before
+    assert sorted(path.name for path in (project / "benchmark" / "rows").iterdir()) == ["B1_svm.csv"]
+
+
+def test_a_killed_run_goes_on_where_it_stopped(project: Path) -> None:
+    record(project, ravdess)
+    edit(project, "B1_svm", "ravdess")
+    command = [sys.executable, "-m", "benchmark.system", "B1_svm"]
+    process = subprocess.Popen(
+        command, cwd=project, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("B1_svm ravdess-speaker_independent"):
+            break
+    for line in process.stdout:
+        if line.startswith("Running stage 'train'"):
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert result(project, "B1_svm") == []
+    done = run(project, "B1_svm")
+    assert done.returncode == 0, done.stderr
+    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage '")]
+    assert ran == ["train", "evaluate"]
+    assert [row["status"] for row in result(project, "B1_svm")] == ["run", "run"]
+
+
+def test_two_systems_run_side_by_side_as_they_do_alone(project: Path, tmp_path_factory: Any) -> None:
+    record(project, ravdess)
+    names = ("B1_svm", "D1_mlp")
+    edit(project, "B1_svm", "ravdess")
+    edit(project, "D1_mlp", "speech", params__models__mlp__epochs=20)
+    alone = shutil.copytree(project, tmp_path_factory.mktemp("alone") / "project")
+    command = [sys.executable, "-m", "benchmark.system"]
+    both = [subprocess.Popen([*command, name], cwd=project, stdout=subprocess.DEVNULL) for name in names]
+    assert [process.wait() for process in both] == [0, 0]
+    for name in names:
+        assert run(alone, name).returncode == 0
+        timeless = [
+            [{k: v for k, v in row.items() if "second" not in k} for row in result(where, name)]
+            for where in (project, alone)
+        ]
+        assert timeless[0] == timeless[1]
+
+
+def test_the_outer_pipeline_runs_one_system_by_its_name(project: Path) -> None:
+    record(project, ravdess)
+    edit(project, "B1_svm", "ravdess")
+    dvc = [sys.executable, "-m", "dvc"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    shutil.rmtree(project / ".dvc")
+    subprocess.run([*dvc, "init", "--no-scm", "--quiet"], cwd=project, check=True)
+    repro = [*dvc, "repro", "benchmark/dvc.yaml:system@B1_svm"]
+    said = [
+        subprocess.run(repro, cwd=project, env=environment, capture_output=True, text=True) for _ in range(2)
+    ]
+    assert [done.returncode for done in said] == [0, 0], said[0].stdout + said[0].stderr
+    assert "didn't change, skipping" in said[1].stdout
+    assert [row["status"] for row in result(project, "B1_svm")] == ["run", "run"]
+
+
+SHORT = {
+    "A1_cnn1d": "cnn1d",
+    "A2_lstm": "lstm",
+    "E1_cnn1d": "cnn1d",
+    "E2_cnn2d": "cnn2d",
+    "E3_cnn2d": "cnn2d",
+}
+SHORTER = {
+    "B2_bilstm": "lstm",
+    "B3_resnet34": "resnet34",
+    "B4_resnet34": "resnet34",
+    "B5_resnet34": "resnet34",
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_row_of_crema_d_runs_on_clips_of_its_names(recorded: Path, name: str) -> None:
+    edit(recorded, name, "crema_d", **{f"params__models__{SHORT[name]}__training__epochs": 1})
+    check_runs(recorded, name, n_clips=216, n_speakers=12)
+
+
+@pytest.mark.parametrize("name", SHORTER)
+def test_a_row_of_savee_runs_on_clips_of_its_names(recorded: Path, name: str) -> None:
+    block = f"params__models__{SHORTER[name]}__training__"
+    changes: dict[str, Any] = {f"{block}epochs": 1}
+    if "resnet" in name:
+        changes[f"{block}init_from"] = None
+    if name == "B5_resnet34":
+        sizes = [{"from_epoch": 0, "pixels": 32}, {"from_epoch": 1, "pixels": 64}]
+        changes |= {f"{block}epochs": 2, f"{block}resizing": sizes}
+    edit(recorded, name, "ravdess_savee", **changes)
+    check_runs(recorded, name, n_clips=276, n_speakers=10)
+
+
+def check_runs(project: Path, name: str, n_clips: int, n_speakers: int) -> None:
+    """Runs a system and checks that its rows are of the clips they say they are of."""
+    done = run(project, name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    heard, unheard = result(project, name)
+    assert [row["status"] for row in (heard, unheard)] == ["run", "run"]
+    assert [row["leaky"] for row in (heard, unheard)] == ["True", "False"]
+    for row in (heard, unheard):
+        assert 0 < int(row["n_clips"]) <= n_clips
+        assert 0 < int(row["n_speakers"]) <= n_speakers
+        assert int(row["n_parameters"]) > 0
+        assert 0 <= float(row["accuracy"]) <= 1
+        assert float(row["seconds_per_epoch"]) > 0

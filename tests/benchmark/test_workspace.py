@@ -1,0 +1,223 @@
+"""A row's workspace: what it is given, what it borrows, and what it lacks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import overlay, workspace
+from benchmark.overlay import Run
+from stages.core.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEECH, SONG = "03-01-06-01-02-01-12.wav", "03-02-06-01-02-01-12.wav"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that looks like the repository, with two recordings of RAVDESS."""
+    for name in ("stages/train.py", "stages/core/fold.py", "dvc.yaml", ".dvcignore", "params.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    put(tmp_path, f"ravdess/Actor_12/{SPEECH}", f"ravdess/Actor_12/{SONG}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def put(project: Path, *names: str) -> None:
+    """Puts files, of no sound, into data/sources."""
+    for name in names:
+        path = project / "data" / "sources" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+
+
+def row(variant: str = "all", needs: dict[str, str | None] | None = None, **changes: Any) -> Run:
+    """Returns a row of RAVDESS under params with keys changed, underscores twice for dots."""
+    values = overlay.parse(ROOT / "params.yaml")
+    for key, value in ({"corpus": ["ravdess"]} | changes).items():
+        block = values
+        *above, last = key.split("__")
+        for name in above:
+            block = block[name]
+        block[last] = value
+    return Run("X", variant, "as_reported", values, needs or {})
+
+
+def files(folder: Path) -> dict[str, tuple[int, int]]:
+    """Returns each file's inode and time of change, by name."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def leave_data(place: Path, content: str) -> None:
+    """Leaves in a workspace what its stages would."""
+    for name in ("raw/ravdess/a.wav", "manifest.parquet", "features/a.npz", "model/fold_00/fold.json"):
+        path = place / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # as stages do, which replace files
+        path.write_text(content)
+    stages = {name: {"cmd": f"python -m stages.{name}"} for name in ("ingest", "featurize", "train")}
+    overlay.write({"schema": "2.0", "stages": stages}, place / "dvc.lock")
+
+
+@pytest.mark.parametrize(
+    ("changes", "lacks"),
+    [
+        ({}, []),
+        ({"corpus": ["demo"]}, []),
+        ({"corpus": ["crema_d"]}, ["CREMA-D"]),
+        ({"corpus": ["ravdess", "savee"]}, ["SAVEE"]),
+        ({"split__channels": ["speech", "song"]}, []),
+    ],
+)
+def test_a_corpus_that_is_not_there_is_named(
+    project: Path, changes: dict[str, Any], lacks: list[str]
+) -> None:
+    assert workspace.lacking(row(**changes)) == lacks
+
+
+def test_songs_that_are_not_there_are_named(project: Path) -> None:
+    (project / "data" / "sources" / "ravdess" / "Actor_12" / SONG).unlink()
+    assert workspace.lacking(row(split__channels=["speech", "song"])) == ["RAVDESS song"]
+    put(project, "ravdess/Audio_Song_Actors_01-24.zip")  # may hold them
+    assert workspace.lacking(row(split__channels=["speech", "song"])) == []
+
+
+def test_wrong_names_are_left_for_ingest_to_tell(project: Path) -> None:
+    put(project, "savee/recording.wav")
+    assert workspace.lacking(row(corpus=["savee"])) == []
+
+
+def test_a_workspace_holds_the_weights_that_the_row_starts_from_and_no_others(project: Path) -> None:
+    for name in ("imagenet", "other"):
+        (project / "data" / "pretrained" / name).mkdir(parents=True)
+        (project / "data" / "pretrained" / name / "model.weights.h5").write_text(name)
+    for name in ("other", "imagenet"):
+        place = workspace.prepare(row(needs={"weights": name})) / "data" / "pretrained"
+        assert set(files(place)) == {f"{name}/model.weights.h5"}
+
+
+def test_a_packed_corpus_is_there(project: Path) -> None:
+    put(project, "savee.zip")
+    assert workspace.lacking(row(corpus=["savee"])) == []
+
+
+def test_weights_that_are_not_there_are_named(project: Path) -> None:
+    assert workspace.lacking(row(needs={"ImageNet weights": "imagenet"})) == ["ImageNet weights"]
+    assert workspace.lacking(row(needs={"ImageNet weights": None})) == []
+    (project / "data" / "pretrained" / "imagenet").mkdir(parents=True)
+    assert workspace.lacking(row(needs={"ImageNet weights": "imagenet"})) == []
+
+
+def test_a_workspace_holds_the_pipeline_its_params_and_the_corpora_of_the_row(project: Path) -> None:
+    put(project, "tess/OAF_back_angry.wav")
+    (project / "data" / "pretrained" / "other").mkdir(parents=True)
+    (project / "stages" / "__pycache__").mkdir()
+    (project / "stages" / "__pycache__" / "train.pyc").write_text("")
+    place = workspace.prepare(row(seed=7))
+    assert set(files(place)) == {
+        ".dvc/config",
+        ".dvcignore",
+        f"data/sources/ravdess/Actor_12/{SONG}",
+        f"data/sources/ravdess/Actor_12/{SPEECH}",
+        "dvc.yaml",
+        "params.yaml",
+        "stages/core/fold.py",
+        "stages/train.py",
+    }
+    assert overlay.parse(place / "params.yaml")["seed"] == 7
+    assert (place / "data" / "pretrained").is_dir()
+
+
+def test_recordings_are_linked_and_code_is_copied(project: Path) -> None:
+    place = workspace.prepare(row())
+    recording, code = Path("data", "sources", "ravdess", "Actor_12", SPEECH), Path("stages", "train.py")
+    assert (place / recording).samefile(project / recording)
+    assert not (place / code).samefile(project / code)
+
+
+def test_recordings_are_copied_where_there_are_no_links(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    place = workspace.prepare(row())
+    recording = Path("data", "sources", "ravdess", "Actor_12", SPEECH)
+    assert (place / recording).read_bytes() == (project / recording).read_bytes()
+    before = files(place / "data")
+    assert files(workspace.prepare(row()) / "data") == before
+
+
+def test_a_workspace_that_is_up_to_date_is_left_alone_but_for_its_params(project: Path) -> None:
+    before = files(workspace.prepare(row()))
+    after = files(workspace.prepare(row(seed=7)))
+    assert {name for name in before if before[name] != after[name]} == {"params.yaml"}
+
+
+def test_a_workspace_follows_what_changed(project: Path) -> None:
+    place = workspace.prepare(row())
+    (project / "data" / "sources" / "ravdess" / "Actor_12" / SONG).unlink()
+    put(project, "ravdess/Actor_01/03-01-06-01-02-01-01.wav", "tess/OAF_back_angry.wav")
+    (project / "stages" / "train.py").write_text("new")
+    (project / "stages" / "core" / "fold.py").unlink()
+    workspace.prepare(row())
+    sources = place / "data" / "sources"
+    assert set(files(sources)) == {
+        f"ravdess/Actor_12/{SPEECH}",
+        "ravdess/Actor_01/03-01-06-01-02-01-01.wav",
+    }
+    assert set(files(place / "stages")) == {"train.py"}
+    assert (place / "stages" / "train.py").read_text() == "new"
+    workspace.prepare(row(corpus=["tess"]))
+    assert set(files(sources)) == {"tess/OAF_back_angry.wav"}
+
+
+def test_a_symbolic_link_among_the_recordings_is_refused(project: Path) -> None:
+    (project / "data" / "sources" / "ravdess" / "song").symlink_to(project / "stages")
+    with pytest.raises(InputError, match="ravdess/song: a symbolic link, and DVC cannot see behind it"):
+        workspace.prepare(row())
+
+
+def test_a_new_workspace_borrows_from_the_one_most_like_it(project: Path) -> None:
+    leave_data(workspace.prepare(row("other_corpus", corpus=["demo"])), "of another corpus")
+    leave_data(workspace.prepare(row("coarse", spectrum__hop_length=512)), "of other frames")
+    lender = workspace.prepare(row("fine"))
+    leave_data(lender, "of the same frames")
+    place = workspace.prepare(row("new", seed=20, split__protocol="random", model="mlp"))
+    for name in ("raw/ravdess/a.wav", "manifest.parquet", "features/a.npz"):
+        assert (place / "data" / name).samefile(lender / "data" / name)
+    assert not (place / "data" / "model").exists()
+    assert list(overlay.parse(place / "dvc.lock")["stages"]) == ["ingest", "featurize"]
+
+
+def test_a_workspace_borrows_once_and_of_its_own_corpora(project: Path) -> None:
+    place = workspace.prepare(row("first"))
+    leave_data(place, "its own")
+    leave_data(workspace.prepare(row("second")), "of another")
+    workspace.prepare(row("first"))
+    assert (place / "data" / "manifest.parquet").read_text() == "its own"
+    alone = workspace.prepare(row("alone", corpus=["demo"]))
+    assert not (alone / "dvc.lock").exists()
+
+
+def test_a_row_that_fails_is_told_with_its_workspace(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = workspace.prepare(row())
+    (place / "dvc.yaml").write_text(
+        "stages:\n  evaluate:\n    cmd: printenv DVC_EXP_NAME && exit 0 || exit 3\n"
+    )
+    for name in workspace.OUTER:
+        monkeypatch.setenv(name, os.fspath(project))
+    with pytest.raises(InputError, match=r"^benchmark/work/X/all-as_reported: `dvc repro evaluate` failed"):
+        workspace.reproduce(place)
+    assert "Running stage 'evaluate'" in capfd.readouterr().out
