@@ -95,7 +95,7 @@ def probe_all(paths: list[Path], limits: Manifest) -> list[tuple[Path, dict[str,
 
 
 def probe_apart(paths: list[Path], limits: Manifest) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yields each file and what `probe` tells of it, one by one from a worker, which is replaced if it ends."""
+    """Yields what `probed` does, one by one from a worker that is replaced where a file ends it."""
     while paths:
         worker = ProcessPoolExecutor(1, initializer=end_with_parent)
         try:
