@@ -115,11 +115,12 @@ def train(
     threads: int = 2,
     loosened: str = "",
     environment: Mapping[str, str] = {},
+    precision: str = "float32",
 ) -> Trained:
     """Trains and evaluates in a folder where the features are."""
-    block = work.params["models"][model]
-    if "training" in block:
-        work.set(**{f"models__{model}__training__epochs": n_epochs})
+    if "training" in work.params["models"][model]:
+        place = f"models__{model}__training"
+        work.set(**{f"{place}__epochs": n_epochs, f"{place}__precision": precision})
     work.set(model=model, train__threads=threads)
     shutil.rmtree(DATA / "checkpoints", ignore_errors=True)
     stage("train", loosened, environment)
@@ -171,10 +172,11 @@ def difference(a: Trained, b: Trained) -> dict[str, Any]:
 
 def of_threads(work: Workspace, epochs: list[int]) -> Iterator[dict[str, Any]]:
     """Yields what one intra-op thread or two make of the weights after so many epochs."""
-    for model in NETWORKS:
+    for model, precision in (("cnn1d", "float32"), ("cnn1d", "bfloat16"), ("gru", "float32")):
         for n_epochs in epochs:
-            two, one = (train(work, model, n_epochs, threads) for threads in (2, 1))
-            yield {"model": model, "epochs": n_epochs, "uar_2": two.uar} | difference(two, one)
+            two, one = (train(work, model, n_epochs, threads, precision=precision) for threads in (2, 1))
+            told = {"model": model, "precision": precision, "epochs": n_epochs, "uar_2": two.uar}
+            yield told | difference(two, one)
 
 
 def of_cost(work: Workspace, n_epochs: int, rounds: int) -> Iterator[dict[str, Any]]:
