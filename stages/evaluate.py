@@ -17,6 +17,7 @@ def main() -> None:
     params = read()
     threads.limit(params.train.threads)
     splits = tables.read(SPLITS, tables.SPLITS)
+    leak.check(splits, params.split.protocol)  # once more: the table may not be as split left it
     index = tables.read(dataset.INDEX, tables.FEATURES)
     parts = [test(trained, splits, index, params.train.normalize) for trained in fold.trained(params)]
     predictions = pd.concat(parts, ignore_index=True)

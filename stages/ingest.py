@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from stages.core import archive, audio, download, files, lfs, registry
 from stages.core.errors import InputError, run
-from stages.core.files import DATA, DOWNLOADS, RAW, SOURCES
+from stages.core.files import DOWNLOADS, RAW, SOURCES
 from stages.core.params import Params, read
 
 METADATA_SUFFIXES = (".csv", ".txt")
@@ -107,7 +106,7 @@ def collect(name: str, corpus: ModuleType, params: Params) -> Iterator[list[Item
         if source is not None:
             folder, paths = (source, walk(source)) if source.is_dir() else (source.parent, [source])
         elif hasattr(corpus, "synthesise"):
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=DATA, prefix=".ingest-")))
+            folder = stack.enter_context(files.scratch("ingest"))
             corpus.synthesise(folder, config, params.seed)
             paths = walk(folder)
         else:

@@ -5,17 +5,23 @@ Facts only: no split, no label policy. A file that is of no use is a row with th
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import pandas as pd
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from stages.core import audio, engine, files, registry, tables
+from stages.core.children import end_with_parent
 from stages.core.corpus import Facts
 from stages.core.engine import Task
 from stages.core.errors import InputError, run
@@ -44,7 +50,9 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     """
     corpus = registry.load("corpora", name, "params.corpus")
     folder = RAW / name
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+    paths = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES and not path.is_dir()
+    )
     if not paths:
         raise InputError(f"{folder}: no audio file ({', '.join(audio.SUFFIXES)}). Run `dvc repro ingest`.")
     facts = [corpus.parse(PurePosixPath(path.relative_to(folder).as_posix())) for path in paths]
@@ -56,16 +64,29 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
 
 
 def probed(paths: list[Path], params: Params, title: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yields each file and what `probe` tells of it, as they come."""
+    """Yields each file and what `probe` tells of it, as they come.
+
+    A file that ends the process which decodes it, as damage may end a C library, has that as its problem.
+    """
     parts = [paths[start : start + N_TOGETHER] for start in range(0, len(paths), N_TOGETHER)]
     tasks = [
-        Task(f"{title} {number}", partial(probe_all, part, params.manifest), 1, tuple(part))
+        Task(
+            f"{title} {number}", partial(probe_all, part, params.manifest), 1, (*filter(Path.is_file, part),)
+        )
         for number, part in enumerate(parts)
     ]
+    left = dict.fromkeys(paths)
+    in_this_process = params.compute.engine == "local" and params.compute.workers == 1
     with tqdm(total=len(paths), desc=title, unit="file", leave=False) as bar:
-        for found in engine.run(tasks, params.compute, "manifest"):
-            yield from found
-            bar.update(len(found))
+        with suppress(engine.WorkerKilledError):
+            for found in engine.run([] if in_this_process else tasks, params.compute, "manifest"):
+                yield from found
+                bar.update(len(found))
+                for path, _ in found:
+                    del left[path]
+        for path, told in probe_apart([*left], params.manifest):
+            yield path, told
+            bar.update()
 
 
 def probe_all(paths: list[Path], limits: Manifest) -> list[tuple[Path, dict[str, Any]]]:
@@ -73,9 +94,45 @@ def probe_all(paths: list[Path], limits: Manifest) -> list[tuple[Path, dict[str,
     return [(path, probe(path, limits)) for path in paths]
 
 
+def probe_apart(paths: list[Path], limits: Manifest) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yields what `probed` does, one by one from a worker that is replaced where a file ends it."""
+    while paths:
+        worker = ProcessPoolExecutor(1, initializer=end_with_parent)
+        try:
+            for found in worker.map(partial(probe, limits=limits), paths):
+                yield paths[0], found
+                paths = paths[1:]
+        except TerminatedWorkerError:
+            yield paths[0], identify(paths[0]) | {"problem": "crash: decoding it ends the process that does"}
+            paths = paths[1:]
+        finally:
+            worker.shutdown(kill_workers=True)
+
+
+def identify(path: Path) -> dict[str, Any]:
+    """Returns size and hash of the file, and that it has no problem so far.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_file():  # opening a named pipe would wait for ever
+        raise FileNotFoundError(errno.ENOENT, "no file, or a link to none")
+    if str(path) != printable(path):
+        raise OSError(errno.EILSEQ, "its name is not UTF-8, rename it")
+    return {"n_bytes": path.stat().st_size, "sha256": files.sha256(path), "problem": ""}
+
+
+def printable(path: PurePath) -> str:
+    """Returns the path with forward slashes and with bytes that are no UTF-8 as backslash escapes."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+
+
 def probe(path: Path, limits: Manifest) -> dict[str, Any]:
     """Returns what the file itself tells: size, hashes, duration, level, and a problem if it has one."""
-    known: dict[str, Any] = {"n_bytes": path.stat().st_size, "sha256": files.sha256(path), "problem": ""}
+    try:
+        known = identify(path)
+    except OSError as error:
+        return {"n_bytes": 0, "sha256": "", "problem": f"unreadable: {error.strerror}"}
     try:
         recording = audio.decode(path, limits.longest_s)
     except audio.AudioError as error:
@@ -85,7 +142,8 @@ def probe(path: Path, limits: Manifest) -> dict[str, Any]:
         known["problem"] = f"too short: {recording.duration_s:.3f} s"
     elif peak_dbfs < limits.silent_below_dbfs:
         known["problem"] = f"silent: peak {peak_dbfs:.1f} dBFS"
-    digest = hashlib.sha256(str(recording.sample_rate_hz).encode() + recording.samples.tobytes())
+    digest = hashlib.sha256(str(recording.sample_rate_hz).encode())
+    digest.update(recording.samples.data)
     return known | {
         "duration_s": recording.duration_s,
         "sample_rate_hz": recording.sample_rate_hz,
@@ -97,9 +155,9 @@ def probe(path: Path, limits: Manifest) -> dict[str, Any]:
 
 def describe(corpus: str, path: Path, facts: Facts | None, found: dict[str, Any]) -> dict[str, Any]:
     """Returns one manifest row; a name that tells nothing is a problem of its own."""
-    row = {"path": path.relative_to(RAW).as_posix(), "corpus": corpus, "preferred": True, **found}
+    row = {"path": printable(path.relative_to(RAW)), "corpus": corpus, "preferred": True, **found}
     if facts is None:
-        row["clip"] = f"{corpus}/{path.stem}"
+        row["clip"] = f"{corpus}/{printable(PurePath(path.stem))}"
         row["problem"] = found["problem"] or f"unknown name: {path.name} is none of {corpus}'s"
         return row
     return row | {

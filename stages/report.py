@@ -22,6 +22,16 @@ from stages.core.spectrum import Spectrum
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 REPORT, FIGURES = METRICS / "report.html", METRICS / "figures"
 N_HARDEST = 10
+# Of metrics/*.json, what the page shows.
+SCALARS = {
+    "split": ("n_folds", "validation_shares_sentences", "validation_shares_speakers"),
+    "train": ("n_parameters", "n_train", "temperature"),
+    "test": (
+        *("uar", "accuracy", "macro_f1", "chance_uar", "ece", "recall", "worst_speaker"),
+        *("corpus", "sex", "fold", "n_clips", "n_folds", "n_speakers"),
+        *("leaky", "uses_test_speaker_statistics"),
+    ),
+}
 N_CEPSTRUM = 12  # coefficients shown; those above are near nothing
 
 
@@ -74,9 +84,7 @@ def read_run(params: Params) -> Run:
     """Returns the run that the files in data and metrics tell of."""
     manifest = tables.read(MANIFEST, tables.MANIFEST)
     predictions = tables.read(PREDICTIONS, tables.PREDICTIONS)
-    scalars = {
-        name: json.loads((METRICS / f"{name}.json").read_text()) for name in ("split", "train", "test")
-    }
+    scalars = {name: tables.read_scalars(METRICS / f"{name}.json", keys) for name, keys in SCALARS.items()}
     return Run(
         params,
         manifest[manifest["corpus"].isin(params.corpus)],

@@ -166,6 +166,7 @@ def train_fold(params: Params, entry: ModuleType, config: Any, rows: pd.DataFram
         "n_epochs": len(curve),
         "temperature": 1.0,
         "threads": params.train.threads,
+        "sha256": {name: sha256(folder / name) for name in (ENCODER, entry.TRAINER.FILE)},
         **noted,
     }
     if validation is not None:

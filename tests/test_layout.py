@@ -17,7 +17,7 @@ PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["st
 # dependencies, one more key in params.yaml would train every model anew.
 PLUMBING = {
     STAGES / "core" / f"{name}.py"
-    for name in ("corpus", "engine", "errors", "files", "params", "pool", "registry", "worker")
+    for name in ("children", "corpus", "engine", "errors", "files", "params", "pool", "registry", "worker")
 }
 MODULES = sorted(path for path in STAGES.rglob("*.py") if path.stem != "__init__")
 

@@ -117,8 +117,9 @@ def test_every_fold_is_trained_and_measured(workspace: Workspace, capsys: pytest
     assert not CHECKPOINTS.exists() or not list(CHECKPOINTS.iterdir())
 
 
-def test_training_never_reads_a_test_label(workspace: Workspace) -> None:
-    workspace.set(train__fold=0)
+@pytest.mark.parametrize("model", ["ann", "svm"])
+def test_training_never_reads_a_test_label(workspace: Workspace, model: str) -> None:
+    workspace.set(train__fold=0, model=model)
     train.main()
     before = model_bytes()
     splits = tables.read(SPLITS, tables.SPLITS)

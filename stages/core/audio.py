@@ -21,7 +21,7 @@ Samples = NDArray[np.float32]
 SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")  # of files to look into
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
 LOUDEST = 2.0**31  # times full scale: more than integers give that were stored as floats unscaled
-BLOCK_FRAMES = 1 << 16
+BLOCK_SAMPLES = 1 << 16  # decoded at once, of all channels together
 # libsndfile mends a chunk that promises more bytes than the file has, and tells so in its log alone.
 SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 # Programs that write to a pipe do not know the length: ffmpeg puts 2^32 - 1 for it, SoX 2^31 - 4096.
@@ -57,7 +57,8 @@ class Recording:
 def decode(path: Path, longest_s: float = math.inf) -> Recording:
     """Returns the recording in `path`, in any format libsndfile reads.
 
-    Memory is bounded by `longest_s`, and by what the file holds whatever its header promises.
+    Memory is bounded by `longest_s` and by what the file holds, whatever its header promises: 8 bytes a
+    sample of one channel.
 
     Raises:
         AudioError: the file is empty, no audio, truncated, damaged, longer than `longest_s`, or has
@@ -78,11 +79,10 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
         raise AudioError(f"not audio or damaged: {error.error_string.rstrip('.')}") from error
     if n_samples == 0:
         raise AudioError("empty: no samples")
-    samples = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
-    n_bad = int(np.count_nonzero(~(np.abs(samples) <= LOUDEST)))
+    n_bad = sum(int(np.count_nonzero(~(np.abs(block) <= LOUDEST))) for block in blocks)
     if n_bad:
         raise AudioError(f"not finite: {n_bad} of {n_samples} samples are NaN, infinite or above {LOUDEST:g}")
-    return Recording(samples, rate_hz, n_channels)
+    return Recording(np.concatenate(blocks) if len(blocks) > 1 else blocks[0], rate_hz, n_channels)
 
 
 def resample(recording: Recording, sample_rate_hz: int) -> Samples:
@@ -136,7 +136,7 @@ def load_listed(path: Path, sample_rate_hz: int) -> Samples:
 
 def peak_dbfs(samples: Samples) -> float:
     """Returns the greatest magnitude in dB re full scale; minus infinity where every sample is 0."""
-    peak = float(np.max(np.abs(samples)))
+    peak = float(max(np.max(samples), -np.min(samples)))  # without a copy of what may be long
     return 20 * math.log10(peak) if peak else -math.inf
 
 
@@ -172,5 +172,7 @@ def _check_header(file: soundfile.SoundFile, longest_s: float) -> None:
 
 def _blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
     """Yields the file's samples, float32 (n_samples,), mixed to mono."""
-    while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        yield block.mean(axis=1) if file.channels > 1 else block[:, 0]
+    n_frames = max(1, BLOCK_SAMPLES // file.channels)
+    while len(block := file.read(n_frames, dtype="float32", always_2d=True)):
+        with np.errstate(invalid="ignore", over="ignore"):  # `decode` refuses what is not finite, by name
+            yield block.mean(axis=1) if file.channels > 1 else block[:, 0]

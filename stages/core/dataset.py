@@ -66,9 +66,11 @@ def test_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int) -> pd.DataFr
     """Returns one fold's test rows, originals only: the splits' columns, parent, shard and n_frames.
 
     Raises:
-        InputError: a clip has no features.
+        InputError: a clip has no features, or the splits have no such fold.
     """
     own = splits[(splits["fold"] == fold) & (splits["role"] == "test")]
+    if own.empty:
+        raise InputError(f"{SPLITS}: has no test clips of fold {fold}, which was trained. Run `dvc repro`.")
     _check_stored(own, index)
     stored = index[["clip", "parent", "shard", "n_frames"]]
     return own.merge(stored, on="clip").sort_values("clip", ignore_index=True)

@@ -24,6 +24,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from stages.core import registry, threads, worker
+from stages.core.children import end_with_parent
 from stages.core.errors import InputError
 from stages.core.files import replacing
 from stages.core.params import Compute
@@ -35,6 +36,10 @@ CONNECT_S = 7  # to reach a scheduler
 RETRIES = 3  # of a task whose process died; as many as Dask itself allows one whose worker did
 WATCH_S, GONE_S = 5.0, 300.0  # how often to look for workers, and how long to wait for one
 AHEAD = 2000  # tasks that a scheduler knows of at once
+
+
+class WorkerKilledError(InputError):
+    """A task ended the process that did it."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,14 @@ def _local(tasks: Iterable[Task], processes: int, stage: str) -> Iterator[Any]:
         done = Parallel(processes, return_as="generator_unordered")
         yield from done(delayed(_do)(task.make, task.threads, Path.cwd()) for task in tasks)
     except TerminatedWorkerError as error:
-        raise InputError(
+        raise WorkerKilledError(
             f"{stage}: a worker was killed, most likely for want of memory. Lower params.compute.workers "
             f"({processes}) or params.featurize.clips_per_shard; what is finished is kept."
         ) from error
 
 
 def _do(make: Callable[[], Any], n_threads: int, root: Path) -> Any:
+    end_with_parent()
     os.chdir(root)  # a process that joblib kept may be elsewhere
     threads.limit(n_threads)
     return make()
@@ -186,7 +192,7 @@ class _Cluster:
         try:
             answer: dict[str, Any] = pickle.loads(future.result())  # noqa: S301, of a worker, which runs our code
         except (ChildProcessError, KilledWorker) as error:
-            raise InputError(
+            raise WorkerKilledError(
                 f"{self._stage}: {task.name} killed every worker that took it, {RETRIES + 1} in all, most "
                 "likely for want of memory. Give workers more, or lower params.featurize.clips_per_shard; "
                 "what is finished is kept."

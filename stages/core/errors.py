@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
+import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
+
+from stages.core import files
+
+INTERRUPTED = "interrupted: what is finished is kept, run the same command to go on"
+
+# What a disk or its owner has against a file, and what to do about it.
+OF_THE_DISK = {
+    errno.ENOSPC: "the disk is full. Make room",
+    errno.EDQUOT: "your share of the disk is full. Make room",
+    errno.EFBIG: "larger than files may be here. Raise the limit (`ulimit -f`), or take another disk",
+    errno.EROFS: "the disk is read-only. Make it writable",
+    errno.EACCES: "no permission. Change the rights of the file or its folder",
+    errno.EPERM: "no permission. Change the rights of the file or its folder",
+    errno.EIO: "the disk fails. Check it",
+}
 
 
 class InputError(Exception):
@@ -21,17 +39,38 @@ def unknown(place: str, value: object, choices: Iterable[str]) -> InputError:
     return InputError(f"{place}: no '{value}'{hint} Choose from {', '.join(choices) or 'nothing yet'}.")
 
 
+def of_disk(error: OSError) -> str | None:
+    """Returns which file cannot be read or written and why, None where that is not the disk's fault."""
+    number, file = error.errno, error.filename
+    if isinstance(error, shutil.Error):  # of copytree, which keeps no more than the text of what went wrong
+        _, file, why = error.args[0][0]
+        number = int(match[1]) if (match := re.match(r"\[Errno (\d+)\]", str(why))) else None
+    told = OF_THE_DISK.get(number or 0)
+    return told and f"{file or 'output'}: {told} and run the same again; what is finished is kept."
+
+
 def run(main: Callable[[], None]) -> NoReturn:
-    """Runs a stage: a user's mistake becomes one line on stderr and exit code 1, an interrupt 130."""
+    """Runs a stage: what the user can mend becomes one line on stderr and exit code 1.
+
+    An interrupt ends it with 130 and SIGTERM with 143, both after cleaning up.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
+        files.sweep()
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        told = of_disk(error)
+        if told is None:
             raise
-        sys.exit(f"error: {error.filename or 'output'}: the disk is full. Make room and run the same again.")
+        sys.exit(f"error: {told}")
     except KeyboardInterrupt:
-        print("interrupted: what is finished is kept, run the same command to go on", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _terminate(*_: object) -> NoReturn:
+    print(INTERRUPTED, file=sys.stderr)
+    sys.exit(128 + signal.SIGTERM)

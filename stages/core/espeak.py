@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.core.children import end_with_parent
 from stages.core.errors import InputError
 
 SAMPLE_RATE_HZ = 22_050
@@ -108,7 +109,7 @@ def speak(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
         InputError: see Synthesiser.
     """
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit the library where it is loaded
-    with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as process:
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawn, initializer=end_with_parent) as process:
         yield from process.map(_say, utterances)
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 import skops.io
 from numpy.typing import NDArray
 
+from stages.core import shards
 from stages.core.errors import InputError
 from stages.core.files import replacing
 from stages.core.inputs import Part
@@ -25,6 +26,8 @@ FILE = "model.skops"
 # What skops does not trust by itself and the classifiers of stages/models hold.
 TRUSTED = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
 
+# What skops raises of files that are none of its own, or damaged.
+UNREADABLE = (*shards.UNREADABLE, TypeError, AttributeError, ImportError, RecursionError)
 
 Build = Callable[[tuple[int, ...], int], Any]  # (input_shape, n_classes) -> unfitted classifier
 
@@ -60,8 +63,19 @@ def fit(
 def scores(
     build: Build, config: Any, folder: Path, x: NDArray[np.float32], n_classes: int
 ) -> NDArray[np.float64]:
-    """Returns float64 (n_clips, n_classes): decision values, or log probabilities where there are none."""
-    model = _load(folder / FILE)
+    """Returns float64 (n_clips, n_classes): decision values, or log probabilities where there are none.
+
+    Raises:
+        InputError: there is no model that train wrote, or it is of other inputs.
+    """
+    model = _load(folder / FILE, build(x.shape[1:], n_classes))
+    try:
+        return _scores(model, x)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise _foreign(folder / FILE, error) from error
+
+
+def _scores(model: Any, x: NDArray[np.float32]) -> NDArray[np.float64]:
     if hasattr(model, "decision_function"):
         values = np.asarray(model.decision_function(x), dtype=np.float64)
         return np.stack([-values, values], axis=1) if values.ndim == 1 else values
@@ -108,11 +122,14 @@ def _renamed(name: str, short: dict[str, str]) -> str:
     return f"{short.get(stem, stem)}.{suffix}"
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, unfitted: Any) -> Any:
     """Returns the stored classifier.
 
+    Args:
+        unfitted: one of its kind.
+
     Raises:
-        InputError: there is none, or it holds types that this project does not store.
+        InputError: there is none, it is of another kind, or it holds types that this project does not store.
     """
     if not path.is_file():
         raise InputError(f"{path}: missing. Run `dvc repro train`.")
@@ -122,6 +139,14 @@ def _load(path: Path) -> Any:
             raise InputError(
                 f"{path}: holds {', '.join(sorted(strange))}, which is not loaded: it could run code."
             )
-        return skops.io.load(path, trusted=TRUSTED)
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise InputError(f"{path}: no model that train wrote ({error}). Run `dvc repro train`.") from error
+        model = skops.io.load(path, trusted=TRUSTED)
+        if type(model) is not type(unfitted):
+            raise TypeError(f"a {type(model).__name__}, not a {type(unfitted).__name__}")
+    except UNREADABLE as error:
+        raise _foreign(path, error) from error
+    return model
+
+
+def _foreign(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    return InputError(f"{path}: no model that train wrote ({reason}). Run `dvc repro train`.")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 DATA = Path("data")
 SOURCES = DATA / "sources"
@@ -29,15 +33,36 @@ METRICS = Path("metrics")
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which takes its place when the block ends well.
 
-    A kill or a full disk leaves the old file, or none, and never half of the new one.
+    A kill or a full disk leaves the old file, or none, and never half of the new one. An OSError in the
+    block names `path`, also where the system names no file or the temporary one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """Yields an empty folder in data that is removed when the block ends."""
+    with tempfile.TemporaryDirectory(dir=DATA, prefix=f".{name}-", suffix=f".{os.getpid()}.part") as folder:
+        yield Path(folder)
+
+
+def sweep() -> None:
+    """Removes the temporary files and folders of processes that were killed, those in data and metrics."""
+    for path in (*DATA.glob(".*.part"), *METRICS.glob(".*.part")):
+        process = path.name.split(".")[-2]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:

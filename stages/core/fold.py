@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stages.core import calibration, registry
+from stages.core import calibration, registry, tables
+from stages.core.corpus import Emotion
 from stages.core.errors import InputError
-from stages.core.files import MODEL
+from stages.core.files import MODEL, sha256
 from stages.core.inputs import Encoder, Frames
-from stages.core.params import Params
+from stages.core.params import Params, Positive
 
 FACTS = "fold.json"  # classes, temperature and counts; train writes it last
 ENCODER = "encoder.npz"
@@ -27,6 +29,17 @@ HEARD = "heard.parquet"  # the recordings that the weights have learnt from or b
 def folder_name(fold: int) -> str:
     """Returns the name of a fold's folder in data/model."""
     return f"fold_{fold:02d}"
+
+
+class Facts(BaseModel):
+    """What evaluate and predict need of a fold's facts."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    model: str
+    classes: Annotated[list[Emotion], Field(min_length=1)]
+    temperature: Positive
+    sha256: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,19 @@ class Fold:
 
         Args:
             clips: float32 (n_frames, n_dims) each, the config's features side by side.
+
+        Raises:
+            InputError: the model is not the one that train wrote.
         """
         entry = registry.load("models", self.facts["model"], "params.model")
         build = partial(entry.build, self.config)
         x, n_classes = self.encoder.encode(clips), len(self.facts["classes"])
         scores: NDArray[np.float64] = entry.TRAINER.scores(build, self.config, self.folder, x, n_classes)
+        if scores.shape != (len(x), n_classes) or not np.isfinite(scores).all():
+            raise InputError(
+                f"{self.folder}: its model does not give {n_classes} finite scores a clip, so it is not the "
+                "one that train wrote. Run `dvc repro train`."
+            )
         columns = [f"p_{emotion}" for emotion in self.facts["classes"]]
         return pd.DataFrame(calibration.probabilities(scores, self.facts["temperature"]), columns=columns)
 
@@ -69,15 +90,43 @@ def trained(params: Params) -> list[Fold]:
     """
     config = params.config("models", params.model, "params.model")
     folds = []
-    for path in sorted(MODEL.glob(f"fold_*/{FACTS}")):
-        facts = json.loads(path.read_text())
+    for folder in sorted(MODEL.glob("fold_*")):
+        number, facts = _number(folder), read_facts(folder / FACTS)
         if facts["model"] != params.model:
             raise InputError(
                 f"params.model: '{params.model}', but {MODEL} holds a trained '{facts['model']}'. "
                 "Run `dvc repro train`, or choose that one."
             )
-        number = int(path.parent.name.removeprefix("fold_"))
-        folds.append(Fold(number, config, facts, Encoder.load(path.parent / ENCODER), path.parent))
+        for name, written in facts["sha256"].items():
+            path = folder / Path(name).name
+            if not path.is_file() or sha256(path) != written:
+                raise InputError(f"{path}: missing, or not the file that train wrote. Run `dvc repro train`.")
+        folds.append(Fold(number, config, facts, Encoder.load(folder / ENCODER), folder))
     if not folds:
         raise InputError(f"{MODEL}: holds no trained fold. Run `dvc repro train`.")
     return folds
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Returns what train noted of a fold.
+
+    Raises:
+        InputError: the file is missing, or is none that train wrote.
+    """
+    facts = tables.read_scalars(path)
+    try:
+        Facts.model_validate(facts)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        raise InputError(
+            f"{path}: no facts that train wrote ({key}: {fault['msg']}). Run `dvc repro train`."
+        ) from error
+    return facts
+
+
+def _number(folder: Path) -> int:
+    match = re.fullmatch(r"fold_(\d+)", folder.name)
+    if not match:
+        raise InputError(f"{folder}: no fold that train wrote. Run `dvc repro train`.")
+    return int(match[1])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stages.core import shards
 from stages.core.errors import InputError
 from stages.core.files import replacing
 from stages.core.params import Block, Count, Positive
@@ -21,6 +22,10 @@ Layout = Literal["mean", "stats", "frames", "image", "flat"]
 
 # A dimension that never varies (a silent band) is centred and left at zero, not divided by noise.
 MIN_DEVIATION = 1e-6
+
+
+# Of a time axis: four hours at 16 ms a step, and a limit to what a file can make an encoder ask of memory.
+MOST_STEPS = 1_000_000
 
 
 class Inputs(Block):
@@ -150,10 +155,20 @@ class Encoder:
         return cls(inputs.layout, inputs.frames_per_step, longest, mean, deviation)
 
     def encode(self, clips: Sequence[Frames]) -> NDArray[np.float32]:
-        """Returns float32 (n_clips, *self.shape). Padding is zero, the training mean."""
+        """Returns float32 (n_clips, *self.shape). Padding is zero, the training mean.
+
+        Raises:
+            InputError: the clips have other features than those that the encoder was fitted on.
+        """
         out = np.zeros((len(clips), self.n_steps, len(self.mean)), dtype=np.float32)
         for row, frames in zip(out, clips, strict=True):
-            scaled = (pool(frames, self.layout, self.frames_per_step) - self.mean) / self.deviation
+            pooled = pool(frames, self.layout, self.frames_per_step)
+            if pooled.shape[1] != len(self.mean):
+                raise InputError(
+                    f"{len(self.mean)} values a step were trained on, and the features now give "
+                    f"{pooled.shape[1]}. Run `dvc repro`."
+                )
+            scaled = (pooled - self.mean) / self.deviation
             row[: len(scaled)] = scaled[: self.n_steps]
         return out.reshape(len(clips), *self.shape)
 
@@ -183,8 +198,22 @@ class Encoder:
         try:
             with np.load(path, allow_pickle=False) as file:
                 stored = {name: value if value.ndim else value.item() for name, value in file.items()}
-            return cls(**stored)
-        except (OSError, ValueError, TypeError) as error:
+            encoder = cls(**stored)
+            encoder._check()
+            return encoder
+        except (*shards.UNREADABLE, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: no encoder that train wrote ({error}). Run `dvc repro train`."
             ) from error
+
+    def _check(self) -> None:
+        """Raises ValueError where the values are none that `fit` gives."""
+        counts, vectors = (self.frames_per_step, self.n_steps), (self.mean, self.deviation)
+        if self.layout not in get_args(Layout) or any(type(count) is not int for count in counts):
+            raise ValueError("a layout or a count is none")
+        if not all(1 <= count <= MOST_STEPS for count in counts):
+            raise ValueError("a count is out of range")
+        if any(vector.dtype != np.float64 or vector.shape != self.mean.shape for vector in vectors):
+            raise ValueError("mean and deviation do not belong together")
+        if self.mean.ndim != 1 or not np.isfinite(vectors).all() or not (self.deviation > 0).all():
+            raise ValueError("mean or deviation is out of range")

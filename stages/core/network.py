@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from sklearn.metrics import recall_score
 from sklearn.utils.class_weight import compute_sample_weight
 from tqdm import tqdm
 
-from stages.core import precision, weights
+from stages.core import precision, shards, weights
 from stages.core.errors import InputError
 from stages.core.files import replacing
 from stages.core.inputs import Part
@@ -300,17 +301,33 @@ def _checkpoint(learner: Learner, progress: Progress, best: list[NDArray[Any]], 
         np.savez(file, progress=json.dumps(asdict(progress)), **arrays)
 
 
+@contextmanager
+def _intact(path: Path) -> Iterator[Any]:
+    """Yields the open checkpoint.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        with shards.zipped(path) as file:
+            yield file
+    except (*shards.UNREADABLE, TypeError) as error:
+        raise InputError(
+            f"{path}: no checkpoint that train wrote ({error}). Delete it to train the fold from its start."
+        ) from error
+
+
 def _finished(path: Path) -> Progress:
     """Returns the progress that the checkpoint tells of, or a fresh one."""
     if not path.is_file():
         return Progress()
-    with np.load(path, allow_pickle=False) as file:
+    with _intact(path) as file:
         return Progress(**json.loads(str(file["progress"])))
 
 
 def _resume(learner: Learner, path: Path) -> list[NDArray[Any]]:
     """Brings `learner` to the checkpoint's state. Returns the best weights so far."""
-    with np.load(path, allow_pickle=False) as file:
+    with _intact(path) as file:
         for i, variable in enumerate(learner.state):
             variable.assign(file[f"state_{i}"])
         return [file[f"best_{i}"] for i in range(len(learner.network.weights))]

@@ -9,6 +9,7 @@ are not in it: delete the folder after an upgrade that matters.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,12 @@ Frames = NDArray[np.float32]  # (n_frames, n_dims)
 INDEX = "index.parquet"  # the table beside the shards
 CLIPS, N_FRAMES = "clips", "n_frames"  # arrays of a feature shard that are no feature
 N_NAMED = 5  # shards named in the log
+
+# What numpy raises of files that are no npz, damaged, or hold objects, which it would have to unpickle.
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, RuntimeError, LookupError, MemoryError, OverflowError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ def read(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
         InputError: the shard is missing, damaged or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with zipped(path) as stored:
             lacking = [name for name in names if name not in stored.files]
             if lacking:
                 features = ", ".join(sorted({*stored.files} - {CLIPS, N_FRAMES}))
@@ -141,8 +148,20 @@ def read(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
             return {name: stored[name] for name in names}
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing. `dvc repro` makes it again.") from error
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: damaged ({error}). Delete it and run `dvc repro` again.") from error
+
+
+def zipped(path: Path) -> Any:
+    """Returns the open npz file `path`, of which no object is ever unpickled.
+
+    Raises:
+        UNREADABLE: it is none.
+    """
+    stored = np.load(path, allow_pickle=False)
+    if not isinstance(stored, np.lib.npyio.NpzFile):
+        raise ValueError("one array, not an archive of arrays")
+    return stored
 
 
 def split(rows: NDArray, lengths: NDArray[np.int64]) -> list[NDArray]:
@@ -166,7 +185,32 @@ def read_features(index: pd.DataFrame, names: Sequence[str], folder: Path) -> di
     features: dict[str, Frames] = {}
     for shard, rows in index.groupby("shard"):
         stored = read(folder / str(shard), [*names, N_FRAMES, CLIPS])
+        fault = _fault(stored, names, rows["clip"])
+        if fault:
+            raise InputError(
+                f"{folder / str(shard)}: {fault}, so featurize did not write it like that. Delete it and run "
+                "`dvc repro` again."
+            )
         frames = np.concatenate([stored[name] for name in names], axis=1)
         parts = dict(zip(stored[CLIPS].tolist(), split(frames, stored[N_FRAMES]), strict=True))
         features |= {clip: parts[clip] for clip in rows["clip"]}
     return features
+
+
+def _fault(stored: dict[str, NDArray], names: Sequence[str], clips: pd.Series) -> str:
+    """Returns what is wrong with a shard of features, nothing where all is well."""
+    lengths, listed = stored[N_FRAMES], stored[CLIPS]
+    if listed.dtype.kind != "U" or lengths.dtype != np.int64 or listed.ndim != 1 or lengths.ndim != 1:
+        return f"its {CLIPS} and {N_FRAMES} are not names and numbers"
+    if len(listed) != len(lengths) or len(set(listed.tolist())) != len(listed) or (lengths < 1).any():
+        return f"its {CLIPS} and {N_FRAMES} do not belong together"
+    lacking = clips[~clips.isin(listed.tolist())]
+    if len(lacking):
+        return f"it has no '{lacking.iloc[0]}', which {INDEX} says it holds"
+    for name in names:
+        frames = stored[name]
+        if frames.dtype != np.float32 or frames.ndim != 2 or len(frames) != lengths.sum():
+            return f"its '{name}' is not float32 ({lengths.sum()}, n_dims)"
+        if not np.isfinite(frames).all():
+            return f"its '{name}' has values that are no finite number"
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from stages.core.errors import InputError
 from stages.core.files import replacing
 
 ROLES = ("train", "validation", "test")
+
+# What pyarrow and pandas raise of files that are no parquet, damaged, or of other columns and types.
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, NotImplementedError, AttributeError, MemoryError)
 
 
 def _text(
@@ -89,6 +93,14 @@ HEARD = pa.DataFrameSchema(
     {"clip": _text(), "speaker": _text(), "audio_sha256": _text()}, strict=True, ordered=True, unique=["clip"]
 )
 
+
+def _named_after_parent(table: pd.DataFrame) -> bool:
+    """Returns whether every clip is its own parent or, as "<parent>#<copy>", a copy of it."""
+    return bool((table["clip"].str.replace(r"#\d+$", "", regex=True) == table["parent"]).all())
+
+
+_OF_PARENT = pa.Check(_named_after_parent, name="a copy is named after its parent")
+
 # One row per augmented copy. `drawn` holds the drawn parameters as JSON.
 AUGMENTED = pa.DataFrameSchema(
     {
@@ -101,6 +113,7 @@ AUGMENTED = pa.DataFrameSchema(
     },
     strict=True,
     ordered=True,
+    checks=_OF_PARENT,
 )
 
 # One row per clip or augmented copy whose features are stored.
@@ -114,6 +127,7 @@ FEATURES = pa.DataFrameSchema(
     },
     strict=True,
     ordered=True,
+    checks=_OF_PARENT,
 )
 
 # One row per clip and fold of one role that evaluate judges. The class with the highest probability is
@@ -164,7 +178,10 @@ def write(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> None:
     """
     checked = _check(table, schema, path)
     with replacing(path) as temporary:
-        checked.to_parquet(temporary, index=False, compression="zstd")
+        # Checksums tell of damage. Statistics, whose damage would hide rows from `where`, are not needed.
+        checked.to_parquet(
+            temporary, index=False, compression="zstd", write_page_checksum=True, write_statistics=False
+        )
 
 
 def read(
@@ -182,18 +199,54 @@ def read(
         filesystem: what `path` is in, as fsspec knows it; this machine's if not told.
 
     Raises:
-        InputError: the file is missing, is no parquet, or breaks its schema.
+        InputError: the file is missing, is no parquet, is damaged, or breaks its schema.
     """
     try:
-        table = pd.read_parquet(path, columns=columns, filters=where, filesystem=filesystem)
+        table = pd.read_parquet(
+            path, columns=columns, filters=where, filesystem=filesystem, page_checksum_verification=True
+        )
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing. `dvc repro` makes it.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable parquet table ({' '.join(str(error).split())}).") from error
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: not a readable parquet table of this version ({' '.join(str(error).split())[:200]}). "
+            "`dvc repro` makes it again."
+        ) from error
     if columns is not None:
         schema = schema.select_columns(columns)
         schema.checks, schema.unique = [], None
-    return _check(table, schema, path)
+    try:
+        return _check(table, schema, path)
+    except InputError as error:
+        raise InputError(
+            f"{error} It was changed, or another version wrote it: `dvc repro` makes it again."
+        ) from error
+
+
+def read_scalars(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """Returns the JSON object at `path`: what a stage noted of its result.
+
+    Args:
+        keys: what it must have.
+
+    Raises:
+        InputError: the file is missing, is no JSON object, or lacks a key.
+    """
+    try:
+        scalars = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing. `dvc repro` makes it.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: no readable JSON ({error}). `dvc repro` makes it again.") from error
+    if not isinstance(scalars, dict):
+        raise InputError(f"{path}: no JSON object. `dvc repro` makes it again.")
+    lacking = [key for key in keys if key not in scalars]
+    if lacking:
+        raise InputError(
+            f"{path}: lacks '{lacking[0]}'. It was changed, or another version wrote it: `dvc repro` makes "
+            "it again."
+        )
+    return scalars
 
 
 def _check(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +32,12 @@ def load(network: keras.Model, path: Path, advice: str) -> None:
         InputError: there are none, or they are of another network.
     """
     try:
-        network.load_weights(path)
-    except (OSError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "error", UserWarning
+            )  # Keras only warns of layers that it leaves as they were
+            network.load_weights(path)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, UserWarning) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: no weights of this network ({reason}). {advice}") from error
 

@@ -10,6 +10,7 @@ The files are named as CREMA-D's, with speakers from 2001 on: `2001_IEO_ANG_XX.w
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
@@ -179,9 +180,10 @@ def synthesise(folder: Path, config: Config, seed: int) -> int:
     takes = list(_takes(config, seed))
     sounds = espeak.speak(take.utterance for take in takes)
     for take, sound in zip(takes, sounds, strict=True):
+        recorded = io.BytesIO()  # libsndfile does not tell when a disk is full
+        soundfile.write(recorded, _record(sound, take, seed), SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
         with replacing(folder / f"{take.name}.wav") as temporary:
-            signal = _record(sound, take, seed)
-            soundfile.write(temporary, signal, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
+            temporary.write_bytes(recorded.getbuffer())
     return len(takes)
 
 

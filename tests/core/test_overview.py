@@ -70,7 +70,8 @@ def test_roles_are_means_over_folds() -> None:
         [
             clips.assign(fold=fold, role=np.where(number <= n_test, "test", "train"))
             for fold, n_test in enumerate([2, 4])
-        ]
+        ],
+        ignore_index=True,
     )
     told = overview.of_split(splits)
     assert told["roles"].header[:5] == ["role", "clips", "speakers", "female", "male"]

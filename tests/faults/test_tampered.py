@@ -1,0 +1,322 @@
+"""Files between the stages that were damaged, changed by hand or written by another version."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import evaluate, train
+from stages.core import dataset, fold, params, tables
+from stages.core.errors import InputError
+from stages.core.files import FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
+from stages.core.inputs import Encoder
+from tests.faults import mutants, trained
+from tests.faults.conftest import Fault, draws
+
+SHARD = FEATURES / "all.npz"
+FOLD = MODEL / "fold_00"
+FACTS, ENCODER, CLASSIFIER = FOLD / "fold.json", FOLD / "encoder.npz", FOLD / "model.skops"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("svm")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        trained.leave(folder, "svm")
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, the current one, with a finished run of svm in it."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def scored() -> pd.DataFrame:
+    """Returns what the trained fold makes of its test clips."""
+    [only] = fold.trained(params.read())
+    splits, index = tables.read(SPLITS, tables.SPLITS), tables.read(dataset.INDEX, tables.FEATURES)
+    return evaluate.test(only, splits, index, "global")
+
+
+def table(path: Path, schema: Any) -> Callable[[], pd.DataFrame]:
+    return lambda: tables.read(path, schema)
+
+
+# What is read of each file by whoever needs it.
+READERS: dict[Path, Callable[[], Any]] = {
+    MANIFEST: table(MANIFEST, tables.MANIFEST),
+    SPLITS: table(SPLITS, tables.SPLITS),
+    dataset.INDEX: table(dataset.INDEX, tables.FEATURES),
+    PREDICTIONS: table(PREDICTIONS, tables.PREDICTIONS),
+    SHARD: scored,
+    FACTS: scored,
+    ENCODER: scored,
+    CLASSIFIER: scored,
+    METRICS / "test.json": lambda: tables.read_scalars(METRICS / "test.json"),
+}
+UNPROTECTED = {FACTS, METRICS / "test.json"}  # another number in a text is a number all the same
+
+
+def damage(rng: np.random.Generator, content: bytes) -> bytes:
+    """Returns the content with a few bits flipped, a part lost, or something else in a place."""
+    mutations = [mutants.truncate, mutants.behead, mutants.splice, lambda *_: b""]
+    if rng.random() < 0.5:
+        return mutants.flip_bits(rng, content, most=3)
+    return mutations[rng.integers(len(mutations))](rng, content)
+
+
+@pytest.mark.parametrize("path", READERS, ids=str)
+@pytest.mark.parametrize("number", draws(sample=1, slow=4, campaign=20))
+def test_a_damaged_file_is_refused_or_reads_as_before(
+    run: Path, fault: Fault, path: Path, number: int
+) -> None:
+    rng = np.random.default_rng((number, *str(path).encode()))
+    before, content = READERS[path](), path.read_bytes()
+    for _ in range(25):
+        path.write_bytes(damage(rng, content))
+        with fault(f"damaged {path.name}"):
+            try:
+                after = READERS[path]()
+            except InputError as error:
+                assert len(str(error).splitlines()) == 1
+                assert re.search(r"`dvc repro|Delete it", str(error)), error
+            else:
+                if path not in UNPROTECTED:
+                    pd.testing.assert_frame_equal(after, before)
+
+
+def change(path: Path, schema: Any, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Writes a table anew with another content, whatever its schema says."""
+    edit(tables.read(path, schema)).to_parquet(path, index=False)
+
+
+def rewrite(path: Path, **arrays: Any) -> None:
+    """Writes an npz file anew with other arrays; None leaves one out."""
+    with np.load(path) as stored:
+        kept = {**stored, **arrays}
+    np.savez(path, **{name: value for name, value in kept.items() if value is not None})
+
+
+def note(path: Path, **values: Any) -> None:
+    """Writes a JSON file anew with other values; None leaves one out."""
+    kept = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({name: value for name, value in kept.items() if value is not None}))
+
+
+def other_role(splits: pd.DataFrame) -> pd.DataFrame:
+    """Moves one clip of a test speaker to training."""
+    at = splits.index[(splits["fold"] == 0) & (splits["role"] == "test")][0]
+    splits.loc[at, "role"] = "train"
+    return splits
+
+
+def foreign_copy(index: pd.DataFrame) -> pd.DataFrame:
+    """Passes a copy of a test clip off as one of a training clip."""
+    copies = index.index[index["clip"] != index["parent"]]
+    index.loc[copies[0], "parent"] = index.loc[copies[-1], "parent"]
+    return index
+
+
+with_nan = np.full((10_000, 4), np.nan, np.float32)
+
+# kind: (what is done, who reads it, what is said)
+CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
+    "manifest of an older schema": (
+        lambda: change(MANIFEST, tables.MANIFEST, lambda t: t.drop(columns="listeners")),
+        evaluate.main,
+        r"manifest\.parquet: not a readable parquet table of this version .*listeners.*`dvc repro` makes it",
+    ),
+    "manifest with a column too many": (
+        lambda: change(MANIFEST, tables.MANIFEST, lambda t: t.assign(fold=1)),
+        lambda: tables.read(MANIFEST, tables.MANIFEST),
+        r"manifest\.parquet: breaks its schema .*another version wrote it: `dvc repro` makes it again",
+    ),
+    "splits of an older schema": (
+        lambda: change(SPLITS, tables.SPLITS, lambda t: t.drop(columns="audio_sha256")),
+        train.main,
+        r"splits\.parquet: not a readable parquet table of this version .*`dvc repro` makes it again",
+    ),
+    "splits with roles as numbers": (
+        lambda: change(SPLITS, tables.SPLITS, lambda t: t.assign(role=1)),
+        train.main,
+        r"splits\.parquet: not a readable parquet table of this version .*`dvc repro` makes it again",
+    ),
+    "splits with an unknown role": (
+        lambda: change(SPLITS, tables.SPLITS, lambda t: t.assign(role="trial")),
+        evaluate.main,
+        r"splits\.parquet: breaks its schema .*'role'.*'trial'.*`dvc repro` makes it again",
+    ),
+    "splits with a test speaker moved to train": (
+        lambda: change(SPLITS, tables.SPLITS, other_role),
+        evaluate.main,
+        r"fold 0: the speaker 'demo/s\d' is in test .* and train .*'one speaker in one role'",
+    ),
+    "splits without the trained fold": (
+        lambda: change(SPLITS, tables.SPLITS, lambda t: t[t["fold"] != 0]),
+        evaluate.main,
+        r"splits\.parquet: has no test clips of fold 0, which was trained. Run `dvc repro`",
+    ),
+    "index with a copy of another parent": (
+        lambda: change(dataset.INDEX, tables.FEATURES, foreign_copy),
+        train.main,
+        r"index\.parquet: breaks its schema .*a copy is named after its parent.*`dvc repro` makes it again",
+    ),
+    "index with a clip that its shard lacks": (
+        lambda: rewrite(SHARD, clips=np.array([f"x{i}" for i in range(144)])),
+        evaluate.main,
+        r"all\.npz: it has no 'demo/s1_anger_0', which index\.parquet says it holds.*Delete it and run",
+    ),
+    "index without a clip": (
+        lambda: change(dataset.INDEX, tables.FEATURES, lambda t: t.iloc[2:]),
+        evaluate.main,
+        r"index\.parquet: has no features of 1 clips .*'demo/s1_anger_0' first. Run `dvc repro`",
+    ),
+    "shard without a feature": (
+        lambda: rewrite(SHARD, mfcc=None, rms=with_nan),
+        evaluate.main,
+        r"all\.npz: stores rms, but 'mfcc' is asked for.*`dvc repro`",
+    ),
+    "shard of other lengths": (
+        lambda: rewrite(SHARD, n_frames=np.full(144, 2)),
+        evaluate.main,
+        r"all\.npz: its 'mfcc' is not float32 \(288, n_dims\), so featurize did not write it like that",
+    ),
+    "shard with fewer names than lengths": (
+        lambda: rewrite(SHARD, n_frames=np.full(3, 2)),
+        evaluate.main,
+        r"all\.npz: its clips and n_frames do not belong together",
+    ),
+    "shard in float64": (
+        lambda: rewrite(SHARD, mfcc=np.load(SHARD)["mfcc"].astype(float)),
+        train.main,
+        r"all\.npz: its 'mfcc' is not float32",
+    ),
+    "shard with NaN": (
+        lambda: rewrite(SHARD, mfcc=np.load(SHARD)["mfcc"] * np.float32("nan")),
+        train.main,
+        r"all\.npz: its 'mfcc' has values that are no finite number",
+    ),
+    "facts without classes": (
+        lambda: note(FACTS, classes=None),
+        evaluate.main,
+        r"fold\.json: no facts that train wrote \(classes: Field required\). Run `dvc repro train`",
+    ),
+    "facts with an unknown emotion": (
+        lambda: note(FACTS, classes=["anger", "boredom", "sadness"]),
+        evaluate.main,
+        r"fold\.json: no facts that train wrote \(classes\.1: .*'surprise'\). Run `dvc repro train`",
+    ),
+    "facts with a class too few": (
+        lambda: note(FACTS, classes=["anger", "fear"]),
+        evaluate.main,
+        r"fold_00: its model does not give 2 finite scores a clip",
+    ),
+    "facts with a temperature of 0": (
+        lambda: note(FACTS, temperature=0.0),
+        evaluate.main,
+        r"fold\.json: no facts that train wrote \(temperature: .*greater than 0",
+    ),
+    "facts of an older version": (
+        lambda: note(FACTS, sha256=None),
+        evaluate.main,
+        r"fold\.json: no facts that train wrote \(sha256: Field required\)",
+    ),
+    "facts of another model": (
+        lambda: note(FACTS, model="gru"),
+        evaluate.main,
+        r"params\.model: 'svm', but data/model holds a trained 'gru'",
+    ),
+    "no facts": (FACTS.unlink, evaluate.main, r"fold\.json: missing. `dvc repro` makes it"),
+    "a folder beside the folds": (
+        lambda: shutil.copytree(FOLD, MODEL / "fold_old"),
+        evaluate.main,
+        r"fold_old: no fold that train wrote. Run `dvc repro train`",
+    ),
+    "encoder of another fold": (
+        lambda: rewrite(ENCODER, mean=np.zeros(20)),
+        evaluate.main,
+        r"encoder\.npz: missing, or not the file that train wrote. Run `dvc repro train`",
+    ),
+    "no encoder": (
+        ENCODER.unlink,
+        evaluate.main,
+        r"encoder\.npz: missing, or not the file that train wrote. Run `dvc repro train`",
+    ),
+    "predictions that do not sum to 1": (
+        lambda: change(PREDICTIONS, tables.PREDICTIONS, lambda t: t.assign(p_fear=0.9)),
+        lambda: tables.read(PREDICTIONS, tables.PREDICTIONS),
+        r"predictions\.parquet: breaks its schema .*sum to 1.*`dvc repro` makes it again",
+    ),
+    "predictions that are no number": (
+        lambda: change(PREDICTIONS, tables.PREDICTIONS, lambda t: t.assign(p_fear=np.nan)),
+        lambda: tables.read(PREDICTIONS, tables.PREDICTIONS),
+        r"predictions\.parquet: breaks its schema .*`dvc repro` makes it again",
+    ),
+    "metrics of an older version": (
+        lambda: note(METRICS / "test.json", ece=None),
+        lambda: tables.read_scalars(METRICS / "test.json", ["uar", "ece"]),
+        r"test\.json: lacks 'ece'. It was changed, or another version wrote it: `dvc repro` makes it again",
+    ),
+    "metrics that are a list": (
+        lambda: (METRICS / "test.json").write_text("[1, 2]"),
+        lambda: tables.read_scalars(METRICS / "test.json"),
+        r"test\.json: no JSON object. `dvc repro` makes it again",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_changed_file_is_refused_with_the_reason(run: Path, fault: Fault, kind: str) -> None:
+    spoil, read, reason = CHANGES[kind]
+    spoil()
+    with fault("file of another content or version"), pytest.raises(InputError, match=reason) as refused:
+        read()
+    assert len(str(refused.value).splitlines()) == 1
+
+
+ENCODERS: dict[str, dict[str, Any]] = {
+    "an unknown layout": {"layout": "loop"},
+    "no layout": {"layout": None},
+    "a layout that is a number": {"layout": 7},
+    "no steps": {"n_steps": 0},
+    "more steps than memory": {"n_steps": 10**15},
+    "steps that are no number": {"n_steps": "many"},
+    "a mean that is none": {"mean": np.full(20, np.nan)},
+    "a mean of one value": {"mean": np.zeros(1)},
+    "a scale of zero": {"deviation": np.zeros(20)},
+    "a matrix": {"mean": np.zeros((20, 1)), "deviation": np.ones((20, 1))},
+    "words": {"mean": np.array(["a"] * 20)},
+    "one thing too many": {"surplus": 1},
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_an_encoder_that_no_training_gives_is_refused(run: Path, fault: Fault, kind: str) -> None:
+    rewrite(ENCODER, **ENCODERS[kind])
+    with (
+        fault("file of another content or version"),
+        pytest.raises(InputError, match=r"encoder\.npz: no encoder that train wrote .*Run `dvc repro train`"),
+    ):
+        Encoder.load(ENCODER)
+
+
+def test_an_encoder_of_other_features_is_refused(run: Path, fault: Fault) -> None:
+    rewrite(ENCODER, mean=np.zeros(7), deviation=np.ones(7))
+    trained.pass_off()
+    with (
+        fault("file of another content or version"),
+        pytest.raises(InputError, match=r"^7 values a step were trained on, and the features now give 20"),
+    ):
+        evaluate.main()

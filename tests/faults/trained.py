@@ -1,0 +1,43 @@
+"""A trained and evaluated run on made-up features, to be spoilt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stages import evaluate, train
+from stages.core import tables
+from stages.core.files import MANIFEST, MODEL, sha256
+from stages.core.fold import FACTS
+from tests.manifests import manifest
+from tests.test_train import EMOTIONS, SPEAKERS, store_features, store_splits
+from tests.workspace import Workspace
+
+
+def leave(folder: Path, model: str, **changes: Any) -> None:
+    """Leaves a run in `folder`, which is the current one: of 6 speakers, 3 emotions and fold 0 of 3."""
+    work = Workspace(folder)
+    work.set(model=model, train__fold=0, train__threads=1, evaluate__n_resamples=100)
+    work.set(**{f"models__{model}__inputs__features": ["mfcc"]})
+    work.set(models__ann__training__epochs=2, models__ann__units=[8], **changes)
+    rows = [
+        {"corpus": "demo", "clip": f"{speaker}_{emotion}_{i}", "speaker": speaker, "sex": "female"}
+        | {"sentence": str(i), "emotion": emotion, "sha256": f"{speaker}{emotion}{i}"}
+        for speaker in SPEAKERS
+        for emotion in EMOTIONS
+        for i in range(4)
+    ]
+    clips = manifest(rows)
+    tables.write(clips, tables.MANIFEST, MANIFEST)
+    store_features(clips)
+    store_splits(clips)
+    train.main()
+    evaluate.main()
+
+
+def pass_off(fold: Path = MODEL / "fold_00") -> None:
+    """Makes the facts of a fold agree with its files, as someone would who means harm."""
+    facts = json.loads((fold / FACTS).read_text())
+    facts["sha256"] = {name: sha256(fold / name) for name in facts["sha256"]}
+    (fold / FACTS).write_text(json.dumps(facts))
