@@ -1,0 +1,90 @@
+"""A run that is killed costs time, and nothing else: `dvc repro` then ends as if nothing had been."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import Fault, draws
+from tests.faults.pipeline import Started, Undisturbed, before, check_goes_on, rng, small, written
+from tests.test_pipeline import STAGES
+
+SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
+STARTUP_S = {"dvc": 1.0, "python": 0.0}  # before the stage's own time begins
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return small(tmp_path_factory)
+
+
+@pytest.mark.parametrize("number", draws(sample=0, slow=8, campaign=72))
+def test_a_kill_at_a_random_moment(
+    fault: Fault, tmp_path: Path, undisturbed: Undisturbed, number: int
+) -> None:
+    """Every stage in turn, in every quarter of its time; which signal, and whom it meets, is drawn.
+
+    One that comes too late is no fault, and is drawn anew in the first half of the time before it.
+    """
+    draw = rng("moment", number)
+    stage = STAGES[number % 8]
+    share = ((number // 8) % 4 + draw.random()) / 4
+    name = draw.choice(list(SIGNALS))
+    command, group = draw.choice(
+        [
+            (["python", "-m", f"stages.{stage}"], False),
+            (["python", "-m", f"stages.{stage}"], True),
+            (["dvc", "repro", "--single-item", stage], True),
+        ]
+    )
+    for attempt in range(5):
+        folder = before(stage, undisturbed, draw.random() < 0.5, tmp_path / str(attempt))
+        started = Started(folder, *command)
+        if started.is_running_after(STARTUP_S[command[0]] + share * undisturbed.seconds[stage]):
+            with fault(f"{name} at a random moment of a stage"):
+                started.send(SIGNALS[name], group)
+                started.end()
+                check_goes_on(folder, undisturbed)
+            return
+        started.end()
+        share /= 2
+    pytest.fail("the stage had always ended")
+
+
+@pytest.mark.parametrize("number", draws(sample=0, slow=4, campaign=40))
+def test_a_kill_before_a_change_of_a_file(
+    fault: Fault, tmp_path: Path, undisturbed: Undisturbed, number: int
+) -> None:
+    """The process, or its whole group, dies as it opens a file to write it, renames or removes one."""
+    draw = rng("change", number)
+    stage = STAGES[(3 * number + 4) % 8]
+    last = undisturbed.n_changes[stage]
+    share = ((number // 8) % 5 + draw.random()) / 5
+    how = {"CRASH_AT": str(1 + int(share * last))} | draw.choice([{}, {"CRASH_GROUP": "1"}])
+    folder = before(stage, undisturbed, draw.random() < 0.5, tmp_path / "run")
+    with fault("SIGKILL just before a file is opened, renamed or removed"):
+        started = Started(folder, "python", "-m", f"stages.{stage}", **how)
+        started.end()
+        assert started.process.returncode != 0, "nothing was killed"
+        check_goes_on(folder, undisturbed)
+
+
+@pytest.mark.parametrize("number", draws(sample=0, slow=2, campaign=16))
+def test_a_kill_halfway_through_a_file(
+    fault: Fault, tmp_path: Path, undisturbed: Undisturbed, number: int
+) -> None:
+    draw = rng("halfway", number)
+    stage = STAGES[(3 * number + 4) % 8]
+    folder = before(stage, undisturbed, draw.random() < 0.5, tmp_path / "run")
+    sizes = [path.stat().st_size for path in written(undisturbed.folder, stage)]
+    n_bytes = draw.randrange(1, max(sizes))
+    with fault("killed by the system halfway through a file"):
+        limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
+        started = Started(folder, "python", "-m", f"stages.{stage}", preexec_fn=limit, CRASH_WITHIN="1")
+        started.end()
+        assert started.process.returncode != 0, "nothing was killed"
+        check_goes_on(folder, undisturbed)
