@@ -158,7 +158,7 @@ class Started:
         """Signals the command, or with it all that it started and that is in its process group still."""
         (os.killpg if group else os.kill)(self.process.pid, number)
 
-    def end(self, within_s: float = 60) -> str:
+    def end(self, within_s: float = 300) -> str:
         """Returns what was printed, once the command has ended and with it all that it started."""
         said, _ = self.process.communicate(timeout=within_s)
         deadline = time.monotonic() + 10

@@ -7,8 +7,12 @@ import signal
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from stages import train
+from stages.core.files import write_json
+from stages.core.fold import ENCODER, FACTS, folder_name
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Started, Undisturbed, before, check_goes_on, rng, small, written
 from tests.test_pipeline import STAGES
@@ -22,7 +26,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     return small(tmp_path_factory)
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=8, campaign=72))
+@pytest.mark.parametrize("number", draws(sample=0, slow=8, campaign=40))
 def test_a_kill_at_a_random_moment(
     fault: Fault, tmp_path: Path, undisturbed: Undisturbed, number: int
 ) -> None:
@@ -55,7 +59,7 @@ def test_a_kill_at_a_random_moment(
     pytest.fail("the stage had always ended")
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=4, campaign=40))
+@pytest.mark.parametrize("number", draws(sample=0, slow=4, campaign=24))
 def test_a_kill_before_a_change_of_a_file(
     fault: Fault, tmp_path: Path, undisturbed: Undisturbed, number: int
 ) -> None:
@@ -63,7 +67,7 @@ def test_a_kill_before_a_change_of_a_file(
     draw = rng("change", number)
     stage = STAGES[(3 * number + 4) % 8]
     last = undisturbed.n_changes[stage]
-    share = ((number // 8) % 5 + draw.random()) / 5
+    share = ((number // 8) % 3 + draw.random()) / 3
     how = {"CRASH_AT": str(1 + int(share * last))} | draw.choice([{}, {"CRASH_GROUP": "1"}])
     folder = before(stage, undisturbed, draw.random() < 0.5, tmp_path / "run")
     with fault("SIGKILL just before a file is opened, renamed or removed"):
@@ -73,7 +77,7 @@ def test_a_kill_before_a_change_of_a_file(
         check_goes_on(folder, undisturbed)
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=2, campaign=16))
+@pytest.mark.parametrize("number", draws(sample=0, slow=2, campaign=8))
 def test_a_kill_halfway_through_a_file(
     fault: Fault, tmp_path: Path, undisturbed: Undisturbed, number: int
 ) -> None:
@@ -88,3 +92,50 @@ def test_a_kill_halfway_through_a_file(
         started.end()
         assert started.process.returncode != 0, "nothing was killed"
         check_goes_on(folder, undisturbed)
+
+
+def leave_trained(work: Path) -> None:
+    """Leaves a fold as a training does that was killed once while it wrote a checkpoint."""
+    folder = work / folder_name(0)
+    folder.mkdir(parents=True)
+    write_json({"n_parameters": 1}, folder / FACTS)
+    write_json({"seconds": 1.0}, folder / train.TIMING)
+    pd.DataFrame(columns=train.CURVE_COLUMNS[1:]).to_csv(folder / train.CURVE, index=False)
+    for name in (ENCODER, "model.weights.h5", ".checkpoint.npz.123.part"):
+        (folder / name).write_text("")
+
+
+def test_half_a_checkpoint_is_not_taken_into_the_model(
+    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    leave_trained(Path("data/checkpoints/run"))
+    with fault("half a file left by a kill"):
+        train.finish(Path("data/checkpoints/run"), [0])
+        names = sorted(path.name for path in Path("data/model/fold_00").iterdir())
+        assert names == ["curve.csv", "encoder.npz", "fold.json", "model.weights.h5"]
+
+
+@pytest.mark.parametrize("n_removed", range(7))
+def test_a_fold_half_removed_is_not_taken_for_a_finished_one(
+    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_removed: int
+) -> None:
+    """The work of a training is removed file by file; the kill comes after any of them."""
+    monkeypatch.chdir(tmp_path)
+    work = Path("data/checkpoints/run")
+    leave_trained(work)
+    kept = {path.name for path in (work / folder_name(0)).iterdir()}
+
+    def killed(folder: Path, **_: object) -> None:
+        if folder == work:
+            for path in sorted((work / folder_name(0)).iterdir())[:n_removed]:
+                path.unlink()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.shutil, "rmtree", killed)
+    with fault("SIGKILL while a finished training is cleared away"):
+        with pytest.raises(KeyboardInterrupt):
+            train.finish(work, [0])
+        left = {path.name for path in (work / folder_name(0)).iterdir()}
+        assert FACTS not in left or left == kept
+        assert (Path("data/model/fold_00") / FACTS).is_file()
