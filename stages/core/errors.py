@@ -27,6 +27,7 @@ OF_THE_DISK = {
     errno.EROFS: "the disk is read-only. Make it writable",
     errno.EACCES: "no permission. Change the rights of the file or its folder",
     errno.EPERM: "no permission. Change the rights of the file or its folder",
+    errno.ENAMETOOLONG: "the name is too long for the disk. Shorten it",
     errno.EIO: "the disk fails. Check it",
 }
 

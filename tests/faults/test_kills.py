@@ -15,7 +15,7 @@ from stages.core.files import write_json
 from stages.core.fold import ENCODER, FACTS, folder_name
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Started, Undisturbed, before, check_goes_on, rng, small, written
-from tests.test_pipeline import STAGES
+from tests.test_pipeline import ROOT, STAGES
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
 STARTUP_S = {"dvc": 1.0, "python": 0.0}  # before the stage's own time begins
@@ -139,3 +139,13 @@ def test_a_fold_half_removed_is_not_taken_for_a_finished_one(
         left = {path.name for path in (work / folder_name(0)).iterdir()}
         assert FACTS not in left or left == kept
         assert (Path("data/model/fold_00") / FACTS).is_file()
+
+
+@pytest.mark.parametrize("kind", ["shards", "espeak"])
+def test_workers_end_with_the_stage_that_started_them(fault: Fault, tmp_path: Path, kind: str) -> None:
+    started = Started(ROOT, "python", "-m", "tests.faults.sleepers", kind, str(tmp_path))
+    while len(list(tmp_path.glob("*.started"))) < 2:
+        assert started.is_running_after(0.05)
+    with fault("a stage killed without its workers"):
+        started.send(signal.SIGKILL, group=False)
+        started.end()
