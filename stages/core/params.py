@@ -184,7 +184,7 @@ class Compute(Block):
 
 
 class Params(Block):
-    """The whole of params.yaml. Entries' own blocks stay raw until `config` reads the chosen one."""
+    """The whole of params.yaml. Entries' own blocks stay raw, and `config` reads the chosen one."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     model: str
@@ -322,6 +322,9 @@ def read(path: Path = PARAMS) -> Params:
     }
     for (kind, place), entries in chosen.items():
         _check_names(kind, entries, place)
+        # A model's block is checked by train: to import a network takes longer than a stage before it.
+        for name in entries if kind != "models" else []:
+            params.config(kind, name, place)
     return params
 
 
