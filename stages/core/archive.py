@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import lzma
 import re
 import stat
+import struct
 import tarfile
 import tempfile
 import textwrap
@@ -27,15 +30,18 @@ N_TOLD = 200  # characters of what a library says of an archive
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK_BYTES = 1 << 20
-# ValueError, OverflowError: names that are not in the encoding they say, offsets and times that cannot be.
+# What the readers raise on purpose, and what they run into where a table holds what cannot be.
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
+    lzma.LZMAError,
     gzip.BadGzipFile,
     EOFError,
     ValueError,
     OverflowError,
+    IndexError,
+    struct.error,
 )
 
 
@@ -91,6 +97,8 @@ def opened(path: Path, limits: Limits) -> Iterator[list[Member]]:
             raise _damaged(path, error) from error
         except NotImplementedError as error:
             raise _not_supported(path, error) from error
+        except OSError as error:
+            raise _unless_the_disk_is_at_fault(path, error) from error
         yield members
 
 
@@ -168,6 +176,8 @@ def _reader(
             raise _damaged(path, error) from error
         except NotImplementedError as error:  # zipfile's word for a compression method it lacks
             raise _not_supported(path, error) from error
+        except OSError as error:
+            raise _unless_the_disk_is_at_fault(path, error) from error
 
     return chunks
 
@@ -209,6 +219,11 @@ def _no_file(path: Path, name: str) -> InputError:
         f"{path}: refused, its entry {shown(name)} is neither file nor folder but a link or a device. "
         "Pack it anew with the files themselves (`tar --dereference --hard-dereference`)."
     )
+
+
+def _unless_the_disk_is_at_fault(path: Path, error: OSError) -> Exception:
+    """Returns what to raise: bz2 has no number for damage, and a place before the file's start is EINVAL."""
+    return _damaged(path, error) if error.errno in (None, errno.EINVAL) else error
 
 
 def _not_supported(path: Path, error: NotImplementedError) -> InputError:

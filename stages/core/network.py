@@ -8,6 +8,8 @@ the bit, as one that was not: the order of clips depends on (seed, epoch) alone.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -131,7 +133,7 @@ def fit(
         bar.update()
     bar.close()
     network.set_weights(best)
-    network.save_weights(folder / FILE)
+    _save_weights(network, folder / FILE)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return pd.DataFrame(progress.curve)
 
@@ -146,6 +148,15 @@ def scores(
 def n_parameters(build: Callable[[], keras.Model], folder: Path) -> int:
     """Returns the number of weights."""
     return int(build().count_params())
+
+
+def _save_weights(network: keras.Model, path: Path) -> None:
+    try:
+        network.save_weights(path)
+    except (OSError, RuntimeError) as error:
+        if number := re.search(r"errno = (\d+)", str(error)):  # HDF5 tells the system's reason in words alone
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
 
 
 def _load(build: Callable[[], keras.Model], folder: Path) -> keras.Model:

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from stages import train
+from stages.core import network
 from stages.core.errors import of_disk
 from stages.core.fold import ENCODER, FACTS, folder_name
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Undisturbed, before, environment, rng, small, written
 from tests.faults.test_kills import leave_trained
-from tests.test_pipeline import STAGES
+from tests.test_pipeline import ROOT, STAGES
 
 DISK_BYTES = 64_000_000
 
@@ -143,6 +144,30 @@ def test_a_folder_without_rights(fault: Fault, tmp_path: Path, undisturbed: Undi
             path.chmod(0o755)
         check_told(stage, folder, told, "no permission. Change the rights of the file or its folder")
         check_goes_on(stage, folder, undisturbed)
+
+
+SAVE = """
+import sys
+from pathlib import Path
+import keras
+from stages.core import errors, network
+model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(500)])
+errors.run(lambda: network._save_weights(model, Path(sys.argv[1])))
+"""
+
+
+def test_no_room_for_the_weights_of_a_network(fault: Fault, disk: Disk) -> None:
+    path = disk.folder / network.FILE
+    command = [sys.executable, "-c", SAVE, str(path)]
+    with fault("full disk"):
+        disk.fill_up(1_000_000)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert f"error: {path}: the disk is full. Make room" in done.stderr
+        assert "Traceback" not in done.stderr
+        disk.make_room()
+        subprocess.run(command, cwd=ROOT, check=True)
+        assert path.stat().st_size > 4 * 500_000
 
 
 def test_no_room_for_the_finished_model(fault: Fault, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
