@@ -7,9 +7,11 @@ the bit, as one that was not: the order of clips depends on (seed, epoch) alone.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,6 +35,7 @@ from stages.core.params import Block, Count, Positive
 
 FILE = "model.weights.h5"
 CHECKPOINT = "checkpoint.npz"
+HDF5_BYTES = 1 << 20  # more than what the weights' file has beside the weights
 PREDICT_BATCH = 64  # clips scored at once; it moves no result, only memory
 
 # An epoch has to be better than the best by this much to count as better.
@@ -151,6 +154,10 @@ def n_parameters(build: Callable[[], keras.Model], folder: Path) -> int:
 
 
 def _save_weights(network: keras.Model, path: Path) -> None:
+    # A disk that is full while HDF5 writes can crash the process, so it is asked first.
+    needed = sum(weight.nbytes for weight in network.get_weights()) + HDF5_BYTES
+    if shutil.disk_usage(path.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     try:
         network.save_weights(path)
     except (OSError, RuntimeError) as error:
