@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections import Counter
@@ -134,15 +135,14 @@ class Started:
     """A command in a process group of its own."""
 
     def __init__(self, folder: Path, *command: str, **more: Any) -> None:
-        self.mark = uuid.uuid4().hex
+        self.mark, self.said = uuid.uuid4().hex, tempfile.TemporaryFile("w+")  # noqa: SIM115
         limit = {name: more.pop(name) for name in ("preexec_fn",) if name in more}
         self.process = subprocess.Popen(
             command,
             cwd=folder,
             env=environment(FAULT_MARK=self.mark, **more),
-            stdout=subprocess.PIPE,
+            stdout=self.said,
             stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
             **limit,
         )
@@ -160,7 +160,7 @@ class Started:
 
     def end(self, within_s: float = 300) -> str:
         """Returns what was printed, once the command has ended and with it all that it started."""
-        said, _ = self.process.communicate(timeout=within_s)
+        self.process.wait(within_s)
         deadline = time.monotonic() + 10
         while orphans := list(self.alive()):
             if time.monotonic() > deadline:
@@ -169,7 +169,9 @@ class Started:
                     orphan.kill()
                 pytest.fail(f"left running: {commands}")
             time.sleep(0.05)
-        return said
+        with self.said:
+            self.said.seek(0)
+            return self.said.read()
 
     def alive(self) -> Iterator[psutil.Process]:
         """Yields the processes that bear the command's mark."""
