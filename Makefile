@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test slow lint speed pr-comment base clean
+.PHONY: repro test slow faults lint speed pr-comment base clean
 
 repro: $(VENV)/installed
 	dvc repro
@@ -14,6 +14,10 @@ test: $(VENV)/installed
 
 slow: $(VENV)/installed
 	pytest -m slow
+
+# The whole fault campaign, an hour; writes its table into docs/faults.md.
+faults: $(VENV)/installed
+	python -m tests.faults.campaign
 
 lint: $(VENV)/installed
 	ruff check .

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.core import archive, audio, download, files, lfs, registry
-from stages.core.errors import InputError, run
+from stages.core.errors import InputError, run, shown
 from stages.core.files import DOWNLOADS, RAW, SOURCES
 from stages.core.params import Params, read
 
@@ -113,14 +114,36 @@ def collect(name: str, corpus: ModuleType, params: Params) -> Iterator[list[Item
             folder = DOWNLOADS / name
             paths = fetch(name, corpus, config, params.ingest.download)
         limits = archive.Limits(params.ingest.max_unpacked_gb, params.ingest.max_compression_ratio)
-        items: dict[PurePosixPath, Item] = {}
-        for item in unpack(paths, folder, limits, stack):
-            other = items.setdefault(item.path, item)
-            if other is not item:
+        items = list(unpack(paths, folder, limits, stack))
+        refuse_clashes(items)
+        yield sorted(items, key=lambda item: item.path)
+
+
+def refuse_clashes(items: list[Item]) -> None:
+    """Raises InputError where two items cannot lie in one folder on every disk: some tell no case, nor how an
+    accented letter is composed."""
+
+    def folded(path: PurePosixPath) -> str:
+        return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path.as_posix()).casefold())
+
+    items_at: dict[str, Item] = {}
+    for item in items:
+        other = items_at.setdefault(folded(item.path), item)
+        if other is not item and other.path == item.path:
+            raise InputError(
+                f"{item.origin} and {other.origin} both hold {item.path}. Take one of them away."
+            )
+        if other is not item:
+            raise InputError(
+                f"{item.origin}: {item.path} and {other.path} are one name where a disk tells no case or "
+                "composes letters. Rename one of them."
+            )
+    for item in items:
+        for parent in item.path.parents:
+            if folded(parent) in items_at:
                 raise InputError(
-                    f"{item.origin} and {other.origin} both hold {item.path}. Take one of them away."
+                    f"{item.origin}: {parent} is both a file and a folder, with {item.path} in it."
                 )
-        yield [items[path] for path in sorted(items)]
 
 
 def locate(name: str) -> Path | None:
@@ -202,6 +225,7 @@ def unpack(paths: list[Path], folder: Path, limits: archive.Limits, stack: ExitS
     """
     for path in paths:
         inside = PurePosixPath(path.relative_to(folder).as_posix())
+        refuse_unseen(path)
         if is_hidden(inside):
             continue
         stem = archive.stem(path)
@@ -210,8 +234,21 @@ def unpack(paths: list[Path], folder: Path, limits: archive.Limits, stack: ExitS
             for member in stack.enter_context(archive.opened(path, limits)):
                 if is_wanted(member.path):
                     yield Item(root / member.path, path, member.n_bytes, member.chunks)
+                elif archive.stem(member.path) is not None and not is_hidden(member.path):
+                    raise InputError(
+                        f"{path}: holds another archive, {member.path}. Unpack {path} by hand, and put the "
+                        "folder in its place."
+                    )
         elif is_wanted(inside):
             yield Item(inside, path, path.stat().st_size, partial(read_chunks, path))
+
+
+def refuse_unseen(path: Path) -> None:
+    """Raises InputError where a name is not text that a table can hold and a line can show."""
+    if not archive.is_text(str(path)):
+        raise InputError(
+            f"{shown(str(path))}: a name that is no text in UTF-8. Rename the file or its folder."
+        )
 
 
 def is_hidden(path: PurePosixPath) -> bool:

@@ -200,7 +200,11 @@ def finish(work: Path, folds: list[int]) -> None:
     write_json(timings, DATA / TIMING)
     shutil.rmtree(MODEL, ignore_errors=True)
     for folder in folders.values():
-        shutil.copytree(folder, MODEL / folder.name, ignore=shutil.ignore_patterns(TIMING))
+        shutil.copytree(folder, MODEL / folder.name, ignore=shutil.ignore_patterns(TIMING, ".*.part"))
+    for folder in folders.values():
+        (
+            folder / FACTS
+        ).unlink()  # first: half removed by a kill, a fold is not to be taken for a finished one
     shutil.rmtree(work)
 
 

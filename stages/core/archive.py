@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import lzma
 import re
 import stat
+import struct
 import tarfile
 import tempfile
+import textwrap
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, cast
 
-from stages.core.errors import InputError
+from stages.core.errors import InputError, shown
 from stages.core.files import DATA
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's controls, halves of characters, ends of lines and paragraphs
+N_TOLD = 200  # characters of what a library says of an archive
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK_BYTES = 1 << 20
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError)
+# What the readers raise on purpose, and what they run into where a table holds what cannot be.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    EOFError,
+    ValueError,
+    OverflowError,
+    IndexError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +68,12 @@ class Member:
     chunks: Callable[[], Iterator[bytes]]
 
 
-def stem(path: Path) -> str | None:
+def is_text(name: str) -> bool:
+    """Returns whether `name` has nothing in it that cannot be written down in a line of UTF-8."""
+    return not any(unicodedata.category(character) in UNSEEN for character in name)
+
+
+def stem(path: PurePath) -> str | None:
     """Returns the file name without its archive suffix, None where it has none."""
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix):
@@ -71,6 +95,10 @@ def opened(path: Path, limits: Limits) -> Iterator[list[Member]]:
             members = read(path, limits, stack)
         except _DAMAGE as error:
             raise _damaged(path, error) from error
+        except NotImplementedError as error:
+            raise _not_supported(path, error) from error
+        except OSError as error:
+            raise _unless_the_disk_is_at_fault(path, error) from error
         yield members
 
 
@@ -85,7 +113,11 @@ def _zip_members(path: Path, limits: Limits, stack: ExitStack) -> list[Member]:
             raise _no_file(path, info.filename)
     _check_size(path, sum(info.file_size for info in infos), limits)
     return [
-        Member(_safe(path, info.filename), info.file_size, _reader(path, partial(file.open, info)))
+        Member(
+            _safe(path, info.filename),
+            info.file_size,
+            _reader(path, partial(file.open, info), info.file_size),
+        )
         for info in infos
     ]
 
@@ -95,7 +127,7 @@ def _tar_members(path: Path, limits: Limits, stack: ExitStack) -> list[Member]:
     if plain.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
         plain = stack.enter_context(_gunzipped(path, limits))
     plain.seek(0)
-    file = stack.enter_context(tarfile.TarFile(fileobj=plain))
+    file = stack.enter_context(tarfile.TarFile(fileobj=plain, tarinfo=_Entry))
     infos = [info for info in file.getmembers() if not info.isdir()]
     plain.seek(file.offset)
     if plain.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -105,9 +137,16 @@ def _tar_members(path: Path, limits: Limits, stack: ExitStack) -> list[Member]:
             raise _no_file(path, info.name)
     _check_size(path, sum(info.size for info in infos), limits)
     return [
-        Member(_safe(path, info.name), info.size, _reader(path, partial(file.extractfile, info)))
+        Member(_safe(path, info.name), info.size, _reader(path, partial(file.extractfile, info), info.size))
         for info in infos
     ]
+
+
+class _Entry(tarfile.TarInfo):
+    def _block(self, count: int) -> int:
+        if count < 0:  # older Pythons go back by it and read the same header for ever (CVE-2025-8194)
+            raise tarfile.ReadError("an entry of negative size")
+        return super()._block(count)  # type: ignore[misc, no-any-return]
 
 
 @contextmanager
@@ -121,16 +160,24 @@ def _gunzipped(path: Path, limits: Limits) -> Iterator[IO[bytes]]:
         yield plain
 
 
-def _reader(path: Path, open_member: Callable[[], IO[bytes] | None]) -> Callable[[], Iterator[bytes]]:
+def _reader(
+    path: Path, open_member: Callable[[], IO[bytes] | None], n_bytes: int
+) -> Callable[[], Iterator[bytes]]:
     def chunks() -> Iterator[bytes]:
+        n_read = 0
         try:
             with cast(IO[bytes], open_member()) as stream:  # tarfile has None for what is no file
                 while chunk := stream.read(_CHUNK_BYTES):
+                    n_read += len(chunk)
                     yield chunk
+            if n_read != n_bytes:
+                raise EOFError(f"an entry of {n_read} bytes is said to have {n_bytes}")
         except _DAMAGE as error:
             raise _damaged(path, error) from error
         except NotImplementedError as error:  # zipfile's word for a compression method it lacks
-            raise InputError(f"{path}: {error}. Unpack it by hand, and put the folder there.") from error
+            raise _not_supported(path, error) from error
+        except OSError as error:
+            raise _unless_the_disk_is_at_fault(path, error) from error
 
     return chunks
 
@@ -141,9 +188,15 @@ def _safe(path: Path, name: str) -> PurePosixPath:
     Raises:
         InputError: it leads outside the folder that the archive is unpacked to.
     """
+    if not is_text(name):
+        raise InputError(
+            f"{path}: refused, its entry {shown(name)} has a name that is no text. Pack it anew."
+        )
     inside = PurePosixPath(name.replace("\\", "/"))  # as some Windows programs write it
     if inside.is_absolute() or ".." in inside.parts or re.match("[A-Za-z]:", name) or not inside.name:
-        raise InputError(f"{path}: refused, its entry {name!r} leads outside the folder it is unpacked to.")
+        raise InputError(
+            f"{path}: refused, its entry {shown(name)} leads outside the folder it is unpacked to."
+        )
     return inside
 
 
@@ -163,11 +216,20 @@ def _check_size(path: Path, n_bytes: int, limits: Limits) -> None:
 
 def _no_file(path: Path, name: str) -> InputError:
     return InputError(
-        f"{path}: refused, its entry {name!r} is neither file nor folder but a link or a device. "
+        f"{path}: refused, its entry {shown(name)} is neither file nor folder but a link or a device. "
         "Pack it anew with the files themselves (`tar --dereference --hard-dereference`)."
     )
 
 
+def _unless_the_disk_is_at_fault(path: Path, error: OSError) -> Exception:
+    """Returns what to raise: bz2 has no number for damage, and a place before the file's start is EINVAL."""
+    return _damaged(path, error) if error.errno in (None, errno.EINVAL) else error
+
+
+def _not_supported(path: Path, error: NotImplementedError) -> InputError:
+    return InputError(f"{path}: {error}. Unpack it by hand, and put the folder there.")
+
+
 def _damaged(path: Path, error: BaseException) -> InputError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = textwrap.shorten(str(error), N_TOLD) or type(error).__name__
     return InputError(f"{path}: damaged or no archive of its name ({reason}). Fetch or copy it again.")

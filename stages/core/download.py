@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ import pooch
 import requests
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from stages.core import lfs
@@ -26,10 +29,13 @@ TIMEOUT_S = (10, 60)  # to connect, between two pieces
 N_RETRIES = 5
 BACKOFF_S = 1.0  # before the second retry; doubles from one to the next
 MAX_REDIRECTS = 5
+PATIENCE_S = 60.0  # over which a server is to send SLOWEST_BYTES_PER_S, and the longest it can make us wait
+SLOWEST_BYTES_PER_S = 1000
+MAX_JSON_BYTES = 1 << 26
 N_CONNECTIONS = 8
 BUSY = (429, 500, 502, 503, 504)  # HTTP statuses that may pass
 
-_CHUNK_BYTES = 1 << 14  # what a broken connection loses at most
+_CHUNK_BYTES = 1 << 16  # read at once at most; a try that brought no more than that brought nothing
 
 
 def fetch_all(downloads: Sequence[Download], folder: Path, title: str) -> None:
@@ -69,11 +75,33 @@ def read_json(url: str) -> Any:
     Raises:
         InputError: no answer, or none that is JSON.
     """
+    content = bytearray()
     with _session() as session, _answer(session, url) as response:
-        try:
-            return json.loads(response.content)
-        except ValueError as error:
-            raise InputError(f"{url}: the answer is no JSON.") from error
+        for piece in _pieces(response, url):
+            content += piece
+            if len(content) > MAX_JSON_BYTES:
+                raise InputError(f"{url}: the answer does not end.")
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{url}: the answer is no JSON.") from error
+
+
+def _pieces(response: requests.Response, url: str) -> Iterator[bytes]:
+    """Yields the body as it comes.
+
+    Raises:
+        InputError: it comes too slowly.
+        HTTPError: of urllib3, when the connection breaks.
+    """
+    since, n_bytes = time.monotonic(), 0
+    while piece := response.raw.read1(_CHUNK_BYTES, decode_content=False):
+        yield piece
+        n_bytes += len(piece)
+        if time.monotonic() - since > PATIENCE_S:
+            if n_bytes < SLOWEST_BYTES_PER_S * PATIENCE_S:
+                raise InputError(f"{url}: sends less than {SLOWEST_BYTES_PER_S} bytes a second. Try later.")
+            since, n_bytes = time.monotonic(), 0
 
 
 def _fetch(session: requests.Session, download: Download, folder: Path, stopped: threading.Event) -> None:
@@ -128,7 +156,7 @@ class _Resuming:
     def __call__(self, url: str, output_file: str | Path, _: object = None) -> None:
         most, failures = self._size(), 0
         while not self._continue(url):
-            if self._size() > most:
+            if self._size() > most + _CHUNK_BYTES:
                 most, failures = self._size(), 0
             failures += 1
             if failures > N_RETRIES:
@@ -144,33 +172,30 @@ class _Resuming:
     def _continue(self, url: str) -> bool:
         """Fetches what the part lacks; returns whether it is whole."""
         start = self._size() if self.validator.exists() else 0
-        headers = {"Range": f"bytes={start}-", "If-Range": self.validator.read_text()} if start else {}
+        known = self.validator.read_text() if start else ""
+        headers = {"Range": f"bytes={start}-", "If-Range": known} if start else {}
         with _answer(self.session, url, headers) as response:
             extent = response.headers.get("Content-Range", "")
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 if extent == f"bytes */{start}":
                     return True
-                self.validator.unlink()
+                self.validator.unlink(missing_ok=True)
                 return False
             resumed = response.status_code == requests.codes.partial_content
-            if resumed and not extent.startswith(f"bytes {start}-"):
-                self.validator.unlink()
+            if resumed and (not extent.startswith(f"bytes {start}-") or _validator(response) != known):
+                self.validator.unlink(missing_ok=True)
                 return False
             if not resumed:
-                self._remember(response)
-            return self._receive(response, "ab" if resumed else "wb")
+                self.validator.unlink(missing_ok=True)
+                self.part.unlink(missing_ok=True)
+                if validator := _validator(response):
+                    self.validator.write_text(validator)
+            return self._receive(response, url)
 
-    def _remember(self, response: requests.Response) -> None:
-        etag = response.headers.get("ETag", "")
-        validator = response.headers.get("Last-Modified", "") if not etag or etag.startswith("W/") else etag
-        self.validator.unlink(missing_ok=True)
-        if validator:
-            self.validator.write_text(validator)
-
-    def _receive(self, response: requests.Response, mode: str) -> bool:
+    def _receive(self, response: requests.Response, url: str) -> bool:
         try:
             with (
-                self.part.open(mode) as file,
+                self.part.open("ab") as file,
                 tqdm(
                     desc=self.part.stem,
                     total=self.n_bytes or None,
@@ -182,19 +207,34 @@ class _Resuming:
                     disable=None,
                 ) as bar,
             ):
-                for chunk in response.iter_content(_CHUNK_BYTES):
-                    file.write(chunk)
-                    bar.update(len(chunk))
+                for piece in _pieces(response, url):
+                    file.write(piece)
+                    bar.update(len(piece))
                     if self.stopped.is_set():
                         return False
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, requests.Timeout):
+                    if 0 < self.n_bytes < file.tell():
+                        self.validator.unlink(missing_ok=True)
+                        raise InputError(f"{url}: sends more than the {self.n_bytes} bytes expected.")
+        except HTTPError:
             return False
         return True
 
 
+def _validator(response: requests.Response) -> str:
+    """Returns what tells one version of a file from another, nothing where the server tells nothing firm."""
+    etag = response.headers.get("ETag", "")
+    return response.headers.get("Last-Modified", "") if not etag or etag.startswith("W/") else etag
+
+
+class _Retry(Retry):
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        asked = super().get_retry_after(response)
+        return None if asked is None else min(asked, PATIENCE_S)
+
+
 def _session() -> requests.Session:
     session = requests.Session()
-    retry = Retry(
+    retry = _Retry(
         total=N_RETRIES,
         redirect=False,
         status_forcelist=BUSY,
@@ -228,5 +268,5 @@ def _answer(
             raise InputError(f"{url}: HTTP {response.status_code} {response.reason}.")
         try:
             yield response
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             raise InputError(f"{url}: the connection broke ({type(error).__name__}).") from error

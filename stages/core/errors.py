@@ -5,14 +5,18 @@ from __future__ import annotations
 import difflib
 import errno
 import re
+import reprlib
 import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from stages.core import files
 
+N_SHOWN = 60  # characters of a value that a message repeats
+N_LISTED = 400  # characters of the choices it gives
 INTERRUPTED = "interrupted: what is finished is kept, run the same command to go on"
 
 # What a disk or its owner has against a file, and what to do about it.
@@ -23,6 +27,7 @@ OF_THE_DISK = {
     errno.EROFS: "the disk is read-only. Make it writable",
     errno.EACCES: "no permission. Change the rights of the file or its folder",
     errno.EPERM: "no permission. Change the rights of the file or its folder",
+    errno.ENAMETOOLONG: "the name is too long for the disk. Shorten it",
     errno.EIO: "the disk fails. Check it",
 }
 
@@ -31,12 +36,38 @@ class InputError(Exception):
     """A mistake in what the user gave: it names the place, the value and the choices."""
 
 
+class _Shown(reprlib.Repr):
+    """`repr` cut to what fits a sentence, however long or deep the value is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = N_SHOWN
+        self.maxlevel = self.maxlist = self.maxdict = 3
+
+    def repr_int(self, value: int, _level: int) -> str:
+        # Python refuses to write out an integer of more than 4300 digits.
+        return repr(value) if value.bit_length() < 1000 else f"an integer of {value.bit_length()} bits"
+
+
+def shown(value: object) -> str:
+    """Returns `value` as Python writes it, in at most a few hundred characters of one line."""
+    return _Shown().repr(value)
+
+
+def shown_key(key: object) -> str:
+    """Returns a key as it is, or as `shown` does where it is no short plain text."""
+    return key if isinstance(key, str) and key.isprintable() and 0 < len(key) <= N_SHOWN else shown(key)
+
+
 def unknown(place: str, value: object, choices: Iterable[str]) -> InputError:
     """Returns the error for a name that is none of `choices`, with the nearest one suggested."""
     choices = sorted(choices)
-    near = difflib.get_close_matches(str(value), choices, n=1)
+    near = difflib.get_close_matches(str(value)[:N_SHOWN], choices, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else "."
-    return InputError(f"{place}: no '{value}'{hint} Choose from {', '.join(choices) or 'nothing yet'}.")
+    listed = textwrap.shorten(
+        ", ".join(map(shown_key, choices)) or "nothing yet", N_LISTED, placeholder=" ..."
+    )
+    return InputError(f"{place}: no {shown(value)}{hint} Choose from {listed}.")
 
 
 def of_disk(error: OSError) -> str | None:

@@ -144,7 +144,7 @@ def fit(
         bar.update()
     bar.close()
     learner.network.set_weights(best)
-    learner.network.save_weights(folder / FILE)
+    weights.save(learner.network, folder / FILE)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     n_parameters = int(learner.network.count_params())
     facts = {"n_parameters": n_parameters, "precision": precision.resolved(training.precision)}

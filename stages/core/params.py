@@ -8,19 +8,32 @@ strict ('3' is no number), an unknown key is refused, and the first fault found 
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core import registry
 from stages.core.corpus import Channel, Emotion
-from stages.core.errors import InputError, unknown
+from stages.core.errors import N_SHOWN, InputError, shown, shown_key, unknown
 
 PARAMS = Path("params.yaml")
+
+LARGEST = 1e10  # of any number: seeds come near it
+N_TOLD = 400  # characters of a message of the YAML reader
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -36,7 +49,7 @@ def _rising(ends: list[float]) -> list[float]:
 def _distinct(names: list[str]) -> list[str]:
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"'{name}' stands in it more than once")
+            raise ValueError(f"{shown(name)} stands in it more than once")
     return names
 
 
@@ -47,9 +60,17 @@ Names = Annotated[list[str], AfterValidator(_distinct)]
 
 
 class Block(BaseModel):
-    """A block of params.yaml: frozen, strict, without unknown keys, NaN or infinity."""
+    """A block of params.yaml: frozen, strict, without unknown keys, NaN, infinity or numbers near it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _not_endless(cls, value: Any) -> Any:
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int | float) and abs(number) > LARGEST:
+                raise ValueError(f"{shown(number)} is beyond {LARGEST:g}, which no value here makes sense at")
+        return value
 
 
 class Ingest(Block):
@@ -175,7 +196,7 @@ class Compute(Block):
 
 
 class Params(Block):
-    """The whole of params.yaml. Entries' own blocks stay raw until `config` reads the chosen one."""
+    """The whole of params.yaml. Entries' own blocks stay raw, and `config` reads the chosen one."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     model: str
@@ -238,13 +259,12 @@ def check(cls: type[T], values: object, place: str) -> T:
         # A misspelt key is also a missing one: it is told as what it is.
         faults = error.errors()
     fault = min(faults, key=lambda found: found["type"] != "extra_forbidden")
-    keys = _keys(values, fault["loc"])
-    *path, last = [place, *keys]
-    where = ".".join([*path, last])
+    keys = _keys(values, fault)
+    where = ".".join([place, *map(shown_key, keys)])
     match fault["type"]:
         case "extra_forbidden":
             known = _fields(cls, fault["loc"][:-1])
-            near = difflib.get_close_matches(last.lower(), known, n=1)
+            near = difflib.get_close_matches(str(keys[-1])[:N_SHOWN].lower(), known, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else f". Known: {', '.join(known)}."
             raise InputError(f"{where}: unknown key{hint}")
         case "missing":
@@ -252,30 +272,38 @@ def check(cls: type[T], values: object, place: str) -> T:
         case "value_error":
             raise InputError(f"{where}: {fault['ctx']['error']}.")
         case _:
-            wanted = [found["msg"] for found in faults if _keys(values, found["loc"]) == keys]
+            wanted = [found["msg"] for found in faults if _keys(values, found) == keys]
             others = "".join(f", or {message.removeprefix('Input should be ')}" for message in wanted[1:])
-            raise InputError(f"{where}: {fault['input']!r} will not do. {wanted[0]}{others}.")
+            raise InputError(f"{where}: {shown(fault['input'])} will not do. {wanted[0]}{others}.")
 
 
-def _keys(values: object, path: tuple[int | str, ...]) -> list[str]:
-    """Returns `path` as far as it is the user's: where a value may be of several kinds, it goes on."""
-    keys = []
-    for key in path:
-        if not isinstance(values, dict | list):
+def _keys(values: Any, fault: ErrorDetails) -> list[int | str]:
+    """Returns the fault's path, without what pydantic adds where a value may be of several kinds."""
+    keys: list[int | str] = []
+    for key in fault["loc"]:
+        if (isinstance(values, dict) and key in values) or (
+            isinstance(values, list) and isinstance(key, int)
+        ):
+            values = values[key]  # type: ignore[index]
+        elif fault["type"] != "missing":
             break
-        keys.append(str(key))
-        values = values.get(key) if isinstance(values, dict) else values[int(key)]
+        keys.append(key)
     return keys
 
 
 def _fields(cls: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Returns the field names of the block that `path` leads to below `cls`."""
+    """Returns the field names of the block that `path` leads to below `cls`, also through lists."""
     for key in path:
-        annotation = cls.model_fields[str(key)].annotation if str(key) in cls.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        cls = annotation
+        if key in cls.model_fields:
+            cls = _block(cls.model_fields[str(key)].annotation) or cls
     return sorted(cls.model_fields)
+
+
+def _block(annotation: Any) -> type[BaseModel] | None:
+    """Returns the block among the types that `annotation` is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((block for part in get_args(annotation) if (block := _block(part))), None)
 
 
 def read(path: Path = PARAMS) -> Params:
@@ -288,8 +316,13 @@ def read(path: Path = PARAMS) -> Params:
         values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}. Run the stages from the repository's root.") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    except (YAMLError, ValueError) as error:  # ValueError: no UTF-8, a number or date that is none
+        told = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable as YAML: {textwrap.shorten(told, N_TOLD)}") from error
+    except RecursionError as error:
+        raise InputError(
+            f"{path}: not readable as YAML: its lists or blocks lie too deep in one another."
+        ) from error
     params = check(Params, values, "params")
     for kind in registry.CONTRACTS:
         _check_names(kind, getattr(params, kind), f"params.{kind}")
@@ -301,6 +334,9 @@ def read(path: Path = PARAMS) -> Params:
     }
     for (kind, place), entries in chosen.items():
         _check_names(kind, entries, place)
+        # A model's block is checked by train: to import a network takes longer than a stage before it.
+        for name in entries if kind != "models" else []:
+            params.config(kind, name, place)
     return params
 
 

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 
 from stages.core.errors import InputError
 from stages.core.files import PRETRAINED
 from stages.core.fold import FACTS
 
-if TYPE_CHECKING:  # train and evaluate read FACTS of folds that are no networks
-    import keras
-
 FILE = "model.weights.h5"
+HDF5_BYTES = 1 << 20  # more than what the file has beside the weights
 
-Build = Callable[[tuple[int | None, ...], int], "keras.Model"]  # (input_shape, n_classes) -> logits
+Build = Callable[[tuple[int | None, ...], int], keras.Model]  # (input_shape, n_classes) -> logits
+
+
+def save(network: keras.Model, path: Path) -> None:
+    """Writes the network's weights.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written.
+    """
+    # HDF5 can crash the process when the disk fills while it writes, so the disk is asked first.
+    needed = sum(weight.nbytes for weight in network.get_weights()) + HDF5_BYTES
+    if shutil.disk_usage(path.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    try:
+        network.save_weights(path)
+    except (OSError, RuntimeError) as error:
+        if number := re.search(r"errno = (\d+)", str(error)):  # HDF5 tells the system's reason in words alone
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
 
 
 def load(network: keras.Model, path: Path, advice: str) -> None:
@@ -35,7 +55,7 @@ def load(network: keras.Model, path: Path, advice: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "error", UserWarning
-            )  # Keras only warns of layers that it leaves as they were
+            )  # all that Keras does where it leaves a layer as it was
             network.load_weights(path)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, UserWarning) as error:
         reason = " ".join(str(error).split())[:200]

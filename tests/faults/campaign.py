@@ -1,0 +1,70 @@
+"""Runs the whole fault campaign and writes its table into docs/faults.md: `python -m tests.faults.campaign`.
+
+With records, `python -m tests.faults.campaign record.jsonl ...`, it writes the table of what ran before:
+`FAULTS_RECORD=record.jsonl pytest -m '' tests/faults/test_kills.py`, say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from tests.faults.conftest import RECORD
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "faults.md"
+START, END = "<!-- table -->\n", "<!-- end of table -->"
+
+
+def main(records: list[Path]) -> int:
+    """Returns the campaign's exit code, 1 also when a fault was lost whose test passed."""
+    code = 0
+    if not records:
+        with tempfile.TemporaryDirectory() as folder:
+            record = Path(folder, "record.jsonl")
+            command = [sys.executable, "-m", "pytest", "-m", "", "tests/faults"]
+            code = subprocess.run(command, cwd=ROOT, env=os.environ | {RECORD: str(record)}).returncode
+            counts = count([record])
+    else:
+        counts = count(records)
+    before, _, rest = PAGE.read_text().partition(START)
+    after = rest.partition(END)[2]
+    PAGE.write_text(before + START + table(counts) + END + after)
+    return code or int(counts["lost"].sum() > 0)
+
+
+def count(records: list[Path]) -> pd.DataFrame:
+    """Returns a row per kind of fault and test file, with how many were tried, survived and lost.
+
+    A fault is noted when it is tried and again when it was survived: one whose test was killed is lost.
+    """
+    notes = [json.loads(line) for path in records for line in path.read_text().splitlines()]
+    tried = {note["name"]: note for note in notes if "kind" in note}
+    survived = {note["name"] for note in notes if "kind" not in note}
+    rows = [(note["test"], note["kind"], name in survived) for name, note in tried.items()]
+    each = pd.DataFrame(rows, columns=["test", "kind", "survived"])
+    counts = each.groupby(["test", "kind"])["survived"].agg(tried="size", survived="sum").reset_index()
+    return counts.assign(lost=counts["tried"] - counts["survived"])
+
+
+def table(counts: pd.DataFrame) -> str:
+    """Returns the counts in Markdown."""
+    lines = ["| kind of fault | tried | survived | lost | command |", "|---|---|---|---|---|"]
+    for row in counts.itertuples():
+        command = f"`pytest -m '' {row.test}`"
+        lines.append(f"| {row.kind} | {row.tried} | {row.survived} | {row.lost} | {command} |")
+    total = counts[["tried", "survived", "lost"]].sum()
+    lines.append(
+        f"| **all** | **{total['tried']}** | **{total['survived']}** | **{total['lost']}** | `make faults` |"
+    )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main([Path(argument) for argument in sys.argv[1:]]))

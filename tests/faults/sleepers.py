@@ -1,0 +1,33 @@
+"""Starts workers that sleep, as a stage starts them: `python -m tests.faults.sleepers shards folder`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from numpy.typing import NDArray
+
+from stages.core import espeak, shards
+
+
+def sleep(started: Path) -> dict[str, NDArray]:
+    started.touch()
+    time.sleep(600)
+    return {}
+
+
+def main(kind: str, folder: Path) -> None:
+    if kind == "shards":
+        made = [shards.Shard(name, 1, "f00d", partial(sleep, folder / f"{name}.started")) for name in "abc"]
+        shards.fill(folder / "shards", made, 2, "sleep")
+    else:
+        word = espeak.Utterance("en-us+f1", "Well.", 165, 50, 50)
+        for number, _ in enumerate(espeak.speak([word] * 3)):
+            (folder / f"{number}.started").touch()
+            sleep(folder / "b.started")  # the worker waits for more to say
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
