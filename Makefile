@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test slow lint pr-comment base clean
+.PHONY: repro test slow lint speed pr-comment base clean
 
 repro: $(VENV)/installed
 	dvc repro
@@ -19,6 +19,17 @@ lint: $(VENV)/installed
 	ruff check .
 	ruff format --check .
 	mypy
+
+# How fast it is beside what one would use instead, into benchmark/speed.json and docs/speed.md: with RAVDESS in
+# data/sources, a quiet half hour. The peers want other versions of libraries, so they have an environment.
+speed: $(VENV)/installed $(VENV)-peers/installed
+	SPEED_PEERS=$(VENV)-peers python -m benchmark.speed
+
+$(VENV)-peers/installed: benchmark/speed/peers.txt
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-peers/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 # What the workspace changes against BASE, a revision whose predictions are in the cache.
 BASE ?= main
@@ -39,4 +50,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-peers

@@ -22,7 +22,7 @@ from stages.core.randomness import rng
 from stages.core.shards import Shard
 
 PLACE = "params.augment.chain"
-SOURCES = ("augment.py", "core/audio.py", "core/randomness.py")
+SOURCES = ("augment.py", "core/audio.py", "core/randomness.py", "core/vocoder.py")
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,6 @@ class Chain:
                 signal = entry.apply(signal, self.sample_rate_hz, generator, **drawn[name])
         return signal, drawn
 
-    def rehearse(self) -> None:
-        """Applies every augmentation once.
-
-        In a fresh environment this makes librosa's import compile and cache its numba code. Where two workers
-        did so at once, calls from that cache crashed later, until it was deleted (seen with numba 0.68).
-        """
-        for name, config in self.augmentations.items():
-            generator = rng(self.seed, name)
-            noise = generator.standard_normal(self.sample_rate_hz).astype(np.float32)
-            entry = registry.load("augmentations", name, PLACE)
-            entry.apply(noise, self.sample_rate_hz, generator, **entry.draw(config, generator))
-
 
 def main() -> None:
     params = read()
@@ -74,7 +62,7 @@ def main() -> None:
     augmentations = {name: params.config("augmentations", name, PLACE) for name in params.augment.chain}
     chain = Chain(augmentations, params.seed, params.audio.sample_rate_hz)
     planned = plan(manifest[manifest["problem"] == ""], chain, params)
-    shards.fill(AUGMENTED, planned, params.compute, "augment", chain.rehearse)
+    shards.fill(AUGMENTED, planned, params.compute, "augment")
     index = list_copies(planned, params.audio.sample_rate_hz)
     tables.write(index, tables.AUGMENTED, AUGMENTED / shards.INDEX)
 

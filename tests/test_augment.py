@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -148,20 +146,3 @@ def test_faults_are_told(workspace: Workspace, changes: dict[str, object], messa
     workspace.set(**changes)
     with pytest.raises(InputError, match=message):
         augment.main()
-
-
-@pytest.mark.slow
-def test_two_workers_leave_a_fresh_environments_compiled_code_whole(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache = tmp_path / "numba"
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache))
-    workspace.set(augment__chain=["pitch", "stretch"], compute__workers=2)
-    workspace.record(ada=8, bob=8)
-    output(start("augment"))
-    compiled = {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")}
-    assert compiled  # else this tests nothing
-    code = "import librosa, numpy; print(librosa.util.localmin(numpy.array([1.0, 0.0, 1.0])))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert said.stdout.split() == ["[False", "True", "False]"], said.stderr
-    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")} == compiled

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stages import augment, featurize
-from stages.core import audio, params, shards, tables
+from stages.core import audio, params, registry, shards, tables
 from stages.core.errors import InputError
 from stages.core.extractor import extractor
 from stages.core.files import AUGMENTED, FEATURES, RAW
@@ -233,7 +233,7 @@ def test_killed_in_the_middle_and_run_again(workspace: Workspace) -> None:
 
 
 def test_no_heavy_library_is_imported(workspace: Workspace) -> None:
-    workspace.set(augment__copies=1, augment__chain=["gain", "noise", "speed"])
+    workspace.set(augment__copies=1, augment__chain=registry.names("augmentations"))
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from stages import augment, featurize;"
         "augment.main(); featurize.main();"

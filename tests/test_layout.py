@@ -74,21 +74,34 @@ def test_no_import_circle(path: Path) -> None:
     assert all(path not in reached(file) for file in imported(path))
 
 
-@pytest.mark.parametrize("name", PIPELINE)
-def test_a_stage_depends_on_every_file_it_may_run(name: str) -> None:
+def run_by(name: str) -> tuple[set[str], set[Path]]:
+    """Returns a stage's `deps` as patterns, and the files that its script and the entries in them reach."""
     deps = {dep.replace("${model}", "*") for dep in PIPELINE[name]["deps"]}
-    script = STAGES / f"{name}.py"
-    files = reached(script)
+    files = reached(STAGES / f"{name}.py")
     for dep in deps:
         for entry in ROOT.glob(dep):
             if entry.parent in {STAGES / kind for kind in registry.CONTRACTS} or entry.is_dir():
                 for file in [entry] if entry.is_file() else entry.rglob("*.py"):
                     files |= reached(file)
+    return deps, files
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stage_depends_on_every_file_it_may_run(name: str) -> None:
+    deps, files = run_by(name)
     covered = {file for dep in deps for found in ROOT.glob(dep) for file in [found, *found.rglob("*")]}
     missing = sorted(
         str(file.relative_to(ROOT)) for file in files - covered - PLUMBING if file.is_relative_to(STAGES)
     )
     assert not missing, f"dvc.yaml: stage {name} runs {missing} and does not depend on them"
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stage_depends_on_no_core_file_it_never_runs(name: str) -> None:
+    deps, files = run_by(name)
+    idle = [dep for dep in sorted(deps) if dep.startswith("stages/core/") and dep.endswith(".py")]
+    idle = [dep for dep in idle if ROOT / dep not in files]
+    assert not idle, f"dvc.yaml: stage {name} would run again for {idle}, which it does not use"
 
 
 @pytest.mark.parametrize("name", PIPELINE)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stages.core import vocoder
 from stages.core.params import Augmentation, Range
 
 
@@ -33,7 +35,7 @@ def apply(
 
     The formants move with the fundamental. `librosa.effects.pitch_shift`.
     """
-    import librosa  # takes seconds, and only this and `stretch` need it
-
-    shifted: NDArray[np.float32] = librosa.effects.pitch_shift(signal, sr=sample_rate_hz, n_steps=semitones)
-    return shifted
+    factor = 2 ** (semitones / 12)
+    longer = vocoder.stretch(signal, 1 / factor)
+    shifted = soxr.resample(longer, sample_rate_hz * factor, sample_rate_hz, "HQ")[: len(signal)]
+    return np.pad(shifted, (0, len(signal) - len(shifted)))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stages.core import vocoder
 from stages.core.params import Augmentation, Range
 
 
@@ -33,7 +34,4 @@ def apply(
 
     `librosa.effects.time_stretch`.
     """
-    import librosa  # takes seconds, and only this and `pitch` need it
-
-    stretched: NDArray[np.float32] = librosa.effects.time_stretch(signal, rate=rate)
-    return stretched
+    return vocoder.stretch(signal, rate)

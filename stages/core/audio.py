@@ -78,7 +78,7 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
         raise AudioError(f"not audio or damaged: {error.error_string.rstrip('.')}") from error
     if n_samples == 0:
         raise AudioError("empty: no samples")
-    samples = np.concatenate(blocks)
+    samples = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
     n_bad = int(np.count_nonzero(~(np.abs(samples) <= LOUDEST)))
     if n_bad:
         raise AudioError(f"not finite: {n_bad} of {n_samples} samples are NaN, infinite or above {LOUDEST:g}")
@@ -91,6 +91,8 @@ def resample(recording: Recording, sample_rate_hz: int) -> Samples:
     Raises:
         AudioError: the recording is so short that no sample is left.
     """
+    if recording.sample_rate_hz == sample_rate_hz:
+        return recording.samples
     samples = np.asarray(soxr.resample(recording.samples, recording.sample_rate_hz, sample_rate_hz, "HQ"))
     if not len(samples):
         raise AudioError(f"too short: nothing is left of {recording.duration_s:g} s at {sample_rate_hz} Hz")
@@ -171,4 +173,4 @@ def _check_header(file: soundfile.SoundFile, longest_s: float) -> None:
 def _blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
     """Yields the file's samples, float32 (n_samples,), mixed to mono."""
     while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        yield block.mean(axis=1)
+        yield block.mean(axis=1) if file.channels > 1 else block[:, 0]

@@ -80,13 +80,7 @@ def recipe(sources: Sequence[str], **settings: Any) -> str:
     return fingerprint(code, settings)
 
 
-def fill(
-    folder: Path,
-    shards: Sequence[Shard],
-    compute: Compute,
-    stage: str,
-    prepare: Callable[[], None] = lambda: None,
-) -> None:
+def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) -> None:
     """Makes `folder` hold these shards and no others, computing only those that are missing.
 
     Every shard is written whole or not at all, so an interrupted run is continued by the next one. The
@@ -97,7 +91,6 @@ def fill(
         shards: all that it shall hold.
         compute: by whom the missing ones are computed.
         stage: name for the log.
-        prepare: called once in this process, before any worker starts, if there is something to compute.
 
     Raises:
         InputError: workers were killed, or there is no such cluster.
@@ -109,7 +102,6 @@ def fill(
         (folder / name).unlink()
     missing = [shard for shard in shards if shard.name not in present]
     if missing:
-        prepare()
         tasks = [Task(s.stem, partial(_write, s, folder), 1, s.reads, folder / s.name) for s in missing]
         written = engine.run(tasks, compute, stage)
         for _ in tqdm(written, total=len(missing), desc=stage, unit="shard", leave=False):

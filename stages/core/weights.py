@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from stages.core.errors import InputError
 from stages.core.files import PRETRAINED
 from stages.core.fold import FACTS
 
+if TYPE_CHECKING:  # train and evaluate read FACTS of folds that are no networks
+    import keras
+
 FILE = "model.weights.h5"
 
-Build = Callable[[tuple[int | None, ...], int], keras.Model]  # (input_shape, n_classes) -> logits
+Build = Callable[[tuple[int | None, ...], int], "keras.Model"]  # (input_shape, n_classes) -> logits
 
 
 def load(network: keras.Model, path: Path, advice: str) -> None:

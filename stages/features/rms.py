@@ -17,5 +17,6 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
 
     Equals `librosa.feature.rms` of the waveform: no window, zeros around the signal.
     """
-    power: Frames = spectrum.frames(spectrum.padded("constant") ** 2).mean(axis=1)
+    frames = spectrum.frames
+    power: Frames = np.vecdot(frames, frames) / np.float32(spectrum.settings.n_fft)
     return np.sqrt(power)[:, None]

@@ -19,10 +19,9 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
 
     Equals `librosa.feature.zero_crossing_rate`, which repeats the signal's end samples around it.
     """
-    n_fft, hop_length = spectrum.settings.n_fft, spectrum.settings.hop_length
-    crossings = np.diff(spectrum.padded("edge") < -SILENCE)
-    # A frame's first sample has none before it, hence n_fft - 1 pairs; the rate is per sample still.
-    n_before = np.concatenate([[0], np.cumsum(crossings)])
-    starts = np.arange(spectrum.n_frames) * hop_length
-    rate: Frames = ((n_before[starts + n_fft - 1] - n_before[starts]) / n_fft).astype(np.float32)
+    negative = spectrum.signal < -SILENCE
+    crossings = np.zeros(len(negative), np.float32)
+    np.not_equal(negative[1:], negative[:-1], out=crossings[1:])
+    within = spectrum.framed(crossings)[:, 1:]  # a frame's first sample has none before it
+    rate: Frames = np.vecdot(within, within) / np.float32(spectrum.settings.n_fft)  # of ones and zeros
     return rate[:, None]

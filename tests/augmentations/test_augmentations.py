@@ -158,3 +158,69 @@ def test_pitch_and_stretch_work_on_speech(corpora: Path) -> None:
         moved.append([12 * np.log2(pitch_hz(altered) / pitch_hz(speech)) for altered in (lower, faster)])
     assert len(moved) == 12
     assert np.median(moved, axis=0) == pytest.approx([-2, 0], abs=0.4)
+
+
+@pytest.fixture(scope="module")
+def speech(corpora: Path) -> list[np.ndarray]:
+    """One neutral sentence of each actor of RAVDESS."""
+    paths = sorted((corpora / "ravdess").glob("*/03-01-01-01-01-01-*.flac"))
+    assert len(paths) == 24
+    return [audio.load(path, RATE_HZ) for path in paths]
+
+
+@pytest.mark.parametrize("rate", [0.9, 1.1])
+def test_stretch_is_librosas_in_double_precision(speech: list[np.ndarray], rate: float) -> None:
+    for signal in speech[::4]:
+        expected = librosa.effects.time_stretch(signal.astype(np.float64), rate=rate)
+        ours = stretch.apply(signal, RATE_HZ, rng(), rate=rate)
+        librosas = librosa.effects.time_stretch(signal, rate=rate)
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=5e-5 * abs(expected).max())
+        assert abs(ours - expected).max() < 0.1 * abs(librosas - expected).max()
+
+
+@pytest.mark.parametrize("semitones", [-2.0, 1.3])
+def test_pitch_is_librosas_in_double_precision(speech: list[np.ndarray], semitones: float) -> None:
+    for signal in speech[::4]:
+        expected = librosa.effects.pitch_shift(signal.astype(np.float64), sr=RATE_HZ, n_steps=semitones)
+        shifted = pitch.apply(signal, RATE_HZ, rng(), semitones=semitones)
+        np.testing.assert_allclose(shifted, expected, rtol=0, atol=5e-5 * abs(expected).max())
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")
+@pytest.mark.parametrize("n_samples", [2, 511, 2047, 4000])
+@pytest.mark.parametrize("rate", [0.25, 1.3])
+def test_stretch_of_few_samples_is_librosas(n_samples: int, rate: float) -> None:
+    signal = np.random.default_rng(6).normal(0, 0.1, n_samples).astype(np.float32)
+    expected = librosa.effects.time_stretch(signal.astype(np.float64), rate=rate)
+    np.testing.assert_allclose(stretch.apply(signal, RATE_HZ, rng(), rate=rate), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("entry", [pitch, stretch])
+def test_silence_stays_silent(entry: Any) -> None:
+    drawn = {"semitones": 2.0} if entry is pitch else {"rate": 1.1}
+    assert abs(entry.apply(np.zeros(4000, np.float32), RATE_HZ, rng(), **drawn)).max() < 1e-15
+
+
+def envelope_db(signal: np.ndarray) -> np.ndarray:
+    """The long-term spectrum in 40 mel bands, in dB re its maximum, not below -60 dB."""
+    power = librosa.feature.melspectrogram(y=signal, sr=RATE_HZ, n_mels=40).mean(axis=1)
+    return librosa.power_to_db(power / power.max(), top_db=60.0)
+
+
+def test_the_spectral_envelope_is_kept_as_well_as_librosa_keeps_it(speech: list[np.ndarray]) -> None:
+    """That of a stretched clip is its own; pitch moves it as a change of speed does."""
+    octaves = 2 / 12
+    errors_db = []
+    for signal in speech[::2]:
+        faster = speed.apply(signal, RATE_HZ, rng(), factor=2**octaves)
+        pairs = [
+            (signal, stretch.apply(signal, RATE_HZ, rng(), rate=1.1)),
+            (signal, librosa.effects.time_stretch(signal, rate=1.1)),
+            (faster, pitch.apply(signal, RATE_HZ, rng(), semitones=2.0)),
+            (faster, librosa.effects.pitch_shift(signal, sr=RATE_HZ, n_steps=2.0)),
+        ]
+        errors_db.append([abs(envelope_db(one) - envelope_db(other)).mean() for one, other in pairs])
+    stretched, librosas_stretched, shifted, librosas_shifted = np.mean(errors_db, axis=0)
+    assert stretched < 1.01 * librosas_stretched
+    assert shifted < 1.01 * librosas_shifted
+    assert max(stretched, shifted) < 1.0

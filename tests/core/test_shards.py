@@ -101,14 +101,6 @@ def test_missing_shards_are_made_the_others_kept_and_stale_ones_removed(
     ]
 
 
-def test_preparation_comes_once_and_only_before_something_to_compute(tmp_path: Path) -> None:
-    prepared = []
-    shards.fill(tmp_path, planned("a", "b"), ONE, "stage", lambda: prepared.append(list(tmp_path.iterdir())))
-    assert prepared == [[]]
-    shards.fill(tmp_path, planned("a", "b"), ONE, "stage", lambda: prepared.append("again"))
-    assert prepared == [[]]
-
-
 def test_many_shards_are_not_all_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shards.fill(tmp_path, planned(*"abcdefg"), ONE, "stage")
     assert (

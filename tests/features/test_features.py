@@ -23,10 +23,10 @@ STFT = {"n_fft": 1024, "hop_length": 256}
 MEL = {"sr": RATE_HZ, "n_mels": 128, "fmin": 0, "fmax": 8000}
 SPECTRUM = params.Spectrum(**STFT, n_mels=128, fmin_hz=0.0, fmax_hz=8000.0, top_db=80.0)
 
-# librosa transforms in double precision and rounds afterwards; here all is single precision, so a band
-# 80 dB below its frame's peak moves by some 1e-3 dB.
+# librosa transforms in double precision and rounds afterwards; here only frames with a band far below
+# their strongest are transformed so.
 LIBROSA: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
-    "logmel": (lambda y: librosa.power_to_db(librosa.feature.melspectrogram(y=y, **STFT, **MEL)), 5e-3),
+    "logmel": (lambda y: librosa.power_to_db(librosa.feature.melspectrogram(y=y, **STFT, **MEL)), 1e-3),
     "mfcc": (lambda y: librosa.feature.mfcc(y=y, n_mfcc=40, **STFT, **MEL), 2e-3),
     "zcr": (lambda y: librosa.feature.zero_crossing_rate(y, frame_length=1024, hop_length=256), 1e-7),
     "rms": (lambda y: librosa.feature.rms(y=y, frame_length=1024, hop_length=256), 1e-7),

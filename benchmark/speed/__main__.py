@@ -1,0 +1,17 @@
+"""Runs every section: `python -m benchmark.speed`, or those named after it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SECTIONS = ("features", "augment", "cores", "start", "memory", "whole")
+
+
+def main() -> None:
+    for section in sys.argv[1:] or SECTIONS:
+        subprocess.run([sys.executable, "-m", f"benchmark.speed.{section}"], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Features, per core, against librosa as users call it and openSMILE.
+
+python -m benchmark.speed.features
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import librosa
+import numpy as np
+
+from benchmark.speed import measure, peers, record, recordings
+from benchmark.speed.record import Row
+from stages import featurize
+from stages.core import params, threads
+from stages.core.audio import Samples
+from stages.core.errors import run
+from stages.core.extractor import Extractor, extractor
+
+N_CLIPS = 24
+FEATURES = ["logmel", "mfcc", "zcr", "rms"]
+SETTINGS = {"1024/256, 128 bands": (1024, 256, 128), "512/160, 80 bands": (512, 160, 80)}
+LIBRARIES = ("librosa", "numpy", "scipy", "soundfile")
+CHROMA = {  # how librosa's is called: what to say of it, and the goal
+    None: (", chroma", "at least 4"),
+    0.0: (", chroma (there too with tuning 0)", ""),
+}
+
+
+def main() -> None:
+    threads.limit(1)
+    settings = params.read()
+    paths, signals, data = recordings.some(N_CLIPS, settings.audio.sample_rate_hz)
+    rows, off_db = [], {}
+    for name, (n_fft, hop_length, n_mels) in SETTINGS.items():
+        changes = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
+        chosen = settings.model_copy(update={"spectrum": settings.spectrum.model_copy(update=changes)})
+        rows.append(_extraction(chosen, signals, name))
+        rows += [_extraction_with_chroma(chosen, signals, name, tuning) for tuning in CHROMA]
+        off_db[name] = max(_off_db(chosen, signal) for signal in signals)
+    rows.append(_whole(settings, paths))
+    rows += _smile(settings, paths, signals)
+    record.write("features", data, rows, LIBRARIES, log_mel_off_db=off_db)
+
+
+def users(signal: Samples, settings: params.Params) -> dict[str, Any]:
+    """Returns the features as users get them: each by its function of librosa's, on the waveform."""
+    rate_hz, spectrum = settings.audio.sample_rate_hz, settings.spectrum
+    n_fft, hop_length = spectrum.n_fft, spectrum.hop_length
+    mel: dict[str, Any] = {
+        "sr": rate_hz, "n_fft": n_fft, "hop_length": hop_length,
+        "n_mels": spectrum.n_mels, "fmin": spectrum.fmin_hz, "fmax": spectrum.fmax_hz,
+    }  # fmt: skip
+    return {
+        "logmel": librosa.power_to_db(librosa.feature.melspectrogram(y=signal, **mel)),
+        "mfcc": librosa.feature.mfcc(y=signal, n_mfcc=40, **mel),
+        "zcr": librosa.feature.zero_crossing_rate(signal, frame_length=n_fft, hop_length=hop_length),
+        "rms": librosa.feature.rms(y=signal, frame_length=n_fft, hop_length=hop_length),
+    }
+
+
+def users_chroma(signal: Samples, settings: params.Params, tuning: float | None) -> Any:
+    """Returns librosa's chroma; it estimates a clip's tuning where none is given."""
+    return librosa.feature.chroma_stft(
+        y=signal,
+        sr=settings.audio.sample_rate_hz,
+        tuning=tuning,
+        n_fft=settings.spectrum.n_fft,
+        hop_length=settings.spectrum.hop_length,
+    )
+
+
+def _extraction(settings: params.Params, signals: list[Samples], name: str) -> Row:
+    extract = extractor(settings, FEATURES, "benchmark")
+    seconds = measure.alternate(
+        {
+            "ours": lambda: [extract(signal) for signal in signals],
+            "theirs": lambda: [users(signal, settings) for signal in signals],
+        }
+    )
+    what = f"log-mel, MFCC, ZCR, RMS; {name}"
+    return _row(what, "`librosa.feature.*`", seconds, len(signals), "at least 7")
+
+
+def _extraction_with_chroma(
+    settings: params.Params, signals: list[Samples], name: str, tuning: float | None
+) -> Row:
+    extract = extractor(settings, [*FEATURES, "chroma"], "benchmark")
+    seconds = measure.alternate(
+        {
+            "ours": lambda: [extract(signal) for signal in signals],
+            "theirs": lambda: [
+                (users(signal, settings), users_chroma(signal, settings, tuning)) for signal in signals
+            ],
+        }
+    )
+    also, goal = CHROMA[tuning]
+    what = f"log-mel, MFCC, ZCR, RMS{also}; {name}"
+    return _row(what, "`librosa.feature.*`", seconds, len(signals), goal)
+
+
+def _whole(settings: params.Params, paths: list[Path]) -> Row:
+    """From files to a file: decode, extract, write."""
+    extract = extractor(settings, FEATURES, "benchmark")
+    with recordings.scratch() as folder:
+        seconds = measure.alternate(
+            {
+                "ours": lambda: _shard(paths, extract, folder),
+                "theirs": lambda: _users_files(paths, settings, folder),
+            }
+        )
+    what = "log-mel, MFCC, ZCR, RMS, decoding and writing included"
+    return _row(what, "`librosa.load`, `.feature.*`, `np.savez`", seconds, len(paths), "at least 4")
+
+
+def _shard(paths: list[Path], extract: Extractor, folder: Path) -> None:
+    arrays = featurize.of_recordings([path.stem for path in paths], paths, extract)
+    np.savez(folder / "shard.npz", allow_pickle=False, **arrays)
+
+
+def _users_files(paths: list[Path], settings: params.Params, folder: Path) -> None:
+    for path in paths:
+        signal, _ = librosa.load(path, sr=settings.audio.sample_rate_hz)
+        np.savez(folder / f"{path.stem}.npz", **users(signal, settings))
+
+
+def _smile(settings: params.Params, paths: list[Path], signals: list[Samples]) -> list[Row]:
+    """Against openSMILE's 88 functionals eGeMAPSv02, computed by another environment's Python."""
+    python = peers.python()
+    if python is None:
+        return []
+    extract = extractor(settings, [*FEATURES, "chroma"], "benchmark")
+    script = Path(__file__).with_name("smile.py")
+    arguments = [str(python), str(script), *map(str, paths)]
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
+        assert peer.stdin and peer.stdout
+        for _ in range(measure.N_ROUNDS):
+            start = time.process_time()
+            for signal in signals:
+                extract(signal)
+            seconds["ours"].append(time.process_time() - start)
+            print("go", file=peer.stdin, flush=True)
+            seconds["theirs"].append(float(peer.stdout.readline()))
+        peer.stdin.close()
+    what = "all five features, of every frame"
+    return [_row(what, "openSMILE's eGeMAPSv02, functionals", seconds, len(paths), "")]
+
+
+def _row(what: str, against: str, seconds: dict[str, list[float]], n_clips: int, goal: str) -> Row:
+    ours, theirs = (1000 * median(seconds[side]) / n_clips for side in ("ours", "theirs"))
+    return Row(
+        what, ours, against, theirs, measure.PER_CLIP, measure.ratio(seconds["theirs"], seconds["ours"]), goal
+    )
+
+
+def _off_db(settings: params.Params, signal: Samples) -> float:
+    """Returns how far our log-mel is from librosa's at most, in dB."""
+    ours = extractor(settings, ["logmel"], "benchmark")(signal)["logmel"]
+    return float(abs(ours - users(signal, settings)["logmel"].T).max())
+
+
+if __name__ == "__main__":
+    run(main)

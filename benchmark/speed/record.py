@@ -1,0 +1,100 @@
+"""benchmark/speed.json, a section per script, and the table that docs/speed.md shows of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.core.files import replacing, write_json
+
+RESULTS = Path("benchmark/speed.json")
+PAGE = Path("docs/speed.md")
+TABLE = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        what: is measured.
+        ours: the pipeline's figure, in `unit`.
+        against: the alternative.
+        theirs: its figure.
+        unit: of both.
+        ratio: as the goal has it; the medians' quotient need not be it, where each round has its own.
+        goal: what the ratio should be, in words; empty for a figure without one.
+    """
+
+    what: str
+    ours: float
+    against: str
+    theirs: float
+    unit: str
+    ratio: float
+    goal: str
+
+
+def machine(libraries: Sequence[str]) -> dict[str, Any]:
+    """Returns the processor, its cores and the versions of Python and of `libraries`."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())
+        model = found[1] if found else model
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "libraries": {name: importlib.metadata.version(name) for name in libraries},
+    }
+
+
+def write(section: str, data: str, rows: Sequence[Row], libraries: Sequence[str], **more: Any) -> None:
+    """Writes a section of benchmark/speed.json in place of its former self, and the table anew.
+
+    Args:
+        section: the script's name.
+        data: on what it was measured, in words.
+        libraries: whose versions are told.
+        more: what else is worth keeping: profiles, say.
+    """
+    sections = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    sections[section] = {
+        "command": f"python -m benchmark.speed.{section}",
+        "data": data,
+        "machine": machine(libraries),
+        "rows": [{key: _short(value) for key, value in asdict(row).items()} for row in rows],
+        **more,
+    }
+    write_json(sections, RESULTS)
+    for row in rows:
+        print(f"{section}: {row.what}: {row.ratio:.2f} ({row.goal or 'no goal'}), against {row.against}")
+    if PAGE.exists():
+        page = TABLE.sub(lambda found: f"{found[1]}{table(sections)}{found[2]}", PAGE.read_text())
+        with replacing(PAGE) as temporary:
+            temporary.write_text(page)
+
+
+def table(sections: dict[str, Any]) -> str:
+    """Returns the rows of all sections as a Markdown table, in the sections' alphabetical order."""
+    lines = ["| what | here | against | there | unit | ratio | goal |", "|---|---|---|---|---|---|---|"]
+    for _, section in sorted(sections.items()):
+        for row in section["rows"]:
+            figures = row["ours"], row["against"], row["theirs"], row["unit"]
+            lines.append(
+                f"| {row['what']} | {' | '.join(map(str, figures))} | **{row['ratio']}** | {row['goal']} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: Any) -> Any:
+    """Returns a number to three digits, and anything else as it is."""
+    return float(f"{value:.3g}") if isinstance(value, float) else value

@@ -1,0 +1,138 @@
+"""The real recordings that speed is measured on, and workspaces that hold them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+
+from benchmark.speed import measure
+from stages.core import audio, tables
+from stages.core.errors import InputError
+from stages.core.files import MANIFEST, RAW, sha256
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = (ROOT / "data" / "sources" / "ravdess", ROOT.parent / "shared" / "corpora" / "ravdess")
+
+
+N_STAGE_CLIPS = 360  # of six speakers: shards enough for two workers to share
+
+
+def ravdess() -> list[Path]:
+    """Returns RAVDESS speech, sorted by name.
+
+    Raises:
+        InputError: it is in none of the places.
+    """
+    for place in PLACES:
+        paths = sorted(path for path in place.rglob("03-01-*") if path.suffix in audio.SUFFIXES)
+        if paths:
+            return paths
+    raise InputError(f"No recordings of RAVDESS speech in {' or '.join(map(str, PLACES))}.")
+
+
+def some(n: int, sample_rate_hz: int) -> tuple[list[Path], list[audio.Samples], str]:
+    """Returns `n` of its files spread over speakers and emotions, their samples, and a sentence on them."""
+    every = ravdess()
+    paths = every[:: len(every) // n][:n]
+    signals = [audio.load(path, sample_rate_hz) for path in paths]
+    mean_s = np.mean([len(signal) for signal in signals]) / sample_rate_hz
+    return paths, signals, f"{n} clips of RAVDESS speech, {mean_s:.2f} s on average, {sample_rate_hz} Hz"
+
+
+def workspace(folder: Path, paths: list[Path], n_times: int = 1, **changes: Any) -> Path:
+    """Makes `folder` what augment and featurize start from: these recordings, `n_times` over.
+
+    The copies are links to the same files under other speakers' names, none of them marked as a duplicate.
+
+    Args:
+        folder: a new one.
+        changes: see `write_params`.
+    """
+    folder.mkdir(parents=True)
+    write_params(folder, **changes)
+    rows = []
+    hashes = [sha256(path) for path in paths]
+    for time in range(n_times):
+        for path, content in zip(paths, hashes, strict=True):
+            speaker = f"{path.stem[-2:]}x{time}"
+            clip = f"ravdess/{path.stem}x{time}"
+            link(path, folder / RAW / f"{clip}{path.suffix}")
+            rows.append(
+                {
+                    "path": f"{clip}{path.suffix}",
+                    "clip": clip,
+                    "speaker": f"ravdess/{speaker}",
+                    "sha256": content,
+                }
+            )
+    facts = {"corpus": "ravdess", "emotion": "anger", "n_bytes": 0, "problem": ""}
+    table = pd.DataFrame([row | facts for row in rows]).reindex(columns=list(tables.MANIFEST.columns))
+    tables.write(tables.typed(table, tables.MANIFEST), tables.MANIFEST, folder / MANIFEST)
+    return folder
+
+
+def clone(folder: Path, **changes: Any) -> None:
+    """Makes `folder` a repository of its own with the project's files as they are, but for its params.
+
+    Args:
+        changes: see `write_params`.
+    """
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True)
+    for name in listed.stdout.splitlines():
+        if name != "dvc.lock" and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    write_params(folder, **changes)
+    commit(folder)
+
+
+def commit(folder: Path) -> None:
+    """Makes `folder` a Git repository, which DVC wants to be in."""
+    for arguments in (["init", "-q"], ["add", "--all"]):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+
+
+def link(path: Path, place: Path) -> None:
+    """Makes `place` the same file as `path`, or a copy where they are on two file systems."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, place)
+    except OSError:
+        shutil.copyfile(path, place)
+
+
+def write_params(folder: Path, **changes: Any) -> None:
+    """Writes the project's params.yaml into `folder`, changed: keys have double underscores for dots."""
+    settings = YAML(typ="safe").load(ROOT / "params.yaml")
+    for key, value in changes.items():
+        *above, last = key.split("__")
+        block = settings
+        for name in above:
+            block = block[name]
+        block[last] = value
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(settings, file)
+
+
+def stage(name: str, folder: Path) -> measure.Usage:
+    """Runs a stage in a workspace."""
+    threads = dict.fromkeys(measure.THREADS, "1")
+    return measure.command([sys.executable, "-m", f"stages.{name}"], folder, PYTHONPATH=str(ROOT), **threads)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yields a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="speed-") as folder:
+        yield Path(folder)

@@ -1,0 +1,88 @@
+"""The record of speed: a section per script, and the page's table made of all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmark.speed import measure, record
+from benchmark.speed.record import Row
+
+ROOT = Path(__file__).resolve().parents[1]
+ROW = Row("features", 0.91234, "librosa", 7.1, "CPU ms a clip", 7.7823, "at least 7")
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    record.RESULTS.parent.mkdir()
+    record.PAGE.parent.mkdir()
+    record.PAGE.write_text("# Speed\n\n<!-- table -->\nold\n<!-- end of table -->\n\nmore\n")
+    return record.PAGE
+
+
+def test_a_section_replaces_itself_alone(page: Path) -> None:
+    record.write("features", "clips", [ROW], ["numpy"])
+    record.write("train", "clips", [ROW, ROW], ["numpy"], profile={"a": 1})
+    record.write("features", "other clips", [ROW], ["numpy"])
+    sections = json.loads(record.RESULTS.read_text())
+    assert list(sections) == ["features", "train"]
+    assert sections["features"]["data"] == "other clips"
+    assert sections["features"]["rows"][0]["ratio"] == 7.78
+    assert len(sections["train"]["rows"]) == 2
+    assert sections["train"]["profile"] == {"a": 1}
+    assert sections["train"]["command"] == "python -m benchmark.speed.train"
+    assert {"processor", "cores", "python", "libraries"} == set(sections["train"]["machine"])
+
+
+def test_the_page_shows_every_row_and_keeps_its_text(page: Path) -> None:
+    record.write("features", "clips", [ROW], ["numpy"])
+    record.write("augment", "clips", [ROW], ["numpy"])
+    said = page.read_text()
+    row = "| features | 0.912 | librosa | 7.1 | CPU ms a clip | **7.78** | at least 7 |"
+    assert said.count(row) == 2
+    assert "old" not in said
+    assert said.startswith("# Speed\n\n<!-- table -->\n| what |")
+    assert said.endswith("<!-- end of table -->\n\nmore\n")
+
+
+def test_the_projects_page_shows_what_its_record_says() -> None:
+    page, results = ROOT / record.PAGE, ROOT / record.RESULTS
+    shown = record.TABLE.search(page.read_text())
+    assert shown, "docs/speed.md has no place for the table"
+    if results.exists():
+        assert record.table(json.loads(results.read_text())) in shown[0]
+
+
+def test_sides_take_turns_after_a_round_for_warmth() -> None:
+    calls: list[str] = []
+    seconds = measure.alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
+    assert "".join(calls) == "ab" * 4
+    assert [len(each) for each in seconds.values()] == [3, 3]
+
+
+def test_a_ratio_is_the_median_of_the_rounds() -> None:
+    assert measure.ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0]) == 3.0
+
+
+def test_a_commands_time_and_memory_are_its_own_and_its_childrens(tmp_path: Path) -> None:
+    child = (
+        "held = bytearray(200_000_000); held[::4096] = bytes(len(held[::4096])); import time; time.sleep(0.5)"
+    )
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    start = time.perf_counter()
+    usage = measure.command([sys.executable, "-c", code], tmp_path)
+    assert 0.5 < usage.wall_s <= time.perf_counter() - start
+    assert usage.cpu_s > 0
+    assert usage.peak_mb > 190
+
+
+def test_a_command_that_fails_says_so(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        measure.command([sys.executable, "-c", "import sys; sys.exit('no such corpus')"], tmp_path)
+    assert "no such corpus" in raised.value.output
