@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SECTIONS = ("features", "augment", "cores", "start", "memory", "whole")
+SECTIONS = ("features", "augment", "cores", "start", "memory", "train", "whole")
 
 
 def main() -> None:

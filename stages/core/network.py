@@ -112,9 +112,8 @@ def fit(
         InputError: the loss is infinite or no number, or there are no fit weights to start from.
     """
     training: Training = config.training
-    tf.config.experimental.enable_op_determinism()
     progress = _finished(folder / CHECKPOINT)
-    learner = _learner(build, training, train, max(progress.epoch - 1, 0), seed)
+    learner = learner_of(build, training, train, max(progress.epoch - 1, 0), seed)
     if progress.epoch:
         best = _resume(learner, folder / CHECKPOINT)
         tqdm.write(f"train: {folder.name} goes on after epoch {progress.epoch}")
@@ -125,9 +124,9 @@ def fit(
     bar = tqdm(total=training.epochs, initial=progress.epoch, unit="epoch", desc=folder.name, leave=False)
     while progress.epoch < training.epochs and not _patience_over(progress, training):
         if training.pixels(progress.epoch) != learner.pixels:
-            learner = _resized(learner, _learner(build, training, train, progress.epoch, seed))
+            learner = _resized(learner, learner_of(build, training, train, progress.epoch, seed))
             progress.best, progress.since_best, progress.since_plateau = -np.inf, 0, 0
-        row = _epoch(learner, training, train, seed, progress.epoch)
+        row = train_epoch(learner, training, train, seed, progress.epoch)
         row |= _validate(learner, training, validation)
         if not np.isfinite([*row.values()]).all():
             raise InputError(
@@ -171,12 +170,13 @@ def started_from(config: Any) -> str | None:
     return training.init_from
 
 
-def _learner(build: Build, training: Training, train: Part, epoch: int, seed: int) -> Learner:
+def learner_of(build: Build, training: Training, train: Part, epoch: int, seed: int) -> Learner:
     """Returns a fresh network for the images of an epoch, with fresh optimizer and random layers."""
     # Keras has no other way to make layers' initial weights and TensorFlow's kernels repeatable; and the
     # weights' file holds layers' names, which count on from fold to fold unless the session is cleared.
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
     shape = training.input_shape(train.x.shape[1:], epoch)
     keras.config.set_dtype_policy(precision.policy(training.precision))
     try:
@@ -202,7 +202,7 @@ def _optimizer(training: Training) -> keras.optimizers.Optimizer:
     return classes[training.optimizer](training.learning_rate, clipnorm=training.clip_norm)
 
 
-def _epoch(learner: Learner, training: Training, train: Part, seed: int, epoch: int) -> dict[str, float]:
+def train_epoch(learner: Learner, training: Training, train: Part, seed: int, epoch: int) -> dict[str, float]:
     """Trains one epoch. What is drawn depends on seed and epoch alone, so a resumed run draws the same."""
     total = 0.0
     for x, y, weight in _batches(training, train, learner.pixels, np.random.default_rng((seed, epoch))):
@@ -218,15 +218,15 @@ def _batches(
     """Yields clips, their classes' shares (n_clips, n_classes) and their weights, in an order drawn anew."""
     weight = compute_sample_weight("balanced" if training.class_weights == "balanced" else None, train.y)
     target = np.eye(len(train.classes), dtype=np.float32)[train.y]
-    batches = [
-        (steps, order[at : at + training.batch_size])
-        for steps, clips in training.buckets(train.x)
-        for order in [rng.permutation(clips)]
-        for at in range(0, len(order), training.batch_size)
-    ]
-    for number in rng.permutation(len(batches)):
-        steps, batch = batches[number]
-        x, y = training.altered(train.x[batch, steps], target[batch], rng)
+    # The shortest first: a batch is padded to its longest clip's bucket, and all but one are full.
+    buckets = [(steps, rng.permutation(clips)) for steps, clips in training.buckets(train.x)]
+    order = np.concatenate([clips for _, clips in buckets])
+    read = [steps for steps, clips in buckets for _ in clips]
+    starts = range(0, len(order), training.batch_size)
+    for number in rng.permutation(len(starts)):
+        here = slice(starts[number], starts[number] + training.batch_size)
+        batch = order[here]
+        x, y = training.altered(train.x[batch, read[here][-1]], target[batch], rng)
         yield _sized(x, pixels), y, weight[batch]
 
 

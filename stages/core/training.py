@@ -123,7 +123,10 @@ class Training(Block):
         return shape
 
     def buckets(self, x: Batch) -> list[tuple[Any, NDArray[np.int64]]]:
-        """Returns groups of clips that are read alike: what to take of each clip's array, and which clips."""
+        """Returns groups of clips that are read alike: what to take of each clip's array, and which clips.
+
+        What is taken rises from group to group.
+        """
         return [(slice(None), np.arange(len(x)))]
 
     def altered(self, x: Batch, y: Targets, rng: np.random.Generator) -> tuple[Batch, Targets]:
@@ -144,8 +147,8 @@ class FrameTraining(Training):
 
     Attributes:
         length_buckets: each clip is padded to the shortest of so many evenly spaced lengths that holds it,
-            and a batch holds clips of one length; 1 pads all to the longest. A recurrent network's time is
-            proportional to what it reads, padding included.
+            and trains beside clips of like length, padded to the longest of their batch; 1 pads all to the
+            longest of all. A recurrent network's time is proportional to what it reads, padding included.
         spec_augment: masks in training, or null.
     """
 

@@ -248,6 +248,18 @@ def test_buckets_hold_every_clip_once_and_cut_only_padding() -> None:
         assert steps.stop - 5 < used <= steps.stop
 
 
+def test_clips_train_whole_beside_clips_of_like_length_in_full_batches() -> None:
+    data = clips(3, n=70)
+    training = frames_config(length_buckets=4).training
+    batches = list(network._batches(training, data, None, np.random.default_rng(0)))
+    assert sorted(len(x) for x, _, _ in batches) == [6, 16, 16, 16, 16]
+    trained = {row[row.any(axis=1)].tobytes() for x, _, _ in batches for row in x}
+    assert trained == {row[row.any(axis=1)].tobytes() for row in data.x}
+    own = {steps.stop: len(which) for steps, which in training.buckets(data.x)}
+    read, longest = sum(x.shape[0] * x.shape[1] for x, _, _ in batches), data.x.shape[1]
+    assert sum(steps * n for steps, n in own.items()) <= read < 0.9 * longest * len(data.y)
+
+
 def test_masks_hide_whole_spans_of_the_asked_length_and_nothing_else() -> None:
     masks = SpecAugment(n_time_masks=1, max_time_share=0.3, n_frequency_masks=1, max_frequency_share=0.4)
     x = np.ones((200, 20, 10), np.float32)

@@ -1,0 +1,282 @@
+"""Training of each network, per core, against Keras's plain `fit` on clips padded to the longest.
+
+python -m benchmark.speed.train
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path, PurePosixPath
+from statistics import mean, median, pstdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark import overlay
+from benchmark.speed import measure, record, recordings
+from benchmark.speed.record import Row
+from stages.core import audio, precision, registry, threads
+from stages.core.errors import run
+from stages.core.extractor import extractor
+from stages.core.inputs import Encoder, Part
+from stages.core.params import PARAMS, Params, read
+from stages.corpora import ravdess
+
+LIBRARIES = ("keras", "tensorflow", "numpy")
+PIXELS = 128  # of resnet34's square images
+N_UNHEARD = 6  # of 24 speakers; the UAR is theirs
+N_SEEDS = 3
+KERAS = "`keras.Model.fit`, float32, padded to the longest clip"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network to train.
+
+    Attributes:
+        name: as the table has it.
+        settings: params.yaml, its model chosen.
+        training: what is changed in the model's training, on both sides.
+        n_clips: of an epoch; None takes all of the speakers that train, and then the UAR is told as well.
+        goal: of the ratio.
+    """
+
+    name: str
+    settings: Params
+    training: dict[str, Any]
+    n_clips: int | None
+    goal: str
+
+    @property
+    def config(self) -> Any:
+        """The model's block. Clips are taken whole, so that both sides read the same."""
+        config = self.settings.config("models", self.settings.model, "params.model")
+        inputs = config.inputs.model_copy(update={"duration_s": None})
+        training = config.training.model_copy(update=self.training)
+        return config.model_copy(update={"inputs": inputs, "training": training})
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one side is given: a case, its clips as arrays, a seed and a folder of its own."""
+
+    config: Any
+    model: str
+    train: Part
+    unheard: Part
+    seed: int
+    folder: Path
+
+
+Side = tuple[Callable[[], object], Callable[[], NDArray[np.floating]]]  # an epoch; logits of the unheard
+
+
+def main() -> None:
+    threads.limit(1)
+    base = read()
+    small = {model: base.model_copy(update={"model": model}) for model in ("lstm", "gru", "cnn1d", "cnn2d")}
+    fast = precision.resolved("auto")
+    gained = "at least 1.7" if fast == "bfloat16" else "at least 1"
+    cases = [
+        Case("lstm", small["lstm"], {}, None, "at least 1.3"),
+        Case("gru", small["gru"], {}, None, "at least 1.3"),
+        Case("cnn1d", small["cnn1d"], {}, None, "at least 1"),
+        Case("cnn2d", small["cnn2d"], {}, None, gained),
+        Case("cnn1d (E1)", published("E1_cnn1d"), {}, 192, gained),
+        Case("cnn2d (E2)", published("E2_cnn2d"), {}, 192, gained),
+        Case(
+            f"resnet34, {PIXELS} x {PIXELS}",
+            base.model_copy(update={"model": "resnet34"}),
+            {"mixup_alpha": None, "image_augment": None},
+            192,
+            gained,
+        ),
+    ]
+    rows, uar = [], {}
+    for case in cases:
+        found, scored = compare(case)
+        rows.append(found)
+        if case.n_clips is None:
+            rows.append(_uar_row(case, scored))
+            uar[case.name] = scored
+    record.write("train", f"RAVDESS speech, one thread, {fast}", rows, LIBRARIES, uar=uar)
+
+
+def published(name: str) -> Params:
+    """Returns the parameters of a system in benchmark/systems, on RAVDESS."""
+    found = overlay.runs(name, overlay.parse(PARAMS))
+    return next(each for each in found if each.variant == "ravdess").params()
+
+
+def compare(case: Case) -> tuple[Row, dict[str, list[float]]]:
+    """Trains both sides of a case in turn, an epoch each, each side in a process of its own.
+
+    Returns:
+        The row of the table, and each side's UAR on the unheard speakers, a seed each.
+    """
+    train, unheard = _parts(case)
+    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    uar: dict[str, list[float]] = {side: [] for side in SIDES}
+    for seed in range(N_SEEDS if case.n_clips is None else 1):
+        with tempfile.TemporaryDirectory(prefix="speed-") as folder:
+            task = Task(case.config, case.settings.model, train, unheard, seed, Path(folder))
+            peers = {side: Peer(side, task) for side in SIDES}
+            for number in range(-1, measure.N_ROUNDS):
+                for side, peer in peers.items():
+                    took = peer.ask("epoch")
+                    if number >= 0:
+                        seconds[side].append(took)
+            for side, peer in peers.items():
+                uar[side].append(peer.ask("uar"))
+                peer.end()
+    ours, theirs = (1000 * median(seconds[side]) / len(train.y) for side in ("ours", "theirs"))
+    what = f"an epoch of {case.name}, {len(train.y)} clips"
+    speed = measure.ratio(seconds["theirs"], seconds["ours"])
+    return Row(what, ours, KERAS, theirs, measure.PER_CLIP, speed, case.goal), uar
+
+
+def _uar_row(case: Case, uar: dict[str, list[float]]) -> Row:
+    ours, theirs = mean(uar["ours"]), mean(uar["theirs"])
+    spread = max(pstdev(uar["ours"]), pstdev(uar["theirs"]))
+    what = (
+        f"UAR of {case.name} on {N_UNHEARD} unheard speakers after {measure.N_ROUNDS + 1} epochs, mean of "
+        f"{N_SEEDS} seeds (deviation {spread:.3f})"
+    )
+    return Row(what, ours, KERAS, theirs, "UAR", ours / theirs, "1 within noise")
+
+
+class Peer:
+    """One side in a process of its own: Keras's determinism cannot be switched off again."""
+
+    def __init__(self, side: str, task: Task) -> None:
+        """Starts it, and waits until its network is built."""
+        context = get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(side, task, other), daemon=True)
+        self._process.start()
+        other.close()
+        self.ask("")
+
+    def ask(self, what: str) -> float:
+        """Returns the seconds of an `epoch`, or the `uar`.
+
+        Raises:
+            EOFError: the process has failed.
+        """
+        self._connection.send(what)
+        return float(self._connection.recv())
+
+    def end(self) -> None:
+        self._connection.close()
+        self._process.join()
+
+
+def _serve(side: str, task: Task, connection: Connection) -> None:
+    epoch, logits = SIDES[side](task)
+    while True:
+        try:
+            asked = connection.recv()
+        except EOFError:
+            return
+        start = time.process_time()
+        if asked == "epoch":
+            epoch()
+        answer = time.process_time() - start
+        if asked == "uar":
+            hits = logits().argmax(axis=1) == task.unheard.y
+            answer = mean(hits[task.unheard.y == label].mean() for label in np.unique(task.unheard.y))
+        connection.send(float(answer))
+
+
+def _ours(task: Task) -> Side:
+    """The pipeline's trainer."""
+    from stages.core import network, weights
+
+    build = partial(registry.load("models", task.model, "params.model").build, task.config)
+    learner = network.learner_of(build, task.config.training, task.train, 0, task.seed)
+    number = itertools.count()
+
+    def epoch() -> object:
+        return network.train_epoch(learner, task.config.training, task.train, task.seed, next(number))
+
+    def logits() -> NDArray[np.floating]:
+        learner.network.save_weights(task.folder / weights.FILE)
+        classes = task.unheard.classes
+        return network.scores(build, task.config, task.folder, task.unheard.x, len(classes))
+
+    return epoch, logits
+
+
+def _theirs(task: Task) -> Side:
+    """Keras as its guide has it: compile and fit, with the layers' own defaults."""
+    import keras
+    import tensorflow as tf
+
+    from stages.core import layers
+
+    def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
+        kind = keras.layers.BatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
+        return kind.from_config(layer.get_config())
+
+    keras.utils.set_random_seed(task.seed)
+    training = task.config.training
+    pixels = training.pixels(0)
+    x, unheard = (
+        part.x if pixels is None else tf.image.resize(part.x, (pixels, pixels), antialias=True).numpy()
+        for part in (task.train, task.unheard)
+    )
+    build = registry.load("models", task.model, "params.model").build
+    built = build(task.config, x.shape[1:], len(task.train.classes))
+    network = keras.models.clone_model(built, clone_function=plain)
+    network.compile(
+        keras.optimizers.get(training.optimizer),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+
+    def epoch() -> object:
+        return network.fit(x, task.train.y, batch_size=training.batch_size, verbose=0)
+
+    return epoch, lambda: network.predict(unheard, verbose=0)
+
+
+SIDES: dict[str, Callable[[Task], Side]] = {"ours": _ours, "theirs": _theirs}
+
+
+def _parts(case: Case) -> tuple[Part, Part]:
+    """Returns the clips of the speakers that train, and of the unheard ones."""
+    paths = recordings.ravdess()
+    facts = [ravdess.parse(PurePosixPath(path)) for path in paths]
+    speakers = sorted({fact.speaker for fact in facts if fact})
+    inputs = case.config.inputs
+    extract = extractor(case.settings, inputs.features, "benchmark")
+    chosen: dict[bool, list[tuple[str, NDArray[np.float32]]]] = {False: [], True: []}
+    for path, fact in zip(paths, facts, strict=True):
+        assert fact
+        heard = fact.speaker not in speakers[-N_UNHEARD:]
+        if len(chosen[heard]) != case.n_clips:
+            features = extract(audio.load(path, case.settings.audio.sample_rate_hz))
+            chosen[heard].append((fact.emotion, np.hstack([features[name] for name in inputs.features])))
+    per_second = case.settings.audio.sample_rate_hz / case.settings.spectrum.hop_length
+    encoder = Encoder.fit([frames for _, frames in chosen[True]], inputs, per_second)
+    classes = sorted({emotion for emotion, _ in chosen[True]})
+    train, unheard = (
+        Part(
+            encoder.encode([frames for _, frames in chosen[heard]]),
+            np.array([classes.index(emotion) for emotion, _ in chosen[heard]]),
+            classes,
+        )
+        for heard in (True, False)
+    )
+    return train, unheard
+
+
+if __name__ == "__main__":
+    run(main)
