@@ -178,6 +178,7 @@ def recordings(*clips: str) -> pd.DataFrame:
         (["a1", "b1"], ["c1=b1"], ["d1"], "have heard c1=b1 or .* have heard no tested recording'"),
         (["a1", "b1"], ["b2"], ["b3"], None),  # `random`: the fold itself trains on its test speakers
         (["a1", "b1"], ["b1"], ["b3"], "1 clips break the rule .* no tested recording"),
+        (["a1=b1"], ["b1"], ["b3"], "1 clips break the rule .* no tested recording"),
         ([], ["a1"], ["b1"], None),
     ],
 )
