@@ -126,10 +126,12 @@ def test_of_two_speakers_or_sentences_validation_shares_with_train_and_never_wit
         leak.check(two.assign(sentence=["s1", "s2", "s2"]), "speaker_and_text_independent")
 
 
-def test_an_error_names_three_clips_and_counts_the_rest() -> None:
-    rows = [(f"clip{i}", "train" if i < 9 else "test", "a/1", "s") for i in range(10)]
+@pytest.mark.parametrize(("n_clips", "told"), [(3, ""), (4, " and 1 more"), (9, " and 6 more")])
+def test_an_error_names_three_clips_and_counts_the_rest(n_clips: int, told: str) -> None:
+    rows = [(f"clip{i}", "train" if i < n_clips else "test", "a/1", "s") for i in range(n_clips + 1)]
     others = [("v", "validation", "a/2", "s"), ("e", "test", "a/3", "s")]
-    with pytest.raises(LeakError, match=r"train \(clip0, clip1, clip2 and 6 more\)\. 10 rows break the rule"):
+    reason = rf"train \(clip0, clip1, clip2{told}\)\. {n_clips + 1} rows break the rule"
+    with pytest.raises(LeakError, match=reason):
         leak.check(splits(*rows, *others), "fixed")
 
 
@@ -176,6 +178,7 @@ def recordings(*clips: str) -> pd.DataFrame:
         (["a1", "b1"], ["c1=b1"], ["d1"], "have heard c1=b1 or .* have heard no tested recording'"),
         (["a1", "b1"], ["b2"], ["b3"], None),  # `random`: the fold itself trains on its test speakers
         (["a1", "b1"], ["b1"], ["b3"], "1 clips break the rule .* no tested recording"),
+        (["a1=b1"], ["b1"], ["b3"], "1 clips break the rule .* no tested recording"),
         ([], ["a1"], ["b1"], None),
     ],
 )

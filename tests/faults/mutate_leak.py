@@ -46,7 +46,8 @@ def mutants() -> Iterator[tuple[str, ast.Module]]:
             spoilt = copy.deepcopy(tree)
             twin = next(twin for i, twin in enumerate(ast.walk(spoilt)) if i == number)
             told = change(twin)
-            yield f"{getattr(node, 'lineno', 0)}: {told}", ast.fix_missing_locations(spoilt)
+            place = f"{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
+            yield f"{place}: {told}", ast.fix_missing_locations(spoilt)
 
 
 def changes(node: ast.AST) -> Iterator[types.FunctionType]:
