@@ -32,7 +32,7 @@ from stages.core.errors import N_SHOWN, InputError, shown, shown_key, unknown
 
 PARAMS = Path("params.yaml")
 
-LARGEST = 1e10  # of any number: seeds come near it
+LARGEST = 1e30  # of any number
 N_TOLD = 400  # characters of a message of the YAML reader
 
 Share = Annotated[float, Field(ge=0, lt=1)]

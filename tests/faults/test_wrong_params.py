@@ -32,7 +32,7 @@ from tests.test_pipeline import STAGES
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
 LONGEST_MESSAGE = 600  # characters: a sentence, and the choices it gives
-HUGE = {int: 10**30, float: 1e300, str: "x" * 10**4, list: [["x"] * 10] * 100}
+HUGE = {int: 10**31, float: 1e300, str: "x" * 10**4, list: [["x"] * 10] * 100}
 N_CHUNKS = 40
 
 Path_ = tuple[str | int, ...]
