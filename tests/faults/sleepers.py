@@ -10,6 +10,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from stages.core import espeak, shards
+from stages.core.params import Compute
 
 
 def sleep(started: Path) -> dict[str, NDArray]:
@@ -21,7 +22,8 @@ def sleep(started: Path) -> dict[str, NDArray]:
 def main(kind: str, folder: Path) -> None:
     if kind == "shards":
         made = [shards.Shard(name, 1, "f00d", partial(sleep, folder / f"{name}.started")) for name in "abc"]
-        shards.fill(folder / "shards", made, 2, "sleep")
+        two = Compute(engine="local", workers=2, scheduler=None, storage=None)
+        shards.fill(folder / "shards", made, two, "sleep")
     else:
         word = espeak.Utterance("en-us+f1", "Well.", 165, 50, 50)
         for number, _ in enumerate(espeak.speak([word] * 3)):

@@ -150,9 +150,9 @@ SAVE = """
 import sys
 from pathlib import Path
 import keras
-from stages.core import errors, network
+from stages.core import errors, weights
 model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(500)])
-errors.run(lambda: network._save_weights(model, Path(sys.argv[1])))
+errors.run(lambda: weights.save(model, Path(sys.argv[1])))
 """
 
 
