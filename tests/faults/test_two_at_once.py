@@ -44,7 +44,7 @@ def test_two_repros_in_one_folder(
         check_goes_on(folder, undisturbed)
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=1, campaign=2))
+@pytest.mark.parametrize("number", draws(sample=0, slow=0, campaign=2))
 def test_two_jobs_of_the_queue(fault: Fault, tmp_path: Path, undisturbed: Undisturbed, number: int) -> None:
     """Each queued experiment measures what it does when it runs alone."""
     chosen = rng("queue", number).sample(MODELS, 2)
