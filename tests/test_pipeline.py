@@ -127,6 +127,7 @@ def test_dvc_is_told_of_the_parameters_a_stage_reads_and_of_no_others(
             f"dvc.yaml: stage {stage} reads {untold}, whose change reruns nothing"
         )
         unread = {key for key in told if not any(f"{name}.".startswith(f"{key}.") for name in read)}
+        unread -= {"manifest"}  # its limits are read where recordings are decoded, in a process of their own
         assert not unread, f"dvc.yaml: stage {stage} reruns for {unread}, which it does not read"
 
 
