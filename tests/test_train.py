@@ -46,6 +46,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         models__ann__training__learning_rate=0.01,
         models__ann__units=[32],
     )
+    store_inputs()
+    return work
+
+
+def store_inputs() -> None:
+    """Leaves what `manifest`, `featurize` and `split` would, of 6 speakers and 3 emotions, in 3 folds."""
     rows = [
         {"corpus": "demo", "clip": f"{speaker}_{emotion}_{i}", "speaker": speaker, "sex": "female"}
         | {"sentence": str(i), "emotion": emotion, "sha256": f"{speaker}{emotion}{i}"}
@@ -57,7 +63,6 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     tables.write(clips, tables.MANIFEST, MANIFEST)
     store_features(clips)
     store_splits(clips)
-    return work
 
 
 def store_features(clips: pd.DataFrame) -> None:

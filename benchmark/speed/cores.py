@@ -15,7 +15,7 @@ LIBRARIES = ("joblib", "numpy")
 
 
 def main() -> None:
-    paths = recordings.ravdess()[: recordings.N_STAGE_CLIPS]
+    paths = recordings.ravdess()
     walls_s: dict[str, dict[int, list[float]]] = {"augment": {1: [], 2: []}, "featurize": {1: [], 2: []}}
     for _ in range(1 + measure.N_ROUNDS):
         for n_workers in (1, 2):

@@ -22,7 +22,7 @@ from stages.core.audio import Samples
 from stages.core.errors import run
 from stages.core.extractor import Extractor, extractor
 
-N_CLIPS = 24
+N_CLIPS = 96
 FEATURES = ["logmel", "mfcc", "zcr", "rms"]
 SETTINGS = {"1024/256, 128 bands": (1024, 256, 128), "512/160, 80 bands": (512, 160, 80)}
 LIBRARIES = ("librosa", "numpy", "scipy", "soundfile")

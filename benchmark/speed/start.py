@@ -50,6 +50,7 @@ def _starts(stages: list[str], folder: Path) -> dict[str, dict[str, float]]:
     found = {}
     for name in stages:
         compiled = {
+            "PYTHONDONTWRITEBYTECODE": "",  # it may be set
             "PYTHONPYCACHEPREFIX": str(folder / f"compiled-{name}"),
             "PYTHONPATH": str(recordings.ROOT),
         }

@@ -20,9 +20,9 @@ from stages.core.errors import InputError
 Frames = NDArray[np.float32]
 
 LEAST_POWER = 1e-10  # librosa.power_to_db's amin: -100 dB
-BLOCK_SAMPLES = 1 << 16  # windowed and transformed at once: few enough to stay in the processor's cache
+BLOCK_SAMPLES = 3 << 14  # windowed and transformed at once: few enough to stay in the processor's cache
 N_GROUPS = 8  # of neighbouring mel bands: a group's filters are zero at most frequencies
-STEEP_DB = 73.0  # above it, single precision moves a frame's weakest band by up to 1e-3 dB
+WEAK_DB = 52.0  # a band this far below its frame is moved by up to 1e-3 dB in single precision
 
 
 class Spectrum:
@@ -63,31 +63,49 @@ class Spectrum:
         return _power(self.frames, _hann(self.settings.n_fft).astype(np.float32))
 
     @cached_property
+    def energy(self) -> NDArray[np.float32]:
+        """Sum of the squared samples of each frame, not windowed, float32 (n_frames,)."""
+        energy: NDArray[np.float32] = np.vecdot(self.frames, self.frames)
+        return energy
+
+    @cached_property
     def mel_db(self) -> Frames:
         """Power in mel bands, float32 (n_frames, n_mels), in dB re 1.
 
         The floor is -100 dB, or `top_db` below the clip's maximum where that is higher.
         """
-        least = np.float32(LEAST_POWER)
         mel = self._mel(self.power)
-        floor = max(least, mel.max() * np.float32(10 ** (-self.settings.top_db / 10)))
-        steep = mel.max(axis=1) > 10 ** (STEEP_DB / 10) * np.maximum(mel.min(axis=1), floor)
-        if steep.any():
-            mel[steep] = self._mel(_power(self.frames[steep], _hann(self.settings.n_fft)))
+        floor = max(np.float32(LEAST_POWER), mel.max() * np.float32(10 ** (-self.settings.top_db / 10)))
         np.maximum(mel, floor, out=mel)
+        steep = (mel < np.multiply.outer(self.energy, self._weak_shares)).any(axis=1)
+        if steep.any():
+            precise = self._mel(_power(self.frames[steep], _hann(self.settings.n_fft)))
+            mel[steep] = np.maximum(precise, floor)
         np.log10(mel, out=mel)
         mel *= 10
         return mel
 
     def _mel(self, power: Frames) -> Frames:
         """Returns `power` in mel bands, float32 (n_frames, n_mels)."""
-        settings = self.settings
-        mel = np.empty((len(power), settings.n_mels), np.float32)
-        for bands, bins, filters in _mel_groups(
-            self.sample_rate_hz, settings.n_fft, settings.n_mels, settings.fmin_hz, settings.fmax_hz
-        ):
+        mel = np.empty((len(power), self.settings.n_mels), np.float32)
+        for bands, bins, filters in _mel_groups(*self._bank):
             np.matmul(power[:, bins], filters, out=mel[:, bands])
         return mel
+
+    @property
+    def _weak_shares(self) -> NDArray[np.float32]:
+        """What a band holds of a frame's energy at `WEAK_DB`, float32 (n_mels,).
+
+        Rounding spreads evenly over a transform's bins, in proportion to the frame's energy. The more bins a
+        band sums, the less it is moved: hence each filter's mean height, weighted by itself.
+        """
+        return _mean_heights(*self._bank) * np.float32(10 ** (-WEAK_DB / 10))
+
+    @property
+    def _bank(self) -> tuple[int, int, int, float, float]:
+        """The arguments of `mel_filters`."""
+        settings = self.settings
+        return self.sample_rate_hz, settings.n_fft, settings.n_mels, settings.fmin_hz, settings.fmax_hz
 
 
 def _power(frames: Frames, window: NDArray) -> Frames:
@@ -99,8 +117,8 @@ def _power(frames: Frames, window: NDArray) -> Frames:
     for start in range(0, n_frames, size):
         block = power[start : start + size]
         np.multiply(frames[start : start + size], window, out=windowed[: len(block)])
-        np.abs(scipy.fft.rfft(windowed[: len(block)], axis=1), out=block, casting="same_kind")
-        np.square(block, out=block)
+        spectrum = scipy.fft.rfft(windowed[: len(block)], axis=1)
+        np.add(np.square(spectrum.real), np.square(spectrum.imag), out=block, casting="same_kind")
     return power
 
 
@@ -119,6 +137,16 @@ def _mel_groups(
         within = slice(bins[0], bins[-1] + 1)
         groups.append((slice(bands[0], bands[-1] + 1), within, filters[bands, within].T.copy()))
     return groups
+
+
+@cache
+def _mean_heights(
+    sample_rate_hz: int, n_fft: int, n_mels: int, fmin_hz: float, fmax_hz: float
+) -> NDArray[np.float32]:
+    """Returns the mean of each of `mel_filters`, weighted by itself, float32 (n_mels,)."""
+    filters = mel_filters(sample_rate_hz, n_fft, n_mels, fmin_hz, fmax_hz)
+    heights: NDArray[np.float32] = np.square(filters).sum(axis=1) / filters.sum(axis=1)
+    return heights
 
 
 @cache

@@ -34,7 +34,6 @@ IDLE_S = 60.0  # without a task, after which a process ends
 DECIDING = (
     "cloudpickle",
     "keras",
-    "librosa",
     "numpy",
     "pandas",
     "scikit-learn",

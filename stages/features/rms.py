@@ -17,6 +17,5 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
 
     Equals `librosa.feature.rms` of the waveform: no window, zeros around the signal.
     """
-    frames = spectrum.frames
-    power: Frames = np.vecdot(frames, frames) / np.float32(spectrum.settings.n_fft)
-    return np.sqrt(power)[:, None]
+    rms: Frames = np.sqrt(spectrum.energy / np.float32(spectrum.settings.n_fft))
+    return rms[:, None]

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from stages import evaluate, train
-from stages.core import tables
-from stages.core.files import MANIFEST, MODEL, sha256
+from stages.core.files import MODEL, sha256
 from stages.core.fold import FACTS
-from tests.manifests import manifest
-from tests.test_train import EMOTIONS, SPEAKERS, store_features, store_splits
+from tests.test_train import store_inputs
 from tests.workspace import Workspace
 
 
@@ -21,17 +19,7 @@ def leave(folder: Path, model: str, **changes: Any) -> None:
     work.set(model=model, train__fold=0, train__threads=1, evaluate__n_resamples=100)
     work.set(**{f"models__{model}__inputs__features": ["mfcc"]})
     work.set(models__ann__training__epochs=2, models__ann__units=[8], **changes)
-    rows = [
-        {"corpus": "demo", "clip": f"{speaker}_{emotion}_{i}", "speaker": speaker, "sex": "female"}
-        | {"sentence": str(i), "emotion": emotion, "sha256": f"{speaker}{emotion}{i}"}
-        for speaker in SPEAKERS
-        for emotion in EMOTIONS
-        for i in range(4)
-    ]
-    clips = manifest(rows)
-    tables.write(clips, tables.MANIFEST, MANIFEST)
-    store_features(clips)
-    store_splits(clips)
+    store_inputs()
     train.main()
     evaluate.main()
 
