@@ -34,7 +34,7 @@ import psutil
 from distributed import LocalCluster
 from ruamel.yaml import YAML
 
-from stages import augment, featurize, manifest
+from stages import augment, corpora, featurize, manifest
 from stages.core import engine, files, params, registry, shards, tables, threads
 from stages.core.params import Compute
 
@@ -113,6 +113,7 @@ def workspace(folder: Path, n_clips: int, seconds: float) -> Iterator[None]:
         shutil.copytree(ROOT / "stages", "stages", ignore=shutil.ignore_patterns("__pycache__"))
         registry.STAGES = Path("stages").absolute()
         Path("stages/corpora/noise.py").write_text(CORPUS)
+        corpora.__path__.append(str(Path("stages/corpora").absolute()))  # for this process
         started = time.monotonic()
         record(n_clips, int(seconds * RATE_HZ))
         print(f"clips written in {time.monotonic() - started:.0f} s", flush=True)

@@ -129,7 +129,7 @@ def test_training_never_reads_a_test_label(workspace: Workspace, model: str) -> 
     before = model_bytes()
     splits = tables.read(SPLITS, tables.SPLITS)
     test = (splits["fold"] == 0) & (splits["role"] == "test")
-    splits.loc[test, "label"] = np.random.default_rng(0).permutation(splits.loc[test, "label"])
+    splits.loc[test, "label"] = np.random.default_rng(0).permutation(splits.loc[test, "label"].tolist())
     tables.write(splits, tables.SPLITS, SPLITS)
     train.main()
     assert model_bytes() == before
