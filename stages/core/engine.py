@@ -82,7 +82,7 @@ def run(tasks: Iterable[Task], compute: Compute, stage: str, processes: int | No
 
 def _local(tasks: Iterable[Task], processes: int, stage: str) -> Iterator[Any]:
     try:
-        done = Parallel(processes, return_as="generator_unordered")
+        done = Parallel(processes, return_as="generator_unordered", initializer=end_with_parent)
         yield from done(delayed(_do)(task.make, task.threads, Path.cwd()) for task in tasks)
     except TerminatedWorkerError as error:
         raise WorkerKilledError(
@@ -92,7 +92,6 @@ def _local(tasks: Iterable[Task], processes: int, stage: str) -> Iterator[Any]:
 
 
 def _do(make: Callable[[], Any], n_threads: int, root: Path) -> Any:
-    end_with_parent()
     os.chdir(root)  # a process that joblib kept may be elsewhere
     threads.limit(n_threads)
     return make()

@@ -1,4 +1,4 @@
-"""Starts workers that sleep, as a stage starts them: `python -m tests.faults.sleepers shards folder`."""
+"""Starts workers that sleep, as a stage does: `python -m tests.faults.sleepers three_shards folder`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def sleep(started: Path) -> dict[str, NDArray]:
 
 
 def main(kind: str, folder: Path) -> None:
-    if kind == "shards":
-        made = [shards.Shard(name, 1, "f00d", partial(sleep, folder / f"{name}.started")) for name in "abc"]
+    if kind != "espeak":  # of one shard the second worker waits for work
+        names = "abc" if kind == "three_shards" else "a"
+        made = [shards.Shard(name, 1, "f00d", partial(sleep, folder / f"{name}.started")) for name in names]
         two = Compute(engine="local", workers=2, scheduler=None, storage=None)
         shards.fill(folder / "shards", made, two, "sleep")
     else:
