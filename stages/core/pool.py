@@ -8,6 +8,7 @@ pool is needed once the run has ended.
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import uuid
 import zipfile
@@ -99,12 +100,12 @@ class Pool:
                 raise InputError(f"{self.url}/{name}: damaged. Delete it and run the same again.")
 
     def put_code(self) -> str:
-        """Writes this project's code as a zip archive, and returns its name."""
+        """Writes this project's code as a zip archive, and returns its name, which has its SHA-256."""
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(registry.STAGES.rglob("*.py")):
                 archive.write(path, path.relative_to(registry.STAGES.parent))
-        name = f"code-{uuid.uuid4().hex}.zip"
+        name = f"code-{hashlib.sha256(content.getvalue()).hexdigest()}.zip"
         with self._told("written"):
             self._files.pipe_file(f"{self._root}/{name}", content.getvalue())
         return name

@@ -7,6 +7,7 @@ free to answer its scheduler, and ends with the task that is cancelled.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
@@ -109,7 +110,10 @@ def delegate(name: str, root: str, code: str, storage: str | None) -> Callable[[
 
             home = tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)
             files, above = fsspec.url_to_fs(storage)
-            zipfile.ZipFile(io.BytesIO(files.cat_file(f"{above}/{code}"))).extractall(home.name)
+            content = files.cat_file(f"{above}/{code}")
+            if hashlib.sha256(content).hexdigest() not in code:
+                raise OSError(f"{storage}/{code} is not what was put there")
+            zipfile.ZipFile(io.BytesIO(content)).extractall(home.name)
             place = path = home.name
         more = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
         ours, theirs = Pipe()

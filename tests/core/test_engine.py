@@ -375,6 +375,23 @@ def test_what_is_damaged_in_storage_is_not_taken_for_good(tmp_path: Path) -> Non
     files.get({tmp_path / "b": name})
 
 
+def test_code_that_somebody_changed_in_storage_is_not_run(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pool.Pool.put_code
+
+    def changed(self: pool.Pool) -> str:
+        name = real(self)
+        with (tmp_path / "pool" / name).open("ab") as archive:
+            archive.write(b"more")
+        return name
+
+    monkeypatch.setattr(pool.Pool, "put_code", changed)
+    compute = cluster.compute.model_copy(update={"storage": str(tmp_path / "pool")})
+    with pytest.raises(InputError, match=r"/pool/code-\w+\.zip is not what was put there"):
+        list(engine.run([Task("a", partial(tasks.square, 1), 1)], compute, "test"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("full", "size"), [("data/features", "100k"), ("pool", "300k")])
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
