@@ -25,7 +25,7 @@ lint: $(VENV)/installed
 	mypy
 
 # How fast it is beside what one would use instead, into benchmark/speed.json and docs/speed.md: with RAVDESS in
-# data/sources, a quiet half hour. The peers want other versions of libraries, so they have an environment.
+# data/sources, two quiet hours. The peers want other versions of libraries, so they have an environment.
 speed: $(VENV)/installed $(VENV)-peers/installed
 	SPEED_PEERS=$(VENV)-peers python -m benchmark.speed
 

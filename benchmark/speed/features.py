@@ -46,7 +46,7 @@ def main() -> None:
         rows += [_extraction_with_chroma(chosen, signals, name, tuning) for tuning in CHROMA]
         off_db[name] = max(_off_db(chosen, signal) for signal in signals)
     rows += _whole(settings, paths)
-    rows += _smile(settings, paths, signals)
+    rows += _smile(settings, signals)
     record.write("features", data, rows, LIBRARIES, log_mel_off_db=off_db)
 
 
@@ -138,27 +138,34 @@ def _users_files(paths: list[Path], settings: params.Params, folder: Path) -> No
         np.savez(folder / f"{path.stem}.npz", **users(signal, settings))
 
 
-def _smile(settings: params.Params, paths: list[Path], signals: list[Samples]) -> list[Row]:
+def _smile(settings: params.Params, signals: list[Samples]) -> list[Row]:
     """Against openSMILE's 88 functionals eGeMAPSv02, computed by another environment's Python."""
     python = peers.python()
     if python is None:
         return []
     extract = extractor(settings, [*FEATURES, "chroma"], "benchmark")
     script = Path(__file__).with_name("smile.py")
-    arguments = [str(python), str(script), *map(str, paths)]
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
-        assert peer.stdin and peer.stdout
-        for _ in range(measure.N_ROUNDS):
-            start = time.process_time()
-            for signal in signals:
-                extract(signal)
-            seconds["ours"].append(time.process_time() - start)
-            print("go", file=peer.stdin, flush=True)
-            seconds["theirs"].append(float(peer.stdout.readline()))
-        peer.stdin.close()
+    with recordings.scratch() as folder:
+        files = [folder / f"{number}.wav" for number in range(len(signals))]
+        for file, signal in zip(files, signals, strict=True):
+            soundfile.write(file, signal, settings.audio.sample_rate_hz)
+        arguments = [str(python), str(script), *map(str, files)]
+        with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
+            assert peer.stdin and peer.stdout
+            for number in range(-1, measure.N_ROUNDS):
+                start = time.process_time()
+                for signal in signals:
+                    extract(signal)
+                took = time.process_time() - start
+                print("go", file=peer.stdin, flush=True)
+                theirs = float(peer.stdout.readline())
+                if number >= 0:
+                    seconds["ours"].append(took)
+                    seconds["theirs"].append(theirs)
+            peer.stdin.close()
     what = "all five features, of every frame"
-    return [_row(what, "openSMILE's eGeMAPSv02, functionals", seconds, len(paths), "")]
+    return [_row(what, "openSMILE's eGeMAPSv02, functionals", seconds, len(signals), "")]
 
 
 def _row(what: str, against: str, seconds: dict[str, list[float]], n_clips: int, goal: str) -> Row:
