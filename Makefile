@@ -15,7 +15,7 @@ test: $(VENV)/installed
 slow: $(VENV)/installed
 	pytest -m slow
 
-# The whole fault campaign, an hour; writes its table into docs/faults.md.
+# The whole fault campaign, up to an hour; writes its table into docs/faults.md.
 faults: $(VENV)/installed
 	python -m tests.faults.campaign
 
