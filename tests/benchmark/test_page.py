@@ -35,7 +35,9 @@ def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def svm() -> System:
+def svm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> System:
+    """A system of which no row is there yet."""
+    monkeypatch.setattr(rows, "ROWS", tmp_path / "rows")
     return overlay.load("B1_svm")
 
 
