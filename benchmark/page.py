@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from benchmark.overlay import System
+from benchmark import overlay
+from benchmark.overlay import Run, System
 from benchmark.rows import RAN
+from stages.core import registry
 
 TEMPLATE = Path("benchmark/page.md.j2")
 NOTHING = "–"
+N_SONGS = {"ravdess": 1012}  # of its ABOUT.n_clips, which are of every channel; the other corpora do not sing
+N_SPARE = 0.01  # share of clips that a complete copy may lose: recordings that are there twice, or broken
+N_GAINED = 0.01  # accuracy above naming the commonest emotion, up to which nothing was learnt
 
 
 @dataclass(frozen=True)
@@ -21,9 +27,11 @@ class Row:
 
     Attributes:
         values: its columns, as text.
+        run: what its system's file makes of it.
     """
 
     values: Mapping[str, str]
+    run: Run
 
     @property
     def ran(self) -> bool:
@@ -57,6 +65,39 @@ class Row:
         except ValueError:
             return value
         return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
+
+    @property
+    def of_clips(self) -> int | None:
+        """How many clips a complete copy has to test; None where one fold tests, or labels are left out."""
+        split, n_folds = self.run.values["split"], self.text("n_folds")
+        if n_folds == "1" or n_folds != self.text("of_folds") or split["labels"]["drop"]:
+            return None
+        return sum(n_clips(corpus, split["channels"]) for corpus in self.run.values["corpus"])
+
+    @property
+    def n_lacking(self) -> int:
+        """How many of them were not tested."""
+        return max(0, (self.of_clips or 0) - int(self.text("n_clips")))
+
+    @property
+    def clips(self) -> str:
+        """`144`, or `1,400 of 2,800` where a complete copy has more to test."""
+        return self.plain("n_clips") + (f" of {self.of_clips:,}" if self.n_lacking else "")
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it was measured on a part of its corpora."""
+        return self.n_lacking > N_SPARE * (self.of_clips or 0)
+
+    @property
+    def seconds(self) -> float:
+        """What its trainings took together."""
+        return self.number("train_seconds") * self.number("n_folds")
+
+    @property
+    def is_at_chance(self) -> bool:
+        """Whether it recognises hardly more than who always names the commonest emotion."""
+        return self.number("accuracy") - self.number("majority") <= N_GAINED
 
     @property
     def folds(self) -> str:
@@ -137,6 +178,29 @@ class Entry:
         """How many points of accuracy go when speakers are new."""
         return self.by_report - self.by_new_speakers
 
+    @property
+    def caveats(self) -> list[str]:
+        """Why the points lost are of more than new voices: another training, or one that learnt nothing."""
+        if not self.ran:
+            return []
+        found = differences(self.heard.run.block, self.unheard.run.block)
+        if self.unheard.is_at_chance:
+            ours, majority = self.by_new_speakers, self.unheard.percent("majority")
+            found.append(
+                f"at chance with new speakers, {ours:.1f} % where the commonest emotion has {majority:.1f} %"
+            )
+        return found
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether both rows were trained alike and learnt something."""
+        return self.ran and not self.caveats
+
+    @property
+    def share_trained(self) -> float:
+        """Clips trained on with new speakers, in % of those by the report's split."""
+        return 100 * self.unheard.number("n_train") / self.heard.number("n_train")
+
     def told(self) -> str:
         """Returns the accuracies in a sentence."""
         reported = "not reported" if self.reported is None else f"reported {self.reported:.1f}"
@@ -152,13 +216,45 @@ class Entry:
                 yield variant, row
 
 
-def entries(found: Sequence[Mapping[str, str]], systems: Mapping[str, System]) -> list[Entry]:
-    """Returns the systems that have rows, by name."""
+def n_clips(corpus: str, channels: Sequence[str]) -> int:
+    """Returns how many clips of the channels a complete copy of a corpus has."""
+    of_all: int = registry.load("corpora", corpus, "params.corpus").ABOUT.n_clips
+    songs = N_SONGS.get(corpus, 0)
+    return (of_all - songs if "speech" in channels else 0) + (songs if "song" in channels else 0)
+
+
+def differences(heard: Mapping[str, Any], unheard: Mapping[str, Any]) -> list[str]:
+    """Returns how a model's block differs with new speakers: `epochs 60, with new speakers 30`."""
+    found = []
+    for key, value in heard.items():
+        other = unheard[key]
+        if value == other:
+            continue
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += differences(value, other)
+        elif isinstance(value, list | dict) or isinstance(other, list | dict):
+            found.append(f"`{key}` differs")
+        else:
+            ends = ["none" if end is None else f"{end}" for end in (value, other)]
+            found.append(f"`{key}` {ends[0]}, with new speakers {ends[1]}")
+    return found
+
+
+def entries(found: Sequence[Mapping[str, str]], base: dict[str, Any]) -> list[Entry]:
+    """Returns the systems that have rows, by name.
+
+    Args:
+        found: rows of benchmark/results.csv.
+        base: the content of params.yaml.
+    """
+    names = sorted({row["system"] for row in found})
+    runs = {(name, run.name): run for name in names for run in overlay.runs(name, base)}
     by_system: dict[str, dict[str, dict[str, Row]]] = {}
     for row in found:
-        variants = by_system.setdefault(row["system"], {})
-        variants.setdefault(row["variant"], {})[row["protocol"]] = Row(row)
-    return [Entry(name, systems[name], by_system[name]) for name in sorted(by_system)]
+        run = runs[row["system"], f"{row['variant']}-{row['protocol']}"]
+        variants = by_system.setdefault(run.system, {})
+        variants.setdefault(run.variant, {})[run.protocol] = Row(row, run)
+    return [Entry(name, overlay.load(name), by_system[name]) for name in names]
 
 
 def render(of: Sequence[Entry]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from stages.core.files import DATA, METRICS, replacing
 ROWS = Path("benchmark/rows")  # one file a system, so that one that ran leaves the others alone
 RESULTS = Path("benchmark/results.csv")
 RAN = "run"
+ABSENT, AND = "not run here: needs ", " and "
 
 INTERVALS = ("accuracy", "uar", "macro_f1", "weighted_f1", "macro_precision")
 COLUMNS = [
@@ -47,9 +48,23 @@ COLUMNS = [
 ]
 
 
-def absent(run: Run, system: System, lacks: Iterable[str]) -> dict[str, Any]:
-    """Returns the row of a system that cannot be run here, without a number."""
-    return {**told(run, system), "status": f"not run here: needs {' and '.join(lacks)}"}
+def absent(run: Run, system: System, lacks: Sequence[str]) -> dict[str, Any]:
+    """Returns the row of a system that cannot be run here.
+
+    It is the row of before, with what the system's file tells now, where that was measured, or lacked less: a
+    machine without recordings takes nothing away. A row of another model or other corpora than the file's is
+    given up; that other knobs changed since is not seen.
+
+    Raises:
+        InputError: the rows of before have other columns.
+    """
+    now = told(run, system)
+    for row in read(ROWS / f"{run.system}.csv"):
+        alike = all(row[key] == now[key] for key in ("variant", "protocol", "model", "corpora"))
+        lacked = row["status"].removeprefix(ABSENT).split(AND)
+        if alike and (row["status"] == RAN or set(lacked) <= set(lacks)):
+            return {**row, **now}
+    return {**now, "status": f"{ABSENT}{AND.join(lacks)}"}
 
 
 def measured(run: Run, system: System, place: Path) -> dict[str, Any]:
@@ -139,5 +154,8 @@ def read(path: Path) -> list[dict[str, str]]:
         table = csv.DictReader(file)
         found = list(table)
     if table.fieldnames != COLUMNS:
-        raise InputError(f"{path}: has other columns than this version writes. Run the system again.")
+        raise InputError(
+            f"{path}: has other columns than this version writes. Run the system again "
+            "where its corpora are, or delete the file."
+        )
     return found

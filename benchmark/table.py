@@ -10,13 +10,14 @@ from pathlib import Path
 from benchmark import figure, overlay, page, rows
 from stages.core.errors import run
 from stages.core.files import replacing
+from stages.core.params import PARAMS
 
 DOCS = Path("docs")
 
 
 def main() -> None:
     found = rows.gather()
-    entries = page.entries(found, {name: overlay.load(name) for name in overlay.names()})
+    entries = page.entries(found, overlay.parse(PARAMS))
     rows.write(found, rows.RESULTS)
     with replacing(DOCS / "benchmark.png") as temporary:
         temporary.write_bytes(figure.draw(entries).content)
