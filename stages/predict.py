@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stages.core import audio, extractor, fold, threads
-from stages.core.errors import InputError, run
+from stages.core.errors import N_LISTED, InputError, run, shown_key
+from stages.core.files import MODEL
 from stages.core.inputs import Frames
 from stages.core.params import Params, read
 
@@ -31,21 +34,45 @@ def predict(files: list[Path], params: Params) -> pd.DataFrame:
     """Returns the most probable `emotion` and all probabilities of each file, a row per file.
 
     Raises:
-        InputError: no model is trained, the model needs its speakers' statistics, or a file is no
-            recording.
+        InputError: no model is trained, params.yaml does not say what it was trained with, it needs its
+            speakers' statistics, or a file is no recording.
     """
-    if params.train.normalize == "speaker":
-        raise InputError(
-            "params.train.normalize: 'speaker' needs many clips of each speaker, and a file tells no "
-            "speaker. Train with 'global' to predict."
-        )
     folds = fold.trained(params)
+    for trained in folds:
+        check_settings(trained, params)
     clips = [listen(path, folds[0].config.inputs.features, params) for path in files]
     each = [trained.probabilities(clips) for trained in folds]
     mean = sum(each[1:], start=each[0]) / len(each)
     mean.index = pd.Index([str(path) for path in files])
     mean.insert(0, "emotion", mean.idxmax(axis=1).str.slice(len("p_")))
     return mean
+
+
+def check_settings(trained: fold.Fold, params: Params) -> None:
+    """Holds today's parameters, by which recordings are heard, against those that the fold was trained with.
+
+    Raises:
+        InputError: they differ, in which key first; or the fold needs its speakers' statistics.
+    """
+    if trained.facts["normalize"] == "speaker":
+        raise InputError(
+            f"{MODEL}: was trained with params.train.normalize 'speaker', which needs many clips of each "
+            "speaker, and a file tells no speaker. Train with 'global' to predict."
+        )
+    now, then = fold.made_with(params, trained.config), trained.facts["made_with"]
+    for key in {**now, **then}:
+        if (key in now) != (key in then) or now[key] != then[key]:
+            place = key if key in now else shown_key(key)
+            raise InputError(
+                f"params.{place}: {_told(now, key)}, but {MODEL} was trained with {_told(then, key)}. "
+                "Set it back, or run `dvc repro train`."
+            )
+
+
+def _told(settings: dict[str, Any], key: str) -> str:
+    """Returns a setting in at most a few hundred characters; a list whole, for its order may be all of it."""
+    value = repr(settings[key]) if key in settings else "nothing"
+    return textwrap.shorten(value, N_LISTED, placeholder=" ...")
 
 
 def listen(path: Path, features: list[str], params: Params) -> Frames:
