@@ -78,14 +78,20 @@ def _told(settings: dict[str, Any], key: str) -> str:
 def listen(path: Path, features: list[str], params: Params) -> Frames:
     """Returns the features of a recording side by side, float32 (n_frames, n_dims).
 
+    Memory is bounded as manifest's is, for a stranger's file may promise any length.
+
     Raises:
-        InputError: the file is no recording.
+        InputError: the file is no recording, or one longer than `params.manifest.longest_s`.
     """
     extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
     try:
-        computed = extract(audio.load(path, params.audio.sample_rate_hz))
+        recording = audio.decode(path, params.manifest.longest_s)
+        computed = extract(audio.resample(recording, params.audio.sample_rate_hz))
     except audio.AudioError as error:
-        raise InputError(f"{path}: {error}.") from error
+        raise InputError(
+            f"{path}: {error}. Give a recording of at most {params.manifest.longest_s:g} s "
+            "(params.manifest.longest_s), in a format that libsndfile reads."
+        ) from error
     return np.concatenate([computed[name] for name in features], axis=1)
 
 

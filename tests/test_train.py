@@ -322,6 +322,18 @@ def test_predict_names_a_file_that_is_no_recording(
         predict.predict([Path("missing.wav")], params.read())
 
 
+def test_predict_decodes_no_more_than_the_manifest_would(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0, manifest__longest_s=0.5)
+    train.main()
+    soundfile.write("long.wav", np.tile(voice("s1", 1), 2), RATE_HZ)
+    monkeypatch.setattr(soundfile.SoundFile, "read", lambda *_, **__: pytest.fail("its samples were read"))
+    message = r"^long\.wav: too long: 0\.7 s by its header, limit 0\.5 s\. Give a recording of at most 0\.5 s"
+    with pytest.raises(InputError, match=message):
+        predict.predict([Path("long.wav")], params.read())
+
+
 @pytest.mark.parametrize(
     ("trained_with", "changes", "message"),
     [
