@@ -49,7 +49,7 @@ def comparison(base: str) -> str:
     done = _python("stages.compare", "--md", base)
     if not done.returncode:
         return done.stdout.strip()
-    said = done.stderr.strip()
+    said = done.stderr.strip() or f"ended without a word, with exit code {done.returncode}."
     refusal = said.splitlines()[-1]
     if not refusal.startswith("error: "):
         raise InputError(f"`stages.compare --md {base}`: {said}")

@@ -117,7 +117,7 @@ def way_out(revision: str) -> str:
         return f"`dvc pull {PREDICTIONS}` or `dvc repro` brings it."
     return (
         f"`dvc fetch --all-commits {PREDICTIONS}` brings it from a remote, and `make base BASE={revision}` "
-        "makes it again and prints the commit to compare with."
+        "makes it again under the tag `base`, for `python -m stages.compare base`."
     )
 
 

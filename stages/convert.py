@@ -7,14 +7,15 @@ A tool beside the pipeline. The preset is a ResNet of images; data/pretrained/NA
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.core import params, registry, tables, threads
-from stages.core.errors import InputError, run
-from stages.core.files import PRETRAINED, replacing, write_json
+from stages.core.errors import InputError, run, shown
+from stages.core.files import PRETRAINED, PRETRAINED_NAME, write_json
 from stages.core.fold import FACTS, HEARD
 
 MODEL = "resnet34"
@@ -27,10 +28,25 @@ def main() -> None:
     parser.add_argument("preset", help=CHOICES)
     parser.add_argument("name", help="folder to be made in data/pretrained")
     arguments = parser.parse_args()
+    folder = folder_of(arguments.name)
     chosen = params.read()
     threads.limit(chosen.train.threads)
     config = chosen.config("models", MODEL, "params.models")
-    convert(arguments.preset, config, PRETRAINED / arguments.name)
+    convert(arguments.preset, config, folder)
+
+
+def folder_of(name: str) -> Path:
+    """Returns the folder in data/pretrained that `training.init_from` knows by `name`.
+
+    Raises:
+        InputError: it takes no such name.
+    """
+    if not re.fullmatch(PRETRAINED_NAME, name):
+        raise InputError(
+            f"stages.convert: NAME {shown(name)} will not do. `training.init_from` takes letters, digits, "
+            "'_', '-' and '.', none of the last two in front."
+        )
+    return PRETRAINED / name
 
 
 def convert(preset: str, config: Any, folder: Path) -> None:
@@ -38,7 +54,10 @@ def convert(preset: str, config: Any, folder: Path) -> None:
 
     Raises:
         InputError: the preset cannot be had, or is of another network.
+        OSError: the disk is full, or the folder cannot be written.
     """
+    from stages.core import weights
+
     backbone = load(preset)
     entry = registry.load("models", MODEL, "params.models")
     network = entry.build(config, (SIDE, SIDE, 1), 1)
@@ -56,10 +75,12 @@ def convert(preset: str, config: Any, folder: Path) -> None:
         )
     network.set_weights([*values, *(np.zeros(weight.shape) for weight in network.layers[-1].weights)])
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / entry.TRAINER.FILE) as temporary:
-        named = temporary.with_name(f".{entry.TRAINER.FILE}")  # Keras takes no other ending
-        network.save_weights(named)
-        named.rename(temporary)
+    temporary = folder / f".{weights.FILE}"  # Keras takes no other ending
+    try:
+        weights.save(network, temporary)
+        temporary.replace(folder / weights.FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
     tables.write(tables.build([], tables.HEARD), tables.HEARD, folder / HEARD)  # it has heard nobody
     write_json({"classes": [], "model": MODEL, "preset": preset}, folder / FACTS)
     print(f"convert: {folder} holds {preset}, {network.count_params():,} parameters")

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stages.core import audio, extractor, fold, threads
-from stages.core.errors import InputError, run
+from stages.core.errors import N_LISTED, InputError, run, shown_key
+from stages.core.files import MODEL
 from stages.core.inputs import Frames
 from stages.core.params import Params, read
 
@@ -31,15 +34,12 @@ def predict(files: list[Path], params: Params) -> pd.DataFrame:
     """Returns the most probable `emotion` and all probabilities of each file, a row per file.
 
     Raises:
-        InputError: no model is trained, the model needs its speakers' statistics, or a file is no
-            recording.
+        InputError: no model is trained, params.yaml does not say what it was trained with, it needs its
+            speakers' statistics, or a file is no recording.
     """
-    if params.train.normalize == "speaker":
-        raise InputError(
-            "params.train.normalize: 'speaker' needs many clips of each speaker, and a file tells no "
-            "speaker. Train with 'global' to predict."
-        )
     folds = fold.trained(params)
+    for trained in folds:
+        check_settings(trained, params)
     clips = [listen(path, folds[0].config.inputs.features, params) for path in files]
     each = [trained.probabilities(clips) for trained in folds]
     mean = sum(each[1:], start=each[0]) / len(each)
@@ -48,17 +48,50 @@ def predict(files: list[Path], params: Params) -> pd.DataFrame:
     return mean
 
 
+def check_settings(trained: fold.Fold, params: Params) -> None:
+    """Holds today's parameters, by which recordings are heard, against those that the fold was trained with.
+
+    Raises:
+        InputError: they differ, in which key first; or the fold needs its speakers' statistics.
+    """
+    if trained.facts["normalize"] == "speaker":
+        raise InputError(
+            f"{MODEL}: was trained with params.train.normalize 'speaker', which needs many clips of each "
+            "speaker, and a file tells no speaker. Train with 'global' to predict."
+        )
+    now, then = fold.made_with(params, trained.config), trained.facts["made_with"]
+    for key in {**now, **then}:
+        if (key in now) != (key in then) or now[key] != then[key]:
+            place = key if key in now else shown_key(key)
+            raise InputError(
+                f"params.{place}: {_told(now, key)}, but {MODEL} was trained with {_told(then, key)}. "
+                "Set it back, or run `dvc repro train`."
+            )
+
+
+def _told(settings: dict[str, Any], key: str) -> str:
+    """Returns a setting in at most a few hundred characters; a list whole, for its order may be all of it."""
+    value = repr(settings[key]) if key in settings else "nothing"
+    return textwrap.shorten(value, N_LISTED, placeholder=" ...")
+
+
 def listen(path: Path, features: list[str], params: Params) -> Frames:
     """Returns the features of a recording side by side, float32 (n_frames, n_dims).
 
+    Memory is bounded as manifest's is, for a stranger's file may promise any length.
+
     Raises:
-        InputError: the file is no recording.
+        InputError: the file is no recording, or one longer than `params.manifest.longest_s`.
     """
     extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
     try:
-        computed = extract(audio.load(path, params.audio.sample_rate_hz))
+        recording = audio.decode(path, params.manifest.longest_s)
+        computed = extract(audio.resample(recording, params.audio.sample_rate_hz))
     except audio.AudioError as error:
-        raise InputError(f"{path}: {error}.") from error
+        raise InputError(
+            f"{path}: {error}. Give a recording of at most {params.manifest.longest_s:g} s "
+            "(params.manifest.longest_s), in a format that libsndfile reads."
+        ) from error
     return np.concatenate([computed[name] for name in features], axis=1)
 
 

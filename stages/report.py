@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from stages.core import audio, banner, examples, metrics, overview, page, registry, shards, tables
-from stages.core.errors import run
+from stages.core.errors import InputError, run
 from stages.core.figures import data, results, sound
 from stages.core.figures.style import Picture
 from stages.core.files import AUGMENTED, MANIFEST, METRICS, PREDICTIONS, RAW, SPLITS, replacing
@@ -31,6 +31,11 @@ SCALARS = {
         *("corpus", "sex", "fold", "n_clips", "n_folds", "n_speakers"),
         *("leaky", "uses_test_speaker_statistics"),
     ),
+}
+# Of metrics/history.csv.
+HISTORY = {
+    **dict.fromkeys(("fold", "epoch"), "int64"),
+    **dict.fromkeys(("loss", "val_loss", "val_uar", "learning_rate"), "float64"),
 }
 N_CEPSTRUM = 12  # coefficients shown; those above are near nothing
 
@@ -90,9 +95,26 @@ def read_run(params: Params) -> Run:
         manifest[manifest["corpus"].isin(params.corpus)],
         tables.read(SPLITS, tables.SPLITS),
         predictions,
-        pd.read_csv(METRICS / "history.csv"),
+        read_history(METRICS / "history.csv"),
         **scalars,
     )
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Returns the epochs of every fold's training, columns HISTORY; no row where the model has no epochs.
+
+    Raises:
+        InputError: the file is missing, or is not as train wrote it: conflict markers are in it, say.
+    """
+    try:
+        return pd.read_csv(path, usecols=list(HISTORY), dtype=HISTORY)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing. `dvc repro train` makes it.") from error
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path}: not the table that train wrote ({reason}). `dvc repro train` makes it again."
+        ) from error
 
 
 def about_corpora(done: Run) -> dict[str, Any]:

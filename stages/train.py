@@ -36,7 +36,7 @@ from stages.core.files import (
     sha256,
     write_json,
 )
-from stages.core.fold import ENCODER, FACTS, HEARD, folder_name
+from stages.core.fold import ENCODER, FACTS, HEARD, folder_name, made_with
 from stages.core.inputs import Encoder, Part
 from stages.core.params import Params, read
 
@@ -96,7 +96,7 @@ def run_name(params: Params, config: Any, before: list[Path]) -> str:
     determining = (
         params.seed,
         params.train.model_dump(exclude={"fold"}),
-        config.model_dump(),
+        made_with(params, config),
         [sha256(path) for path in (SPLITS, dataset.INDEX, Path(__file__), *sources)],
     )
     return f"{params.model}-{fingerprint(*determining)}"
@@ -166,6 +166,8 @@ def train_fold(params: Params, entry: ModuleType, config: Any, rows: pd.DataFram
         "n_epochs": len(curve),
         "temperature": 1.0,
         "threads": params.train.threads,
+        "normalize": params.train.normalize,
+        "made_with": made_with(params, config),
         "sha256": {name: sha256(folder / name) for name in (ENCODER, entry.TRAINER.FILE)},
         **noted,
     }

@@ -84,6 +84,13 @@ def test_a_base_that_does_not_exist(revisions: Revisions) -> None:
         comment.diff("params", "nope")
 
 
+def test_a_comparison_that_is_killed_tells_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr(comment, "_python", lambda *_: killed)
+    with pytest.raises(InputError, match=r"^`stages\.compare --md main`: ended without .* exit code -9\.$"):
+        comment.comparison("main")
+
+
 @pytest.mark.slow
 def test_the_comment_on_a_change_after_its_base_was_reproduced(revisions: Revisions) -> None:
     folder = revisions.folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ import pytest
 
 from stages import convert
 from stages.core import tables, weights
-from stages.core.errors import InputError
+from stages.core.errors import InputError, of_disk
 from stages.core.files import PRETRAINED
 from stages.core.fold import FACTS, HEARD
 from stages.core.params import check, read
@@ -65,6 +66,41 @@ def test_the_network_computes_what_the_preset_does_on_grey_images(
     expected = keras_hub.models.ResNetBackbone.from_preset(str(preset))(np.repeat(x, 3, axis=3))
     pooled = keras.ops.convert_to_numpy(expected).mean(axis=(1, 2))
     np.testing.assert_allclose(body(x), pooled, rtol=2e-4)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(
+    preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small, folder = config([64, 128], [2, 1]), PRETRAINED / "grey"
+    with monkeypatch.context() as patch:
+        patch.setattr(weights.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(OSError, match=r"model\.weights\.h5") as no_room:
+            convert.convert(str(preset), small, folder)
+    assert "the disk is full. Make room" in str(of_disk(no_room.value))
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "save_weights", half_saved)
+        with pytest.raises(OSError, match=r"model\.weights\.h5") as too_large:
+            convert.convert(str(preset), small, folder)
+    assert "larger than files may be here" in str(of_disk(too_large.value))
+    assert [*folder.iterdir()] == []
+
+
+def half_saved(_: keras.Model, path: Path) -> None:
+    """Writes half a file and fails as HDF5 does."""
+    path.write_bytes(b"half")
+    raise RuntimeError("Can't synchronously write data (file write failed: errno = 27, 'File too large')")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-x", "", "grün", "x\n", ".."])
+def test_a_name_that_no_training_could_start_from_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["convert", "--", "resnet_18_imagenet", name])
+    with pytest.raises(InputError, match=r"^stages\.convert: NAME '.*' will not do\. `training\.init_from`"):
+        convert.main()
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_preset_of_another_network_is_refused(preset: Path, tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from stages import report
 from stages.core import page
+from stages.core.errors import InputError
 from stages.core.figures.style import Picture
 from tests import runs
 
@@ -20,6 +22,7 @@ VOID = {"br", "hr", "img", "input", "link", "meta"}
 FIGURES = {"confusion_counts", "confusion_share", "speakers", "sexes", "reliability", "emotions", "durations"}
 SOUNDS = {"waveforms", "spectrograms", "log_mels", "mfccs"}
 EXTRAS = {"learning_curves", "speech_song", "augmented"}
+HEAD, EPOCH = "fold,epoch,loss,val_loss,val_uar,learning_rate\n", "0,0,0.5,0.6,0.5,0.001\n"
 FULL = {"split__protocol": "random", "train__normalize": "speaker"}
 
 # A window cannot be as narrow as a phone's, a frame can. The page in it says what it looks like, and the
@@ -168,6 +171,41 @@ def test_the_same_run_gives_the_same_bytes(full: Path, tmp_path: Path) -> None:
     assert again.read_bytes() == full.read_bytes()
     for figure in sorted((full.parent / "figures").iterdir()):
         assert (again.parent / "figures" / figure.name).read_bytes() == figure.read_bytes()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_epochs_are_those_that_train_wrote(full: bool, tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    written = runs.history(3 if full else 0)
+    written.to_csv(path, index=False)
+    read = report.read_history(path)
+    assert len(read) == len(written) == (5 if full else 0)
+    pd.testing.assert_frame_equal(read, written, check_dtype=full)
+
+
+CONFLICT = "<<<<<<< HEAD\n{}=======\n{}>>>>>>> theirs\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"missing\. `dvc repro train` makes it\."),
+        ("", "not the table that train wrote"),
+        ("fold,epoch\n0,0\n", "not the table that train wrote .*'val_uar'"),
+        (CONFLICT.format(HEAD + EPOCH, HEAD + EPOCH), "not the table that train wrote"),
+        (HEAD + CONFLICT.format(EPOCH, EPOCH), "not the table that train wrote"),
+        (HEAD + EPOCH + CONFLICT.format("", EPOCH), "not the table that train wrote"),
+        (HEAD + EPOCH + "0,1,0.4,much,0.6,0.001\n", "not the table that train wrote .*much"),
+    ],
+)
+def test_a_history_that_is_none_is_refused(content: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=rf"history\.csv: {message}") as refused:
+        report.read_history(path)
+    assert len(str(refused.value).splitlines()) == 1
+    assert "`dvc repro train`" in str(refused.value)
 
 
 def test_a_report_without_recordings_says_nothing_of_them(full: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from stages.core.files import (
     PRETRAINED,
     SPLITS,
 )
+from stages.core.fold import made_with
 from tests.manifests import manifest
 from tests.workspace import RATE_HZ, Workspace, contents, voice
 
@@ -319,3 +320,63 @@ def test_predict_names_a_file_that_is_no_recording(
         (tmp_path / "missing.wav").write_text(content)
     with pytest.raises(InputError, match=message):
         predict.predict([Path("missing.wav")], params.read())
+
+
+def test_predict_decodes_no_more_than_the_manifest_would(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0, manifest__longest_s=0.5)
+    train.main()
+    soundfile.write("long.wav", np.tile(voice("s1", 1), 2), RATE_HZ)
+    monkeypatch.setattr(soundfile.SoundFile, "read", lambda *_, **__: pytest.fail("its samples were read"))
+    message = r"^long\.wav: too long: 0\.7 s by its header, limit 0\.5 s\. Give a recording of at most 0\.5 s"
+    with pytest.raises(InputError, match=message):
+        predict.predict([Path("long.wav")], params.read())
+
+
+@pytest.mark.parametrize(
+    ("trained_with", "changes", "message"),
+    [
+        ({"audio__pre_emphasis": 0.97}, {"audio__pre_emphasis": 0.0}, r"audio\.pre_emphasis: 0\.0, .* 0\.97"),
+        ({}, {"spectrum__hop_length": 128}, r"spectrum\.hop_length: 128, .* 256"),
+        ({}, {"spectrum__top_db": 60.0}, r"spectrum\.top_db: 60\.0, .* 80\.0"),
+        ({}, {"features__mfcc__n_mfcc": 13}, r"features\.mfcc\.n_mfcc: 13, .* 40"),
+        (
+            {},
+            {"models__svm__inputs__features": ["zcr", "mfcc"]},
+            r"models\.svm\.inputs\.features: \['zcr', 'mfcc'\], .* \['mfcc'\]",
+        ),
+        ({}, {"models__svm__inputs__layout": "mean"}, r"models\.svm\.inputs\.layout: 'mean', .* 'stats'"),
+    ],
+)
+def test_predict_refuses_other_settings_than_the_models(
+    workspace: Workspace, trained_with: dict[str, object], changes: dict[str, object], message: str
+) -> None:
+    workspace.set(train__fold=0, **trained_with)
+    train.main()
+    workspace.set(**changes)
+    with pytest.raises(InputError, match=rf"^params\.{message}\. Set it back, or run `dvc repro train`\.$"):
+        predict.predict([Path("any.wav")], params.read())
+
+
+def test_predict_reads_in_the_model_how_it_was_normalized(workspace: Workspace) -> None:
+    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__normalize="speaker", train__fold=0)
+    train.main()
+    workspace.set(train__normalize="global")
+    with pytest.raises(InputError, match=r"^data/model: was trained with params\.train\.normalize 'speaker'"):
+        predict.predict([Path("any.wav")], params.read())
+    train.main()
+    workspace.set(train__normalize="speaker")
+    soundfile.write("a.wav", voice("s1", 1), RATE_HZ)
+    assert len(predict.predict([Path("a.wav")], params.read())) == 1
+
+
+def test_every_value_of_a_networks_block_has_a_key(workspace: Workspace) -> None:
+    chosen = params.read().model_copy(update={"model": "cnn1d"})
+    noted = made_with(chosen, chosen.config("models", "cnn1d", "params.model"))
+    assert noted["models.cnn1d.convolutions.1.filters"] == 128
+    assert noted["models.cnn1d.inputs.features"] == ["mfcc", "zcr", "rms"]
+    assert noted["models.cnn1d.training.plateau.factor"] == 0.5
+    assert noted["features.zcr"] == {}
+    assert "features.chroma" not in noted
+    assert json.loads(json.dumps(noted)) == noted

@@ -24,6 +24,7 @@ AUGMENTED = DATA / "augmented"
 FEATURES = DATA / "features"
 MODEL = DATA / "model"
 PRETRAINED = DATA / "pretrained"
+PRETRAINED_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # of a folder in it
 PREDICTIONS = DATA / "predictions.parquet"
 CHECKPOINTS = DATA / "checkpoints"  # unfinished trainings; DVC does not know of it
 METRICS = Path("metrics")

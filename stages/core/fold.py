@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from stages.core.files import MODEL, sha256
 from stages.core.inputs import Encoder, Frames
 from stages.core.params import Params, Positive
 
-FACTS = "fold.json"  # classes, temperature and counts; train writes it last
+FACTS = "fold.json"  # settings, classes, temperature and counts; train writes it last
 ENCODER = "encoder.npz"
 HEARD = "heard.parquet"  # the recordings that the weights have learnt from or been chosen by
 
@@ -39,6 +39,8 @@ class Facts(BaseModel):
     model: str
     classes: Annotated[list[Emotion], Field(min_length=1)]
     temperature: Positive
+    normalize: Literal["global", "speaker"]
+    made_with: dict[str, Any]
     sha256: dict[str, str]
 
 
@@ -49,7 +51,7 @@ class Fold:
     Attributes:
         number: of the fold, as in the splits.
         config: the model's block of params.yaml.
-        facts: what train noted of it: `classes`, `temperature`, counts.
+        facts: what train noted of it: `made_with`, `classes`, `temperature`, counts.
         encoder: scales and lays out clips.
         folder: where its weights are.
     """
@@ -123,6 +125,35 @@ def read_facts(path: Path) -> dict[str, Any]:
             f"{path}: no facts that train wrote ({key}: {fault['msg']}). Run `dvc repro train`."
         ) from error
     return facts
+
+
+def made_with(params: Params, config: Any) -> dict[str, Any]:
+    """Returns what decides how the model takes a recording, by keys of params.yaml: `audio.pre_emphasis`.
+
+    Lists of plain values are values; in other blocks and lists every value has its own key. The model's block
+    is there as a whole, and comes first.
+
+    Args:
+        config: the model's block.
+    """
+    used = {name: params.features[name] for name in config.inputs.features if name in params.features}
+    blocks = {
+        "models": {params.model: config.model_dump(mode="json")},
+        "features": used,
+        "audio": params.audio.model_dump(),
+        "spectrum": params.spectrum.model_dump(),
+    }
+    return dict(_leaves("", blocks))
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = dict(enumerate(value))
+    if isinstance(value, dict) and value:
+        for name, below in value.items():
+            yield from _leaves(f"{key}.{name}" if key else str(name), below)
+    else:
+        yield key, value
 
 
 def _number(folder: Path) -> int:

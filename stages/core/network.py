@@ -1,8 +1,8 @@
 """Trainer of Keras networks: an explicit epoch loop that validation steers and an interrupt cannot spoil.
 
-After every epoch the whole state (weights, optimizer, dropout's generators, patience counters, learning
-curve) is written to one file. A run that was killed reads it and goes on to the same final weights, to
-the bit, as one that was not: the order of clips depends on (seed, epoch) alone.
+After every `checkpoint_every_epochs` epochs the whole state (weights, optimizer, dropout's generators,
+patience counters, learning curve) is written to one file. A run that was killed reads it and goes on to the
+same final weights, to the bit, as one that was not: the order of clips depends on (seed, epoch) alone.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from stages.core.files import PRETRAINED_NAME
 from stages.core.params import Block, Count, Positive, Share
 
 Batch = NDArray[np.float32]  # (n_clips, *input_shape)
@@ -116,7 +117,7 @@ class Training(Block):
     patience_epochs: Count | None
     plateau: Plateau | None
     checkpoint_every_epochs: Count
-    init_from: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None
+    init_from: Annotated[str, Field(pattern=PRETRAINED_NAME)] | None
 
     def input_shape(self, shape: tuple[int, ...], epoch: int) -> tuple[int | None, ...]:
         """Returns what the network is built for in an epoch, where one clip's array has `shape`."""

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import evaluate, train
+from stages import evaluate, predict, train
 from stages.core import dataset, fold, params, tables
 from stages.core.errors import InputError
 from stages.core.files import FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
@@ -232,6 +232,16 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
         lambda: note(FACTS, sha256=None),
         evaluate.main,
         r"fold\.json: no facts that train wrote \(sha256: Field required\)",
+    ),
+    "facts without settings": (
+        lambda: note(FACTS, made_with=None),
+        evaluate.main,
+        r"fold\.json: no facts that train wrote \(made_with: Field required\). Run `dvc repro train`",
+    ),
+    "facts with a setting that there is none of": (
+        lambda: note(FACTS, made_with=fold.read_facts(FACTS)["made_with"] | {"audio.\n": "loud"}),
+        lambda: predict.predict([], params.read()),
+        r"^params\.'audio\.\\n': nothing, but data/model was trained with 'loud'. Set it back, or run",
     ),
     "facts of another model": (
         lambda: note(FACTS, model="gru"),
