@@ -10,7 +10,7 @@ repro: $(VENV)/installed
 	dvc repro
 
 test: $(VENV)/installed
-	pytest
+	pytest -n auto --maxprocesses 4
 
 slow: $(VENV)/installed
 	pytest -m slow
