@@ -2,7 +2,7 @@
 
     python -m benchmark.system B1_svm
 
-Every row is this repository's pipeline in a workspace of its own below benchmark/work, under the params that
+Every row is this repository's pipeline in a workspace of its own below benchmark/runs, under the params that
 benchmark/systems/B1_svm.yaml overlays. Only what changed is run, a killed run goes on where it stopped, and
 several systems may run side by side. Writes benchmark/rows/B1_svm.csv when all rows are there. A row whose
 corpus or weights are not here keeps what was measured of it elsewhere.

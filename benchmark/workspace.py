@@ -22,7 +22,7 @@ from stages.core.errors import InputError
 from stages.core.files import AUGMENTED, FEATURES, MANIFEST, PRETRAINED, RAW, SOURCES, replacing
 from stages.core.params import PARAMS
 
-WORK = Path("benchmark/work")
+WORK = Path("benchmark/runs")
 CODE = ("stages", "dvc.yaml", ".dvcignore")
 LOCK = "dvc.lock"
 LENDING = ("ingest", "manifest", "augment", "featurize")  # the stages that know of no split and no model

@@ -121,7 +121,7 @@ def test_a_system_runs_when_its_corpus_is_there_and_only_what_changed_runs_again
     assert all(
         row[column] == "" for row in found for column in ("accuracy", "uar", "n_clips", "train_seconds")
     )
-    assert not (project / "benchmark" / "work").exists()
+    assert not (project / "benchmark" / "runs").exists()
 
     record(project, ravdess)
     edit(project, "B1_svm", "ravdess_savee")
@@ -159,7 +159,7 @@ def test_a_row_that_fails_leaves_the_rows_of_before_and_tells_where(project: Pat
     failed = run(project, "B1_svm")
     assert failed.returncode == 1
     assert "params.split.n_folds: 7 folds need 7 speakers, and there are 6." in failed.stderr
-    place = "benchmark/work/B1_svm/ravdess-speaker_independent"
+    place = "benchmark/runs/B1_svm/ravdess-speaker_independent"
     told = f"error: {place}: `dvc repro evaluate` failed there; what it says stands above."
     assert failed.stderr.splitlines()[-1] == told
     assert (project / "benchmark" / "rows" / "B1_svm.csv").read_bytes() == before

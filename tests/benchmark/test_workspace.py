@@ -218,6 +218,6 @@ def test_a_row_that_fails_is_told_with_its_workspace(
     )
     for name in workspace.OUTER:
         monkeypatch.setenv(name, os.fspath(project))
-    with pytest.raises(InputError, match=r"^benchmark/work/X/all-as_reported: `dvc repro evaluate` failed"):
+    with pytest.raises(InputError, match=r"^benchmark/runs/X/all-as_reported: `dvc repro evaluate` failed"):
         workspace.reproduce(place)
     assert "Running stage 'evaluate'" in capfd.readouterr().out
