@@ -39,7 +39,7 @@ $(VENV)-peers/installed: benchmark/speed/peers.txt
 BASE ?= main
 
 pr-comment: $(VENV)/installed
-	@python -m stages.comment $(BASE)
+	@python -m stages.tools.comment $(BASE)
 
 # Reproduces BASE beside the workspace under the tag `base`, for a cache without its predictions.
 base: $(VENV)/installed

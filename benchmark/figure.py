@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from benchmark.page import Entry
-from stages.core.figures.style import BLUE, GREY, INK, PALE, VERMILION, Picture, canvas, picture, styled
+from stages.reporting.figures.style import BLUE, GREY, INK, PALE, VERMILION, Picture, canvas, picture, styled
 
 TITLE = "Sixteen published systems, and new speakers"
 

@@ -35,8 +35,10 @@ from distributed import LocalCluster
 from ruamel.yaml import YAML
 
 from stages import augment, corpora, featurize, manifest
-from stages.core import engine, files, params, registry, shards, tables, threads
-from stages.core.params import Compute
+from stages.base import files, params, registry
+from stages.base.params import Compute
+from stages.compute import engine, hardware
+from stages.data import shards, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmark" / "scale.json"
@@ -55,8 +57,8 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from stages.core.corpus import Corpus, Download, Facts
-from stages.core.params import Block
+from stages.data.vocabulary import Corpus, Download, ParsedName
+from stages.base.params import Block
 
 EMOTIONS = ("anger", "fear", "neutral", "sadness")
 ABOUT = Corpus("noise", "CC0-1.0", "none", "none", 0, 0, EMOTIONS, "s_n_e.wav", "none")
@@ -66,10 +68,10 @@ class Config(Block):
     pass
 
 
-def parse(path: PurePosixPath) -> Facts | None:
+def parse(path: PurePosixPath) -> ParsedName | None:
     speaker, number, emotion = path.stem.split("_")
     sex = "female" if int(speaker) % 2 else "male"
-    return Facts(path.stem, speaker, sex, str(int(number) % 50), emotion)
+    return ParsedName(path.stem, speaker, sex, str(int(number) % 50), emotion)
 
 
 def downloads(config: Config) -> list[Download]:
@@ -215,7 +217,7 @@ def overhead() -> dict[str, Any]:
 
 def cost() -> dict[str, float]:
     """Returns the processor's milliseconds per clip of this folder's length, on one core, warm: medians."""
-    threads.limit(1)
+    hardware.limit(1)
     paths = sorted(Path("data/raw/noise").rglob("*.wav"))[:100]
     limits = params.read().manifest
     work = {"manifest": lambda: [manifest.probe(path, limits) for path in paths]}

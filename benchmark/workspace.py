@@ -16,11 +16,12 @@ from typing import Any
 
 from benchmark import overlay
 from benchmark.overlay import Run
-from stages.core import archive, registry
-from stages.core.corpus import CHANNELS
-from stages.core.errors import InputError
-from stages.core.files import AUGMENTED, FEATURES, MANIFEST, PRETRAINED, RAW, SOURCES, replacing
-from stages.core.params import PARAMS
+from stages.acquire import archive
+from stages.base import registry
+from stages.base.errors import InputError
+from stages.base.files import AUGMENTED, FEATURES, MANIFEST, PRETRAINED, RAW, SOURCES, replacing
+from stages.base.params import PARAMS
+from stages.data.vocabulary import CHANNELS
 
 WORK = Path("benchmark/runs")
 CODE = ("stages", "dvc.yaml", ".dvcignore")

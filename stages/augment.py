@@ -14,15 +14,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.core import audio, registry, shards, tables
-from stages.core.errors import run
-from stages.core.files import AUGMENTED, MANIFEST, RAW, fingerprint
-from stages.core.params import Augmentation, Params, read
-from stages.core.randomness import rng
-from stages.core.shards import Shard
+from stages.audio import recording
+from stages.base import registry
+from stages.base.errors import run
+from stages.base.files import AUGMENTED, MANIFEST, RAW
+from stages.base.params import Augmentation, Params, read
+from stages.compute.fill import fill
+from stages.data import shards, tables
+from stages.data.keys import fingerprint, rng
+from stages.data.shards import Shard
 
 PLACE = "params.augment.chain"
-SOURCES = ("augment.py", "core/audio.py", "core/randomness.py", "core/vocoder.py")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def main() -> None:
     augmentations = {name: params.config("augmentations", name, PLACE) for name in params.augment.chain}
     chain = Chain(augmentations, params.seed, params.audio.sample_rate_hz)
     planned = plan(manifest[manifest["problem"] == ""], chain, params)
-    shards.fill(AUGMENTED, planned, params.compute, "augment")
+    fill(AUGMENTED, planned, params.compute, "augment")
     index = list_copies(planned, params.audio.sample_rate_hz)
     tables.write(index, tables.AUGMENTED, AUGMENTED / shards.INDEX)
 
@@ -75,7 +77,7 @@ def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
         chain: what a copy passes through.
     """
     recipe = shards.recipe(
-        [*SOURCES, *(f"augmentations/{name}.py" for name in chain.augmentations)],
+        [Path(__file__), *(registry.STAGES / "augmentations" / f"{name}.py" for name in chain.augmentations)],
         augmentations=[[name, config.model_dump()] for name, config in chain.augmentations.items()],
         seed=chain.seed,
         sample_rate_hz=chain.sample_rate_hz,
@@ -99,7 +101,7 @@ def make_copies(clips: list[str], paths: list[Path], copy: int, chain: Chain) ->
     """
     signals, drawn = [], []
     for clip, path in zip(clips, paths, strict=True):
-        signal, parameters = chain(audio.load_listed(path, chain.sample_rate_hz), clip, copy)
+        signal, parameters = chain(recording.load_listed(path, chain.sample_rate_hz), clip, copy)
         signals.append(signal)
         drawn.append(json.dumps(parameters))
     return {

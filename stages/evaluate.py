@@ -6,20 +6,23 @@ from typing import Any
 
 import pandas as pd
 
-from stages.core import dataset, fold, leak, metrics, tables, threads
-from stages.core.corpus import Emotion
-from stages.core.errors import run
-from stages.core.files import MANIFEST, METRICS, PREDICTIONS, SPLITS, replacing, write_json
-from stages.core.params import Params, read
+from stages.base.errors import run
+from stages.base.files import MANIFEST, METRICS, PREDICTIONS, SPLITS, replacing, write_json
+from stages.base.params import Params, read
+from stages.compute import hardware
+from stages.data import tables
+from stages.evaluation import metrics
+from stages.learning import dataset, trained_fold
+from stages.splitting import leak
 
 
 def main() -> None:
     params = read()
-    threads.limit(params.train.threads)
+    hardware.limit(params.train.threads)
     splits = tables.read(SPLITS, tables.SPLITS)
     leak.check(splits, params.split.protocol)  # once more: the table may not be as split left it
     index = tables.read(dataset.INDEX, tables.FEATURES)
-    parts = [test(trained, splits, index, params.train.normalize) for trained in fold.trained(params)]
+    parts = [test(trained, splits, index, params.train.normalize) for trained in trained_fold.trained(params)]
     predictions = pd.concat(parts, ignore_index=True)
     tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
     measured = measure(predictions, params)
@@ -33,7 +36,9 @@ def main() -> None:
     print(f"evaluate: {params.model}, {params.split.protocol}: {headline(measured)}")
 
 
-def test(trained: fold.Fold, splits: pd.DataFrame, index: pd.DataFrame, normalize: str) -> pd.DataFrame:
+def test(
+    trained: trained_fold.TrainedFold, splits: pd.DataFrame, index: pd.DataFrame, normalize: str
+) -> pd.DataFrame:
     """Returns the fold's test clips with a probability column `p_<emotion>` for each class."""
     rows = dataset.test_rows(splits, index, trained.number)
     clips = dataset.load(rows, trained.config.inputs.features, normalize)
@@ -60,7 +65,7 @@ def headline(measured: dict[str, Any]) -> str:
     )
 
 
-def listeners(predictions: pd.DataFrame, merge: dict[Emotion, Emotion]) -> dict[str, float]:
+def listeners(predictions: pd.DataFrame, merge: dict[str, str]) -> dict[str, float]:
     """Returns `human_uar` on the test clips that listeners judged by ear, nothing where there are none.
 
     Args:

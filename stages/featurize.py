@@ -13,15 +13,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.core import audio, shards, tables
-from stages.core.errors import InputError, run
-from stages.core.extractor import Extractor, extractor
-from stages.core.files import AUGMENTED, FEATURES, MANIFEST, RAW, fingerprint
-from stages.core.params import Params, read
-from stages.core.shards import Shard
+from stages.audio import recording
+from stages.audio.extractor import Extractor, extractor
+from stages.base import registry
+from stages.base.errors import InputError, run
+from stages.base.files import AUGMENTED, FEATURES, MANIFEST, RAW
+from stages.base.params import Params, read
+from stages.compute.fill import fill
+from stages.data import keys, shards, tables
+from stages.data.shards import Shard
 
 PLACE = "params.featurize.features"
-SOURCES = ("featurize.py", "core/audio.py", "core/extractor.py", "core/spectrum.py")
 
 
 def main() -> None:
@@ -30,7 +32,7 @@ def main() -> None:
     clips = manifest[manifest["problem"] == ""]
     copies = read_copies(AUGMENTED / shards.INDEX, clips)
     planned = plan(clips, copies, params)
-    shards.fill(FEATURES, planned, params.compute, "featurize")
+    fill(FEATURES, planned, params.compute, "featurize")
     tables.write(list_features(planned, clips, copies), tables.FEATURES, FEATURES / shards.INDEX)
 
 
@@ -60,28 +62,28 @@ def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shar
     names = params.featurize.features
     extract = extractor(params, names, PLACE)
     recipe = shards.recipe(
-        [*SOURCES, *(f"features/{name}.py" for name in names)],
-        audio=params.audio.model_dump(),
+        [Path(__file__), *(registry.STAGES / "features" / f"{name}.py" for name in names)],
+        recording=params.audio.model_dump(),
         spectrum=params.spectrum.model_dump(),
         features={name: params.features[name] for name in names},
     )
     planned = []
     for stem, rows in shards.chunks(clips, params.featurize.clips_per_shard):
         named, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
-        content = fingerprint(recipe, named, rows["sha256"].tolist())
+        content = keys.fingerprint(recipe, named, rows["sha256"].tolist())
         make = partial(of_recordings, named, paths, extract)
         planned.append(Shard(stem, len(rows), content, make, tuple(paths)))
     for name, n_copies in copies["shard"].value_counts(sort=False).sort_index().items():
         stem = str(name).rsplit(".", 2)[0]
         path = AUGMENTED / str(name)
         make = partial(of_copies, path, extract)
-        planned.append(Shard(stem, n_copies, fingerprint(recipe, name), make, (path,)))
+        planned.append(Shard(stem, n_copies, keys.fingerprint(recipe, name), make, (path,)))
     return planned
 
 
 def of_recordings(clips: list[str], paths: list[Path], extract: Extractor) -> dict[str, NDArray]:
     """Returns the arrays of a shard of recordings: see `pack`."""
-    signals = (audio.load_listed(path, extract.audio.sample_rate_hz) for path in paths)
+    signals = (recording.load_listed(path, extract.audio.sample_rate_hz) for path in paths)
     return pack(clips, map(extract, signals))
 
 

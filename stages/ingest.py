@@ -19,10 +19,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.core import archive, audio, download, files, lfs, registry
-from stages.core.errors import InputError, run, shown
-from stages.core.files import DOWNLOADS, RAW, SOURCES
-from stages.core.params import Params, read
+from stages.acquire import archive, download
+from stages.audio import lfs
+from stages.audio.recording import SUFFIXES
+from stages.base import files, registry
+from stages.base.errors import InputError, run, shown
+from stages.base.files import DOWNLOADS, RAW, SOURCES
+from stages.base.params import Params, read
 
 METADATA_SUFFIXES = (".csv", ".txt")
 
@@ -62,7 +65,7 @@ class Item:
 
     @property
     def is_audio(self) -> bool:
-        return self.path.suffix.lower() in audio.SUFFIXES
+        return self.path.suffix.lower() in SUFFIXES
 
     def is_same_as(self, target: Path) -> bool:
         """Returns whether `target` has this content."""
@@ -256,7 +259,7 @@ def is_hidden(path: PurePosixPath) -> bool:
 
 
 def is_wanted(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in (*audio.SUFFIXES, *METADATA_SUFFIXES) and not is_hidden(path)
+    return path.suffix.lower() in (*SUFFIXES, *METADATA_SUFFIXES) and not is_hidden(path)
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
@@ -275,7 +278,7 @@ def check(items: list[Item], name: str, corpus: ModuleType) -> int:
     recordings = [item for item in items if item.is_audio]
     if not recordings:
         raise InputError(
-            f"{place}: holds no audio file ({', '.join(audio.SUFFIXES)}) and no archive with one. "
+            f"{place}: holds no audio file ({', '.join(SUFFIXES)}) and no archive with one. "
             f"{corpus.ABOUT.access}"
         )
     facts = [corpus.parse(item.path) for item in recordings]

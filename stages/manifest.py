@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -20,13 +21,17 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
-from stages.core import audio, engine, files, registry, tables
-from stages.core.children import end_with_parent
-from stages.core.corpus import Facts
-from stages.core.engine import Task
-from stages.core.errors import InputError, run
-from stages.core.files import MANIFEST, METRICS, RAW
-from stages.core.params import Manifest, Params, read
+from stages.audio import quality
+from stages.audio.recording import SUFFIXES, AudioError, decode
+from stages.base import files, registry
+from stages.base.errors import InputError, run
+from stages.base.files import CORPORA, MANIFEST, METRICS, RAW
+from stages.base.params import Manifest, Params, read
+from stages.compute import engine
+from stages.compute.engine import Task
+from stages.compute.lifetime import end_with_parent
+from stages.data import keys, tables
+from stages.data.vocabulary import ParsedName
 
 N_TOGETHER = 200  # files that a worker looks into at once
 N_NAMED = 5  # faulty files named in the log; all stand in the manifest
@@ -38,8 +43,15 @@ def main() -> None:
     table = mark_duplicates(table)
     counts = count(table)
     tables.write(table[list(tables.MANIFEST.columns)], tables.MANIFEST, MANIFEST)
+    files.write_json({name: about(name) for name in params.corpus}, CORPORA)
     files.write_json(counts, METRICS / "manifest.json")
     report(table, counts)
+
+
+def about(name: str) -> dict[str, Any]:
+    """Returns a corpus's title, licence, citation, address and counts, and whether it is synthetic."""
+    corpus = registry.load("corpora", name, "params.corpus")
+    return asdict(corpus.ABOUT) | {"synthetic": hasattr(corpus, "synthesise")}
 
 
 def list_corpus(name: str, params: Params) -> pd.DataFrame:
@@ -51,10 +63,10 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     corpus = registry.load("corpora", name, "params.corpus")
     folder = RAW / name
     paths = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES and not path.is_dir()
+        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()
     )
     if not paths:
-        raise InputError(f"{folder}: no audio file ({', '.join(audio.SUFFIXES)}). Run `dvc repro ingest`.")
+        raise InputError(f"{folder}: no audio file ({', '.join(SUFFIXES)}). Run `dvc repro ingest`.")
     facts = [corpus.parse(PurePosixPath(path.relative_to(folder).as_posix())) for path in paths]
     found = dict(probed(paths, params, f"manifest {name}"))
     rows = [describe(name, path, told, found[path]) for path, told in zip(paths, facts, strict=True)]
@@ -119,7 +131,7 @@ def identify(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(errno.ENOENT, "no file, or a link to none")
     if str(path) != printable(path):
         raise OSError(errno.EILSEQ, "its name is not UTF-8, rename it")
-    return {"n_bytes": path.stat().st_size, "sha256": files.sha256(path), "problem": ""}
+    return {"n_bytes": path.stat().st_size, "sha256": keys.sha256(path), "problem": ""}
 
 
 def printable(path: PurePath) -> str:
@@ -134,10 +146,10 @@ def probe(path: Path, limits: Manifest) -> dict[str, Any]:
     except OSError as error:
         return {"n_bytes": 0, "sha256": "", "problem": f"unreadable: {error.strerror}"}
     try:
-        recording = audio.decode(path, limits.longest_s)
-    except audio.AudioError as error:
+        recording = decode(path, limits.longest_s)
+    except AudioError as error:
         return known | {"problem": str(error)}
-    peak_dbfs = audio.peak_dbfs(recording.samples)
+    peak_dbfs = quality.peak_dbfs(recording.samples)
     if recording.duration_s < limits.shortest_s:
         known["problem"] = f"too short: {recording.duration_s:.3f} s"
     elif peak_dbfs < limits.silent_below_dbfs:
@@ -153,7 +165,7 @@ def probe(path: Path, limits: Manifest) -> dict[str, Any]:
     }
 
 
-def describe(corpus: str, path: Path, facts: Facts | None, found: dict[str, Any]) -> dict[str, Any]:
+def describe(corpus: str, path: Path, facts: ParsedName | None, found: dict[str, Any]) -> dict[str, Any]:
     """Returns one manifest row; a name that tells nothing is a problem of its own."""
     row = {"path": printable(path.relative_to(RAW)), "corpus": corpus, "preferred": True, **found}
     if facts is None:

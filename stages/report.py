@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stages.core import audio, banner, examples, metrics, overview, page, registry, shards, tables
-from stages.core.errors import InputError, run
-from stages.core.figures import data, results, sound
-from stages.core.figures.style import Picture
-from stages.core.files import AUGMENTED, MANIFEST, METRICS, PREDICTIONS, RAW, SPLITS, replacing
-from stages.core.params import Params, read
-from stages.core.spectrum import Spectrum
+from stages.audio import recording
+from stages.audio.spectrum import Spectrum
+from stages.base.errors import InputError, run
+from stages.base.files import AUGMENTED, CORPORA, MANIFEST, METRICS, PREDICTIONS, RAW, SPLITS, replacing
+from stages.base.params import Params, read
+from stages.data import shards, tables
+from stages.evaluation import metrics
+from stages.reporting import examples, notices, page, report_tables
+from stages.reporting.figures import data, results, sound
+from stages.reporting.figures.style import Picture
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+TEMPLATE = Path(page.__file__).with_name("report.html.j2")
 REPORT, FIGURES = METRICS / "report.html", METRICS / "figures"
 N_HARDEST = 10
 # Of metrics/*.json, what the page shows.
@@ -45,6 +47,7 @@ class Run:
     """What a run has left behind: its parameters, tables and metrics."""
 
     params: Params
+    corpora: dict[str, dict[str, Any]]  # what the manifest says of each chosen one
     manifest: pd.DataFrame  # of the chosen corpora
     splits: pd.DataFrame
     predictions: pd.DataFrame
@@ -70,10 +73,10 @@ def main() -> None:
         **about_corpora(done),
         facts=facts(done),
         tables={
-            **overview.of_results(done.test, done.predictions),
-            **overview.of_split(done.splits),
-            **overview.of_recordings(done.manifest),
-            **overview.of_examples(shown),
+            **report_tables.of_results(done.test, done.predictions),
+            **report_tables.of_split(done.splits),
+            **report_tables.of_recordings(done.manifest),
+            **report_tables.of_examples(shown),
         },
         pictures={picture.name: picture for picture in pictures},
         hardest=hardest_clips(done),
@@ -92,6 +95,7 @@ def read_run(params: Params) -> Run:
     scalars = {name: tables.read_scalars(METRICS / f"{name}.json", keys) for name, keys in SCALARS.items()}
     return Run(
         params,
+        tables.read_scalars(CORPORA, params.corpus),
         manifest[manifest["corpus"].isin(params.corpus)],
         tables.read(SPLITS, tables.SPLITS),
         predictions,
@@ -119,11 +123,10 @@ def read_history(path: Path) -> pd.DataFrame:
 
 def about_corpora(done: Run) -> dict[str, Any]:
     """Returns each corpus's particulars, and what to know before the first number."""
-    entries = {name: registry.load("corpora", name, "params.corpus") for name in done.params.corpus}
-    synthetic = [name for name, entry in entries.items() if hasattr(entry, "synthesise")]
+    synthetic = [name for name, about in done.corpora.items() if about["synthetic"]]
     return {
-        "corpora": {name: entry.ABOUT for name, entry in entries.items()},
-        "notices": banner.notices(done.test, done.params.split.protocol, synthetic),
+        "corpora": done.corpora,
+        "notices": notices.notices(done.test, done.params.split.protocol, synthetic),
     }
 
 
@@ -136,11 +139,11 @@ def facts(done: Run) -> dict[str, str]:
         "Protocol": params.split.protocol,
         "Tested": f"{test['n_clips']} clips of {test['n_speakers']} speakers, in {test['n_folds']} of "
         f"{done.split['n_folds']} folds",
-        "Validated": banner.validation(done.split),
+        "Validated": notices.validation(done.split),
         "Model": f"{params.model}, {train['n_parameters']:,} parameters, trained on {train['n_train']:.0f} "
         "recordings a fold",
         "Inputs": f"{', '.join(inputs['features'])}, as {inputs['layout']}",
-        "Normalisation": banner.NORMALIZATION[params.train.normalize],
+        "Normalisation": notices.NORMALIZATION[params.train.normalize],
         "Augmentation": f"{copies} per training clip, by {', '.join(params.augment.chain)}"
         if copies
         else "none",
@@ -156,11 +159,11 @@ def result_pictures(done: Run) -> list[Picture]:
     classes = metrics.class_names(predictions)
     counts = metrics.confusions(predictions).sum(axis=0)
     votes = metrics.votes(done.clips, params.split.labels.merge)
-    sexes = overview.of_sexes(predictions, votes, params.evaluate.n_resamples, params.seed)
+    sexes = report_tables.of_sexes(predictions, votes, params.evaluate.n_resamples, params.seed)
     return [
         results.confusion(counts, classes, share=False),
         results.confusion(counts, classes, share=True),
-        results.speakers(overview.of_speakers(predictions), chance),
+        results.speakers(report_tables.of_speakers(predictions), chance),
         results.sexes(sexes, chance),
         results.reliability(metrics.reliability(predictions), done.test["ece"]),
         *([results.learning_curves(done.history)] if len(done.history) else []),
@@ -174,13 +177,11 @@ def sound_pictures(done: Run, shown: pd.DataFrame) -> list[Picture]:
         shown: columns emotion and path.
     """
     voices = recorded(shown.set_index("emotion")["path"], done.params)
-    mfcc = registry.load("features", "mfcc", "report")
-    config = mfcc.Config(n_mfcc=min(1 + N_CEPSTRUM, done.params.spectrum.n_mels))
     return [
         sound.waveforms(voices),
         sound.spectrograms(voices),
         sound.log_mels(voices),
-        sound.mfccs(voices, partial(mfcc.compute, config=config)),
+        sound.mfccs(voices, min(N_CEPSTRUM, done.params.spectrum.n_mels - 1)),
     ]
 
 
@@ -210,12 +211,14 @@ def pair_pictures(done: Run, shown: pd.DataFrame) -> list[Picture]:
 def recorded(paths: pd.Series, params: Params) -> dict[str, Spectrum]:
     """Returns recordings below data/raw as features see them, by the paths' index."""
     rate_hz = params.audio.sample_rate_hz
-    return {str(name): heard(audio.load_listed(RAW / path, rate_hz), params) for name, path in paths.items()}
+    return {
+        str(name): heard(recording.load_listed(RAW / path, rate_hz), params) for name, path in paths.items()
+    }
 
 
-def heard(samples: audio.Samples, params: Params) -> Spectrum:
+def heard(samples: recording.Samples, params: Params) -> Spectrum:
     """Returns samples as features see them."""
-    emphasized = audio.pre_emphasize(samples, params.audio.pre_emphasis)
+    emphasized = recording.pre_emphasize(samples, params.audio.pre_emphasis)
     return Spectrum(emphasized, params.audio.sample_rate_hz, params.spectrum)
 
 

@@ -6,9 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from stages.core import leak, params, protocols, tables
-from stages.core.errors import InputError, run
-from stages.core.files import MANIFEST, METRICS, SPLITS, write_json
+from stages.base import params
+from stages.base.errors import InputError, run, unknown
+from stages.base.files import MANIFEST, METRICS, SPLITS, write_json
+from stages.data import tables
+from stages.data.vocabulary import CHANNELS, EMOTIONS
+from stages.splitting import leak, protocols
 
 
 def main() -> None:
@@ -30,6 +33,7 @@ def usable(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.DataFrame,
         InputError: nothing is left of a chosen corpus.
     """
     policy = chosen.split.labels
+    check_names(chosen.split)
     clips = manifest[manifest["corpus"].isin(chosen.corpus)]
     n_excluded = {}
     for reason, fit in {
@@ -47,6 +51,17 @@ def usable(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.DataFrame,
                 f"params.split.labels.drop; {MANIFEST} has {(manifest['corpus'] == corpus).sum()}."
             )
     return clips.assign(label=clips["emotion"].replace(dict(policy.merge))), n_excluded
+
+
+def check_names(split: params.Split) -> None:
+    """Raises InputError where params.split names a channel or an emotion that no corpus has."""
+    labels = "params.split.labels"
+    named = [("params.split.channels", name, CHANNELS) for name in split.channels]
+    named += [(f"{labels}.drop", name, EMOTIONS) for name in split.labels.drop]
+    named += [(f"{labels}.merge", name, EMOTIONS) for pair in split.labels.merge.items() for name in pair]
+    for place, name, choices in named:
+        if name not in choices:
+            raise unknown(place, name, choices)
 
 
 def describe(splits: pd.DataFrame, protocol: str, n_excluded: dict[str, int]) -> dict[str, Any]:

@@ -20,10 +20,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import recall_score
 
-from stages.core import calibration, dataset, engine, leak, registry, tables, threads
-from stages.core.engine import Task
-from stages.core.errors import InputError, run, unknown
-from stages.core.files import (
+from stages.base import registry
+from stages.base.errors import InputError, run, unknown
+from stages.base.files import (
     CHECKPOINTS,
     DATA,
     FEATURES,
@@ -31,14 +30,17 @@ from stages.core.files import (
     MODEL,
     PRETRAINED,
     SPLITS,
-    fingerprint,
     replacing,
-    sha256,
     write_json,
 )
-from stages.core.fold import ENCODER, FACTS, HEARD, folder_name, made_with
-from stages.core.inputs import Encoder, Part
-from stages.core.params import Params, read
+from stages.base.params import Params, read
+from stages.compute import engine, hardware
+from stages.compute.engine import Task
+from stages.data import code, keys, tables
+from stages.learning import calibration, dataset
+from stages.learning.preprocessing import Partition, Preprocessor
+from stages.learning.trained_fold import PREPROCESSOR, RECORD, TRAINED_ON, folder_name, made_with
+from stages.splitting import leak
 
 CURVE, TIMING = "curve.csv", "timing.json"
 CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
@@ -46,7 +48,7 @@ CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"
 
 def main() -> None:
     params = read()
-    threads.limit(params.train.threads)
+    hardware.limit(params.train.threads)
     entry = registry.load("models", params.model, "params.model")
     config = params.config("models", params.model, "params.model")
     check_inputs(entry, config, params.model)
@@ -60,9 +62,10 @@ def main() -> None:
     def unfinished() -> Iterator[Task]:
         for fold in folds:
             folder = work / folder_name(fold)
-            if not (folder / FACTS).is_file():
-                note_heard(started_from, splits[splits["fold"] == fold], folder)
+            if not (folder / RECORD).is_file():
+                record_trained_on(started_from, splits[splits["fold"] == fold], folder)
                 rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
+                leak.check_training(rows)
                 make = partial(train_fold, params, entry, config, rows, folder)
                 reads = {FEATURES / shard for shard in rows["shard"]} | {*folder.glob("[!.]*"), *before}
                 yield Task(folder.name, make, params.train.threads, tuple(sorted(reads)), folder)
@@ -88,18 +91,15 @@ def run_name(params: Params, config: Any, before: list[Path]) -> str:
     Args:
         before: files of the weights that training starts from.
     """
-    sources = [
-        *sorted((registry.STAGES / "core").glob("*.py")),
-        registry.STAGES / "models" / f"{params.model}.py",
-        *sorted(before),
-    ]
+    sources = [Path(__file__), registry.STAGES / "models" / f"{params.model}.py"]
     determining = (
         params.seed,
         params.train.model_dump(exclude={"fold"}),
         made_with(params, config),
-        [sha256(path) for path in (SPLITS, dataset.INDEX, Path(__file__), *sources)],
+        code.made_by(sources),
+        [keys.sha256(path) for path in (SPLITS, dataset.INDEX, *sorted(before))],
     )
-    return f"{params.model}-{fingerprint(*determining)}"
+    return f"{params.model}-{keys.fingerprint(*determining)}"
 
 
 def chosen_folds(params: Params, splits: pd.DataFrame) -> list[int]:
@@ -118,7 +118,7 @@ def chosen_folds(params: Params, splits: pd.DataFrame) -> list[int]:
     return [params.train.fold]
 
 
-def note_heard(started_from: str | None, heard: pd.DataFrame, folder: Path) -> None:
+def record_trained_on(started_from: str | None, heard: pd.DataFrame, folder: Path) -> None:
     """Writes down which recordings a fold's weights will have heard, itself or before it starts.
 
     Args:
@@ -129,34 +129,34 @@ def note_heard(started_from: str | None, heard: pd.DataFrame, folder: Path) -> N
     Raises:
         InputError: the weights to start from have heard who is to be tested, or do not say whom they heard.
     """
-    recordings = heard[list(tables.HEARD.columns)]
+    recordings = heard[list(tables.TRAINED_ON.columns)]
     if started_from is not None:
-        source = PRETRAINED / started_from / HEARD
-        before = tables.read(source, tables.HEARD)
+        source = PRETRAINED / started_from / TRAINED_ON
+        before = tables.read(source, tables.TRAINED_ON)
         fold = int(heard["fold"].iloc[0])
         leak.check_pretrained(before, dataset.read_test_recordings(fold), recordings, source)
         recordings = pd.concat([recordings, before]).drop_duplicates()
-    tables.write(recordings.sort_values("clip", ignore_index=True), tables.HEARD, folder / HEARD)
+    tables.write(recordings.sort_values("clip", ignore_index=True), tables.TRAINED_ON, folder / TRAINED_ON)
 
 
 def train_fold(params: Params, entry: ModuleType, config: Any, rows: pd.DataFrame, folder: Path) -> None:
-    """Trains one fold and writes encoder, model, curve.csv, timing.json and, last, its facts."""
+    """Trains one fold and writes preprocessor, model, curve.csv, timing.json and, last, its facts."""
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     clips = dataset.load(rows, config.inputs.features, params.train.normalize)
     in_train = (rows["role"] == "train").to_numpy()
     classes = sorted(rows.loc[in_train, "label"].unique())
     frames_per_second = params.audio.sample_rate_hz / params.spectrum.hop_length
-    encoder = Encoder.fit(
+    preprocessor = Preprocessor.fit(
         [c for c, used in zip(clips, in_train, strict=True) if used], config.inputs, frames_per_second
     )
-    encoder.save(folder / ENCODER)
+    preprocessor.save(folder / PREPROCESSOR)
 
-    x, y = encoder.encode(clips), pd.Categorical(rows["label"], classes).codes.astype(np.int64)
-    train = Part(x[in_train], y[in_train], classes)
-    validation = Part(x[~in_train], y[~in_train], classes) if not in_train.all() else None
+    x, y = preprocessor.transform(clips), pd.Categorical(rows["label"], classes).codes.astype(np.int64)
+    train = Partition(x[in_train], y[in_train], classes)
+    validation = Partition(x[~in_train], y[~in_train], classes) if not in_train.all() else None
     build = partial(entry.build, config)
-    seed = int(fingerprint(params.seed, params.model, folder.name)[:8], 16)
+    seed = int(keys.fingerprint(params.seed, params.model, folder.name)[:8], 16)
     curve, noted = entry.TRAINER.fit(build, config, train, validation, folder, seed)
 
     facts = {
@@ -168,7 +168,7 @@ def train_fold(params: Params, entry: ModuleType, config: Any, rows: pd.DataFram
         "threads": params.train.threads,
         "normalize": params.train.normalize,
         "made_with": made_with(params, config),
-        "sha256": {name: sha256(folder / name) for name in (ENCODER, entry.TRAINER.FILE)},
+        "sha256": {name: keys.sha256(folder / name) for name in (PREPROCESSOR, entry.TRAINER.FILE)},
         **noted,
     }
     if validation is not None:
@@ -183,7 +183,7 @@ def train_fold(params: Params, entry: ModuleType, config: Any, rows: pd.DataFram
         curve.reindex(columns=CURVE_COLUMNS[1:]).to_csv(temporary, index=False)
     seconds = time.monotonic() - started
     write_json({"seconds": seconds, "seconds_per_epoch": seconds / max(len(curve), 1)}, folder / TIMING)
-    write_json(facts, folder / FACTS)
+    write_json(facts, folder / RECORD)
     validated = f", validation UAR {facts['val_uar']:.3f}" if "val_uar" in facts else ""
     print(
         f"train: {params.model} {folder.name}, {len(train.y)} clips{validated}, {seconds:.1f} s", flush=True
@@ -196,7 +196,7 @@ def finish(work: Path, folds: list[int]) -> None:
     curves = [pd.read_csv(folder / CURVE).assign(fold=fold) for fold, folder in folders.items()]
     with replacing(METRICS / "history.csv") as temporary:
         pd.concat(curves)[CURVE_COLUMNS].to_csv(temporary, index=False, float_format="%.6g")
-    facts = [json.loads((folder / FACTS).read_text()) for folder in folders.values()]
+    facts = [json.loads((folder / RECORD).read_text()) for folder in folders.values()]
     write_json(summary(facts), METRICS / "train.json")
     timings = {folder.name: json.loads((folder / TIMING).read_text()) for folder in folders.values()}
     write_json(timings, DATA / TIMING)
@@ -205,7 +205,7 @@ def finish(work: Path, folds: list[int]) -> None:
         shutil.copytree(folder, MODEL / folder.name, ignore=shutil.ignore_patterns(TIMING, ".*.part"))
     for folder in folders.values():
         (
-            folder / FACTS
+            folder / RECORD
         ).unlink()  # first: half removed by a kill, a fold is not to be taken for a finished one
     shutil.rmtree(work)
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from stages import augment
-from stages.core import shards, tables
-from stages.core.errors import InputError
-from stages.core.files import AUGMENTED
-from tests.workspace import RATE_HZ, Workspace, contents, output, start, state, voice
+from stages.base.errors import InputError
+from stages.base.files import AUGMENTED
+from stages.data import shards, tables
+from tests.support.workspace import RATE_HZ, Workspace, contents, output, start, state, voice
 
 
 @pytest.fixture

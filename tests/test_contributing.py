@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core import params, registry
-from stages.core.inputs import Part
+from stages.base import params, registry
+from stages.learning.preprocessing import Partition
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -42,6 +42,6 @@ def test_the_model_shown_keeps_its_contract_and_learns(
     y = rng.integers(0, 3, 90)
     x = (rng.normal(size=(90, 4)) + 2 * y[:, None]).astype(np.float32)
     build = partial(entry.build, config)
-    entry.TRAINER.fit(build, config, Part(x, y, ["anger", "fear", "sadness"]), None, tmp_path, 1)
+    entry.TRAINER.fit(build, config, Partition(x, y, ["anger", "fear", "sadness"]), None, tmp_path, 1)
     scores = entry.TRAINER.scores(build, config, tmp_path, x, n_classes=3)
     assert (scores.argmax(axis=1) == y).mean() > 0.6

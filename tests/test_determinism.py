@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.core import registry
-from stages.core.files import AUGMENTED, FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, RAW, SPLITS, sha256
-from tests.workspace import ROOT, Workspace
+from stages.base import registry
+from stages.base.files import AUGMENTED, FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, RAW, SPLITS
+from stages.data.keys import sha256
+from tests.support.workspace import ROOT, Workspace
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from stages import augment, featurize
-from stages.core import audio, params, registry, shards, tables
-from stages.core.errors import InputError
-from stages.core.extractor import extractor
-from stages.core.files import AUGMENTED, FEATURES, RAW
-from tests.workspace import ROOT, Workspace, contents, output, start, state
+from stages.audio import recording
+from stages.audio.extractor import extractor
+from stages.base import params, registry
+from stages.base.errors import InputError
+from stages.base.files import AUGMENTED, FEATURES, RAW
+from stages.data import shards, tables
+from tests.support.workspace import ROOT, Workspace, contents, output, start, state
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_what_is_stored_is_what_the_extractor_gives(workspace: Workspace) -> Non
     extract = extractor(settings, ["mfcc", "rms"], "test")
     stored = shards.read_features(index, ["mfcc", "rms"], FEATURES)
     for row in index.itertuples():
-        features = extract(audio.load_listed(RAW / f"{row.clip}.wav", settings.audio.sample_rate_hz))
+        features = extract(recording.load_listed(RAW / f"{row.clip}.wav", settings.audio.sample_rate_hz))
         expected = np.hstack([features["mfcc"], features["rms"]])
         assert row.n_frames == len(expected)
         np.testing.assert_allclose(stored[row.clip], expected, atol=1e-4)  # another number of threads

@@ -17,9 +17,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages import ingest
-from stages.core import audio, corpus, download
-from stages.core.errors import InputError
+from stages.acquire import download
+from stages.audio import recording
+from stages.base.errors import InputError
 from stages.corpora import demo, ravdess, savee
+from stages.data import vocabulary
 
 PARAMS = YAML(typ="safe").load((Path(__file__).resolve().parents[1] / "params.yaml").read_text())
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 63040\n".encode()
@@ -357,7 +359,7 @@ def published(choose: Choose, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Returns the names that were fetched, from a publisher that has two archives."""
     fetched = []
 
-    def fetch_all(downloads: list[corpus.Download], folder: Path, title: str) -> None:
+    def fetch_all(downloads: list[vocabulary.Download], folder: Path, title: str) -> None:
         for item in downloads:
             fetched.append(item.filename)
             channel = "01" if "Speech" in item.filename else "02"
@@ -396,7 +398,7 @@ def test_a_source_goes_before_a_download(choose: Choose, published: list[str]) -
 
 def test_a_failed_download_says_how_to_go_on_by_hand(choose: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "BACKOFF_S", 0.0)
-    item = corpus.Download("http://127.0.0.1:9/a.zip", "md5:" + "0" * 32, "a.zip", 1)
+    item = vocabulary.Download("http://127.0.0.1:9/a.zip", "md5:" + "0" * 32, "a.zip", 1)
     monkeypatch.setattr(ravdess, "downloads", lambda config: [item])
     choose("ravdess", download=True)
     with pytest.raises(
@@ -437,11 +439,11 @@ def test_a_complete_corpus_gets_no_notice(
 
 def test_every_audio_suffix_is_taken(choose: Choose) -> None:
     choose("savee")
-    files = {f"DC_a{number:02}{suffix}": b"x" for number, suffix in enumerate(audio.SUFFIXES, 1)}
+    files = {f"DC_a{number:02}{suffix}": b"x" for number, suffix in enumerate(recording.SUFFIXES, 1)}
     write("data/sources/savee", files)
     ingest.main()
     assert raw() == below("savee", files)
-    assert {".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".opus"} <= set(audio.SUFFIXES)
+    assert {".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".opus"} <= set(recording.SUFFIXES)
 
 
 def test_the_real_recordings_arrive_whole(choose: Choose, corpora: Path) -> None:

@@ -1,109 +1,106 @@
-"""The house's rules: imports run one way, and DVC is told of every file a stage runs."""
+"""The code layout: imports run one way, and a stage depends on every package that it runs."""
 
 from __future__ import annotations
 
-import ast
+import itertools
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core import registry
+from stages.base import registry
+from stages.data import code
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ROOT / "stages"
 PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
-# They read, check, name, spread and report, and decide no value that a stage writes. Were they
-# dependencies, one more key in params.yaml would train every model anew.
-PLUMBING = {
-    STAGES / "core" / f"{name}.py"
-    for name in ("children", "corpus", "engine", "errors", "files", "params", "pool", "registry", "worker")
-}
-MODULES = sorted(path for path in STAGES.rglob("*.py") if path.stem != "__init__")
+SCRIPTS = sorted(STAGES / f"{name}.py" for name in PIPELINE)
+FILES = sorted(path for path in STAGES.rglob("*.py") if path.stem != "__init__")
+
+# A package imports packages of earlier rows only. An entry of a registry is found by its file name, never
+# imported; a script or tool is imported by nothing.
+LEVELS = (
+    {"base"},
+    {"data", "audio"},
+    {"splitting", "learning", "evaluation", "compute"},
+    {"acquire", "networks", "reporting"},
+    {*registry.CONTRACTS},
+    {"tools", *(path.name for path in SCRIPTS)},
+)
+MOST_FILES = 16  # in one folder
+MOST_DEPS = 8  # of code, in one stage
 
 
-def imported(path: Path) -> set[Path]:
-    """Returns the project's files that one file imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
-            for alias in node.names:
-                for module in (f"{node.module}.{alias.name}", node.module):
-                    file = ROOT / (str(module).replace(".", "/") + ".py")
-                    if file.is_file():
-                        found.add(file)
-                        break
-        elif isinstance(node, ast.Import):
-            found |= {
-                ROOT / (a.name.replace(".", "/") + ".py") for a in node.names if a.name.startswith("stages.")
-            }
+def level(file: Path) -> int:
+    return next(i for i, packages in enumerate(LEVELS) if code.package(file) in packages)
+
+
+def reached(file: Path) -> set[Path]:
+    """Returns what a file imports, directly or through others, base and compute included."""
+    found: set[Path] = set()
+    waiting = {file}
+    while waiting:
+        new = code.imported(waiting.pop())[0] - found
+        found |= new
+        waiting |= new
     return found
 
 
-def reached(path: Path) -> set[Path]:
-    """Returns what a file imports, directly or through others."""
-    done: set[Path] = set()
-    todo = {path}
-    while todo:
-        file = todo.pop()
-        done.add(file)
-        todo |= imported(file) - done
-    return done
+def test_imports_run_one_way_between_packages() -> None:
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {other.relative_to(ROOT)}"
+        for file in FILES
+        for other in code.imported(file)[0]
+        if code.package(file) != code.package(other) and level(other) >= level(file)
+    ]
+    assert not wrong
 
 
-def room(path: Path) -> str:
-    """Returns 'script', 'core' or 'entry'."""
-    match path.relative_to(STAGES).parts:
-        case (_,):
-            return "script"
-        case ("core", *_):
-            return "core"
-        case _:
-            return "entry"
+def test_entries_and_tools_import_no_others_of_their_kind() -> None:
+    alone = {*registry.CONTRACTS, "tools"}
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {other.relative_to(ROOT)}"
+        for file in FILES
+        for other in code.imported(file)[0]
+        if code.package(other) in alone
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_run_from_script_to_entry_to_core(path: Path) -> None:
-    allowed = {"script": {"core"}, "entry": {"core"}, "core": {"core"}}[room(path)]
-    wrong = [str(file.relative_to(ROOT)) for file in imported(path) if room(file) not in allowed]
-    assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}: entries are found through core.registry"
+def test_no_file_imports_itself_through_others() -> None:
+    assert not [str(file.relative_to(ROOT)) for file in FILES if file in reached(file)]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_import_circle(path: Path) -> None:
-    assert all(path not in reached(file) for file in imported(path))
-
-
-def run_by(name: str) -> tuple[set[str], set[Path]]:
-    """Returns a stage's `deps` as patterns, and the files that its script and the entries in them reach."""
-    deps = {dep.replace("${model}", "*") for dep in PIPELINE[name]["deps"]}
-    files = reached(STAGES / f"{name}.py")
-    for dep in deps:
-        for entry in ROOT.glob(dep):
-            if entry.parent in {STAGES / kind for kind in registry.CONTRACTS} or entry.is_dir():
-                for file in [entry] if entry.is_file() else entry.rglob("*.py"):
-                    files |= reached(file)
-    return deps, files
-
-
-@pytest.mark.parametrize("name", PIPELINE)
-def test_a_stage_depends_on_every_file_it_may_run(name: str) -> None:
-    deps, files = run_by(name)
-    covered = {file for dep in deps for found in ROOT.glob(dep) for file in [found, *found.rglob("*")]}
-    missing = sorted(
-        str(file.relative_to(ROOT)) for file in files - covered - PLUMBING if file.is_relative_to(STAGES)
-    )
-    assert not missing, f"dvc.yaml: stage {name} runs {missing} and does not depend on them"
-
-
-@pytest.mark.parametrize("name", PIPELINE)
-def test_a_stage_depends_on_no_core_file_it_never_runs(name: str) -> None:
-    deps, files = run_by(name)
-    idle = [dep for dep in sorted(deps) if dep.startswith("stages/core/") and dep.endswith(".py")]
-    idle = [dep for dep in idle if ROOT / dep not in files]
-    assert not idle, f"dvc.yaml: stage {name} would run again for {idle}, which it does not use"
+def test_no_folder_is_a_drawer() -> None:
+    folders = itertools.groupby(FILES, key=lambda file: file.parent)
+    assert {str(folder): n for folder, files in folders if (n := len(list(files))) > MOST_FILES} == {}
 
 
 @pytest.mark.parametrize("name", PIPELINE)
 def test_a_stage_runs_the_script_of_its_name(name: str) -> None:
     assert PIPELINE[name]["cmd"] == f"python -m stages.{name}"
+
+
+@pytest.mark.parametrize("name", [name for name in PIPELINE if name != "select"])
+def test_a_stage_depends_on_its_script_and_on_the_packages_it_imports(name: str) -> None:
+    script = STAGES / f"{name}.py"
+    packages = {code.package(file) for file in code.closure([script])} - {script.name}
+    deps = {dep.removeprefix("stages/") for dep in PIPELINE[name]["deps"] if dep.startswith("stages/")}
+    assert deps == packages | {script.name}
+    assert len(deps) <= MOST_DEPS
+
+
+def test_select_looks_at_all_code() -> None:
+    assert PIPELINE["select"]["deps"] == ["stages"]
+
+
+@pytest.mark.parametrize("kind", registry.CONTRACTS)
+def test_a_stage_that_loads_entries_depends_on_what_select_wrote(kind: str) -> None:
+    loading = {name for name in PIPELINE if f"data/selected/{kind}.json" in PIPELINE[name]["deps"]}
+    expected = {
+        "corpora": {"ingest", "manifest"},
+        "augmentations": {"augment"},
+        "features": {"featurize"},
+        "models": {"train", "evaluate"},
+    }
+    assert loading == expected[kind]

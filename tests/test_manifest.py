@@ -10,8 +10,9 @@ import pytest
 import soundfile
 
 from stages import manifest
-from stages.core import params, tables
-from stages.core.errors import InputError
+from stages.base import params
+from stages.base.errors import InputError
+from stages.data import tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000

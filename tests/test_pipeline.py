@@ -119,7 +119,7 @@ def test_dvc_is_told_of_the_parameters_a_stage_reads_and_of_no_others(
     stages = yaml.load(folder / "dvc.yaml")["stages"]
     model = yaml.load(folder / "params.yaml")["model"]
     for stage in stages:
-        run(folder, sys.executable, "-m", "tests.reads", stage, "reads.json")
+        run(folder, sys.executable, "-m", "tests.support.reads", stage, "reads.json")
         read = json.loads((folder / "reads.json").read_text())
         told = [name.replace("${model}", model) for name in stages[stage]["params"]]
         untold = {name for name in read if not any(f"{name}.".startswith(f"{key}.") for key in told)}
@@ -133,7 +133,7 @@ def test_dvc_is_told_of_the_parameters_a_stage_reads_and_of_no_others(
 
 def test_the_exhibit_measures_the_leak_and_leaves_all_as_it_was(reproduced: Path) -> None:
     honest = json.loads((reproduced / "metrics" / "test.json").read_text())
-    said = run(reproduced, sys.executable, "-m", "stages.exhibit")
+    said = run(reproduced, sys.executable, "-m", "stages.tools.leak_inflation")
     found = json.loads((reproduced / "metrics" / "exhibit.json").read_text())
     assert found["speaker_independent"]["uar"] == honest["uar"]
     assert found["speaker_independent"]["uar_low"] == honest["uar_low"]

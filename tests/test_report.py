@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages import report
-from stages.core import page
-from stages.core.errors import InputError
-from stages.core.figures.style import Picture
-from tests import runs
+from stages import manifest, report
+from stages.base.errors import InputError
+from stages.reporting import page
+from stages.reporting.figures.style import Picture
+from tests.support import runs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 VOID = {"br", "hr", "img", "input", "link", "meta"}
@@ -151,8 +151,8 @@ def test_a_synthetic_corpus_is_called_so(plain: Path, monkeypatch: pytest.Monkey
     assert "Synthetic" not in plain.read_text()
     monkeypatch.chdir(plain.parent.parent)
     done = report.read_run(report.read())
-    params = done.params.model_copy(update={"corpus": ["demo"]})
-    notices = report.about_corpora(dataclasses.replace(done, params=params))["notices"]
+    done = dataclasses.replace(done, corpora={"demo": manifest.about("demo")})
+    notices = report.about_corpora(done)["notices"]
     assert [notice.head for notice in notices] == ["Not leaky", "Synthetic speech: demo"]
 
 

@@ -9,10 +9,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages import split
-from stages.core import params, tables
-from stages.core.errors import InputError
-from stages.core.files import MANIFEST, METRICS, SPLITS
-from tests import manifests
+from stages.base import params
+from stages.base.errors import InputError
+from stages.base.files import MANIFEST, METRICS, SPLITS
+from stages.data import tables
+from tests.support import manifests
 
 SHIPPED = Path("params.yaml").read_text()
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from stages import evaluate, predict, train
-from stages.core import dataset, params, tables
-from stages.core.errors import InputError
-from stages.core.files import (
+from stages import evaluate, train
+from stages.base import params
+from stages.base.errors import InputError
+from stages.base.files import (
     CHECKPOINTS,
     DATA,
     FEATURES,
@@ -26,9 +26,12 @@ from stages.core.files import (
     PRETRAINED,
     SPLITS,
 )
-from stages.core.fold import made_with
-from tests.manifests import manifest
-from tests.workspace import RATE_HZ, Workspace, contents, voice
+from stages.data import tables
+from stages.learning import dataset
+from stages.learning.trained_fold import made_with
+from stages.tools import predict
+from tests.support.manifests import manifest
+from tests.support.workspace import RATE_HZ, Workspace, contents, voice
 
 EMOTIONS = ["anger", "fear", "sadness"]
 SPEAKERS = ["s1", "s2", "s3", "s4", "s5", "s6"]
@@ -206,7 +209,7 @@ def test_a_training_goes_on_from_weights_that_have_not_heard_who_is_tested(
     shutil.copytree(MODEL / "fold_00", PRETRAINED / "others")
     workspace.set(models__ann__training__init_from="others")
     train.main()
-    heard = tables.read(MODEL / "fold_00" / "heard.parquet", tables.HEARD)
+    heard = tables.read(MODEL / "fold_00" / "heard.parquet", tables.TRAINED_ON)
     splits = tables.read(SPLITS, tables.SPLITS)
     own = splits[(splits["fold"] == 0) & (splits["role"] != "test")]
     assert heard["clip"].to_list() == sorted(own["clip"])

@@ -13,10 +13,11 @@ import numpy as np
 
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
+from stages.audio.recording import Samples
 from stages.augmentations import pitch, stretch
-from stages.core import params, threads
-from stages.core.audio import Samples
-from stages.core.errors import run
+from stages.base import params
+from stages.base.errors import run
+from stages.compute import hardware
 
 N_CLIPS = 24
 SEMITONES, RATE = 1.3, 1.07
@@ -25,7 +26,7 @@ Effect = Callable[[Samples], Samples]
 
 
 def main() -> None:
-    threads.limit(1)
+    hardware.limit(1)
     rate_hz = params.read().audio.sample_rate_hz
     rng = np.random.default_rng(0)  # neither draws from it
     _, signals, data = recordings.some(N_CLIPS, rate_hz)

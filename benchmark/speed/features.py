@@ -19,10 +19,11 @@ import soundfile
 from benchmark.speed import measure, peers, record, recordings
 from benchmark.speed.record import Row
 from stages import featurize
-from stages.core import params, threads
-from stages.core.audio import Samples
-from stages.core.errors import run
-from stages.core.extractor import Extractor, extractor
+from stages.audio.extractor import Extractor, extractor
+from stages.audio.recording import Samples
+from stages.base import params
+from stages.base.errors import run
+from stages.compute import hardware
 
 N_CLIPS = 96
 FEATURES = ["logmel", "mfcc", "zcr", "rms"]
@@ -35,7 +36,7 @@ CHROMA = {  # how librosa's is called: what to say of it, and the goal
 
 
 def main() -> None:
-    threads.limit(1)
+    hardware.limit(1)
     settings = params.read()
     paths, signals, data = recordings.some(N_CLIPS, settings.audio.sample_rate_hz)
     rows, off_db = [], {}

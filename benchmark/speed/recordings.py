@@ -17,9 +17,10 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from benchmark.speed import measure
-from stages.core import audio, tables
-from stages.core.errors import InputError
-from stages.core.files import MANIFEST, RAW, sha256
+from stages.audio import recording
+from stages.base.errors import InputError
+from stages.base.files import MANIFEST, RAW
+from stages.data import keys, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = (ROOT / "data" / "sources" / "ravdess", ROOT.parent / "shared" / "corpora" / "ravdess")
@@ -35,17 +36,17 @@ def ravdess() -> list[Path]:
         InputError: it is in none of the places.
     """
     for place in PLACES:
-        paths = sorted(path for path in place.rglob("03-01-*") if path.suffix in audio.SUFFIXES)
+        paths = sorted(path for path in place.rglob("03-01-*") if path.suffix in recording.SUFFIXES)
         if paths:
             return paths
     raise InputError(f"No recordings of RAVDESS speech in {' or '.join(map(str, PLACES))}.")
 
 
-def some(n: int, sample_rate_hz: int) -> tuple[list[Path], list[audio.Samples], str]:
+def some(n: int, sample_rate_hz: int) -> tuple[list[Path], list[recording.Samples], str]:
     """Returns `n` of its files spread over speakers and emotions, their samples, and a sentence on them."""
     every = ravdess()
     paths = every[:: len(every) // n][:n]
-    signals = [audio.load(path, sample_rate_hz) for path in paths]
+    signals = [recording.load(path, sample_rate_hz) for path in paths]
     mean_s = np.mean([len(signal) for signal in signals]) / sample_rate_hz
     return paths, signals, f"{n} clips of RAVDESS speech, {mean_s:.2f} s on average, {sample_rate_hz} Hz"
 
@@ -62,7 +63,7 @@ def workspace(folder: Path, paths: list[Path], n_times: int = 1, **changes: Any)
     folder.mkdir(parents=True)
     write_params(folder, **changes)
     rows = []
-    hashes = [sha256(path) for path in paths]
+    hashes = [keys.sha256(path) for path in paths]
     for time in range(n_times):
         for path, content in zip(paths, hashes, strict=True):
             speaker = f"{path.stem[-2:]}x{time}"

@@ -23,12 +23,18 @@ from numpy.typing import NDArray
 from benchmark import overlay
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
-from stages.core import audio, precision, registry, threads
-from stages.core.errors import run
-from stages.core.extractor import extractor
-from stages.core.inputs import Encoder, Part
-from stages.core.params import PARAMS, Params, read
+from stages.audio import recording
+from stages.audio.extractor import extractor
+from stages.base import registry
+from stages.base.errors import run
+from stages.base.params import PARAMS, Params, read
+from stages.compute import hardware
 from stages.corpora import ravdess
+from stages.learning.preprocessing import Partition, Preprocessor
+from stages.networks import precision
+from stages.networks.layers import BatchNormalization
+from stages.networks.network import learner_of, scores, train_epoch
+from stages.networks.weights import FILE
 
 LIBRARIES = ("keras", "tensorflow", "numpy")
 PIXELS = 128  # of resnet34's square images
@@ -71,8 +77,8 @@ class Task:
 
     config: Any
     model: str
-    train: Part
-    unheard: Part
+    train: Partition
+    unheard: Partition
     seed: int
     folder: Path
 
@@ -81,7 +87,7 @@ Side = tuple[Callable[[], object], Callable[[], NDArray[np.floating]]]  # an epo
 
 
 def main() -> None:
-    threads.limit(1)
+    hardware.limit(1)
     base = read()
     small = {model: base.model_copy(update={"model": model}) for model in ("lstm", "gru", "cnn1d", "cnn2d")}
     fast = precision.resolved("auto")
@@ -200,19 +206,18 @@ def _serve(side: str, task: Task, connection: Connection) -> None:
 
 def _ours(task: Task) -> Side:
     """The pipeline's trainer."""
-    from stages.core import network, weights
 
     build = partial(registry.load("models", task.model, "params.model").build, task.config)
-    learner = network.learner_of(build, task.config.training, task.train, 0, task.seed)
+    learner = learner_of(build, task.config.training, task.train, 0, task.seed)
     number = itertools.count()
 
     def epoch() -> object:
-        return network.train_epoch(learner, task.config.training, task.train, task.seed, next(number))
+        return train_epoch(learner, task.config.training, task.train, task.seed, next(number))
 
     def logits() -> NDArray[np.floating]:
-        learner.network.save_weights(task.folder / weights.FILE)
+        learner.network.save_weights(task.folder / FILE)
         classes = task.unheard.classes
-        return network.scores(build, task.config, task.folder, task.unheard.x, len(classes))
+        return scores(build, task.config, task.folder, task.unheard.x, len(classes))
 
     return epoch, logits
 
@@ -222,10 +227,8 @@ def _theirs(task: Task) -> Side:
     import keras
     import tensorflow as tf
 
-    from stages.core import layers
-
     def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
-        kind = keras.layers.BatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
+        kind = keras.layers.BatchNormalization if type(layer) is BatchNormalization else type(layer)
         return kind.from_config(layer.get_config())
 
     keras.utils.set_random_seed(task.seed)
@@ -252,7 +255,7 @@ def _theirs(task: Task) -> Side:
 SIDES: dict[str, Callable[[Task], Side]] = {"ours": _ours, "theirs": _theirs}
 
 
-def _parts(case: Case) -> tuple[Part, Part]:
+def _parts(case: Case) -> tuple[Partition, Partition]:
     """Returns the clips of the speakers that train, and of the unheard ones."""
     paths = recordings.ravdess()
     facts = [ravdess.parse(PurePosixPath(path)) for path in paths]
@@ -264,14 +267,14 @@ def _parts(case: Case) -> tuple[Part, Part]:
         assert fact
         heard = fact.speaker not in speakers[-N_UNHEARD:]
         if len(chosen[heard]) != case.n_clips:
-            features = extract(audio.load(path, case.settings.audio.sample_rate_hz))
+            features = extract(recording.load(path, case.settings.audio.sample_rate_hz))
             chosen[heard].append((fact.emotion, np.hstack([features[name] for name in inputs.features])))
     per_second = case.settings.audio.sample_rate_hz / case.settings.spectrum.hop_length
-    encoder = Encoder.fit([frames for _, frames in chosen[True]], inputs, per_second)
+    preprocessor = Preprocessor.fit([frames for _, frames in chosen[True]], inputs, per_second)
     classes = sorted({emotion for emotion, _ in chosen[True]})
     train, unheard = (
-        Part(
-            encoder.encode([frames for _, frames in chosen[heard]]),
+        Partition(
+            preprocessor.transform([frames for _, frames in chosen[heard]]),
             np.array([classes.index(emotion) for emotion, _ in chosen[heard]]),
             classes,
         )

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stages.core import vocoder
-from stages.core.params import Augmentation, Range
+from stages.audio import vocoder
+from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):

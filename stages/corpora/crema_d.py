@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from stages.core.corpus import Corpus, Download, Emotion, Facts, Intensity
-from stages.core.errors import InputError
-from stages.core.params import Block
+from stages.base.errors import InputError
+from stages.base.params import Block
+from stages.data.vocabulary import Corpus, Download, Emotion, Intensity, ParsedName
 
 ABOUT = Corpus(
     title="CREMA-D, the Crowd-sourced Emotional Multimodal Actors Dataset",
@@ -67,13 +67,13 @@ class Config(Block):
     pass
 
 
-def parse(path: PurePosixPath) -> Facts | None:
+def parse(path: PurePosixPath) -> ParsedName | None:
     """Returns what the file's name tells, None where it is none of this corpus's names."""
     match = _NAME.fullmatch(path.stem)
     if match is None:
         return None
     actor, sentence, emotion, intensity = match.groups()
-    return Facts(
+    return ParsedName(
         clip=path.stem,
         speaker=actor,
         sex="male" if SEXES[int(actor) - FIRST_ACTOR] == "M" else "female",

@@ -22,11 +22,11 @@ import soxr
 from pydantic import Field
 from scipy.fft import next_fast_len
 
-from stages.core import espeak
-from stages.core.corpus import Corpus, Download, Emotion, Facts, Sex
-from stages.core.files import replacing
-from stages.core.params import Block
-from stages.core.randomness import rng
+from stages.acquire import espeak
+from stages.base.files import replacing
+from stages.base.params import Block
+from stages.data.keys import rng
+from stages.data.vocabulary import Corpus, Download, Emotion, ParsedName, Sex
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -154,13 +154,13 @@ class Config(Block):
     spread: Annotated[float, Field(ge=0, le=3)]  # times the deviations above; 0: all act by the book
 
 
-def parse(path: PurePosixPath) -> Facts | None:
+def parse(path: PurePosixPath) -> ParsedName | None:
     """Returns what the file's name tells, None where it is none of this corpus's names."""
     match path.stem.split("_"):
         case [speaker, sentence, code, "XX"] if (
             speaker in SPEAKERS and sentence in SENTENCES and code in EMOTION_CODES
         ):
-            return Facts(path.stem, speaker, SPEAKERS[speaker].sex, sentence, EMOTION_CODES[code])
+            return ParsedName(path.stem, speaker, SPEAKERS[speaker].sex, sentence, EMOTION_CODES[code])
     return None
 
 

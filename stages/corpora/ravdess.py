@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.core.corpus import Channel, Corpus, Download, Emotion, Facts, Intensity
-from stages.core.params import Block
+from stages.base.params import Block
+from stages.data.vocabulary import Channel, Corpus, Download, Emotion, Intensity, ParsedName
 
 ABOUT = Corpus(
     title="RAVDESS, the Ryerson Audio-Visual Database of Emotional Speech and Song",
@@ -67,7 +67,7 @@ class Config(Block):
     archives: Annotated[list[Literal["speech", "song"]], Field(min_length=1)]  # what a download fetches
 
 
-def parse(path: PurePosixPath) -> Facts | None:
+def parse(path: PurePosixPath) -> ParsedName | None:
     """Returns what the file's name tells, None where it is none of this corpus's names."""
     match = _NAME.fullmatch(path.stem)
     if match is None:
@@ -75,7 +75,7 @@ def parse(path: PurePosixPath) -> Facts | None:
     channel, emotion, intensity, statement, repetition, actor = match.groups()
     if (emotion, intensity) == ("01", "02") or (channel == "02" and emotion in NEVER_SUNG):
         return None
-    return Facts(
+    return ParsedName(
         clip=f"03{path.stem[2:]}",
         speaker=actor,
         sex="male" if int(actor) % 2 else "female",

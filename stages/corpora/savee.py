@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from stages.core.corpus import Corpus, Download, Emotion, Facts
-from stages.core.params import Block
+from stages.base.params import Block
+from stages.data.vocabulary import Corpus, Download, Emotion, ParsedName
 
 ABOUT = Corpus(
     title="SAVEE, the Surrey Audio-Visual Expressed Emotion database",
@@ -46,7 +46,7 @@ class Config(Block):
     pass
 
 
-def parse(path: PurePosixPath) -> Facts | None:
+def parse(path: PurePosixPath) -> ParsedName | None:
     """Returns what the names of file and folder tell, None where they are none of this corpus's.
 
     Twelve neutral sentences repeat the other emotions' own; the publisher's pages do not say which
@@ -59,7 +59,7 @@ def parse(path: PurePosixPath) -> Facts | None:
     name, code, number = speaker[0].upper(), match[2].lower(), int(match[3])
     if not 1 <= number <= (N_NEUTRAL_SENTENCES if code == "n" else N_SENTENCES):
         return None
-    return Facts(
+    return ParsedName(
         clip=f"{name}_{code}{number:02}",
         speaker=name,
         sex="male",

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from stages.core.corpus import Corpus, Download, Emotion, Facts
-from stages.core.download import read_json
-from stages.core.errors import InputError
-from stages.core.params import Block
+from stages.acquire.download import read_json
+from stages.base.errors import InputError
+from stages.base.params import Block
+from stages.data.vocabulary import Corpus, Download, Emotion, ParsedName
 
 ABOUT = Corpus(
     title="TESS, the Toronto emotional speech set",
@@ -50,7 +50,7 @@ class Config(Block):
     pass
 
 
-def parse(path: PurePosixPath) -> Facts | None:
+def parse(path: PurePosixPath) -> ParsedName | None:
     """Returns what the file's name tells, None where it is none of this corpus's names."""
     match = _NAME.fullmatch(path.stem)
     if match is None:
@@ -58,7 +58,7 @@ def parse(path: PurePosixPath) -> Facts | None:
     speaker, word, code = f"{match[1].upper()}AF", match[2].lower(), match[3].lower()
     if code.startswith("pleasant"):
         code = "ps"
-    return Facts(
+    return ParsedName(
         clip=f"{speaker}_{word}_{code}",
         speaker=speaker,
         sex="female",

@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 
-from stages.core.params import Block
-from stages.core.spectrum import Frames, Spectrum
+from stages.audio.spectrum import Frames, Spectrum
+from stages.base.params import Block
 
 N_CHROMA = 12
 A0_HZ = 27.5

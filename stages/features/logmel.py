@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stages.core.params import Block
-from stages.core.spectrum import Frames, Spectrum
+from stages.audio.spectrum import Frames, Spectrum
+from stages.base.params import Block
 
 
 class Config(Block):

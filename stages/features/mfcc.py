@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-import numpy as np
-import scipy.fft
-
-from stages.core.errors import InputError
-from stages.core.params import Block, Count
-from stages.core.spectrum import Frames, Spectrum
+from stages.audio.spectrum import Frames, Spectrum, cepstrum
+from stages.base.errors import InputError
+from stages.base.params import Block, Count
 
 
 class Config(Block):
@@ -37,13 +32,4 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
             f"params.features.mfcc.n_mfcc: {config.n_mfcc} coefficients of {n_mels} mel bands. "
             "Lower it, or raise params.spectrum.n_mels."
         )
-    cepstrum: Frames = spectrum.mel_db @ _cosines(n_mels, config.n_mfcc)
-    return cepstrum
-
-
-@cache
-def _cosines(n_mels: int, n_mfcc: int) -> Frames:
-    """Returns the transform's first columns, float32 (n_mels, n_mfcc)."""
-    transform = scipy.fft.dct(np.eye(n_mels), type=2, norm="ortho", axis=1)
-    columns: Frames = transform[:, :n_mfcc].astype(np.float32)
-    return columns
+    return cepstrum(spectrum.mel_db, config.n_mfcc)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.core.params import Block
-from stages.core.spectrum import Frames, Spectrum
+from stages.audio.spectrum import Frames, Spectrum
+from stages.base.params import Block
 
 SILENCE = 1e-10  # librosa.zero_crossings' threshold: a sample this small counts as a positive zero
 

@@ -7,10 +7,10 @@ from typing import Annotated
 import keras
 from pydantic import Field
 
-from stages.core import network as TRAINER  # noqa: N812
-from stages.core.inputs import Inputs
-from stages.core.layers import head
-from stages.core.params import Block, Count, Share
+from stages.base.params import Block, Count, Fraction
+from stages.learning.preprocessing import Inputs
+from stages.networks import network as TRAINER
+from stages.networks.layers import head
 
 __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 
@@ -20,7 +20,7 @@ LAYOUTS = ("mean", "stats", "flat")
 class Config(Block):
     inputs: Inputs
     units: Annotated[list[Count], Field(min_length=1)]
-    dropout: Share
+    dropout: Fraction
     training: TRAINER.Training
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import keras
 
-from stages.core import network as TRAINER  # noqa: N812
-from stages.core.layers import ImageConvolutionConfig as Config
-from stages.core.layers import convolutional
+from stages.networks import network as TRAINER
+from stages.networks.layers import ImageConvolutionConfig as Config
+from stages.networks.layers import convolutional
 
 __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 

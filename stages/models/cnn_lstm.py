@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import keras
 from pydantic import Field
 
-from stages.core import network as TRAINER  # noqa: N812
-from stages.core.inputs import Inputs
-from stages.core.layers import SUMMARIES, Convolution, convolve, head, recur
-from stages.core.params import Block, Count, Share
+from stages.base.params import Block, Count, Fraction
+from stages.learning.preprocessing import Inputs
+from stages.networks import network as TRAINER
+from stages.networks.layers import SUMMARIES, Convolution, convolve, head, recur
 
 __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 
@@ -31,7 +31,7 @@ class Config(Block):
     units: Annotated[list[Count], Field(min_length=1)]
     bidirectional: bool
     summary: Literal["last", "average", "max"]
-    dropout: Share
+    dropout: Fraction
     dense: list[Count]
     training: TRAINER.FrameTraining
 

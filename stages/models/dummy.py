@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sklearn.dummy import DummyClassifier
 
-from stages.core import estimator as TRAINER  # noqa: N812
-from stages.core.inputs import Inputs
-from stages.core.params import Block
+from stages.base.params import Block
+from stages.learning import estimator as TRAINER
+from stages.learning.preprocessing import Inputs
 
 __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 

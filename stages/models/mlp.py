@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import Field
 from sklearn.neural_network import MLPClassifier
 
-from stages.core import estimator as TRAINER  # noqa: N812
-from stages.core.inputs import Inputs
-from stages.core.params import Block, Count, Positive
+from stages.base.params import Block, Count, Positive
+from stages.learning import estimator as TRAINER
+from stages.learning.preprocessing import Inputs
 
 __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 

@@ -11,10 +11,10 @@ from typing import Annotated, Self
 import keras
 from pydantic import Field, model_validator
 
-from stages.core import network as TRAINER  # noqa: N812
-from stages.core.inputs import Inputs
-from stages.core.layers import batch_normalized, check_size, dropped, head
-from stages.core.params import Block, Count, Share
+from stages.base.params import Block, Count, Fraction
+from stages.learning.preprocessing import Inputs
+from stages.networks import network as TRAINER
+from stages.networks.layers import batch_normalized, check_size, dropped, head
 
 __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 
@@ -33,7 +33,7 @@ class Config(Block):
     inputs: Inputs
     filters: Annotated[list[Count], Field(min_length=1)]
     blocks: list[Count]
-    dropout: Share
+    dropout: Fraction
     training: TRAINER.ImageTraining
 
     @model_validator(mode="after")

@@ -6,9 +6,9 @@ from typing import Literal
 
 from sklearn.svm import SVC
 
-from stages.core import estimator as TRAINER  # noqa: N812
-from stages.core.inputs import Inputs
-from stages.core.params import Block, Positive
+from stages.base.params import Block, Positive
+from stages.learning import estimator as TRAINER
+from stages.learning.preprocessing import Inputs
 
 __all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 

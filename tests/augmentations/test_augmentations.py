@@ -9,9 +9,10 @@ import librosa
 import numpy as np
 import pytest
 
+from stages.audio import recording
 from stages.augmentations import gain, noise, pitch, speed, stretch
-from stages.core import audio, params, registry
-from stages.core.errors import InputError
+from stages.base import params, registry
+from stages.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 16_000
@@ -152,7 +153,7 @@ def test_pitch_and_stretch_work_on_speech(corpora: Path) -> None:
 
     moved = []
     for path in sorted((corpora / "ravdess").glob("*/03-01-01-01-01-01-*[13579].flac")):
-        speech = audio.load(path, RATE_HZ)
+        speech = recording.load(path, RATE_HZ)
         lower = pitch.apply(speech, RATE_HZ, rng(), semitones=-2.0)
         faster = stretch.apply(speech, RATE_HZ, rng(), rate=1.1)
         moved.append([12 * np.log2(pitch_hz(altered) / pitch_hz(speech)) for altered in (lower, faster)])
@@ -165,7 +166,7 @@ def speech(corpora: Path) -> list[np.ndarray]:
     """One neutral sentence of each actor of RAVDESS."""
     paths = sorted((corpora / "ravdess").glob("*/03-01-01-01-01-01-*.flac"))
     assert len(paths) == 24
-    return [audio.load(path, RATE_HZ) for path in paths]
+    return [recording.load(path, RATE_HZ) for path in paths]
 
 
 @pytest.mark.parametrize("rate", [0.9, 1.1])

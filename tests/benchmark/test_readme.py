@@ -8,7 +8,7 @@ import pytest
 
 from benchmark import overlay, page, rows
 from benchmark.page import Entry
-from tests.workspace import ROOT
+from tests.support.workspace import ROOT
 
 README = " ".join((ROOT / "README.md").read_text().split())
 

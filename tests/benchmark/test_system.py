@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from benchmark import overlay, rows
-from tests.workspace import RATE_HZ
+from tests.support.workspace import RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[2]
 

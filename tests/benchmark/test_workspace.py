@@ -10,7 +10,7 @@ import pytest
 
 from benchmark import overlay, workspace
 from benchmark.overlay import Run
-from stages.core.errors import InputError
+from stages.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEECH, SONG = "03-01-06-01-02-01-12.wav", "03-02-06-01-02-01-12.wav"
@@ -19,7 +19,13 @@ SPEECH, SONG = "03-01-06-01-02-01-12.wav", "03-02-06-01-02-01-12.wav"
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like the repository, with two recordings of RAVDESS."""
-    for name in ("stages/train.py", "stages/core/fold.py", "dvc.yaml", ".dvcignore", "params.yaml"):
+    for name in (
+        "stages/train.py",
+        "stages/learning/trained_fold.py",
+        "dvc.yaml",
+        ".dvcignore",
+        "params.yaml",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     put(tmp_path, f"ravdess/Actor_12/{SPEECH}", f"ravdess/Actor_12/{SONG}")
@@ -129,7 +135,7 @@ def test_a_workspace_holds_the_pipeline_its_params_and_the_corpora_of_the_row(pr
         f"data/sources/ravdess/Actor_12/{SPEECH}",
         "dvc.yaml",
         "params.yaml",
-        "stages/core/fold.py",
+        "stages/learning/trained_fold.py",
         "stages/train.py",
     }
     assert overlay.parse(place / "params.yaml")["seed"] == 7

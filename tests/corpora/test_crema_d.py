@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 import pytest
 
-from stages.core import files
-from stages.core.corpus import EMOTIONS
-from stages.core.errors import InputError
+from stages.base.errors import InputError
 from stages.corpora import crema_d
+from stages.data.keys import sha256
+from stages.data.vocabulary import EMOTIONS
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_downloads_are_the_published_files(published: pd.DataFrame, corpora: Pat
     assert sorted(tables) == ["VideoDemographics.csv", "summaryTable.csv"]
     for filename, item in tables.items():
         path = corpora / "crema_d_metadata" / filename
-        assert item.checksum == f"sha256:{files.sha256(path)}"
+        assert item.checksum == f"sha256:{sha256(path)}"
         assert item.n_bytes == path.stat().st_size
 
 

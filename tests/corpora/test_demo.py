@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from stages.core import espeak, registry
-from stages.core.corpus import Facts
-from stages.core.errors import InputError
-from stages.core.params import check
+from stages.acquire import espeak
+from stages.base import registry
+from stages.base.errors import InputError
+from stages.base.params import check
 from stages.corpora import demo
+from stages.data.vocabulary import ParsedName
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20
@@ -86,7 +87,7 @@ def test_names_tell_what_was_synthesised(folder: Path) -> None:
 
 
 def test_parse() -> None:
-    assert demo.parse(PurePosixPath("demo/2002_IEO_ANG_XX.wav")) == Facts(
+    assert demo.parse(PurePosixPath("demo/2002_IEO_ANG_XX.wav")) == ParsedName(
         "2002_IEO_ANG_XX", "2002", "male", "IEO", "anger"
     )
 

@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from stages.core.corpus import Facts
 from stages.corpora import ravdess
+from stages.data.vocabulary import ParsedName
 
 
-def facts_in(folder: Path) -> list[Facts]:
+def facts_in(folder: Path) -> list[ParsedName]:
     """Returns the facts of every file; fails where a name is not read."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     found = [ravdess.parse(PurePosixPath(path.relative_to(folder))) for path in paths]
@@ -71,7 +71,7 @@ def test_there_are_as_many_names_as_clips() -> None:
 
 def test_all_seven_fields_are_read() -> None:
     fact = ravdess.parse(PurePosixPath("Actor_12/03-02-06-02-01-02-12.wav"))
-    assert fact == Facts(
+    assert fact == ParsedName(
         clip="03-02-06-02-01-02-12",
         speaker="12",
         sex="female",

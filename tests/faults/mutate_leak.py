@@ -1,4 +1,4 @@
-"""Spoils stages/core/leak.py in every small way and says which its tests notice.
+"""Changes stages/splitting/leak.py in every small way and says which its tests notice.
 
 `python -m tests.faults.mutate_leak` prints a JSON object: each change, and whether a test fails for it.
 """
@@ -16,11 +16,14 @@ from collections.abc import Iterator
 
 import pytest
 
-import stages.core
-from tests.workspace import ROOT
+import stages.splitting
+from tests.support.workspace import ROOT
 
-GATE = ROOT / "stages" / "core" / "leak.py"
-TESTS = [str(ROOT / "tests" / "core" / "test_leak.py"), str(ROOT / "tests" / "faults" / "test_leak_gate.py")]
+GATE = ROOT / "stages" / "splitting" / "leak.py"
+TESTS = [
+    str(ROOT / "tests" / "splitting" / "test_leak.py"),
+    str(ROOT / "tests" / "faults" / "test_leak_gate.py"),
+]
 
 OPPOSITE: dict[type, type] = {
     ast.Eq: ast.NotEq,
@@ -141,8 +144,8 @@ def noticed(spoilt: ast.Module) -> bool:
     """Returns whether a test of the gate fails when this is the gate."""
     for name in [name for name in sys.modules if name.endswith(("test_leak", "test_leak_gate"))]:
         del sys.modules[name]
-    gate = types.ModuleType("stages.core.leak")
-    sys.modules["stages.core.leak"] = stages.core.leak = gate  # type: ignore[attr-defined]
+    gate = types.ModuleType("stages.splitting.leak")
+    sys.modules["stages.splitting.leak"] = stages.splitting.leak = gate  # type: ignore[attr-defined]
     exec(compile(spoilt, str(GATE), "exec"), gate.__dict__)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not faults", *TESTS])

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from stages.core import espeak, shards
-from stages.core.params import Compute
+from stages.acquire import espeak
+from stages.base.params import Compute
+from stages.compute.fill import fill
+from stages.data import shards
 
 
 def sleep(started: Path) -> dict[str, NDArray]:
@@ -24,7 +26,7 @@ def main(kind: str, folder: Path) -> None:
         names = "abc" if kind == "three_shards" else "a"
         made = [shards.Shard(name, 1, "f00d", partial(sleep, folder / f"{name}.started")) for name in names]
         two = Compute(engine="local", workers=2, scheduler=None, storage=None)
-        shards.fill(folder / "shards", made, two, "sleep")
+        fill(folder / "shards", made, two, "sleep")
     else:
         word = espeak.Utterance("en-us+f1", "Well.", 165, 50, 50)
         for number, _ in enumerate(espeak.speak([word] * 3)):

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.core import download
-from stages.core.corpus import Download
-from stages.core.errors import InputError
+from stages.acquire import download
+from stages.base.errors import InputError
+from stages.data.vocabulary import Download
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import rng
 from tests.test_pipeline import ROOT
@@ -238,8 +238,8 @@ def test_a_series_of_faults(fault: Fault, server: Server, tmp_path: Path, number
 @pytest.mark.parametrize("number", draws(sample=1, slow=2, campaign=10))
 def test_a_download_that_is_killed_goes_on(fault: Fault, tmp_path: Path, number: int) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom stages.core import download\n"
-        "from stages.core.corpus import Download\n"
+        "import sys\nfrom pathlib import Path\nfrom stages.acquire import download\n"
+        "from stages.data.vocabulary import Download\n"
         "download.fetch_all([Download(sys.argv[1], sys.argv[2], 'a.zip', 400000)], Path(sys.argv[3]), 'test')"
     )
     n_bytes = rng("kill", number).randrange(1, len(CONTENT))

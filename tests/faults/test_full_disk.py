@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from stages import train
-from stages.core import network
-from stages.core.errors import of_disk
-from stages.core.fold import ENCODER, FACTS, folder_name
+from stages.base.errors import disk_error
+from stages.learning.trained_fold import PREPROCESSOR, RECORD, folder_name
+from stages.networks import network
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Undisturbed, before, environment, rng, small, written
 from tests.faults.test_kills import leave_trained
@@ -155,7 +155,8 @@ SAVE = """
 import sys
 from pathlib import Path
 import keras
-from stages.core import errors, weights
+from stages.base import errors
+from stages.networks import weights
 model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(500)])
 errors.run(lambda: weights.save(model, Path(sys.argv[1])))
 """
@@ -184,8 +185,10 @@ def test_no_room_for_the_finished_model(fault: Fault, disk: Disk, monkeypatch: p
         disk.fill_up(500_000)
         with pytest.raises(OSError) as error:
             train.finish(work, [0])
-        assert str(of_disk(error.value)).startswith("data/model/fold_00/model.weights.h5: the disk is full.")
+        assert str(disk_error(error.value)).startswith(
+            "data/model/fold_00/model.weights.h5: the disk is full."
+        )
         disk.make_room()
         train.finish(work, [0])
         assert (Path("data/model/fold_00/model.weights.h5")).stat().st_size == 1_000_000
-        assert {FACTS, ENCODER} < {path.name for path in Path("data/model/fold_00").iterdir()}
+        assert {RECORD, PREPROCESSOR} < {path.name for path in Path("data/model/fold_00").iterdir()}

@@ -21,15 +21,16 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
 
 from stages import evaluate, train
-from stages.core import shards, tables
-from stages.core.errors import InputError
-from stages.core.files import AUGMENTED, FEATURES, MODEL, PREDICTIONS
-from stages.core.inputs import Encoder
+from stages.base.errors import InputError
+from stages.base.files import AUGMENTED, FEATURES, MODEL, PREDICTIONS
+from stages.data import shards, tables
+from stages.learning.preprocessing import Preprocessor
+from stages.networks.network import _finished
 from tests.faults import trained
 from tests.faults.conftest import Fault
 
 FOLD = MODEL / "fold_00"
-WEIGHTS, CLASSIFIER, ENCODER = FOLD / "model.weights.h5", FOLD / "model.skops", FOLD / "encoder.npz"
+WEIGHTS, CLASSIFIER, PREPROCESSOR = FOLD / "model.weights.h5", FOLD / "model.skops", FOLD / "preprocessor.npz"
 SHARD = FEATURES / "all.npz"
 RAN = Path("ran")
 
@@ -149,11 +150,13 @@ NPZ = [one_pickle, one_array, a_plain_array, objects_in_each, another_shape, cod
 
 
 @pytest.mark.parametrize("spoil", NPZ)
-def test_an_encoder_runs_no_code(svm: Path, fault: Fault, spoil: Callable[[Path], None]) -> None:
-    spoil(ENCODER)
+def test_a_preprocessor_runs_no_code(svm: Path, fault: Fault, spoil: Callable[[Path], None]) -> None:
+    spoil(PREPROCESSOR)
     trained.pass_off()
-    refused(fault, "npz", r"encoder\.npz: no encoder that train wrote \(.*\)\. Run `dvc repro train`")
-    refused(fault, "npz", r"encoder\.npz: no encoder", lambda: Encoder.load(ENCODER))
+    refused(
+        fault, "npz", r"preprocessor\.npz: no preprocessor that train wrote \(.*\)\. Run `dvc repro train`"
+    )
+    refused(fault, "npz", r"preprocessor\.npz: no preprocessor", lambda: Preprocessor.load(PREPROCESSOR))
 
 
 @pytest.mark.parametrize("spoil", NPZ)
@@ -175,7 +178,6 @@ def test_augmented_copies_run_no_code(svm: Path, fault: Fault, spoil: Callable[[
 
 
 def test_a_checkpoint_runs_no_code(ann: Path, fault: Fault) -> None:
-    from stages.core import network
 
     path = Path("checkpoint.npz")
     for spoil in NPZ:
@@ -184,7 +186,7 @@ def test_a_checkpoint_runs_no_code(ann: Path, fault: Fault) -> None:
         reason = (
             r"checkpoint\.npz: no checkpoint that train wrote .*Delete it to train the fold from its start"
         )
-        refused(fault, "npz", reason, lambda: network._finished(path))
+        refused(fault, "npz", reason, lambda: _finished(path))
 
 
 def as_skops(schema: dict[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages import ingest
-from stages.core.errors import InputError, of_disk
+from stages.base.errors import InputError, disk_error
 from tests.faults.conftest import Fault, draws
 
 PARAMS = YAML(typ="safe", pure=True).load((Path(__file__).resolve().parents[2] / "params.yaml").read_text())
@@ -352,7 +352,7 @@ def test_a_name_too_long_for_the_disk(fault: Fault, project: Path) -> None:
     pack("zip", entries(**{f"KL/{'x' * 300}.wav": b"x"}))
     with fault("archive: a name too long"), pytest.raises(OSError, match="too long") as told:
         ingest.main()
-    assert of_disk(told.value)
+    assert disk_error(told.value)
 
 
 Mutation = Callable[[random.Random, bytearray], None]

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from stages import train
-from stages.core.files import write_json
-from stages.core.fold import ENCODER, FACTS, folder_name
+from stages.base.files import write_json
+from stages.learning.trained_fold import PREPROCESSOR, RECORD, folder_name
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Started, Undisturbed, before, check_goes_on, rng, small, written
 from tests.test_pipeline import ROOT, STAGES
@@ -104,10 +104,10 @@ def leave_trained(work: Path) -> None:
     """Leaves a fold as a training does that was killed once while it wrote a checkpoint."""
     folder = work / folder_name(0)
     folder.mkdir(parents=True)
-    write_json({"n_parameters": 1}, folder / FACTS)
+    write_json({"n_parameters": 1}, folder / RECORD)
     write_json({"seconds": 1.0}, folder / train.TIMING)
     pd.DataFrame(columns=train.CURVE_COLUMNS[1:]).to_csv(folder / train.CURVE, index=False)
-    for name in (ENCODER, "model.weights.h5", ".checkpoint.npz.123.part"):
+    for name in (PREPROCESSOR, "model.weights.h5", ".checkpoint.npz.123.part"):
         (folder / name).write_text("")
 
 
@@ -119,7 +119,7 @@ def test_half_a_checkpoint_is_not_taken_into_the_model(
     with fault("half a file left by a kill"):
         train.finish(Path("data/checkpoints/run"), [0])
         names = sorted(path.name for path in Path("data/model/fold_00").iterdir())
-        assert names == ["curve.csv", "encoder.npz", "fold.json", "model.weights.h5"]
+        assert names == ["curve.csv", "preprocessor.npz", "fold.json", "model.weights.h5"]
 
 
 @pytest.mark.parametrize("n_removed", range(7))
@@ -143,8 +143,8 @@ def test_a_fold_half_removed_is_not_taken_for_a_finished_one(
         with pytest.raises(KeyboardInterrupt):
             train.finish(work, [0])
         left = {path.name for path in (work / folder_name(0)).iterdir()}
-        assert FACTS not in left or left == kept
-        assert (Path("data/model/fold_00") / FACTS).is_file()
+        assert RECORD not in left or left == kept
+        assert (Path("data/model/fold_00") / RECORD).is_file()
 
 
 @pytest.mark.parametrize(("kind", "n_started"), [("three_shards", 2), ("one_shard", 1), ("espeak", 2)])

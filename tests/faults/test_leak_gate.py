@@ -16,14 +16,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from stages import manifest as manifest_stage
-from stages.core import leak, params, protocols, tables
-from stages.core.errors import InputError
-from stages.core.files import MANIFEST, RAW
-from stages.core.leak import LeakError
+from stages.base import params
+from stages.base.errors import InputError
+from stages.base.files import MANIFEST, RAW
+from stages.data import tables
+from stages.splitting import leak, protocols
+from stages.splitting.leak import LeakError
 from tests.faults.conftest import Fault
 from tests.faults.mutants import RATE_HZ, voiced
-from tests.manifests import manifest
-from tests.workspace import ROOT, Workspace
+from tests.support.manifests import manifest
+from tests.support.workspace import ROOT, Workspace
 
 PROTOCOLS = list(protocols.PROTOCOLS)
 SPLIT = params.read(ROOT / "params.yaml").split

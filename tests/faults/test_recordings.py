@@ -17,11 +17,11 @@ import pandas as pd
 import psutil
 import pytest
 
-from stages.core import shards, tables
-from stages.core.files import AUGMENTED, FEATURES, MANIFEST, RAW
+from stages.base.files import AUGMENTED, FEATURES, MANIFEST, RAW
+from stages.data import shards, tables
 from tests.faults import mutants
 from tests.faults.conftest import Fault, draws
-from tests.workspace import ROOT, Workspace
+from tests.support.workspace import ROOT, Workspace
 
 FILES_PER_DRAW = 256
 MOST_BYTES = 2**30  # of memory in any one process, with `manifest.longest_s` as params.yaml has it

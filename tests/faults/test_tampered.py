@@ -13,17 +13,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import evaluate, predict, train
-from stages.core import dataset, fold, params, tables
-from stages.core.errors import InputError
-from stages.core.files import FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
-from stages.core.inputs import Encoder
+from stages import evaluate, train
+from stages.base import params
+from stages.base.errors import InputError
+from stages.base.files import FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
+from stages.data import tables
+from stages.learning import dataset, trained_fold
+from stages.learning.preprocessing import Preprocessor
+from stages.tools import predict
 from tests.faults import mutants, trained
 from tests.faults.conftest import Fault, draws
 
 SHARD = FEATURES / "all.npz"
 FOLD = MODEL / "fold_00"
-FACTS, ENCODER, CLASSIFIER = FOLD / "fold.json", FOLD / "encoder.npz", FOLD / "model.skops"
+FACTS, PREPROCESSOR, CLASSIFIER = FOLD / "fold.json", FOLD / "preprocessor.npz", FOLD / "model.skops"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def scored() -> pd.DataFrame:
     """Returns what the trained fold makes of its test clips."""
-    [only] = fold.trained(params.read())
+    [only] = trained_fold.trained(params.read())
     splits, index = tables.read(SPLITS, tables.SPLITS), tables.read(dataset.INDEX, tables.FEATURES)
     return evaluate.test(only, splits, index, "global")
 
@@ -62,7 +65,7 @@ READERS: dict[Path, Callable[[], Any]] = {
     PREDICTIONS: table(PREDICTIONS, tables.PREDICTIONS),
     SHARD: scored,
     FACTS: scored,
-    ENCODER: scored,
+    PREPROCESSOR: scored,
     CLASSIFIER: scored,
     METRICS / "test.json": lambda: tables.read_scalars(METRICS / "test.json"),
 }
@@ -139,7 +142,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
         r"manifest\.parquet: not a readable parquet table of this version .*listeners.*`dvc repro` makes it",
     ),
     "manifest with a column too many": (
-        lambda: change(MANIFEST, tables.MANIFEST, lambda t: t.assign(fold=1)),
+        lambda: change(MANIFEST, tables.MANIFEST, lambda t: t.assign(trained_fold=1)),
         lambda: tables.read(MANIFEST, tables.MANIFEST),
         r"manifest\.parquet: breaks its schema .*another version wrote it: `dvc repro` makes it again",
     ),
@@ -239,7 +242,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
         r"fold\.json: no facts that train wrote \(made_with: Field required\). Run `dvc repro train`",
     ),
     "facts with a setting that there is none of": (
-        lambda: note(FACTS, made_with=fold.read_facts(FACTS)["made_with"] | {"audio.\n": "loud"}),
+        lambda: note(FACTS, made_with=trained_fold.read_record(FACTS)["made_with"] | {"audio.\n": "loud"}),
         lambda: predict.predict([], params.read()),
         r"^params\.'audio\.\\n': nothing, but data/model was trained with 'loud'. Set it back, or run",
     ),
@@ -254,15 +257,15 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
         evaluate.main,
         r"fold_old: no fold that train wrote. Run `dvc repro train`",
     ),
-    "encoder of another fold": (
-        lambda: rewrite(ENCODER, mean=np.zeros(20)),
+    "preprocessor of another fold": (
+        lambda: rewrite(PREPROCESSOR, mean=np.zeros(20)),
         evaluate.main,
-        r"encoder\.npz: missing, or not the file that train wrote. Run `dvc repro train`",
+        r"preprocessor\.npz: missing, or not the file that train wrote. Run `dvc repro train`",
     ),
-    "no encoder": (
-        ENCODER.unlink,
+    "no preprocessor": (
+        PREPROCESSOR.unlink,
         evaluate.main,
-        r"encoder\.npz: missing, or not the file that train wrote. Run `dvc repro train`",
+        r"preprocessor\.npz: missing, or not the file that train wrote. Run `dvc repro train`",
     ),
     "predictions that do not sum to 1": (
         lambda: change(PREDICTIONS, tables.PREDICTIONS, lambda t: t.assign(p_fear=0.9)),
@@ -313,17 +316,19 @@ ENCODERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_an_encoder_that_no_training_gives_is_refused(run: Path, fault: Fault, kind: str) -> None:
-    rewrite(ENCODER, **ENCODERS[kind])
+def test_a_preprocessor_that_no_training_gives_is_refused(run: Path, fault: Fault, kind: str) -> None:
+    rewrite(PREPROCESSOR, **ENCODERS[kind])
     with (
         fault("file of another content or version"),
-        pytest.raises(InputError, match=r"encoder\.npz: no encoder that train wrote .*Run `dvc repro train`"),
+        pytest.raises(
+            InputError, match=r"preprocessor\.npz: no preprocessor that train wrote .*Run `dvc repro train`"
+        ),
     ):
-        Encoder.load(ENCODER)
+        Preprocessor.load(PREPROCESSOR)
 
 
-def test_an_encoder_of_other_features_is_refused(run: Path, fault: Fault) -> None:
-    rewrite(ENCODER, mean=np.zeros(7), deviation=np.ones(7))
+def test_a_preprocessor_of_other_features_is_refused(run: Path, fault: Fault) -> None:
+    rewrite(PREPROCESSOR, mean=np.zeros(7), deviation=np.ones(7))
     trained.pass_off()
     with (
         fault("file of another content or version"),

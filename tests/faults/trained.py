@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from stages import evaluate, train
-from stages.core.files import MODEL, sha256
-from stages.core.fold import FACTS
+from stages.base.files import MODEL
+from stages.data.keys import sha256
+from stages.learning.trained_fold import RECORD
+from tests.support.workspace import Workspace
 from tests.test_train import store_inputs
-from tests.workspace import Workspace
 
 
 def leave(folder: Path, model: str, **changes: Any) -> None:
@@ -26,6 +27,6 @@ def leave(folder: Path, model: str, **changes: Any) -> None:
 
 def pass_off(fold: Path = MODEL / "fold_00") -> None:
     """Makes the facts of a fold agree with its files, as someone would who means harm."""
-    facts = json.loads((fold / FACTS).read_text())
+    facts = json.loads((fold / RECORD).read_text())
     facts["sha256"] = {name: sha256(fold / name) for name in facts["sha256"]}
-    (fold / FACTS).write_text(json.dumps(facts))
+    (fold / RECORD).write_text(json.dumps(facts))

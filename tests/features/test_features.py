@@ -11,10 +11,11 @@ import librosa
 import numpy as np
 import pytest
 
-from stages.core import audio, params, registry
-from stages.core.errors import InputError
-from stages.core.extractor import Extractor, extractor
-from stages.core.spectrum import Spectrum
+from stages.audio import recording
+from stages.audio.extractor import Extractor, extractor
+from stages.audio.spectrum import Spectrum
+from stages.base import params, registry
+from stages.base.errors import InputError
 from stages.features import chroma, mfcc
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +59,7 @@ def assert_librosas(features: dict[str, np.ndarray], signal: np.ndarray) -> None
 def test_real_clips_give_what_librosa_gives(corpora: Path, extract: Extractor, corpus: str) -> None:
     paths = sorted((corpora / corpus).rglob("*.flac"))
     for path in paths[:: len(paths) // 12]:
-        signal = audio.load(path, RATE_HZ)
+        signal = recording.load(path, RATE_HZ)
         assert_librosas(extract(signal), signal)
 
 

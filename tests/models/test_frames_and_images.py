@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.core import network, registry
-from stages.core.errors import InputError
-from stages.core.inputs import Part
-from stages.core.params import Params, check, read
-from tests.workspace import ROOT
+from stages.base import registry
+from stages.base.errors import InputError
+from stages.base.params import Params, check, read
+from stages.learning.preprocessing import Partition
+from stages.networks import network
+from tests.support.workspace import ROOT
 
 MASKS = {"n_time_masks": 1, "max_time_share": 0.1, "n_frequency_masks": 1, "max_frequency_share": 0.1}
 FLAT = {"features": ["mfcc"], "layout": "flat", "duration_s": 1.0, "frames_per_step": 1}
@@ -82,7 +83,7 @@ def test_convolutions_over_time_train_on_values_in_a_row(params: Params, tmp_pat
     chosen = config(params, "cnn1d", training, inputs=inputs)
     entry = registry.load("models", "cnn1d", "test")
     x = np.random.default_rng(0).normal(size=(8, 40)).astype(np.float32)
-    data = Part(x, np.arange(8) % 2, ["anger", "fear"])
+    data = Partition(x, np.arange(8) % 2, ["anger", "fear"])
     build = partial(entry.build, chosen)
     curve, _ = network.fit(build, chosen, data, data, tmp_path, seed=0)
     assert len(curve) == 1

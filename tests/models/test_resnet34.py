@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from stages.core.errors import InputError
-from stages.core.params import Params, check, read
+from stages.base.errors import InputError
+from stages.base.params import Params, check, read
 from stages.models import resnet34
-from tests.workspace import ROOT
+from tests.support.workspace import ROOT
 
 
 @pytest.fixture(scope="module")

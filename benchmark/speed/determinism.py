@@ -1,0 +1,270 @@
+"""What docs/determinism.md says, measured: `python -m benchmark.speed.determinism FOLDER`.
+
+On the RAVDESS of ../shared/corpora, first fold of emobox_ravdess. What costs time is timed alternately, and
+told as a ratio of medians: of the processors' time, which other work on the machine hardly moves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from stages.base.files import AUGMENTED, DATA, FEATURES, METRICS, MODEL, PREDICTIONS, RAW
+from stages.data import shards, tables
+from tests.support.workspace import ROOT, Workspace
+
+CORPUS = ROOT.parent / "shared" / "corpora" / "ravdess"
+NETWORKS = ("cnn1d", "gru")
+
+# A stage as it runs, less one thing that makes it repeatable.
+LOOSENED = {
+    "as it is": "",
+    "without op determinism": "import tensorflow as tf; "
+    "tf.config.experimental.enable_op_determinism = lambda: None",
+    "two inter-op threads": "import os; from stages.compute import hardware; limit = hardware.limit; "
+    "hardware.limit = lambda n: (limit(n), os.environ.update(TF_NUM_INTEROP_THREADS='2'))",
+}
+
+# Writes the processors' time of a fold's training, without imports, to a file.
+TIMED = """
+import time
+from pathlib import Path
+from stages import train
+
+def timed(*arguments, inner=train.train_fold):
+    before_s = time.process_time()
+    inner(*arguments)
+    Path("processor_s").write_text(str(time.process_time() - before_s))
+
+train.train_fold = timed
+"""
+
+# Older processors, as libraries let a newer one pretend to be.
+PROCESSORS = {
+    "AVX2": {
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4",
+    },
+    "SSE4": {
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training: its weights by name, its hash, what its predictions are worth, and what it took."""
+
+    weights: dict[str, np.ndarray]
+    sha256: str
+    uar: float
+    predictions: pd.DataFrame
+    processor_s: float
+
+
+def prepare(folder: Path) -> Workspace:
+    """Returns a folder with RAVDESS listed, split and featurized."""
+    os.chdir(folder)
+    work = Workspace(folder)
+    work.set(corpus=["ravdess"], split__protocol="fixed", train__fold=0, evaluate__n_resamples=100)
+    work.set(compute__workers=2, featurize__features=["mfcc", "zcr", "rms", "logmel", "chroma"])
+    if not (folder / FEATURES / shards.INDEX).exists():
+        shutil.copytree(CORPUS, folder / RAW / "ravdess", dirs_exist_ok=True)
+        tables.write(tables.build([], tables.AUGMENTED), tables.AUGMENTED, AUGMENTED / shards.INDEX)
+        for verb in ("manifest", "split", "featurize"):
+            stage(verb)
+    return work
+
+
+def stage(verb: str, loosened: str = "", environment: Mapping[str, str] = {}) -> None:
+    """Runs a stage, and fails when it does."""
+    code = "\n".join(
+        [loosened, TIMED, f"from stages.base.errors import run\nfrom stages import {verb}\nrun({verb}.main)"]
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    _, said = process.communicate()
+    if process.returncode:
+        raise SystemExit(said.decode())
+
+
+def train(
+    work: Workspace,
+    model: str,
+    n_epochs: int,
+    threads: int = 2,
+    loosened: str = "",
+    environment: Mapping[str, str] = {},
+    precision: str = "float32",
+) -> Trained:
+    """Trains and evaluates in a folder where the features are."""
+    if "training" in work.params["models"][model]:
+        place = f"models__{model}__training"
+        work.set(**{f"{place}__epochs": n_epochs, f"{place}__precision": precision})
+    work.set(model=model, train__threads=threads)
+    shutil.rmtree(DATA / "checkpoints", ignore_errors=True)
+    stage("train", loosened, environment)
+    stage("evaluate", environment=environment)
+    file = next(path for path in (MODEL / "fold_00").iterdir() if path.name.startswith("model."))
+    return Trained(
+        dict(_weights(file)) if file.suffix == ".h5" else {},
+        hashlib.sha256(file.read_bytes()).hexdigest()[:12],
+        json.loads((METRICS / "test.json").read_text())["uar"],
+        tables.read(PREDICTIONS, tables.PREDICTIONS),
+        float(Path("processor_s").read_text()),
+    )
+
+
+def _weights(file: Path) -> Iterator[tuple[str, np.ndarray]]:
+    found: list[tuple[str, np.ndarray]] = []
+    with h5py.File(file) as stored:
+        stored.visititems(
+            lambda name, item: found.append((name, item[()])) if isinstance(item, h5py.Dataset) else None
+        )
+    yield from ((name, value) for name, value in found if value.dtype == np.float32)
+
+
+def difference(a: Trained, b: Trained) -> dict[str, Any]:
+    """Returns how far two trainings are apart.
+
+    Returns:
+        `same_bytes`; `differing`, the share of weights with another value; `bits`, how many of a weight's
+        24 significant bits agree, in the median of the differing; `largest`, the greatest difference as a
+        share of its tensor's greatest weight; `probability`, the greatest difference of a predicted
+        probability; `other_label`, the share of test clips predicted otherwise; `uar`, b's less a's.
+    """
+    x = np.concatenate([a.weights[name].ravel() for name in a.weights]).astype(np.float64)
+    y = np.concatenate([b.weights[name].ravel() for name in a.weights]).astype(np.float64)
+    scale = np.concatenate([np.full(v.size, np.abs(v).max()) for v in a.weights.values()])
+    apart = x != y
+    relative = np.abs(x - y)[apart] / np.maximum(np.abs(x), np.abs(y))[apart]
+    p, q = (run.predictions.filter(regex="^p_").to_numpy() for run in (a, b))
+    return {
+        "same_bytes": a.sha256 == b.sha256,
+        "differing": float(apart.mean()),
+        "bits": float(-np.log2(np.median(relative))) if apart.any() else 24.0,
+        "largest": float((np.abs(x - y) / np.maximum(scale, 1e-12)).max()),
+        "probability": float(np.abs(p - q).max()),
+        "other_label": float((p.argmax(1) != q.argmax(1)).mean()),
+        "uar": b.uar - a.uar,
+    }
+
+
+def of_threads(work: Workspace, epochs: list[int]) -> Iterator[dict[str, Any]]:
+    """Yields what one intra-op thread or two make of the weights after so many epochs."""
+    for model, precision in (("cnn1d", "float32"), ("cnn1d", "bfloat16"), ("gru", "float32")):
+        for n_epochs in epochs:
+            two, one = (train(work, model, n_epochs, threads, precision=precision) for threads in (2, 1))
+            told = {"model": model, "precision": precision, "epochs": n_epochs, "uar_2": two.uar}
+            yield told | difference(two, one)
+
+
+def of_cost(work: Workspace, n_epochs: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """Yields what each kind of loosening saves, and how many different results it gives."""
+    for model in ("cnn2d", *NETWORKS):
+        runs: dict[str, list[Trained]] = {name: [] for name in LOOSENED}
+        for _ in range(rounds):
+            for name, loosened in LOOSENED.items():
+                runs[name].append(train(work, model, n_epochs, loosened=loosened))
+        strict = np.median([run.processor_s for run in runs["as it is"]])
+        for name, done in runs.items():
+            yield {
+                "model": model,
+                "variant": name,
+                "rounds": rounds,
+                "results": len({run.sha256 for run in done}),
+                "time_ratio": float(np.median([run.processor_s for run in done]) / strict),
+            }
+
+
+def of_processors(work: Workspace, n_epochs: int) -> Iterator[dict[str, Any]]:
+    """Yields how far features, and trainings on this processor's features, are from an older one's."""
+    here = _features({})
+    for name, environment in PROCESSORS.items():
+        there = _features(environment)
+        for feature, values in here.items():
+            apart = np.abs(there[feature] - values)
+            yield {
+                "processor": name,
+                "feature": feature,
+                "differing": float((apart > 0).mean()),
+                "largest": float(apart.max()),
+                "deviation": float(values.std()),
+            }
+    for model in ("svm", *NETWORKS):
+        default = train(work, model, n_epochs)
+        for name, environment in PROCESSORS.items():
+            other = train(work, model, n_epochs, environment=environment)
+            found = {"same_bytes": default.sha256 == other.sha256, "uar": other.uar - default.uar}
+            if default.weights:
+                found = difference(default, other)
+            yield {"processor": name, "model": model, "epochs": n_epochs} | found
+
+
+def _features(environment: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Returns features of every 20th recording, as featurize computes them, from another process."""
+    code = """
+import numpy as np
+from stages.audio import extractor
+from stages.audio.recording import load_listed
+from stages.base import params
+from stages.base.files import MANIFEST, RAW
+from stages.compute import hardware
+from stages.data import tables
+hardware.limit(1)
+settings = params.read()
+extract = extractor.extractor(settings, settings.featurize.features, "params.featurize.features")
+paths = tables.read(MANIFEST, tables.MANIFEST)["path"].iloc[::20]
+each = [extract(load_listed(RAW / path, settings.audio.sample_rate_hz)) for path in paths]
+np.savez("some_features.npz", **{name: np.concatenate([clip[name] for clip in each]) for name in each[0]})
+"""
+    subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)} | environment, check=True
+    )
+    with np.load("some_features.npz") as stored:
+        return dict(stored)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmark.speed.determinism", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--quick", action="store_true", help="fewer epochs and rounds")
+    parser.add_argument("--only", choices=["threads", "processors", "cost"], help="one of the three alone")
+    told = parser.parse_args()
+    folder = told.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    work = prepare(folder)
+    epochs, rounds = ([1, 4], 3) if told.quick else ([1, 10], 5)
+    for title, rows in {
+        "threads": of_threads(work, epochs),
+        "processors": of_processors(work, epochs[-1]),
+        "cost": of_cost(work, 2, rounds),
+    }.items():
+        if told.only in (None, title):
+            print(f"# {title}", flush=True)
+            for row in rows:
+                print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""From a waveform to its features: what `featurize` stores and what a new recording goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.audio.recording import pre_emphasize
+from stages.audio.spectrum import Frames, Spectrum
+from stages.base import params, registry
+from stages.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Computes features from waveforms.
+
+    Attributes:
+        audio: sample rate and pre-emphasis.
+        spectrum: settings of the one spectrum all features share.
+        features: by name, what computes each.
+    """
+
+    audio: params.Audio
+    spectrum: params.Spectrum
+    features: Mapping[str, Callable[[Spectrum], Frames]]
+
+    def __call__(self, signal: NDArray[np.float32]) -> dict[str, Frames]:
+        """Returns each feature, float32 (n_frames, n_dims), all with the same n_frames.
+
+        Args:
+            signal: float32 (n_samples,) at `audio.sample_rate_hz`, not yet pre-emphasised.
+
+        Raises:
+            InputError: a feature returned something else, or does not fit the block `spectrum`.
+        """
+        emphasized = pre_emphasize(signal, self.audio.pre_emphasis)
+        spectrum = Spectrum(emphasized, self.audio.sample_rate_hz, self.spectrum)
+        features = {name: compute(spectrum) for name, compute in self.features.items()}
+        for name, frames in features.items():
+            if frames.dtype != np.float32 or frames.ndim != 2 or len(frames) != spectrum.n_frames:
+                raise InputError(
+                    f"stages/features/{name}.py: `compute` gave {frames.dtype} {frames.shape} where float32 "
+                    f"({spectrum.n_frames}, n_dims) is due."
+                )
+        return features
+
+
+def extractor(settings: params.Params, names: Sequence[str], place: str) -> Extractor:
+    """Returns the extractor of the named features, tried on a second of silence.
+
+    Args:
+        names: entries of stages/features.
+        place: the key under which they were chosen.
+
+    Raises:
+        InputError: a feature is unknown, its block is at fault or does not fit the block `spectrum`.
+    """
+    features = {}
+    for name in names:
+        config = settings.config("features", name, place)
+        features[name] = partial(registry.load("features", name, place).compute, config=config)
+    made = Extractor(settings.audio, settings.spectrum, features)
+    made(np.zeros(settings.audio.sample_rate_hz, np.float32))
+    return made

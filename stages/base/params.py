@@ -1,0 +1,365 @@
+"""params.yaml, read as DVC reads it (YAML 1.2) and checked before anything runs.
+
+Every knob stands in params.yaml: no class here gives a default, so a value has one home. Types are
+strict ('3' is no number), an unknown key is refused, and the first fault found is told as
+`params.split.tset: unknown key; did you mean 'test'?`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.base import registry
+from stages.base.errors import N_SHOWN, InputError, shown, shown_key, unknown
+
+PARAMS = Path("params.yaml")
+
+# The key that chooses entries of each registry.
+CHOSEN_BY = {
+    "corpora": "params.corpus",
+    "augmentations": "params.augment.chain",
+    "features": "params.featurize.features",
+    "models": "params.model",
+}
+
+LARGEST = 1e30  # of any number
+N_TOLD = 400  # characters of a message of the YAML reader
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _rising(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"the low end {ends[0]:g} is above the high end {ends[1]:g}")
+    return ends
+
+
+def _distinct(names: list[str]) -> list[str]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{shown(name)} stands in it more than once")
+    return names
+
+
+N = TypeVar("N", bound=float)
+# Two ends to draw between, low before high; equal ends give a fixed value.
+Range = Annotated[list[N], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+Names = Annotated[list[str], AfterValidator(_distinct)]
+
+
+class Block(BaseModel):
+    """A block of params.yaml: frozen, strict, without unknown keys, NaN, infinity or numbers near it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _not_endless(cls, value: Any) -> Any:
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int | float) and abs(number) > LARGEST:
+                raise ValueError(f"{shown(number)} is beyond {LARGEST:g}, which no value here makes sense at")
+        return value
+
+
+class Ingest(Block):
+    download: bool
+    max_unpacked_gb: Positive
+    max_compression_ratio: Positive
+
+
+class Manifest(Block):
+    silent_below_dbfs: Annotated[float, Field(lt=0)]
+    shortest_s: Annotated[float, Field(ge=0)]
+    longest_s: Positive
+
+
+class Labels(Block):
+    merge: dict[str, str]
+    drop: list[str]
+
+    @model_validator(mode="after")
+    def _one_fate_each(self) -> Self:
+        targets = set(self.merge.values())
+        for emotion in sorted({*self.merge, *self.drop}):
+            fates = (emotion in self.merge, emotion in self.drop, emotion in targets)
+            if sum(fates) > 1:
+                raise ValueError(f"'{emotion}' can be only one of merged, dropped and merged into")
+        return self
+
+
+class Split(Block):
+    protocol: Literal[
+        "speaker_independent",
+        "leave_one_speaker_out",
+        "speaker_and_text_independent",
+        "cross_corpus",
+        "random",
+        "fixed",
+    ]
+    n_folds: Count
+    test_share: Annotated[float, Field(gt=0, lt=1)]
+    validation_share: Fraction
+    fixed_list: str
+    lists: dict[str, list[str]]
+    channels: Annotated[Names, Field(min_length=1)]
+    labels: Labels
+
+
+class Audio(Block):
+    sample_rate_hz: Annotated[int, Field(ge=4000, le=192_000)]
+    pre_emphasis: Fraction
+
+
+class Augment(Block):
+    copies: Annotated[int, Field(ge=0, le=100)]
+    chain: Names
+
+    @model_validator(mode="after")
+    def _copies_differ(self) -> Self:
+        if self.copies and not self.chain:
+            raise ValueError("an empty chain makes copies equal to their originals; `copies: 0` makes none")
+        return self
+
+
+class Augmentation(Block):
+    """What every augmentation's Config has: the probability with which a copy passes through it."""
+
+    probability: Annotated[float, Field(ge=0, le=1)]
+
+
+class Spectrum(Block):
+    n_fft: Annotated[int, Field(ge=32, le=65_536)]
+    hop_length: Count
+    n_mels: Annotated[int, Field(ge=2, le=512)]
+    fmin_hz: Annotated[float, Field(ge=0)]
+    fmax_hz: Positive
+    top_db: Positive
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.hop_length > self.n_fft:
+            raise ValueError(
+                f"hop_length {self.hop_length} leaves samples out between frames of n_fft {self.n_fft}"
+            )
+        if self.fmin_hz >= self.fmax_hz:
+            raise ValueError(f"fmin_hz {self.fmin_hz:g} is not below fmax_hz {self.fmax_hz:g}")
+        return self
+
+
+class Featurize(Block):
+    features: Annotated[Names, Field(min_length=1)]
+    clips_per_shard: Count
+
+
+class Train(Block):
+    fold: Annotated[int, Field(ge=0)] | Literal["all"]
+    use_augmented: bool
+    normalize: Literal["global", "speaker"]
+    calibrate: Literal["temperature", "none"]
+    threads: Annotated[int, Field(ge=1, le=256)]
+
+
+class Evaluate(Block):
+    n_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+
+
+class Report(Block):
+    n_audio: Annotated[int, Field(ge=0, le=8)]
+
+
+class Compute(Block):
+    """Where tasks are computed. No result depends on it.
+
+    Attributes:
+        engine: `local`: processes of this machine; `dask`: workers of a Dask cluster.
+        workers: processes of this machine, unless `scheduler` names a cluster, which has its own.
+        scheduler: address of a running cluster's; null starts a cluster on this machine.
+        storage: what workers read and write, as fsspec takes it; null: this folder, under the same path.
+    """
+
+    engine: Literal["local", "dask"]
+    workers: Annotated[int, Field(ge=1, le=1024)]
+    scheduler: Annotated[str, Field(min_length=1)] | None
+    storage: Annotated[str, Field(min_length=1)] | None
+
+
+class Params(Block):
+    """The whole of params.yaml. Entries' own blocks stay raw, and `config` reads the chosen one."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    model: str
+    corpus: Annotated[list[str], Field(min_length=1)]
+    ingest: Ingest
+    manifest: Manifest
+    split: Split
+    audio: Audio
+    augment: Augment
+    spectrum: Spectrum
+    featurize: Featurize
+    train: Train
+    evaluate: Evaluate
+    report: Report
+    compute: Compute
+    corpora: dict[str, Any]
+    augmentations: dict[str, Any]
+    features: dict[str, Any]
+    models: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _below_nyquist(self) -> Self:
+        fmax_hz, nyquist_hz = self.spectrum.fmax_hz, self.audio.sample_rate_hz / 2
+        if fmax_hz > nyquist_hz:
+            raise ValueError(
+                f"spectrum.fmax_hz {fmax_hz:g} is above {nyquist_hz:g}, half of audio.sample_rate_hz"
+            )
+        return self
+
+    def config(self, kind: str, name: str, place: str) -> Any:
+        """Returns the checked `Config` of one entry.
+
+        Args:
+            kind: registry folder, which is also the key in params.yaml.
+            name: the entry.
+            place: the key under which the user chose it.
+
+        Raises:
+            InputError: no such entry, no block for it, or a fault in the block.
+        """
+        module = registry.load(kind, name, place)
+        return check(module.Config, self.block(kind, name), f"params.{kind}.{name}")
+
+    def block(self, kind: str, name: str) -> Any:
+        """Returns one entry's block, as it is in params.yaml.
+
+        Raises:
+            InputError: there is none.
+        """
+        blocks = getattr(self, kind)
+        if name not in blocks:
+            raise InputError(f"params.{kind}: has no block '{name}', which {CHOSEN_BY[kind]} asks for.")
+        return blocks[name]
+
+    def chosen(self) -> dict[str, list[str]]:
+        """Returns the chosen entries of each registry."""
+        return {
+            "corpora": self.corpus,
+            "augmentations": self.augment.chain,
+            "features": self.featurize.features,
+            "models": [self.model],
+        }
+
+
+T = TypeVar("T", bound=Block)
+
+
+def check(cls: type[T], values: object, place: str) -> T:
+    """Returns `values` as a `cls`.
+
+    Raises:
+        InputError: names the first key at fault, its value, and what it may be.
+    """
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        # A misspelt key is also a missing one: it is told as what it is.
+        faults = error.errors()
+    fault = min(faults, key=lambda found: found["type"] != "extra_forbidden")
+    keys = _keys(values, fault)
+    where = ".".join([place, *map(shown_key, keys)])
+    match fault["type"]:
+        case "extra_forbidden":
+            known = _fields(cls, fault["loc"][:-1])
+            near = difflib.get_close_matches(str(keys[-1])[:N_SHOWN].lower(), known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else f". Known: {', '.join(known)}."
+            raise InputError(f"{where}: unknown key{hint}")
+        case "missing":
+            raise InputError(f"{where}: missing.")
+        case "value_error":
+            raise InputError(f"{where}: {fault['ctx']['error']}.")
+        case _:
+            wanted = [found["msg"] for found in faults if _keys(values, found) == keys]
+            others = "".join(f", or {message.removeprefix('Input should be ')}" for message in wanted[1:])
+            raise InputError(f"{where}: {shown(fault['input'])} will not do. {wanted[0]}{others}.")
+
+
+def _keys(values: Any, fault: ErrorDetails) -> list[int | str]:
+    """Returns the fault's path, without what pydantic adds where a value may be of several kinds."""
+    keys: list[int | str] = []
+    for key in fault["loc"]:
+        if (isinstance(values, dict) and key in values) or (
+            isinstance(values, list) and isinstance(key, int)
+        ):
+            values = values[key]  # type: ignore[index]
+        elif fault["type"] != "missing":
+            break
+        keys.append(key)
+    return keys
+
+
+def _fields(cls: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Returns the field names of the block that `path` leads to below `cls`, also through lists."""
+    for key in path:
+        if key in cls.model_fields:
+            cls = _block(cls.model_fields[str(key)].annotation) or cls
+    return sorted(cls.model_fields)
+
+
+def _block(annotation: Any) -> type[BaseModel] | None:
+    """Returns the block among the types that `annotation` is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((block for part in get_args(annotation) if (block := _block(part))), None)
+
+
+def read(path: Path = PARAMS) -> Params:
+    """Returns the checked parameters.
+
+    Raises:
+        InputError: the file is missing or no YAML, or a key or value is at fault.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. Run the stages from the repository's root.") from error
+    except (YAMLError, ValueError) as error:  # ValueError: no UTF-8, a number or date that is none
+        told = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable as YAML: {textwrap.shorten(told, N_TOLD)}") from error
+    except RecursionError as error:
+        raise InputError(
+            f"{path}: not readable as YAML: its lists or blocks lie too deep in one another."
+        ) from error
+    params = check(Params, values, "params")
+    for kind in registry.CONTRACTS:
+        _check_names(kind, getattr(params, kind), f"params.{kind}")
+    for kind, entries in params.chosen().items():
+        place = CHOSEN_BY[kind]
+        _check_names(kind, entries, place)
+        # A model's block is checked by train: to import a network takes longer than a stage before it.
+        for name in entries if kind != "models" else []:
+            params.config(kind, name, place)
+    return params
+
+
+def _check_names(kind: str, entries: Iterable[str], place: str) -> None:
+    for name in entries:
+        if name not in registry.names(kind):
+            raise unknown(place, name, registry.names(kind))

@@ -1,0 +1,63 @@
+"""Folders as registries: a file in `stages/<kind>/` is the entry, its stem the name."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from stages.base.errors import InputError, unknown
+
+STAGES = Path(__file__).resolve().parents[1]
+
+# What every file of a registry must define, and what it is for. A corpus may also define
+# `annotate(table, folder) -> table`, which adds to the manifest what other files in its folder tell, and
+# `synthesise(folder, config, seed) -> int`, which makes its recordings where data/sources has none.
+CONTRACTS: dict[str, dict[str, str]] = {
+    "corpora": {
+        "ABOUT": "a data.vocabulary.Corpus: licence, citation, address, counts",
+        "Config": "a base.params.Block: the corpus's block in params.yaml",
+        "parse": "parse(path) -> ParsedName | None: what a file's name tells, None where it tells nothing",
+        "downloads": "downloads(config) -> list[Download]: the official files, empty where there are none",
+    },
+    "features": {
+        "Config": "a base.params.Block: the feature's block in params.yaml",
+        "compute": "compute(spectrum, config) -> float32 (n_frames, n_dims)",
+    },
+    "augmentations": {
+        "Config": "a base.params.Block: the ranges to draw from",
+        "draw": "draw(config, rng) -> dict of floats: one copy's parameters",
+        "apply": "apply(signal, sample_rate_hz, rng, **drawn) -> float32 (n_samples,)",
+    },
+    "models": {
+        "Config": "a base.params.Block: inputs, layers and training",
+        "LAYOUTS": "a tuple of the learning.preprocessing layouts it takes",
+        "TRAINER": "the module that fits, stores and applies what `build` returns",
+        "build": "build(config, input_shape, n_classes) -> an unfitted model",
+    },
+}
+
+
+def names(kind: str) -> list[str]:
+    """Returns the entries of `stages/<kind>/`, sorted."""
+    return sorted(path.stem for path in (STAGES / kind).glob("*.py") if not path.stem.startswith("_"))
+
+
+def load(kind: str, name: str, place: str) -> ModuleType:
+    """Returns the entry's module, its contract checked.
+
+    Args:
+        kind: folder below `stages/`.
+        name: file stem.
+        place: where the name was given, for the error (`model`, `corpus`).
+
+    Raises:
+        InputError: there is no such file, or it lacks what its folder's contract asks.
+    """
+    if name not in names(kind):
+        raise unknown(place, name, names(kind))
+    module = importlib.import_module(f"stages.{kind}.{name}")
+    for attribute, meaning in CONTRACTS[kind].items():
+        if not hasattr(module, attribute):
+            raise InputError(f"stages/{kind}/{name}.py: defines no `{attribute}`. Add {meaning}.")
+    return module

@@ -1,0 +1,260 @@
+"""The pipeline's tables: their columns, types and invariants, checked on write and on read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from pandera.errors import SchemaErrors
+
+from stages.base.errors import InputError
+from stages.base.files import replacing
+from stages.data.vocabulary import CHANNELS, EMOTIONS, INTENSITIES, SEXES
+
+ROLES = ("train", "validation", "test")
+
+# What pyarrow and pandas raise of files that are no parquet, damaged, or of other columns and types.
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, NotImplementedError, AttributeError, MemoryError)
+
+
+def _text(
+    *, choices: tuple[str, ...] | None = None, nullable: bool = False, unique: bool = False
+) -> pa.Column:
+    checks = [pa.Check.isin(choices)] if choices else []
+    return pa.Column(str, checks, nullable=nullable, unique=unique)
+
+
+def _number(dtype: str, minimum: float | None = None, *, nullable: bool = False) -> pa.Column:
+    checks = [pa.Check.ge(minimum)] if minimum is not None else []
+    return pa.Column(dtype, checks, nullable=nullable)
+
+
+# One row per audio file found. `problem` is empty for a recording fit for use, else the reason it is not;
+# only among rows without a problem is `clip` unique. What a name or header does not tell is null.
+MANIFEST = pa.DataFrameSchema(
+    {
+        "path": _text(unique=True),  # below data/raw, with forward slashes; starts with the corpus
+        "corpus": _text(),
+        "clip": _text(),  # "<corpus>/<canonical name>"
+        "speaker": _text(nullable=True),  # "<corpus>/<speaker>"
+        "sex": _text(choices=SEXES, nullable=True),
+        "age": _number("Int64", 0, nullable=True),  # years
+        "race": _text(nullable=True),
+        "ethnicity": _text(nullable=True),
+        "sentence": _text(nullable=True),  # "<corpus>/<sentence>"; two corpora share none by accident
+        "emotion": _text(choices=EMOTIONS, nullable=True),
+        "intensity": _text(choices=INTENSITIES, nullable=True),
+        "repetition": _number("Int64", 1, nullable=True),
+        "channel": _text(choices=CHANNELS, nullable=True),
+        "listeners": _text(nullable=True),  # audio-only majority vote, tied emotions joined by "+"
+        "duration_s": _number("float64", 0, nullable=True),
+        "sample_rate_hz": _number("Int64", 1, nullable=True),
+        "n_channels": _number("Int64", 1, nullable=True),
+        "peak_dbfs": _number("float64", nullable=True),  # null where every sample is zero
+        "n_bytes": _number("int64", 0),
+        "sha256": _text(),  # of the file
+        "audio_sha256": _text(nullable=True),  # of the decoded samples, whatever name or format
+        "problem": _text(),
+    },
+    strict=True,
+    ordered=True,
+    checks=pa.Check(
+        lambda table: ~table["clip"].where(table["problem"] == "").dropna().duplicated().any(),
+        name="clip is unique among rows without a problem",
+    ),
+)
+
+# One row per clip and fold.
+SPLITS = pa.DataFrameSchema(
+    {
+        "fold": _number("int64", 0),
+        "role": _text(choices=ROLES),
+        "clip": _text(),
+        "corpus": _text(),
+        "speaker": _text(),
+        "sex": _text(choices=SEXES),
+        "sentence": _text(),
+        "label": _text(choices=EMOTIONS),
+        "sha256": _text(),
+        "audio_sha256": _text(),
+    },
+    strict=True,
+    ordered=True,
+    unique=["fold", "clip"],
+)
+
+# One row per recording that a fold's weights have learnt from or been chosen by.
+TRAINED_ON = pa.DataFrameSchema(
+    {"clip": _text(), "speaker": _text(), "audio_sha256": _text()}, strict=True, ordered=True, unique=["clip"]
+)
+
+
+def _named_after_parent(table: pd.DataFrame) -> bool:
+    """Returns whether every clip is its own parent or, as "<parent>#<copy>", a copy of it."""
+    return bool((table["clip"].str.replace(r"#\d+$", "", regex=True) == table["parent"]).all())
+
+
+_OF_PARENT = pa.Check(_named_after_parent, name="a copy is named after its parent")
+
+# One row per augmented copy. `drawn` holds the drawn parameters as JSON.
+AUGMENTED = pa.DataFrameSchema(
+    {
+        "clip": _text(unique=True),  # "<parent>#<copy>"
+        "parent": _text(),
+        "copy": _number("int64", 1),
+        "shard": _text(),  # file name below data/augmented
+        "duration_s": _number("float64", 0),
+        "drawn": _text(),
+    },
+    strict=True,
+    ordered=True,
+    checks=_OF_PARENT,
+)
+
+# One row per clip or augmented copy whose features are stored.
+FEATURES = pa.DataFrameSchema(
+    {
+        "clip": _text(unique=True),
+        "parent": _text(),  # the clip itself, or the one an augmented copy was made of
+        "speaker": _text(),
+        "shard": _text(),  # file name below data/features
+        "n_frames": _number("int64", 1),
+    },
+    strict=True,
+    ordered=True,
+    checks=_OF_PARENT,
+)
+
+# One row per clip and fold of one role that evaluate judges. The class with the highest probability is
+# the prediction.
+PREDICTIONS = pa.DataFrameSchema(
+    {
+        "fold": _number("int64", 0),
+        "role": _text(choices=ROLES),
+        "clip": _text(),
+        "corpus": _text(),
+        "speaker": _text(),
+        "sex": _text(choices=SEXES),
+        "sentence": _text(),
+        "label": _text(choices=EMOTIONS),
+        f"^p_({'|'.join(EMOTIONS)})$": pa.Column("float64", pa.Check.in_range(0, 1), regex=True),
+    },
+    strict=True,
+    ordered=True,
+    unique=["fold", "clip"],
+    checks=[
+        pa.Check(
+            lambda table: np.isclose(table.filter(regex="^p_").sum(axis="columns"), 1, atol=1e-4).all(),
+            name="the probabilities of a row sum to 1",
+        ),
+        pa.Check(
+            lambda table: set("p_" + table["label"]) <= set(table.columns),
+            name="every label has a probability",
+        ),
+    ],
+)
+
+
+def build(rows: Iterable[tuple], schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Returns a table of `rows` with the schema's columns and types, which even an empty one has."""
+    return typed(pd.DataFrame(rows, columns=list(schema.columns)), schema)
+
+
+def typed(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Returns `table` with the schema's column types, also where a column is all null."""
+    return table.astype({name: str(column.dtype) for name, column in schema.columns.items()})
+
+
+def write(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> None:
+    """Writes `table` as parquet, all of it or nothing.
+
+    Raises:
+        InputError: the table breaks its schema.
+    """
+    checked = _check(table, schema, path)
+    with replacing(path) as temporary:
+        # Checksums tell of damage. Statistics, whose damage would hide rows from `where`, are not needed.
+        checked.to_parquet(
+            temporary, index=False, compression="zstd", write_page_checksum=True, write_statistics=False
+        )
+
+
+def read(
+    path: Path,
+    schema: pa.DataFrameSchema,
+    columns: list[str] | None = None,
+    where: list[tuple[str, str, Any]] | None = None,
+    filesystem: Any = None,
+) -> pd.DataFrame:
+    """Returns the table at `path`, or only its `columns`, or only the rows `where` selects.
+
+    Args:
+        where: conditions as pyarrow takes them, `("role", "in", ["train"])`: what they leave out is
+            never read.
+        filesystem: what `path` is in, as fsspec knows it; this machine's if not told.
+
+    Raises:
+        InputError: the file is missing, is no parquet, is damaged, or breaks its schema.
+    """
+    try:
+        table = pd.read_parquet(
+            path, columns=columns, filters=where, filesystem=filesystem, page_checksum_verification=True
+        )
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing. `dvc repro` makes it.") from error
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: not a readable parquet table of this version ({' '.join(str(error).split())[:200]}). "
+            "`dvc repro` makes it again."
+        ) from error
+    if columns is not None:
+        schema = schema.select_columns(columns)
+        schema.checks, schema.unique = [], None
+    try:
+        return _check(table, schema, path)
+    except InputError as error:
+        raise InputError(
+            f"{error} It was changed, or another version wrote it: `dvc repro` makes it again."
+        ) from error
+
+
+def read_scalars(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """Returns the JSON object at `path`: what a stage noted of its result.
+
+    Args:
+        keys: what it must have.
+
+    Raises:
+        InputError: the file is missing, is no JSON object, or lacks a key.
+    """
+    try:
+        scalars = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing. `dvc repro` makes it.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: no readable JSON ({error}). `dvc repro` makes it again.") from error
+    if not isinstance(scalars, dict):
+        raise InputError(f"{path}: no JSON object. `dvc repro` makes it again.")
+    lacking = [key for key in keys if key not in scalars]
+    if lacking:
+        raise InputError(
+            f"{path}: lacks '{lacking[0]}'. It was changed, or another version wrote it: `dvc repro` makes "
+            "it again."
+        )
+    return scalars
+
+
+def _check(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:
+    try:
+        return schema.validate(table, lazy=True)
+    except SchemaErrors as error:
+        fault = error.failure_cases.iloc[0]
+        raise InputError(
+            f"{path}: breaks its schema in {len(error.failure_cases)} places, first column "
+            f"'{fault['column']}', {fault['check']}, value {fault['failure_case']!r}."
+        ) from error

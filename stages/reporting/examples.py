@@ -1,0 +1,101 @@
+"""Recordings that stand for many: chosen by rule, so that the same data show the same ones."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from stages.audio import recording
+from stages.base.files import AUGMENTED, RAW
+from stages.data import shards
+from stages.evaluation import metrics
+
+LONGEST_PLAYED_S = 6.0  # of one clip in a page: 16 kHz take some 20 kB/s
+SAMPLE_FORMAT = "PCM_16"
+
+
+def one_per_emotion(clips: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row for each emotion, of the same speaker and sentence where these have them all.
+
+    Of the (channel, speaker, sentence) with the most emotions the first by name is taken, speech before
+    song; what it lacks comes from the same speaker, and at last from anyone.
+
+    Args:
+        clips: columns emotion, channel, speaker, sentence, intensity, repetition and clip.
+    """
+    place = ["channel", "speaker", "sentence"]
+    n_emotions = clips.groupby(place)["emotion"].nunique().reset_index()
+    fullest = n_emotions.sort_values(
+        ["emotion", *place],
+        ascending=[False, False, True, True],  # "speech" after "song"
+    ).iloc[0]
+    distance = clips[place].ne(fullest[place])
+    order = distance.assign(**clips[["intensity", "repetition", "clip"]])
+    nearest = clips.loc[order.sort_values(list(order.columns)).index].drop_duplicates("emotion")
+    return nearest.sort_values("emotion", ignore_index=True)
+
+
+def speech_and_song(clips: pd.DataFrame) -> pd.DataFrame | None:
+    """Returns two rows, one speaker's same sentence in the same emotion spoken and sung; None if none is.
+
+    Args:
+        clips: columns channel, corpus, speaker, sentence, emotion, intensity, repetition and clip.
+    """
+    key = ["speaker", "sentence", "emotion", "intensity", "repetition"]
+    rows = clips.sort_values(["clip"]).drop_duplicates([*key, "channel"])
+    both = rows[rows.groupby(key)["channel"].transform("nunique") == 2].sort_values([*key, "channel"])
+    return both.head(2).sort_values("channel", ascending=False) if len(both) else None
+
+
+def augmented_copy(copies: pd.DataFrame, parents: pd.Series) -> pd.Series | None:
+    """Returns the row of the copy to show: of these parents, the one altered by the most augmentations.
+
+    Args:
+        copies: a table of schema AUGMENTED.
+        parents: clips to choose from.
+    """
+    own = copies[copies["parent"].isin(parents)]
+    if own.empty:
+        return None
+    own = own.assign(n_steps=own["drawn"].str.count(r"\{") - 1)
+    return own.sort_values(["n_steps", "clip"], ascending=[False, True]).iloc[0]
+
+
+def read_copy(copy: pd.Series) -> recording.Samples:
+    """Returns the samples of an augmented copy, a row of schema AUGMENTED."""
+    stored = shards.read(AUGMENTED / copy["shard"], ["clips", "n_samples", "samples"])
+    parts = shards.split(stored["samples"], stored["n_samples"])
+    samples: recording.Samples = parts[stored["clips"].tolist().index(copy["clip"])]
+    return samples
+
+
+def hardest(predictions: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Returns the `n` clips whose emotion the model held least likely.
+
+    Their columns: clip, speaker, label, p_label, predicted and p_predicted.
+    """
+    classes = metrics.class_names(predictions)
+    probabilities = predictions[[f"p_{name}" for name in classes]].to_numpy()
+    true = pd.Categorical(predictions["label"], classes).codes
+    judged = predictions[["clip", "speaker", "label"]].assign(
+        p_label=probabilities[np.arange(len(true)), true],
+        predicted=np.array(classes)[probabilities.argmax(axis=1)],
+        p_predicted=probabilities.max(axis=1),
+    )
+    return judged.sort_values(["p_label", "clip"]).head(n)
+
+
+def player(path: str, sample_rate_hz: int) -> str:
+    """Returns the beginning of a recording as a `data:` address, mono FLAC: the same bytes every time.
+
+    Args:
+        path: below data/raw.
+    """
+    samples = recording.load_listed(RAW / path, sample_rate_hz)[: round(LONGEST_PLAYED_S * sample_rate_hz)]
+    buffer = BytesIO()
+    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate_hz, format="FLAC", subtype=SAMPLE_FORMAT)
+    return f"data:audio/flac;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,242 @@
+"""Figures of what a model's predictions are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from stages.reporting.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    VERMILION,
+    Picture,
+    canvas,
+    level,
+    picture,
+    styled,
+)
+
+MOST_NAMED = 32  # speakers whose names fit below the dots
+MARKS = {"female": ("o", VERMILION), "male": ("s", BLUE)}
+
+
+@styled
+def confusion(counts: NDArray[np.int64], classes: Sequence[str], *, share: bool) -> Picture:
+    """Returns the confusion matrix, truth by prediction.
+
+    Args:
+        counts: (n_classes, n_classes).
+        classes: their names.
+        share: whether each row is divided by its sum.
+    """
+    support = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(support, 1)
+    figure, (axes,) = canvas(4.4)
+    axes.imshow(shares, vmin=0, vmax=1, aspect="equal")
+    for (row, column), value in np.ndenumerate(shares):
+        text = f"{value:.2f}".removeprefix("0") if share else str(counts[row, column])
+        axes.text(
+            column, row, text, ha="center", va="center", color="white" if value > 0.6 else INK, fontsize=9
+        )
+    axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel="recognised as", ylabel="acted emotion")
+    title = "Confusions, share of each row" if share else "Confusions, number of clips"
+    name = "confusion_share" if share else "confusion_counts"
+    told = "; ".join(_confused(counts, classes, row) for row in range(len(classes)) if support[row, 0])
+    return picture(figure, name, title, f"{title}. {told}.")
+
+
+def _confused(counts: NDArray[np.int64], classes: Sequence[str], row: int) -> str:
+    """Returns `anger: 77 of 96 right, 9 taken for happiness`, the most frequent mistake."""
+    wrong = counts[row].copy()
+    wrong[row] = 0
+    told = f"{classes[row]}: {counts[row, row]} of {counts[row].sum()} right"
+    return f"{told}, {wrong.max()} taken for {classes[wrong.argmax()]}" if wrong.any() else told
+
+
+@styled
+def speakers(scores: pd.DataFrame, chance: float) -> Picture:
+    """Returns each speaker's uar as a dot, lowest first.
+
+    Args:
+        scores: columns speaker, sex and uar.
+        chance: the uar of guessing.
+    """
+    ordered = scores.sort_values(["uar", "speaker"], ignore_index=True)
+    mean = float(ordered["uar"].mean())
+    figure, (axes,) = canvas(3.6)
+    for sex, rows in ordered.groupby("sex"):
+        marker, colour = MARKS[str(sex)]
+        axes.plot(
+            rows.index,
+            rows["uar"],
+            marker,
+            color=colour,
+            markersize=5,
+            markerfacecolor="none",
+            label=str(sex),
+        )
+    level(axes, mean, f"mean {mean:.2f}", "-")
+    level(axes, chance, f"chance {chance:.3f}")
+    axes.set(ylim=(0, 1.02), ylabel="UAR", xlabel="speaker, lowest first")
+    named = len(ordered) <= MOST_NAMED
+    axes.set_xticks(
+        ordered.index if named else [], ordered["speaker"] if named else [], rotation=90, fontsize=8
+    )
+    axes.margins(x=0.03)
+    axes.grid(visible=True, axis="y")
+    axes.legend(loc="upper left", ncols=2)
+    low, high = ordered.iloc[0], ordered.iloc[-1]
+    alt = (
+        f"UAR of {len(ordered)} speakers, sorted: from {low['uar']:.2f} ({low['speaker']}) to "
+        f"{high['uar']:.2f} ({high['speaker']}); mean {mean:.2f}, chance {chance:.3f}."
+    )
+    return picture(figure, "speakers", "Recall, speaker by speaker", alt)
+
+
+@styled
+def sexes(scores: pd.DataFrame, chance: float) -> Picture:
+    """Returns bars of the uar of all speakers and of each sex, with listeners' beside where there are votes.
+
+    Args:
+        scores: a row each, named by the index; columns uar, uar_low, uar_high and listeners, NaN where
+            unknown.
+        chance: the uar of guessing.
+    """
+    figure, (axes,) = canvas(3.2)
+    heard = scores["listeners"].notna().any()
+    width = 0.38 if heard else 0.55
+    places = np.arange(len(scores)) - (width / 2 if heard else 0)
+    axes.bar(places, scores["uar"], width, color=BLUE, label="model")
+    axes.errorbar(
+        places, scores["uar"], _reach(scores), fmt="none", ecolor=INK, capsize=4, label="95 % interval"
+    )
+    if heard:
+        axes.bar(
+            places + width, scores["listeners"], width, color="white", edgecolor=VERMILION, hatch="///",
+            label="listeners",
+        )  # fmt: skip
+    level(axes, chance, f"chance {chance:.3f}")
+    axes.set_xticks(range(len(scores)), [str(group) for group in scores.index])
+    axes.set(ylim=(0, 1.02), xlim=(-0.5, len(scores) + 0.1), ylabel="UAR", xlabel="speakers")
+    axes.grid(visible=True, axis="y")
+    figure.legend(loc="outside lower right", ncols=3)
+    told = [_recognised(str(group), row) for group, row in scores.iterrows()]
+    return picture(figure, "sexes", "Recall by sex", f"UAR by sex. {'; '.join(told)}; chance {chance:.3f}.")
+
+
+def _recognised(group: str, scores: pd.Series) -> str:
+    """Returns `female: model 0.53 (0.44 to 0.62), listeners 0.43`."""
+    told = f"{group}: model {scores['uar']:.2f}"
+    if pd.notna(scores["uar_low"]):
+        told += f" ({scores['uar_low']:.2f} to {scores['uar_high']:.2f})"
+    if pd.notna(scores["listeners"]):
+        told += f", listeners {scores['listeners']:.2f}"
+    return told
+
+
+@styled
+def reliability(bins: pd.DataFrame, ece: float) -> Picture:
+    """Returns the reliability diagram, with the number of clips below.
+
+    Args:
+        bins: columns confidence, accuracy and n_clips (core.metrics.reliability).
+        ece: expected calibration error.
+    """
+    figure, (above, below) = canvas(4.6, 2, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="as sure as right")
+    above.vlines(
+        bins["confidence"], bins["confidence"], bins["accuracy"], color=ORANGE, linewidth=3, label="gap"
+    )
+    above.plot(bins["confidence"], bins["accuracy"], color=BLUE, linewidth=1)
+    sizes = 10 + 90 * bins["n_clips"] / bins["n_clips"].max()
+    above.scatter(bins["confidence"], bins["accuracy"], sizes, color=BLUE, zorder=3, label="this model")
+    above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share recognised")
+    above.legend(loc="upper left", title=f"ECE {ece:.3f}", alignment="left")
+    above.grid(visible=True, axis="both")
+    below.bar(bins["confidence"], bins["n_clips"], width=0.04, color=GREY)
+    below.set(xlabel="the model's confidence", ylabel="clips")
+    told = ", ".join(f"{row.accuracy:.2f} at {row.confidence:.2f}" for row in bins.itertuples())
+    alt = f"Share recognised against confidence, expected calibration error {ece:.3f}: {told}."
+    return picture(figure, "reliability", "How sure, and how often right", alt)
+
+
+@styled
+def learning_curves(history: pd.DataFrame) -> Picture:
+    """Returns loss and validation uar by epoch, a thin line per fold and their mean.
+
+    Args:
+        history: columns fold, epoch, loss, val_loss and val_uar, at least one row.
+    """
+    figure, (above, below) = canvas(4.6, 2, sharex=True)
+    _curves(above, history, "loss", INK, "-", "training")
+    _curves(above, history, "val_loss", VERMILION, "--", "validation")
+    _curves(below, history, "val_uar", VERMILION, "--", "validation")
+    above.set(ylabel="loss, nats")
+    below.set(ylabel="UAR", xlabel="epoch", ylim=(0, 1.02))
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (above, below):
+        axes.grid(visible=True, axis="y")
+        axes.legend(loc="upper right" if axes is above else "lower right")
+    lasts = history.groupby("fold")["epoch"].max()
+    alt = (
+        f"Loss and validation UAR by epoch, folds: {len(lasts)}. They stop between epochs {lasts.min()} and "
+        f"{lasts.max()}, with a training loss of {history['loss'].min():.2f} at the lowest."
+    )
+    return picture(figure, "learning_curves", "Learning curves", alt)
+
+
+def _curves(axes: Axes, history: pd.DataFrame, column: str, colour: str, dashes: str, label: str) -> None:
+    """Draws a column's mean over folds still training, and each fold thinly."""
+    table = history.set_index(["epoch", "fold"])[column].unstack()  # noqa: PD010
+    axes.plot(table.index, table, color=colour, linewidth=0.6, alpha=0.35)
+    axes.plot(table.index, table.mean(axis=1), dashes, color=colour, linewidth=1.8, label=label)
+
+
+@styled
+def leak_inflation(scores: pd.DataFrame, chance: float, subject: str) -> Picture:
+    """Returns one model's uar under a protocol that leaks and under one that does not.
+
+    Args:
+        scores: the leaky protocol, the honest one and their difference, named by the index; columns uar,
+            uar_low and uar_high.
+        chance: the uar of guessing.
+        subject: the model and the corpora.
+    """
+    shown = scores.iloc[:2]
+    heard, unheard, inflation = scores["uar"]
+    figure, (axes,) = canvas(3.6)
+    axes.bar(
+        [0, 1], shown["uar"], 0.55, color=["white", BLUE], hatch=["///", ""], edgecolor=[VERMILION, BLUE]
+    )
+    axes.errorbar([0, 1], shown["uar"], _reach(shown), fmt="none", ecolor=INK, capsize=5)
+    for place, value in enumerate(shown["uar"]):
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+        axes.text(place, value / 2, f"{value:.2f}", ha="center", va="center", weight="bold", bbox=box)
+    axes.hlines([heard, unheard], [0, 1], 1.5, color=GREY, linestyle=":", linewidth=1, zorder=0)
+    axes.annotate("", (1.45, heard), (1.45, unheard), arrowprops={"arrowstyle": "<->", "color": INK})
+    axes.text(1.52, (heard + unheard) / 2, f"leak inflation\n{inflation:+.2f}", va="center", weight="bold")
+    level(axes, chance, f"chance {chance:.3f}")
+    names = [str(name).replace("_", " ") for name in shown.index]
+    axes.set_xticks([0, 1], [f"{names[0]}:\ntest speakers heard", f"{names[1]}:\ntest speakers new"])
+    axes.set(ylim=(0, 1.02), xlim=(-0.5, 2.45), ylabel="UAR")
+    axes.grid(visible=True, axis="y")
+    title = f"One model, the same features: {subject}"
+    alt = f"{title}. UAR {heard:.2f} under {names[0]}, {unheard:.2f} under {names[1]}, chance {chance:.3f}."
+    return picture(figure, "leak", title, alt, "png")
+
+
+def _reach(scores: pd.DataFrame) -> NDArray[np.float64]:
+    """Returns how far each interval reaches down and up: (2, n), NaN where there is none."""
+    ends = scores[["uar_low", "uar_high"]].to_numpy(dtype=float)
+    return np.asarray(np.abs(ends - scores[["uar"]].to_numpy(dtype=float)).T)

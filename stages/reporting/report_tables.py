@@ -1,0 +1,149 @@
+"""Tables that tell a reader what was measured, on whom, and of what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from stages.data import tables
+from stages.evaluation import metrics
+from stages.reporting.page import Table, table
+
+NAMES = {
+    "uar": "UAR: mean of the emotions' recalls",
+    "accuracy": "accuracy: share recognised",
+    "macro_f1": "F1, each emotion alike",
+    "weighted_f1": "F1, each emotion by its clips",
+    "macro_precision": "precision, each emotion alike",
+    "auc": "AUC, each emotion against the rest",
+    "log_loss": "log loss, nats (best is 0)",
+    "brier": "Brier score, 0 to 2 (best is 0)",
+    "ece": "calibration error (best is 0)",
+}
+MOST_NAMED = 12  # speakers of a fold told by name
+
+
+def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Table]:
+    """Returns the scores of all clips, of each emotion and of groups.
+
+    Args:
+        test: metrics/test.json.
+        predictions: of schema PREDICTIONS.
+    """
+    scores = [
+        [text, f"{test[name]:.3f}", interval(test, name)] for name, text in NAMES.items() if name in test
+    ]
+    support = predictions["label"].value_counts()
+    emotions = [[name, f"{recall:.3f}", str(support[name])] for name, recall in test["recall"].items()]
+    worst = test["worst_speaker"]
+    groups = [
+        [name, f"{group['uar']:.3f}", f"{group['accuracy']:.3f}", str(group["n_clips"])]
+        for name, group in {
+            **test["corpus"],
+            **test["sex"],
+            f"worst speaker, {worst['speaker']}": worst,
+        }.items()
+    ]
+    if "human_uar" in test:
+        groups.append(["listeners, by ear", f"{test['human_uar']:.3f}", "", str(test["human_n_clips"])])
+    return {
+        "scores": Table("Scores of all test clips", ["score", "value", "95 % interval"], scores),
+        "emotions": Table("Recall of each emotion", ["emotion", "recall", "clips"], emotions),
+        "groups": Table("Scores of groups", ["group", "UAR", "accuracy", "clips"], groups),
+    }
+
+
+def interval(test: dict[str, Any], name: str) -> str:
+    """Returns `0.535 to 0.690`, or nothing where there is no interval."""
+    return f"{test[f'{name}_low']:.3f} to {test[f'{name}_high']:.3f}" if f"{name}_low" in test else ""
+
+
+def of_speakers(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row per speaker: speaker, sex and uar. The corpus is named where there are several."""
+    scores = pd.DataFrame.from_dict(metrics.by_group(predictions, "speaker"), orient="index")
+    scores["sex"] = predictions.groupby("speaker")["sex"].first()
+    scores = scores.rename_axis("speaker").reset_index()
+    scores["speaker"] = _short(scores["speaker"])
+    return scores[["speaker", "sex", "uar"]]
+
+
+def of_sexes(predictions: pd.DataFrame, votes: pd.Series, n_resamples: int, seed: int) -> pd.DataFrame:
+    """Returns a row for all speakers and for each sex: uar, uar_low, uar_high and listeners, their uar.
+
+    Args:
+        predictions: of schema PREDICTIONS.
+        votes: the listeners' vote on each clip that has one, by clip.
+        n_resamples: draws for the intervals.
+        seed: of those draws.
+    """
+    scores = {}
+    for name, rows in [("all", predictions), *predictions.groupby("sex")]:
+        voted = rows.assign(vote=rows["clip"].map(votes)).dropna(subset="vote")
+        scores[str(name)] = {
+            "uar": metrics.headline(rows)["uar"],
+            **metrics.intervals(rows, n_resamples, seed),
+            "listeners": metrics.human_uar(voted["label"], voted["vote"]) if len(voted) else None,
+        }
+    columns = ["uar", "uar_low", "uar_high", "listeners"]
+    return pd.DataFrame.from_dict(scores, orient="index").reindex(columns=columns).astype(float)
+
+
+def of_split(splits: pd.DataFrame) -> dict[str, Table]:
+    """Returns who has which role: on average, and fold by fold."""
+    present = [role for role in tables.ROLES if role in set(splits["role"])]
+    speakers = splits.drop_duplicates(["fold", "role", "speaker"])
+    counts: list[pd.DataFrame | pd.Series] = [
+        splits.groupby("role").size().rename("clips"),
+        speakers.groupby("role").size().rename("speakers"),
+        pd.crosstab(speakers["role"], speakers["sex"]),
+        pd.crosstab(splits["role"], splits["label"]),
+    ]
+    roles = pd.concat(counts, axis=1).loc[present].rename_axis("role") / splits["fold"].nunique()
+    tested = splits.assign(speaker=_short(splits["speaker"]))[splits["role"] == "test"]
+    names = tested.groupby("fold")["speaker"].agg(_names)
+    folds = pd.crosstab(splits["fold"], splits["role"])[present].assign(**{"test speakers": names})
+    return {
+        "roles": table(roles.map("{:.4g}".format), "Clips and speakers of each role, a fold's mean"),
+        "folds": table(folds, "Clips of each fold"),
+    }
+
+
+def _short(speakers: pd.Series) -> pd.Series:
+    """Returns the speakers without their corpus where it is the same for all."""
+    parts = speakers.str.split("/", n=1)
+    return parts.str[1] if len(parts.str[0].unique()) == 1 else speakers
+
+
+def _names(speakers: pd.Series) -> str:
+    """Returns the speakers' names, or their number where they are many."""
+    names = sorted(speakers.unique())
+    return ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} speakers"
+
+
+def of_recordings(manifest: pd.DataFrame) -> dict[str, Table]:
+    """Returns the recordings by corpus, emotion, sex and intensity, and why others were left out."""
+    clips, unfit = manifest[manifest["problem"] == ""], manifest[manifest["problem"] != ""]
+    corpus = (clips["corpus"] + ", " + clips["channel"]).rename("corpus")
+    corpora = clips.groupby(corpus).agg(
+        clips=("clip", "size"),
+        speakers=("speaker", "nunique"),
+        sentences=("sentence", "nunique"),
+        minutes=("duration_s", lambda seconds: f"{seconds.sum() / 60:.1f}"),
+        median=("duration_s", lambda seconds: f"{seconds.median():.2f} s"),
+    )
+    reason = unfit["problem"].str.split(":").str[0].rename("reason")
+    return {
+        "corpora": table(corpora, "Recordings fit for use"),
+        "by_emotion": table(pd.crosstab(corpus, clips["emotion"]), "Clips by emotion"),
+        "by_sex": table(pd.crosstab(corpus, clips["sex"]), "Clips by sex of the speaker"),
+        "by_intensity": table(pd.crosstab(corpus, clips["intensity"]), "Clips by intensity"),
+        "unfit": table(pd.crosstab(unfit["corpus"], reason), "Files left out, by reason"),
+    }
+
+
+def of_examples(clips: pd.DataFrame) -> dict[str, Table]:
+    """Returns the recordings that figures show."""
+    durations = clips["duration_s"].map("{:.2f} s".format)
+    shown = clips.assign(duration=durations).set_index("emotion")[["clip", "intensity", "duration"]]
+    return {"shown": table(shown, "Clips shown")}

@@ -1,0 +1,372 @@
+"""Split protocols: who trains, who validates and who tests, fold by fold.
+
+A protocol is a function of the clips, the `split` block and the seed that yields, for each fold, the role
+of every clip; "" leaves a clip out of the fold. All but `random` keep the test speakers out of training.
+Draws are keyed by the seed and the name drawn, so they depend on no order.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.base.errors import InputError, unknown
+from stages.base.params import Split
+from stages.data.keys import fingerprint
+from stages.data.tables import SPLITS
+
+Roles = NDArray[np.object_]  # (n_clips,) of "train", "validation", "test" or ""
+Protocol = Callable[[pd.DataFrame, Split, int], Iterator[Roles]]
+
+logger = logging.getLogger(__name__)
+
+
+def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
+    """Returns one row per clip and fold, of schema SPLITS, sorted by fold and clip.
+
+    Args:
+        clips: columns clip, corpus, speaker, sex, sentence, label, sha256, audio_sha256; clip is unique.
+
+    Raises:
+        InputError: the protocol cannot be had of these clips, or a fold lacks what it must have.
+    """
+    clips = clips.sort_values("clip", ignore_index=True)
+    folds = [
+        clips.assign(fold=fold, role=roles)[roles != ""]
+        for fold, roles in enumerate(PROTOCOLS[split.protocol](clips, split, seed))
+    ]
+    splits: pd.DataFrame = pd.concat(folds, ignore_index=True)[list(SPLITS.columns)]
+    _check_classes(splits)
+    return splits
+
+
+def speaker_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
+    """Yields `n_folds` folds of whole speakers, balanced by sex and clip count; the next fold validates.
+
+    Every clip is tested once.
+
+    Raises:
+        InputError: fewer than 3 folds, or fewer speakers than folds.
+    """
+    if split.n_folds < 3:
+        raise InputError(
+            f"params.split.n_folds: {split.n_folds} will not do for {split.protocol}: one fold's speakers "
+            "test, another's validate and the rest train. Set 3 or more, or protocol leave_one_speaker_out."
+        )
+    groups = _balanced_groups(clips, "speaker", "sex", split.n_folds, seed)
+    yield from _ring(clips, groups, n_validation=1)
+
+
+def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
+    """Yields a fold per speaker; `validation_share` of the other speakers, at least one, validate.
+
+    Every clip is tested once. Where there are only two speakers (TESS) no third is left to validate:
+    then `validation_share` of the sentences of the speaker who trains do. The test speaker stays unheard,
+    while validation, with a known voice, is easier than test.
+
+    Raises:
+        InputError: there is only one speaker.
+    """
+    speakers = _spread(clips, seed)
+    if len(speakers) < 2:
+        raise InputError(
+            f"params.split.protocol {split.protocol}: needs two speakers, and there is only {speakers[0]}."
+        )
+    n_validation = _n_validation(len(speakers) - 1, split.validation_share)
+    if len(speakers) > 2 or not n_validation:
+        yield from _ring(clips, [[speaker] for speaker in speakers], n_validation)
+        return
+    for speaker in speakers:
+        test = clips["speaker"] == speaker
+        sentences = _shuffled(clips["sentence"][~test], seed)
+        if len(sentences) < 2:
+            raise InputError(
+                f"params.split.protocol {split.protocol}: of two speakers, one gives sentences to train "
+                f"and to validate, and has only {sentences[0]}. Set params.split.validation_share: 0 to go "
+                "without."
+            )
+        held_out = sentences[: _n_validation(len(sentences), split.validation_share)]
+        yield _roles(test, ~test & clips["sentence"].isin(held_out), ~test)
+
+
+def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
+    """Yields `n_folds` folds whose test speakers and test sentences are both unheard in training.
+
+    Speakers and sentences are each parted into groups. Fold i tests speakers i on sentences i (modulo the
+    number of sentence groups), validates speakers i + 1 on sentences i + 1 and trains on the others of
+    both; clips that mix are left out of the fold. So each speaker is tested once, on one group of sentences.
+
+    Where there are only two sentences (RAVDESS) validation shares those of train, and where there are only
+    two speakers (TESS, with `n_folds` 2) it shares the speaker: test shares neither.
+
+    Raises:
+        InputError: too few speakers, sentences or folds.
+    """
+    n_speakers, n_sentences = clips["speaker"].nunique(), clips["sentence"].nunique()
+    if min(n_speakers, n_sentences) < 2 or max(n_speakers, n_sentences) < 3:
+        raise InputError(
+            f"params.split.protocol {split.protocol}: needs two speakers, two sentences and three of "
+            f"either, and there are {n_speakers} and {n_sentences}. Choose speaker_independent or "
+            "leave_one_speaker_out."
+        )
+    n_folds_least = min(n_speakers, 3)
+    if split.n_folds < n_folds_least:
+        raise InputError(
+            f"params.split.n_folds: {split.n_folds} will not do for {split.protocol} with {n_speakers} "
+            f"speakers. Set {n_folds_least} or more."
+        )
+    speakers = _balanced_groups(clips, "speaker", "sex", split.n_folds, seed)
+    spoken_as = clips.groupby("sentence")["label"].agg(lambda labels: "+".join(sorted(set(labels))))
+    sentences = _balanced_groups(
+        clips.assign(spoken_as=clips["sentence"].map(spoken_as)),
+        "sentence",
+        "spoken_as",
+        min(n_sentences, max(3, split.n_folds)),
+        seed,
+    )
+    for fold in range(split.n_folds):
+        test_speaker, validation_speaker, train_speaker = _thirds(clips["speaker"], speakers, fold)
+        test_text, validation_text, train_text = _thirds(clips["sentence"], sentences, fold)
+        yield _roles(
+            test_speaker & test_text, validation_speaker & validation_text, train_speaker & train_text
+        )
+
+
+def cross_corpus(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
+    """Yields a fold per corpus, tested by models that never heard it.
+
+    Only labels that every corpus has are kept. `validation_share` of the other corpora's speakers, at least
+    one, validate.
+
+    Raises:
+        InputError: there is only one corpus, the corpora share too few labels, or too few speakers are left.
+    """
+    corpora = sorted(clips["corpus"].unique())
+    if len(corpora) < 2:
+        raise InputError(
+            f"params.split.protocol {split.protocol}: needs two corpora, and params.corpus has only "
+            f"{corpora[0]}."
+        )
+    labels = set.intersection(*(set(own["label"]) for _, own in clips.groupby("corpus")))
+    left_out = sorted(set(clips["label"]) - labels)
+    if len(labels) < 2:
+        raise InputError(
+            f"params.split.protocol {split.protocol}: the labels that all of {', '.join(corpora)} have are "
+            f"{', '.join(labels) or 'none'}, and two are needed. Merge labels or choose other corpora."
+        )
+    if left_out:
+        logger.warning("labels that not every corpus has are left out: %s", ", ".join(left_out))
+    shared = clips["label"].isin(labels)
+    for corpus in corpora:
+        test = clips["corpus"] == corpus
+        speakers = _spread(clips[shared & ~test], seed)
+        n_validation = _n_validation(len(speakers), split.validation_share)
+        if n_validation == len(speakers):
+            raise InputError(
+                f"params.split.protocol {split.protocol}: to test {corpus}, one other speaker trains and "
+                f"another validates, and there is only {speakers[0]}."
+            )
+        validation = clips["speaker"].isin(speakers[:n_validation])
+        yield _roles(test & shared, validation & shared, shared)
+
+
+def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
+    """Yields `n_folds` folds of clips, stratified by label: the test speakers are heard in training.
+
+    With one fold `test_share` of the clips test; with more every clip is tested once. `validation_share`
+    of the clips that do not test validate.
+
+    Raises:
+        InputError: a label has too few clips.
+    """
+    from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit, train_test_split
+
+    labels = clips["label"].to_numpy()
+    folds = (
+        StratifiedShuffleSplit(1, test_size=split.test_share, random_state=seed)
+        if split.n_folds == 1
+        else StratifiedKFold(split.n_folds, shuffle=True, random_state=seed)
+    )
+    try:
+        for rest, test in folds.split(labels, labels):
+            roles = np.full(len(clips), "train", dtype=object)
+            roles[test] = "test"
+            if split.validation_share:
+                _, validation = train_test_split(
+                    rest, test_size=split.validation_share, stratify=labels[rest], random_state=seed
+                )
+                roles[validation] = "validation"
+            yield roles
+    except ValueError as error:
+        raise InputError(
+            f"params.split.protocol {split.protocol}: too few clips of a label for these shares and "
+            f"folds ({error})"
+        ) from error
+
+
+def fixed(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
+    """Yields the folds of the list `fixed_list`; the next fold's speakers validate, or the first one's.
+
+    A list is complete: every speaker of the corpus is in it once, so every clip is tested once. A listed
+    speaker who is absent, as from a partial copy, is logged.
+
+    Raises:
+        InputError: no such list, fewer than 3 folds, or it does not fit the speakers.
+    """
+    if split.fixed_list not in split.lists:
+        raise unknown("params.split.fixed_list", split.fixed_list, split.lists)
+    place = f"params.split.lists.{split.fixed_list}"
+    lists = [_listed(fold) for fold in split.lists[split.fixed_list]]
+    if len(lists) < 3:
+        raise InputError(f"{place}: needs three folds, one to test, one to validate and one to train.")
+    speakers = pd.Series(sorted(clips["speaker"].unique()))
+    names = speakers.str.partition("/")[2]
+    listed = pd.Series([name for fold in lists for name in fold])
+    if not listed.isin(names).any():
+        raise InputError(
+            f"{place}: is a list of another corpus, with none of the speakers {_named(names)}. Choose "
+            "another params.split.fixed_list."
+        )
+    faults = {
+        "lists twice": listed[listed.duplicated()],
+        "cannot tell apart, of two corpora,": names[names.duplicated()],
+        "does not list": names[~names.isin(listed)],
+    }
+    for fault, those in faults.items():
+        if len(those):
+            raise InputError(f"{place}: {fault} the speakers {_named(those)}. List each speaker once.")
+    absent = listed[~listed.isin(names)]
+    if len(absent):
+        logger.warning("%s: lists speakers who are not here: %s", place, _named(absent))
+    by_name = dict(zip(names, speakers, strict=True))
+    groups = [[by_name[name] for name in fold if name in by_name] for fold in lists]
+    yield from _ring(clips, groups, n_validation=1)
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.__name__: protocol
+    for protocol in (
+        speaker_independent,
+        leave_one_speaker_out,
+        speaker_and_text_independent,
+        cross_corpus,
+        random,
+        fixed,
+    )
+}
+
+
+def _roles(test: pd.Series, validation: pd.Series, train: pd.Series) -> Roles:
+    """Returns the role of each clip: the first of the three that claims it, "" where none does."""
+    roles: Roles = np.select([test, validation, train], ["test", "validation", "train"], "").astype(object)
+    return roles
+
+
+def _ring(clips: pd.DataFrame, groups: Sequence[Sequence[str]], n_validation: int) -> Iterator[Roles]:
+    """Yields a fold per group of speakers: it tests, the next `n_validation` validate, the others train."""
+    for fold, group in enumerate(groups):
+        following = [groups[(fold + step) % len(groups)] for step in range(1, n_validation + 1)]
+        test = clips["speaker"].isin(group)
+        validation = clips["speaker"].isin([speaker for other in following for speaker in other])
+        yield _roles(test, validation, ~test)
+
+
+def _thirds(values: pd.Series, groups: list[list[str]], fold: int) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """Returns which values are for test, validation and training; of two groups the last two share one."""
+    test = values.isin(groups[fold % len(groups)])
+    if len(groups) == 2:
+        return test, ~test, ~test
+    validation = values.isin(groups[(fold + 1) % len(groups)])
+    return test, validation, ~test & ~validation
+
+
+def _shuffled(values: pd.Series, seed: int) -> list[str]:
+    """Returns the distinct values in an order drawn with the seed, the same whatever others there are."""
+    return sorted(values.unique(), key=lambda value: fingerprint(seed, value))
+
+
+def _spread(clips: pd.DataFrame, seed: int) -> list[str]:
+    """Returns the speakers in drawn order, each corpus and sex spread evenly, so any stretch is fair."""
+    places: dict[str, tuple[float, Any]] = {}
+    for stratum, own in clips.groupby(["corpus", "sex"]):
+        speakers = _shuffled(own["speaker"], seed)
+        places |= {speaker: ((i + 0.5) / len(speakers), stratum) for i, speaker in enumerate(speakers)}
+    return sorted(places, key=lambda speaker: places[speaker])
+
+
+def _n_validation(n: int, share: float) -> int:
+    """Returns how many of `n` make up `share`: for 0 none, else at least one, and not all if n > 1."""
+    return max(1, min(round(share * n), n - 1)) if share else 0
+
+
+def _balanced_groups(
+    clips: pd.DataFrame, column: str, stratum: str, n_groups: int, seed: int
+) -> list[list[str]]:
+    """Returns the values of `column` in groups, alike in number of clips within each stratum.
+
+    Stratum by stratum and largest value first, each joins the group with the fewest clips of its stratum,
+    then in all: the greedy rule of multiprocessor scheduling (Graham 1969), so no group stays empty.
+
+    Raises:
+        InputError: there are fewer values than groups.
+    """
+    n_values = clips[column].nunique()
+    if n_values < n_groups:
+        raise InputError(
+            f"params.split.n_folds: {n_groups} folds need {n_groups} {column}s, and there are {n_values}."
+        )
+    groups: list[list[str]] = [[] for _ in range(n_groups)]
+    n_total = [0] * n_groups
+    for _, own in clips.groupby(stratum):
+        n_clips = own[column].value_counts()
+        n_own = [0] * n_groups
+        for value in sorted(_shuffled(own[column], seed), key=lambda value: -n_clips[value]):
+            group = min(range(n_groups), key=lambda group: (n_own[group], n_total[group]))
+            groups[group].append(value)
+            n_own[group] += n_clips[value]
+            n_total[group] += n_clips[value]
+    return groups
+
+
+def _listed(fold: str) -> list[str]:
+    """Returns the names in one fold of a list: "1001-1003 1091" is 1001, 1002, 1003 and 1091."""
+    names = []
+    for word in fold.split():
+        if ends := re.fullmatch(r"(\d+)-(\d+)", word):
+            first, last = ends.groups()
+            names += [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
+        else:
+            names.append(word)
+    return names
+
+
+def _check_classes(splits: pd.DataFrame) -> None:
+    """Refuses a fold that trains without a label or tests nothing; logs a label that a fold does not test."""
+    labels = set(splits["label"])
+    if len(labels) < 2:
+        raise InputError(f"params.split.labels: leave only {', '.join(labels)}, and two labels are needed.")
+    for fold, rows in splits.groupby("fold"):
+        own = {role: set(clips["label"]) for role, clips in rows.groupby("role")}
+        if "test" not in own:
+            raise InputError(
+                f"params.split: fold {fold} has no test clip. Choose other folds or another protocol."
+            )
+        if untrained := labels - own.get("train", set()):
+            raise InputError(
+                f"params.split: fold {fold} has no training clip of {', '.join(sorted(untrained))}. "
+                "Choose other folds or another protocol, or merge or drop labels."
+            )
+        if untested := labels - own["test"]:
+            logger.warning("fold %d: no test clip of %s", fold, ", ".join(sorted(untested)))
+
+
+def _named(names: pd.Series, n: int = 5) -> str:
+    """Returns the first `n` names, and how many more there are."""
+    more = f" and {len(names) - n} more" if len(names) > n else ""
+    return ", ".join(names.iloc[:n]) + more

@@ -1,0 +1,102 @@
+"""Say which emotion recordings sound like: `python -m stages.tools.predict clip.wav ...`.
+
+A tool beside the pipeline. The probabilities are the mean over the trained folds' models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.audio import extractor
+from stages.audio.recording import AudioError, decode, resample
+from stages.base.errors import N_LISTED, InputError, run, shown_key
+from stages.base.files import MODEL
+from stages.base.params import Params, read
+from stages.compute import hardware
+from stages.learning import trained_fold
+from stages.learning.preprocessing import Frames
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.tools.predict", description=__doc__)
+    parser.add_argument("files", nargs="+", type=Path, help="audio in any format libsndfile reads")
+    files = parser.parse_args().files
+    params = read()
+    hardware.limit(params.train.threads)
+    predict(files, params).to_csv(sys.stdout, index_label="file", float_format="%.3f", lineterminator="\n")
+
+
+def predict(files: list[Path], params: Params) -> pd.DataFrame:
+    """Returns the most probable `emotion` and all probabilities of each file, a row per file.
+
+    Raises:
+        InputError: no model is trained, params.yaml does not say what it was trained with, it needs its
+            speakers' statistics, or a file is no recording.
+    """
+    folds = trained_fold.trained(params)
+    for trained in folds:
+        check_settings(trained, params)
+    clips = [listen(path, folds[0].config.inputs.features, params) for path in files]
+    each = [trained.probabilities(clips) for trained in folds]
+    mean = sum(each[1:], start=each[0]) / len(each)
+    mean.index = pd.Index([str(path) for path in files])
+    mean.insert(0, "emotion", mean.idxmax(axis=1).str.slice(len("p_")))
+    return mean
+
+
+def check_settings(trained: trained_fold.TrainedFold, params: Params) -> None:
+    """Holds today's parameters, by which recordings are heard, against those that the fold was trained with.
+
+    Raises:
+        InputError: they differ, in which key first; or the fold needs its speakers' statistics.
+    """
+    if trained.facts["normalize"] == "speaker":
+        raise InputError(
+            f"{MODEL}: was trained with params.train.normalize 'speaker', which needs many clips of each "
+            "speaker, and a file tells no speaker. Train with 'global' to predict."
+        )
+    now, then = trained_fold.made_with(params, trained.config), trained.facts["made_with"]
+    for key in {**now, **then}:
+        if (key in now) != (key in then) or now[key] != then[key]:
+            place = key if key in now else shown_key(key)
+            raise InputError(
+                f"params.{place}: {_told(now, key)}, but {MODEL} was trained with {_told(then, key)}. "
+                "Set it back, or run `dvc repro train`."
+            )
+
+
+def _told(settings: dict[str, Any], key: str) -> str:
+    """Returns a setting in at most a few hundred characters; a list whole, for its order may be all of it."""
+    value = repr(settings[key]) if key in settings else "nothing"
+    return textwrap.shorten(value, N_LISTED, placeholder=" ...")
+
+
+def listen(path: Path, features: list[str], params: Params) -> Frames:
+    """Returns the features of a recording side by side, float32 (n_frames, n_dims).
+
+    Memory is bounded as manifest's is, for a stranger's file may promise any length.
+
+    Raises:
+        InputError: the file is no recording, or one longer than `params.manifest.longest_s`.
+    """
+    extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
+    try:
+        recording = decode(path, params.manifest.longest_s)
+        computed = extract(resample(recording, params.audio.sample_rate_hz))
+    except AudioError as error:
+        raise InputError(
+            f"{path}: {error}. Give a recording of at most {params.manifest.longest_s:g} s "
+            "(params.manifest.longest_s), in a format that libsndfile reads."
+        ) from error
+    return np.concatenate([computed[name] for name in features], axis=1)
+
+
+if __name__ == "__main__":
+    run(main)

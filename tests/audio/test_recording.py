@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import io
+import math
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+
+from stages.audio.quality import peak_dbfs
+from stages.audio.recording import (
+    AudioError,
+    Recording,
+    decode,
+    load,
+    load_listed,
+    pre_emphasize,
+    resample,
+)
+from stages.base.errors import InputError
+
+RATE_HZ = 16_000
+NOISE = np.random.default_rng(7).uniform(-0.5, 0.5, RATE_HZ).astype(np.float32)
+
+
+def encoded(container: str = "WAV", subtype: str = "PCM_16", samples: np.ndarray = NOISE) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, RATE_HZ, format=container, subtype=subtype)
+    return buffer.getvalue()
+
+
+def patched(content: bytes, at: int, new: bytes) -> bytes:
+    return content[:at] + new + content[at + len(new) :]
+
+
+def flac_of_length(n_frames: int) -> bytes:
+    """FLAC whose STREAMINFO promises another length: the low 36 bits of the 8 bytes at offset 18."""
+    content = encoded("FLAC")
+    kept = int.from_bytes(content[18:26], "big") >> 36 << 36
+    return patched(content, 18, (kept | n_frames).to_bytes(8, "big"))
+
+
+# In a canonical WAV the rate stands at offset 24, the channels at 22, the bytes of data at 40.
+BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", "empty: 0 bytes"),
+    "text": (lambda: b"no sound, " * 50, "not audio or damaged: Format not recognised$"),
+    "pointer": (
+        lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 72862\n",
+        "a Git LFS pointer instead of audio: run `git lfs pull`",
+    ),
+    "half a wav": (
+        lambda: encoded()[:16_044],
+        "truncated: header promises 32000 bytes of audio, 16000 are there",
+    ),
+    "half an aiff": (lambda: encoded("AIFF")[:16_054], "truncated: header promises 32008 bytes"),
+    "half a flac": (lambda: encoded("FLAC")[:9000], "not audio or damaged: .*lost sync"),
+    "half an mp3": (
+        lambda: encoded("MP3", "MPEG_LAYER_III")[:2500],
+        r"truncated: header promises 1\.000 s, 0\.\d+ s are there",
+    ),
+    "header alone": (lambda: encoded()[:44], "truncated: header promises 32000 bytes of audio, 0 are there"),
+    "half a header": (lambda: encoded()[:20], "not audio or damaged"),
+    "no samples": (lambda: encoded(samples=NOISE[:0]), "empty: no samples"),
+    "0 Hz": (lambda: patched(encoded(), 24, bytes(4)), "not audio or damaged"),
+    "2 GHz": (lambda: patched(encoded(), 24, b"\xff\xff\xff\x7f"), "impossible header: 2147483647 Hz"),
+    "60000 channels": (lambda: patched(encoded(), 22, b"\x60\xea"), "not audio or damaged"),
+    "flac of unknown length": (lambda: flac_of_length(0), "unfinished header: it gives no length"),
+    "NaN": (
+        lambda: encoded(subtype="FLOAT", samples=np.where(np.arange(RATE_HZ) < 3, np.nan, NOISE)),
+        "not finite: 3 of 16000 samples are NaN, infinite or above",
+    ),
+    "garbage": (
+        lambda: encoded(subtype="FLOAT", samples=np.float32([0.1, -1e30])),
+        "not finite: 1 of 2 samples",
+    ),
+    "infinity": (
+        lambda: encoded(subtype="DOUBLE", samples=np.full(10, 1e300)),
+        "not finite: 10 of 10 samples",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_gives_its_reason(tmp_path: Path, kind: str) -> None:
+    content, reason = BROKEN[kind]
+    path = tmp_path / "clip.wav"
+    path.write_bytes(content())
+    with pytest.raises(AudioError, match=f"^{reason}"):
+        decode(path)
+
+
+def test_a_missing_file_gives_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="unreadable: No such file"):
+        decode(tmp_path / "clip.wav")
+
+
+@pytest.mark.parametrize("n_frames", [2**36 - 1, 2**30])
+def test_memory_is_bounded_by_the_content(tmp_path: Path, n_frames: int) -> None:
+    path = tmp_path / "clip.flac"
+    path.write_bytes(flac_of_length(n_frames))
+    with pytest.raises(AudioError, match=r"too long: \d+\.\d s by its header, limit 120 s"):
+        decode(path, longest_s=120)
+    tracemalloc.start()
+    with pytest.raises(AudioError):
+        decode(path)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 2**20  # for 256 GB, and 4 GB, promised
+
+
+def test_longest_s_is_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(encoded())
+    assert decode(path, longest_s=1.0).duration_s == 1.0
+    with pytest.raises(AudioError, match=r"too long: 1\.0 s by its header, limit 0\.99 s"):
+        decode(path, longest_s=0.99)
+
+
+@pytest.mark.parametrize("container", ["WAV", "WAVEX", "AIFF", "FLAC", "RF64", "AU"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_content_decides_not_the_suffix(tmp_path: Path, container: str, subtype: str) -> None:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(encoded(container, subtype))
+    recording = decode(path)
+    assert recording.samples.dtype == np.float32
+    assert (recording.sample_rate_hz, recording.n_channels, recording.duration_s) == (RATE_HZ, 1, 1.0)
+    np.testing.assert_allclose(recording.samples, NOISE, atol=2**-15)
+
+
+@pytest.mark.parametrize("bitrate_mode", ["CONSTANT", "VARIABLE"])
+def test_an_mp3_without_a_length_is_whole(tmp_path: Path, bitrate_mode: str) -> None:
+    path = tmp_path / "clip.mp3"
+    soundfile.write(path, np.tile(NOISE, 3), 44_100, subtype="MPEG_LAYER_III", bitrate_mode=bitrate_mode)
+    content = path.read_bytes()
+    table = max(content.find(b"Xing"), content.find(b"Info"))
+    path.write_bytes(content[content.find(content[:2], table) :])  # all but the frame that tells the length
+    assert decode(path).samples.size > 0
+
+
+def test_a_wav_from_a_pipe_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    for unknown in (b"\xff\xff\xff\xff", b"\x00\xf0\xff\x7f"):  # ffmpeg's and SoX's
+        path.write_bytes(patched(encoded(), 40, unknown))
+        assert decode(path).samples.shape == (RATE_HZ,)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    channels = np.stack([np.full(100_000, 0.5), np.full(100_000, -0.25), np.zeros(100_000)], axis=1)
+    soundfile.write(path, channels, RATE_HZ, subtype="FLOAT")
+    recording = decode(path)
+    assert recording.n_channels == 3
+    np.testing.assert_allclose(recording.samples, np.full(100_000, 0.25 / 3), rtol=1e-6)
+
+
+# From the publishers' own descriptions: RAVDESS is 48 kHz, TESS 24 414 Hz.
+@pytest.mark.parametrize(
+    ("name", "rate_hz", "n_channels", "container"),
+    [
+        ("ravdess/Actor_01/03-01-01-01-01-01-01.wav", 48_000, 1, "WAV"),
+        ("ravdess/Actor_01/03-01-02-01-01-02-01.wav", 48_000, 2, "WAV"),
+        ("tess/OAF_angry/OAF_back_angry.wav", 24_414, 1, "WAV"),
+        ("tess/OAF_fear/OAF_food_fear.wav", 96_000, 1, "WAV"),
+        ("tess/YAF_angry/YAF_germ_angry.wav", 24_414, 1, "AIFF"),
+        ("tess/YAF_fear/YAF_neat_fear.wav", 24_414, 1, "AIFF"),
+    ],
+)
+def test_publishers_files(corpora: Path, name: str, rate_hz: int, n_channels: int, container: str) -> None:
+    path = corpora / "originals" / name
+    assert soundfile.info(path).format.startswith(container)
+    recording = decode(path, longest_s=10)
+    assert (recording.sample_rate_hz, recording.n_channels) == (rate_hz, n_channels)
+    expected = soundfile.read(path, always_2d=True)[0].mean(axis=1)
+    np.testing.assert_allclose(recording.samples, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 22_050, 24_414, 48_000, 96_000])
+def test_resampling_keeps_a_tone(rate_hz: int) -> None:
+    def tone(at_hz: int) -> np.ndarray:
+        return np.sin(2 * np.pi * 1000 * np.arange(at_hz) / at_hz).astype(np.float32)
+
+    resampled = resample(Recording(tone(rate_hz), rate_hz, 1), RATE_HZ)
+    assert resampled.dtype == np.float32
+    assert abs(len(resampled) - RATE_HZ) <= 1
+    inner = slice(1000, 15_000)  # soxr's filter rings at the ends
+    np.testing.assert_allclose(resampled[inner], tone(RATE_HZ)[inner], atol=1e-4)
+
+
+def test_resampling_leaves_no_empty_recording() -> None:
+    with pytest.raises(AudioError, match=r"too short: nothing is left of .* s at 4000 Hz"):
+        resample(Recording(np.ones(1, np.float32), 96_000, 1), 4000)
+
+
+@pytest.mark.parametrize("coefficient", [0.5, 0.97])
+def test_pre_emphasis_is_librosas(coefficient: float) -> None:
+    expected = librosa.effects.preemphasis(NOISE, coef=coefficient)
+    np.testing.assert_allclose(pre_emphasize(NOISE, coefficient), expected, atol=1e-6)
+
+
+def test_no_pre_emphasis_changes_nothing() -> None:
+    assert pre_emphasize(NOISE, 0.0) is NOISE
+
+
+def test_load_decodes_mixes_and_resamples(corpora: Path) -> None:
+    path = corpora / "originals/ravdess/Actor_01/03-01-02-01-01-02-01.wav"
+    mono = soundfile.read(path, dtype="float32")[0].mean(axis=1)
+    expected = librosa.resample(mono, orig_sr=48_000, target_sr=RATE_HZ, res_type="soxr_hq", fix=False)
+    np.testing.assert_allclose(load(path, RATE_HZ), expected, atol=1e-6)
+
+
+def test_a_listed_file_that_fails_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"clip\.wav: empty: 0 bytes, yet the manifest lists it as fit"):
+        load_listed(path, RATE_HZ)
+
+
+def test_peak_in_dbfs() -> None:
+    assert peak_dbfs(np.array([0.1, -0.5], np.float32)) == pytest.approx(-6.0206, abs=1e-4)
+    assert peak_dbfs(np.zeros(3, np.float32)) == -math.inf

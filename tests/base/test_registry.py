@@ -1,0 +1,152 @@
+"""What every file of a registry folder must keep to. A new file is found by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.base import registry
+from stages.base.errors import InputError
+from stages.base.params import PARAMS, Block, Params, read
+from stages.data.vocabulary import CHANNELS, EMOTIONS, INTENSITIES, SEXES, Corpus, Download, ParsedName
+
+ROOT = Path(__file__).resolve().parents[2]
+ENTRIES = [(kind, name) for kind in registry.CONTRACTS for name in registry.names(kind)]
+CORPORA = registry.names("corpora")
+CHECKSUM = re.compile(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|lfs:https://\S+")
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    return read(ROOT / PARAMS)
+
+
+def example(name: str) -> PurePosixPath:
+    """Returns the file name that the corpus's description shows."""
+    shown = re.search(r"as in (\S+\.wav)", registry.load("corpora", name, "test").ABOUT.name_pattern)
+    assert shown, f"stages/corpora/{name}.py: ABOUT.name_pattern shows no name as in <name>.wav"
+    return PurePosixPath(shown[1])
+
+
+@pytest.mark.parametrize(("kind", "name"), ENTRIES)
+def test_an_entry_keeps_its_contract(kind: str, name: str, params: Params) -> None:
+    module = registry.load(kind, name, f"params.{kind}")
+    assert module.__doc__, f"stages/{kind}/{name}.py: has no docstring to say what it is"
+    assert issubclass(module.Config, Block)
+    assert isinstance(params.config(kind, name, f"params.{kind}"), module.Config)
+
+
+@pytest.mark.parametrize("kind", registry.CONTRACTS)
+def test_params_has_a_block_for_every_entry(kind: str, params: Params) -> None:
+    assert sorted(getattr(params, kind)) == registry.names(kind)
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_corpus_tells_of_itself(name: str) -> None:
+    about = registry.load("corpora", name, "test").ABOUT
+    assert isinstance(about, Corpus)
+    empty = [key for key, value in dataclasses.asdict(about).items() if not value]
+    assert not empty, f"stages/corpora/{name}.py: ABOUT tells nothing under {empty}"
+    assert about.n_clips >= about.n_speakers >= 1
+    assert set(about.emotions) <= set(EMOTIONS)
+    assert about.url.startswith("http")
+    assert about.access.endswith(".")
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_corpus_reads_the_name_it_shows(name: str) -> None:
+    corpus = registry.load("corpora", name, "test")
+    facts = corpus.parse(example(name))
+    assert isinstance(facts, ParsedName)
+    assert facts.emotion in corpus.ABOUT.emotions
+    assert facts.sex in SEXES
+    assert facts.intensity in INTENSITIES
+    assert facts.channel in CHANNELS
+    assert facts.preferred
+    assert facts.clip and facts.speaker and facts.sentence and facts.repetition >= 1
+    assert corpus.parse("deep/er" / example(name)) == facts
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_corpus_reads_no_other_corpus_name(name: str) -> None:
+    corpus = registry.load("corpora", name, "test")
+    foreign = [example(other) for other in CORPORA if other != name]
+    assert [corpus.parse(path) for path in foreign] == [None] * len(foreign)
+
+
+@pytest.mark.parametrize("name", CORPORA)
+@settings(deadline=None)
+@given(text=st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=40))
+def test_a_corpus_survives_any_name(name: str, text: str) -> None:
+    parse = registry.load("corpora", name, "test").parse
+    assert isinstance(parse(PurePosixPath(text)), ParsedName | None)
+    assert isinstance(parse(PurePosixPath(f"{text}.wav")), ParsedName | None)
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_corpus_lists_what_can_be_fetched(
+    name: str, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(requests.Session, "get", unreachable)
+    corpus = registry.load("corpora", name, "test")
+    try:
+        found = corpus.downloads(params.config("corpora", name, "test"))
+    except InputError:  # the list is the publisher's server's
+        return
+    assert len({item.filename for item in found}) == len(found)
+    for item in found:
+        assert isinstance(item, Download)
+        assert CHECKSUM.fullmatch(item.checksum)
+        assert item.url.startswith("https://")
+        assert (
+            not PurePosixPath(item.filename).is_absolute() and ".." not in PurePosixPath(item.filename).parts
+        )
+        assert item.n_bytes >= 0
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns a corpora folder of the test's own, which the registry takes for the real one."""
+    (tmp_path / "corpora").mkdir()
+    monkeypatch.setattr(registry, "STAGES", tmp_path)
+    monkeypatch.setattr(importlib.import_module("stages.corpora"), "__path__", [str(tmp_path / "corpora")])
+    for name in [*sys.modules]:
+        if name.startswith("stages.corpora."):
+            monkeypatch.delitem(sys.modules, name)
+    return tmp_path / "corpora"
+
+
+@pytest.mark.parametrize("missing", registry.CONTRACTS["corpora"])
+def test_a_file_that_breaks_the_contract_is_told_what_to_add(folder: Path, missing: str) -> None:
+    defined = [name for name in registry.CONTRACTS["corpora"] if name != missing]
+    (folder / f"lacks_{missing.lower()}.py").write_text("".join(f"{name} = None\n" for name in defined))
+    meaning = re.escape(registry.CONTRACTS["corpora"][missing])
+    with pytest.raises(
+        InputError, match=rf"stages/corpora/lacks_\w+\.py: defines no `{missing}`\. Add {meaning}\."
+    ):
+        registry.load("corpora", f"lacks_{missing.lower()}", "params.corpus")
+
+
+def test_a_new_file_is_an_entry(folder: Path) -> None:
+    (folder / "fresh.py").write_text("".join(f"{name} = 1\n" for name in registry.CONTRACTS["corpora"]))
+    (folder / "_shared.py").write_text("")
+    assert registry.names("corpora") == ["fresh"]
+    assert registry.load("corpora", "fresh", "params.corpus").parse == 1
+
+
+def test_a_name_without_a_file_is_told_with_the_nearest() -> None:
+    with pytest.raises(
+        InputError, match=r"params\.corpus: no 'ravdes'; did you mean 'ravdess'\? Choose from crema_d"
+    ):
+        registry.load("corpora", "ravdes", "params.corpus")

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.base import registry
+from stages.base.errors import InputError
+from stages.base.params import Compute
+from stages.compute.fill import fill
+from stages.data import shards
+from stages.data.shards import Shard
+
+
+def arrays(n_clips: int, start: int = 0) -> dict[str, np.ndarray]:
+    """A feature shard of clips c<start>, ...: clip i has i + 1 frames, all of value i, -i and 10 i."""
+    numbers = np.arange(start, start + n_clips)
+    frames = np.repeat(numbers, numbers + 1)[:, None].astype(np.float32)
+    return {
+        "rms": frames,
+        "mfcc": np.hstack([-frames, 10 * frames]),
+        "n_frames": numbers + 1,
+        "clips": np.array([f"c{number}" for number in numbers]),
+    }
+
+
+def fail() -> dict[str, np.ndarray]:
+    raise InputError("clip.wav: gone")
+
+
+def die() -> dict[str, np.ndarray]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def planned(*stems: str) -> list[Shard]:
+    return [Shard(stem, 2, "f00d", partial(arrays, 2, start)) for start, stem in enumerate(stems)]
+
+
+def test_chunks_are_sorted_and_hold_one_speaker_each() -> None:
+    clips = pd.DataFrame(
+        {"clip": ["x/d", "x/a", "x/b", "x/c", "x/e"], "speaker": ["x/2", "x/1", "x/1", "x/1", "x/2"]}
+    )
+    found = [(stem, rows["clip"].tolist()) for stem, rows in shards.chunks(clips, 2, "_aug1")]
+    assert found == [
+        ("x_1_aug1_000", ["x/a", "x/b"]),
+        ("x_1_aug1_001", ["x/c"]),
+        ("x_2_aug1_000", ["x/d", "x/e"]),
+    ]
+
+
+def test_a_recipe_follows_settings_and_code() -> None:
+    recording, spectrum = (registry.STAGES / "audio" / name for name in ("recording.py", "spectrum.py"))
+    recipe = shards.recipe([recording], rate=1)
+    assert recipe == shards.recipe([recording], rate=1)
+    assert recipe != shards.recipe([recording], rate=2)
+    assert recipe != shards.recipe([recording, spectrum], rate=1)
+
+
+ONE, TWO = (Compute(engine="local", workers=n, scheduler=None, storage=None) for n in (1, 2))
+
+
+def test_missing_shards_are_made_the_others_kept_and_stale_ones_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path, planned("a", "b"), ONE, "stage")
+    kept = (tmp_path / "a.f00d.npz").stat().st_mtime_ns
+    (tmp_path / ".c.f00d.npz.123.part").write_text("half")
+    (tmp_path / "index.parquet").write_text("the table")
+    fill(tmp_path, planned("a", "x", "c"), ONE, "stage")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.f00d.npz",
+        "c.f00d.npz",
+        "index.parquet",
+        "x.f00d.npz",
+    ]
+    assert (tmp_path / "a.f00d.npz").stat().st_mtime_ns == kept
+    assert capsys.readouterr().out.splitlines() == [
+        "stage: 2 shards, 0 kept, 2 computed (a: 2 clips, b: 2 clips)",
+        "stage: 3 shards, 1 kept, 2 computed (x: 2 clips, c: 2 clips)",
+    ]
+
+
+def test_many_shards_are_not_all_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path, planned(*"abcdefg"), ONE, "stage")
+    assert (
+        "(a: 2 clips, b: 2 clips, c: 2 clips, d: 2 clips, e: 2 clips, and 2 more)" in capsys.readouterr().out
+    )
+    fill(tmp_path, [], ONE, "stage")
+    assert capsys.readouterr().out == "stage: 0 shards, 0 kept, 0 computed\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("compute", [ONE, TWO])
+def test_a_failure_keeps_what_is_finished(tmp_path: Path, compute: Compute) -> None:
+    done = planned("a")
+    fill(tmp_path, done, ONE, "stage")
+    with pytest.raises(InputError, match=r"clip\.wav: gone"):
+        fill(tmp_path, [*done, Shard("b", 1, "f00d", fail), Shard("c", 1, "f00d", fail)], compute, "stage")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.f00d.npz"]
+
+
+def test_a_killed_worker_is_told_in_a_sentence(tmp_path: Path) -> None:
+    doomed = [Shard("a", 1, "f00d", die), Shard("b", 1, "f00d", die)]
+    with pytest.raises(InputError, match=r"a worker was killed, .* Lower params\.compute\.workers \(2\)"):
+        fill(tmp_path, doomed, TWO, "stage")
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    np.savez(tmp_path / "one.npz", **arrays(3))
+    np.savez(tmp_path / "two.npz", **arrays(2, start=3))
+    return tmp_path
+
+
+def index(*clips: str) -> pd.DataFrame:
+    return pd.DataFrame({"clip": clips, "shard": ["one.npz" if clip < "c3" else "two.npz" for clip in clips]})
+
+
+def test_features_are_joined_in_the_order_asked_for(stored: Path) -> None:
+    features = shards.read_features(index("c4", "c2"), ["mfcc", "rms"], stored)
+    assert sorted(features) == ["c2", "c4"]
+    np.testing.assert_array_equal(features["c2"], np.tile(np.float32([-2, 20, 2]), (3, 1)))
+    np.testing.assert_array_equal(features["c4"], np.tile(np.float32([-4, 40, 4]), (5, 1)))
+    assert features["c2"].dtype == np.float32
+    only = shards.read_features(index("c0"), ["rms"], stored)
+    np.testing.assert_array_equal(only["c0"], [[0]])
+
+
+def test_a_feature_that_is_not_stored_is_told(stored: Path) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"one\.npz: stores mfcc, rms, but 'zcr' is asked for\. Add it to params\.featurize\.features",
+    ):
+        shards.read_features(index("c0"), ["rms", "zcr"], stored)
+
+
+def test_a_missing_shard_is_told(stored: Path) -> None:
+    (stored / "one.npz").unlink()
+    with pytest.raises(InputError, match=r"one\.npz: missing\. `dvc repro` makes it again"):
+        shards.read_features(index("c0"), ["rms"], stored)
+
+
+@pytest.mark.parametrize("how", ["half", "empty", "text", "flipped"])
+def test_a_damaged_shard_is_told(stored: Path, how: str) -> None:
+    path = stored / "one.npz"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\x93NUMPY") + 130] ^= 1  # in the samples of the first array, `rms`
+    path.write_bytes(
+        {"half": content[:300], "empty": b"", "text": b"no shard", "flipped": bytes(content)}[how]
+    )
+    with pytest.raises(InputError, match=r"one\.npz: damaged \(.*\)\. Delete it and run `dvc repro` again"):
+        shards.read_features(index("c0"), ["rms"], stored)
+
+
+def test_only_what_is_asked_for_is_read(stored: Path) -> None:
+    test_a_damaged_shard_is_told(stored, "flipped")
+    assert shards.read_features(index("c1"), ["mfcc"], stored)["c1"].shape == (2, 2)

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from stages.base.errors import InputError
+from stages.evaluation import metrics, paired
+from tests.support.predictions import of_speakers, pairs, predictions
+
+# anger 5 clips, fear 3, neutral 2; the second model gains c/1's last anger and loses both fears of c/2
+TRUTH = ["anger"] * 5 + ["fear"] * 3 + ["neutral"] * 2
+GUESS_A = ["anger"] * 4 + ["fear"] + ["fear"] * 3 + ["anger", "neutral"]
+GUESS_B = ["anger"] * 5 + ["anger", "neutral", "fear"] + ["anger", "neutral"]
+SPEAKER = ["c/1"] * 5 + ["c/2"] * 2 + ["c/3"] * 3
+A = predictions(TRUTH, GUESS_A, speaker=SPEAKER)
+B = predictions(TRUTH, GUESS_B, speaker=SPEAKER)
+# right of 20 clips by 8 speakers
+N_A = [8, 12, 10, 15, 9, 13, 11, 14]
+N_B = [10, 13, 10, 18, 9, 16, 15, 14]
+
+
+def test_values_are_those_of_metrics() -> None:
+    found = paired.differences(A, B, 100, seed=0)
+    for table, model in ((A, "a"), (B, "b")):
+        expected = metrics.scores(table)
+        del expected["auc"]
+        assert {name: getattr(own, model) for name, own in found.items()} == pytest.approx(expected)
+
+
+def test_values_are_those_worked_by_hand() -> None:
+    found = paired.differences(A, B, 100, seed=0)
+    assert found["uar"].difference == pytest.approx((1 + 1 / 3 + 1 / 2) / 3 - (4 / 5 + 1 + 1 / 2) / 3)
+    # every clip has 0.7 for the guess and, where that is wrong, 0.2 for the truth: 2 wrong clips, then 3
+    assert found["accuracy"].difference == pytest.approx(-1 / 10)
+    assert found["log_loss"].difference == pytest.approx((np.log(0.7) - np.log(0.2)) / 10)
+    assert found["ece"].difference == pytest.approx(abs(0.7 - 0.7) - abs(0.7 - 0.8))
+
+
+def test_among_equal_speakers_it_is_the_paired_t_test() -> None:
+    expected = stats.ttest_rel(np.array(N_B) / 20, np.array(N_A) / 20)
+    interval = expected.confidence_interval(0.95)
+    found = paired.differences(of_speakers(N_A, 20), of_speakers(N_B, 20), 100_000, seed=0)
+    for name in ("accuracy", "uar"):
+        assert found[name].p_value == pytest.approx(expected.pvalue, rel=0.05)
+        assert found[name].low == pytest.approx(interval.low, abs=0.002)
+        assert found[name].high == pytest.approx(interval.high, abs=0.002)
+    error = stats.sem((np.array(N_B) - np.array(N_A)) / 20)
+    # t tables: 2.365 and 0.896 at 7 degrees of freedom
+    assert found["uar"].detectable == pytest.approx((2.365 + 0.896) * error, rel=0.01)
+
+
+def test_what_makes_a_speaker_hard_for_both_cancels() -> None:
+    # each of 4 speakers gains one clip or two of 20, and they differ by far more
+    found = paired.differences(of_speakers([1, 6, 11, 16], 20), of_speakers([2, 8, 12, 18], 20), 2000, seed=0)
+    assert found["uar"].significant
+    assert found["uar"].low > 0
+
+
+def test_the_other_way_round_it_is_the_opposite() -> None:
+    there, back = paired.differences(A, B, 200, seed=0), paired.differences(B, A, 200, seed=0)
+    for name in there:
+        one, other = there[name], back[name]
+        assert (one.a, one.b) == (other.b, other.a)
+        assert (one.difference, one.low, one.high) == pytest.approx(
+            (-other.difference, -other.high, -other.low)
+        )
+        assert (one.p_value, one.detectable) == pytest.approx((other.p_value, other.detectable))
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    for found in paired.differences(A, A, 100, seed=0).values():
+        assert (found.difference, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+        assert not found.significant
+    assert paired.mcnemar(A, A) == 1
+
+
+def test_two_speakers_who_differ_alike_prove_nothing() -> None:
+    found = paired.differences(of_speakers([3, 7], 20), of_speakers([5, 9], 20), 500, seed=0)["accuracy"]
+    assert found.difference == pytest.approx(0.1)
+    # the difference for its own standard error: t = 1, whose p at 1 degree of freedom is 1/2
+    assert found.p_value == pytest.approx(0.5)
+    assert found.low < 0 < found.high
+
+
+def test_one_speaker_has_no_interval() -> None:
+    with pytest.raises(InputError, match=r"c/s is the only test speaker.*there is no interval"):
+        paired.differences(predictions(TRUTH, GUESS_A), predictions(TRUTH, GUESS_B), 100, seed=0)
+
+
+def test_draws_repeat_with_their_seed() -> None:
+    assert paired.differences(A, B, 100, seed=1) == paired.differences(A, B, 100, seed=1)
+    assert paired.differences(A, B, 100, seed=1) != paired.differences(A, B, 100, seed=2)
+
+
+def test_mcnemar_is_the_sign_test_of_what_flips() -> None:
+    # one clip is lost and five are won: 2 * (1 + 6) / 2^6
+    truth = ["anger"] * 8
+    before = predictions(truth, ["anger", "anger"] + ["fear"] * 6)
+    after = predictions(truth, ["fear"] + ["anger"] * 6 + ["fear"])
+    assert paired.mcnemar(before, after) == pytest.approx(14 / 64)
+
+
+def test_flips_are_counted_and_the_most_hurt_come_first() -> None:
+    by_label = paired.flips(A, B, "label")
+    assert by_label.to_dict(orient="records") == [
+        {"label": "fear", "clips": 3, "a": 1, "b": pytest.approx(1 / 3)}
+        | {"right_to_wrong": 2, "wrong_to_right": 0},
+        {"label": "neutral", "clips": 2, "a": 0.5, "b": 0.5, "right_to_wrong": 0, "wrong_to_right": 0},
+        {"label": "anger", "clips": 5, "a": 0.8, "b": 1, "right_to_wrong": 0, "wrong_to_right": 1},
+    ]
+    assert list(paired.flips(A, B, "speaker")["speaker"]) == ["c/2", "c/3", "c/1"]
+
+
+def run(table: pd.DataFrame, name: str = "main", **params: Any) -> paired.Run:
+    return paired.Run(name, table, {"split.protocol": "speaker_independent"} | params)
+
+
+def test_pairs_are_matched_by_fold_and_clip_whatever_their_order() -> None:
+    first, second = paired.pair(run(A), run(B.sample(frac=1, random_state=0), "workspace"))
+    assert list(first["clip"]) == list(second["clip"])
+    pd.testing.assert_frame_equal(second, B)
+
+
+@pytest.mark.parametrize(
+    ("table", "params", "message"),
+    [
+        (B, {"split.protocol": "random"}, "main was split by speaker_independent and other by random"),
+        (B.drop(columns="p_neutral"), {}, "same labels: only one of them has neutral"),
+        (B[1:], {}, "not tested on the same clips: of 10 and 9 clips 9 agree, and c/0000 does not"),
+        (B.assign(fold=[0] * 5 + [1] * 5), {}, "same folds: of 10 and 10 clips 5 agree, and c/0005 does not"),
+        (B.assign(label=["fear", *TRUTH[1:]]), {}, "same labels: of 10 and 10 clips 9 agree, and c/0000"),
+    ],
+)
+def test_runs_that_answer_different_questions_are_refused(
+    table: pd.DataFrame, params: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        paired.pair(run(A), run(table, "other", **params))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_speakers", "n_clips"), [(2, 120), (4, 120), (24, 60)])
+def test_equal_models_alarm_falsely_one_time_in_twenty(n_speakers: int, n_clips: int) -> None:
+    found = [paired.differences(a, b, 400, seed=0) for a, b in pairs(n_speakers, n_clips, n_draws=1000)]
+    for name in ("uar", "accuracy", "macro_f1", "log_loss", "brier"):
+        alarms = np.mean([one[name].significant for one in found])
+        assert 0.03 <= alarms <= 0.07, name
+        assert alarms == np.mean([one[name].low > 0 or one[name].high < 0 for one in found])
+    assert np.mean([one["ece"].significant for one in found]) <= 0.07
+
+
+@pytest.mark.slow
+def test_clips_of_one_speaker_are_not_independent_as_mcnemar_takes_them() -> None:
+    assert np.mean([paired.mcnemar(a, b) < 0.05 for a, b in pairs(4, 120, n_draws=300)]) > 0.1
+
+
+@pytest.mark.slow
+def test_a_detectable_difference_is_detected_four_times_in_five() -> None:
+    detectable = np.mean([paired.differences(a, b, 400, 0)["uar"].detectable for a, b in pairs(24, 60, 100)])
+    gains = np.linspace(0.05, 0.4, 8)
+    worth = [mean_difference(gain) for gain in gains]
+    gain = float(np.interp(detectable, worth, gains))
+    found = [paired.differences(a, b, 400, seed=0)["uar"] for a, b in pairs(24, 60, 500, gain)]
+    assert np.mean([one.significant for one in found]) == pytest.approx(0.8, abs=0.06)
+    assert 0.92 <= np.mean([one.low <= detectable <= one.high for one in found]) <= 0.98
+
+
+def mean_difference(gain: float) -> float:
+    """Returns how much UAR a gain is worth, over many speakers."""
+    a, b = next(pairs(3000, 60, 1, gain))
+    return float(metrics.headline(b.assign(clip=0))["uar"] - metrics.headline(a.assign(clip=0))["uar"])

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stages.learning import calibration
+
+
+@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 4.0])
+def test_temperature_recovers_the_one_that_made_the_labels(true_temperature: float) -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.normal(0, 3, (40_000, 5))
+    gumbel = rng.gumbel(size=scores.shape)  # argmax(s / T + Gumbel) is a draw from softmax(s / T)
+    labels = (scores / true_temperature + gumbel).argmax(axis=1)
+    assert calibration.temperature(scores, labels) == pytest.approx(true_temperature, rel=0.03)
+
+
+def test_temperature_moves_no_decision() -> None:
+    scores = np.random.default_rng(0).normal(size=(50, 4))
+    p = calibration.probabilities(scores, 3.0)
+    np.testing.assert_array_equal(p.argmax(axis=1), scores.argmax(axis=1))
+    np.testing.assert_allclose(p.sum(axis=1), 1)

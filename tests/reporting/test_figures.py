@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.audio.spectrum import Spectrum
+from stages.base import params
+from stages.reporting.figures import data, results, sound
+from stages.reporting.figures.style import Picture
+from tests.support.workspace import RATE_HZ, ROOT, voice
+
+SETTINGS = params.read(ROOT / "params.yaml").spectrum
+BINS = pd.DataFrame({"confidence": [0.4, 0.8], "accuracy": [0.5, 0.6], "n_clips": [3, 9]})
+HISTORY = pd.DataFrame(
+    {"fold": [0, 0, 1], "epoch": [0, 1, 0], "loss": [1.0, 0.5, 0.9], "val_loss": 1.0, "val_uar": 0.4}
+)
+SCORES = pd.DataFrame(
+    {"uar": [0.8, 0.5, 0.3], "uar_low": [0.7, 0.4, 0.2], "uar_high": [0.9, 0.6, 0.4]},
+    index=["random", "speaker_independent", "leak_inflation"],
+)
+CLIPS = pd.DataFrame(
+    {
+        "corpus": ["a", "a", "b"],
+        "channel": ["speech", "song", "speech"],
+        "emotion": ["anger", "fear", "anger"],
+        "sex": ["female", "male", "male"],
+        "duration_s": [1.0, 2.0, 3.5],
+    }
+)
+
+
+def voices(n: int) -> dict[str, Spectrum]:
+    return {f"emotion {i}": Spectrum(voice("s", i).astype(np.float32), RATE_HZ, SETTINGS) for i in range(n)}
+
+
+def speakers(n: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "speaker": [f"{i:02}" for i in range(n)],
+            "sex": ["female", "male"] * (n // 2) + ["female"] * (n % 2),
+            "uar": np.linspace(0.2, 0.9, n),
+        }
+    )
+
+
+def sexes(listeners: float, low: float = 0.4) -> pd.DataFrame:
+    columns = {"uar": 0.5, "uar_low": low, "uar_high": low + 0.2, "listeners": listeners}
+    return pd.DataFrame(columns, index=["all", "female"])
+
+
+DRAWN: dict[str, Callable[[], Picture]] = {
+    "confusion_counts": lambda: results.confusion(np.array([[3, 1], [0, 0]]), ["anger", "fear"], share=False),
+    "confusion_share": lambda: results.confusion(np.array([[3, 1], [0, 2]]), ["anger", "fear"], share=True),
+    "speakers": lambda: results.speakers(speakers(5), 0.25),
+    "speakers_many": lambda: results.speakers(speakers(91), 0.25),
+    "speakers_one": lambda: results.speakers(speakers(1), 0.25),
+    "sexes": lambda: results.sexes(sexes(0.6), 0.25),
+    "sexes_without_interval": lambda: results.sexes(sexes(np.nan, np.nan), 0.25),
+    "reliability": lambda: results.reliability(BINS, 0.1),
+    "learning_curves": lambda: results.learning_curves(HISTORY),
+    "learning_curves_unvalidated": lambda: results.learning_curves(
+        HISTORY.assign(val_loss=np.nan, val_uar=np.nan)
+    ),
+    "leak": lambda: results.leak_inflation(SCORES, 0.125, "svm on a"),
+    "emotions": lambda: data.emotions(CLIPS),
+    "durations": lambda: data.durations(CLIPS),
+    "waveforms": lambda: sound.waveforms(voices(3)),
+    "spectrograms": lambda: sound.spectrograms(voices(1)),
+    "log_mels": lambda: sound.log_mels(voices(4)),
+    "mfccs": lambda: sound.mfccs(voices(2), 4),
+    "pair": lambda: sound.beside(voices(2), "pair", "A pair\nof voices"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_is_told_in_words_too(name: str) -> None:
+    drawn = DRAWN[name]()
+    assert drawn.title
+    assert len(drawn.alt) > len(drawn.title)
+    assert "nan" not in drawn.alt
+    assert "\n" not in drawn.alt
+    assert drawn.alt.endswith(".")
+    if drawn.suffix == "svg":
+        root = ET.fromstring(drawn.content)
+        assert float(root.attrib["width"].removesuffix("pt")) / 72 == pytest.approx(
+            drawn.width_px / 96, rel=0.01
+        )
+    else:
+        assert drawn.content.startswith(b"\x89PNG")
+    assert drawn.uri.startswith(f"data:image/{drawn.suffix}")
+
+
+@pytest.mark.parametrize("name", ["speakers", "leak", "log_mels"])
+def test_a_figure_is_the_same_under_another_users_style(name: str) -> None:
+    before = DRAWN[name]().content
+    with matplotlib.rc_context(
+        {"font.size": 30, "lines.linewidth": 9, "svg.hashsalt": "other", "axes.grid": True}
+    ):
+        assert DRAWN[name]().content == before
+
+
+def test_drawing_leaves_the_users_style_alone() -> None:
+    before = dict(matplotlib.rcParams)
+    DRAWN["leak"]()
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"),
+    [
+        ("sexes", "<pattern"),
+        ("emotions", "<pattern"),
+        ("learning_curves", "stroke-dasharray"),
+        ("durations", "stroke-dasharray"),
+    ],
+)
+def test_what_colours_tell_hatches_and_dashes_tell_too(name: str, mark: str) -> None:
+    assert mark in DRAWN[name]().content.decode()
+
+
+def test_the_alternative_text_of_a_confusion_names_the_worst_mistake() -> None:
+    drawn = results.confusion(
+        np.array([[3, 1, 2], [0, 4, 0], [0, 0, 0]]), ["anger", "fear", "joy"], share=False
+    )
+    assert drawn.alt == (
+        "Confusions, number of clips. anger: 3 of 6 right, 2 taken for joy; fear: 4 of 4 right."
+    )
+
+
+def test_the_picture_of_the_leak_tells_both_scores_and_chance() -> None:
+    assert DRAWN["leak"]().alt == (
+        "One model, the same features: svm on a. UAR 0.80 under random, 0.50 under speaker independent, "
+        "chance 0.125."
+    )

@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from stages.base.errors import InputError
+from stages.base.params import Split, check
+from stages.data import tables
+from stages.splitting import leak, protocols
+from tests.support import manifests
+
+SHIPPED: dict[str, Any] = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())["split"]
+
+
+def settings_with(**values: Any) -> Split:
+    """Returns the `split` block of params.yaml with other values."""
+    return check(Split, SHIPPED | values, "params.split")
+
+
+def assign(manifest: pd.DataFrame, seed: int = 20, **values: Any) -> pd.DataFrame:
+    """Returns the split of `manifest`, its emotions as labels, held against schema and leak gate."""
+    split = settings_with(**values)
+    splits = protocols.assign(manifest.assign(label=manifest["emotion"]), split, seed)
+    leak.check(splits, split.protocol)
+    return tables.SPLITS.validate(splits)
+
+
+def speakers(splits: pd.DataFrame, role: str) -> list[list[str]]:
+    """Returns the sorted names of each fold's speakers of `role`."""
+    names = splits[splits["role"] == role].groupby("fold")["speaker"].unique()
+    return [sorted(name.partition("/")[2] for name in fold) for fold in names]
+
+
+def each_is_tested_once(splits: pd.DataFrame, clips: pd.Series) -> bool:
+    return sorted(splits.loc[splits["role"] == "test", "clip"]) == sorted(clips)
+
+
+RAVDESS, TESS, SAVEE, CREMA_D = (
+    manifests.ravdess(),
+    manifests.tess(),
+    manifests.savee(),
+    manifests.crema_d(),
+)
+
+
+def test_every_protocol_of_params_has_its_function() -> None:
+    assert set(protocols.PROTOCOLS) == set(get_args(Split.model_fields["protocol"].annotation))
+
+
+def test_the_synthesised_ravdess_has_the_real_file_names(corpora: Path) -> None:
+    real = {path.stem for path in (corpora / "ravdess").rglob("*.flac")}
+    assert {clip.removeprefix("ravdess/") for clip in RAVDESS["clip"]} == real
+
+
+def test_speaker_independent_balances_sex_and_clips() -> None:
+    splits = assign(RAVDESS, protocol="speaker_independent", n_folds=6)
+    assert each_is_tested_once(splits, RAVDESS["clip"])
+    tested = splits[splits["role"] == "test"]
+    assert (tested.groupby(["fold", "sex"])["speaker"].nunique() == 2).all()
+    assert (tested.groupby("fold").size() == 240).all()
+    tests, validations = speakers(splits, "test"), speakers(splits, "validation")
+    assert validations == [*tests[1:], tests[0]]
+
+
+def test_speaker_independent_balances_speakers_of_unequal_size() -> None:
+    sizes = [70, 50, 40, 30, 30, 20]
+    rows = [
+        {"corpus": "c", "clip": f"{i}_{j}", "speaker": f"{i}", "sex": "male", "sentence": "s", "emotion": e}
+        for i, n_clips in enumerate(sizes)
+        for j, e in enumerate(["anger", "fear"] * (n_clips // 2))
+    ]
+    splits = assign(manifests.manifest(rows), protocol="speaker_independent", n_folds=3)
+    # largest first into the smallest group, by hand: 70, 50 + 30, 40 + 30 (+ 20 to the first of 70 and 70)
+    assert sorted(splits[splits["role"] == "test"].groupby("fold").size()) == [70, 80, 90]
+
+
+def test_another_seed_gives_other_groups_and_the_same_seed_the_same() -> None:
+    first, again, other = (assign(RAVDESS, seed=seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(first, again)
+    assert not first["role"].equals(other["role"])
+
+
+def test_leave_one_speaker_out_tests_each_speaker_in_a_fold() -> None:
+    splits = assign(RAVDESS, protocol="leave_one_speaker_out", validation_share=0.1)
+    assert each_is_tested_once(splits, RAVDESS["clip"])
+    assert sorted(speakers(splits, "test")) == [[f"{actor:02}"] for actor in range(1, 25)]
+    validators = splits[splits["role"] == "validation"].groupby("fold")
+    assert (validators["speaker"].nunique() == 2).all()  # 0.1 of 23, rounded
+    assert (validators["sex"].nunique() == 2).all()
+
+
+def test_of_two_speakers_validation_takes_other_sentences_of_the_one_who_trains() -> None:
+    splits = assign(TESS, protocol="leave_one_speaker_out", validation_share=0.1)
+    assert each_is_tested_once(splits, TESS["clip"])
+    assert sorted(speakers(splits, "test")) == [["OAF"], ["YAF"]]
+    assert speakers(splits, "validation") == speakers(splits, "train")
+    for _, fold in splits.groupby("fold"):
+        words = {role: set(rows["sentence"]) for role, rows in fold.groupby("role")}
+        assert len(words["validation"]) == 20
+        assert not words["validation"] & words["train"]
+
+
+@pytest.mark.parametrize("protocol", ["leave_one_speaker_out", "random", "cross_corpus"])
+def test_a_validation_share_of_zero_goes_without(protocol: str) -> None:
+    manifest = pd.concat([SAVEE, TESS]) if protocol == "cross_corpus" else TESS
+    splits = assign(manifest, protocol=protocol, validation_share=0.0)
+    assert set(splits["role"]) == {"train", "test"}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "n_folds", "shared"),
+    [
+        (RAVDESS, 6, {"sentence"}),
+        (TESS, 2, {"speaker"}),
+        (SAVEE, 4, set()),
+        (CREMA_D, 5, set()),
+    ],
+    ids=["ravdess", "tess", "savee", "crema_d"],
+)
+def test_speaker_and_text_independent_parts_voices_and_words(
+    manifest: pd.DataFrame, n_folds: int, shared: set[str]
+) -> None:
+    splits = assign(manifest, protocol="speaker_and_text_independent", n_folds=n_folds)
+    tested = splits[splits["role"] == "test"]
+    assert not tested["clip"].duplicated().any()
+    assert set(tested["speaker"]) == set(manifest["speaker"])
+    for _, fold in splits.groupby("fold"):
+        for column in ("speaker", "sentence"):
+            own = {role: set(rows[column]) for role, rows in fold.groupby("role")}
+            assert set(own) == set(tables.ROLES)
+            assert not own["test"] & (own["train"] | own["validation"])
+            assert bool(own["validation"] & own["train"]) == (column in shared)
+
+
+def test_cross_corpus_tests_what_it_never_heard_on_labels_all_have(caplog: pytest.LogCaptureFixture) -> None:
+    splits = assign(pd.concat([RAVDESS, SAVEE, CREMA_D]), protocol="cross_corpus")
+    assert "left out: calm, surprise" in caplog.text
+    assert not {"calm", "surprise"} & set(splits["label"])
+    tested = splits[splits["role"] == "test"].groupby("fold")["corpus"].unique()
+    assert [list(corpora) for corpora in tested] == [["crema_d"], ["ravdess"], ["savee"]]
+    validators = splits[splits["role"] == "validation"].groupby("fold")["speaker"].nunique()
+    assert list(validators) == [3, 10, 12]  # 0.1 of 24 + 4, 91 + 4, 91 + 24, rounded half to even
+
+
+@pytest.mark.parametrize("n_folds", [2, 5, 10])
+def test_random_tests_each_clip_once_and_keeps_the_labels_shares(n_folds: int) -> None:
+    splits = assign(RAVDESS, protocol="random", n_folds=n_folds, validation_share=0.1)
+    assert each_is_tested_once(splits, RAVDESS["clip"])
+    counts = splits[splits["role"] == "test"].groupby("fold")["label"].value_counts()
+    expected = RAVDESS["emotion"].value_counts() / n_folds
+    assert (counts.sub(expected, level="label").abs() < 1).all()
+
+
+def test_random_with_one_fold_takes_the_shares_asked_for() -> None:
+    # 12 % train, 44 % each validation and test, as one published system splits CREMA-D
+    splits = assign(RAVDESS, protocol="random", n_folds=1, test_share=0.44, validation_share=0.44 / 0.56)
+    assert splits["role"].value_counts().to_dict() == {"test": 634, "validation": 634, "train": 172}
+
+
+def test_fixed_gives_emobox_ravdess_fold_by_fold() -> None:
+    splits = assign(RAVDESS, protocol="fixed", fixed_list="emobox_ravdess")
+    folds = [  # Ma et al. 2024, EmoBox
+        ["01", "11", "20", "21"],
+        ["04", "10", "12", "14"],
+        ["08", "09", "19", "23"],
+        ["03", "05", "07", "24"],
+        ["02", "15", "16", "18"],
+        ["06", "13", "17", "22"],
+    ]
+    assert speakers(splits, "test") == folds
+    assert speakers(splits, "validation") == [*folds[1:], folds[0]]
+
+
+def test_fixed_gives_emobox_savee_fold_by_fold() -> None:
+    splits = assign(SAVEE, protocol="fixed", fixed_list="emobox_savee")
+    assert speakers(splits, "test") == [["JE"], ["KL"], ["DC"], ["JK"]]
+    assert speakers(splits, "validation") == [["KL"], ["DC"], ["JK"], ["JE"]]
+
+
+def test_fixed_gives_emosuperb_crema_d_fold_by_fold() -> None:
+    splits = assign(CREMA_D, protocol="fixed", fixed_list="emosuperb_crema_d")
+    edges = [1001, 1019, 1037, 1055, 1073, 1092]  # Wu et al. 2024, EMO-SUPERB
+    blocks = [[str(actor) for actor in range(*ends)] for ends in pairwise(edges)]
+    assert speakers(splits, "test") == blocks
+    assert speakers(splits, "validation") == [*blocks[1:], blocks[0]]
+
+
+def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    partial = RAVDESS[RAVDESS["speaker"] != "ravdess/11"]
+    splits = assign(partial, protocol="fixed", fixed_list="emobox_ravdess")
+    assert speakers(splits, "test")[0] == ["01", "20", "21"]
+    assert "emobox_ravdess: lists speakers who are not here: 11" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("manifest", "values", "message"),
+    [
+        (
+            RAVDESS,
+            {"n_folds": 2},
+            "n_folds: 2 will not do .* Set 3 or more, or protocol leave_one_speaker_out",
+        ),
+        (RAVDESS, {"n_folds": 1}, "n_folds: 1 will not do"),
+        (SAVEE, {"n_folds": 5}, "n_folds: 5 folds need 5 speakers, and there are 4"),
+        (
+            SAVEE[SAVEE["speaker"] == "savee/DC"],
+            {"protocol": "leave_one_speaker_out"},
+            "needs two speakers, and there is only savee/DC",
+        ),
+        (
+            TESS[TESS["sentence"] == "tess/word7"],
+            {"protocol": "leave_one_speaker_out"},
+            "has only tess/word7. Set params.split.validation_share: 0",
+        ),
+        (
+            TESS[TESS["sentence"].isin(["tess/word7", "tess/word8"])],
+            {"protocol": "speaker_and_text_independent", "n_folds": 2},
+            "needs two speakers, two sentences and three of either, and there are 2 and 2",
+        ),
+        (
+            RAVDESS,
+            {"protocol": "speaker_and_text_independent", "n_folds": 2},
+            "n_folds: 2 will not do .* with 24 speakers. Set 3 or more",
+        ),
+        (RAVDESS, {"protocol": "cross_corpus"}, "needs two corpora, and params.corpus has only ravdess"),
+        (
+            pd.concat([RAVDESS[RAVDESS["emotion"] == "calm"], SAVEE]),
+            {"protocol": "cross_corpus"},
+            "labels that all of ravdess, savee have are none",
+        ),
+        (
+            pd.concat([TESS[TESS["speaker"] == "tess/OAF"], SAVEE]),
+            {"protocol": "cross_corpus"},
+            "to test savee, one other speaker trains and another validates, and there is only tess/OAF",
+        ),
+        (
+            SAVEE.groupby("emotion").head(1),
+            {"protocol": "random", "n_folds": 1},
+            "too few clips of a label for these shares and folds",
+        ),
+        (RAVDESS, {"protocol": "fixed", "fixed_list": "emobox_ravdes"}, "did you mean 'emobox_ravdess'"),
+        (
+            SAVEE,
+            {"protocol": "fixed", "fixed_list": "emobox_ravdess"},
+            "emobox_ravdess: is a list of another corpus, with none of the speakers DC, JE, JK, KL.",
+        ),
+        (
+            SAVEE,
+            {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC", "JE", "JK"]}},
+            "lists.mine: does not list the speakers KL",
+        ),
+        (
+            SAVEE,
+            {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC", "JE", "JK KL DC"]}},
+            "lists.mine: lists twice the speakers DC",
+        ),
+        (
+            SAVEE,
+            {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC JK", "JE KL"]}},
+            "lists.mine: needs three folds",
+        ),
+        (
+            SAVEE,
+            {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC JK", "JE", "KL", "XX"]}},
+            "fold 3 has no test clip",
+        ),
+        (
+            pd.concat([SAVEE, TESS.assign(speaker="tess/DC")]),
+            {"protocol": "fixed", "fixed_list": "emobox_savee"},
+            "cannot tell apart, of two corpora, the speakers DC",
+        ),
+        (
+            RAVDESS[(RAVDESS["emotion"] != "calm") | (RAVDESS["speaker"] == "ravdess/01")],
+            {"n_folds": 6},
+            "has no training clip of calm. Choose other folds",
+        ),
+        (RAVDESS[RAVDESS["emotion"] == "calm"], {}, "leave only calm, and two labels are needed"),
+    ],
+)
+def test_what_cannot_be_had_is_told(manifest: pd.DataFrame, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        assign(manifest, **values)
+
+
+def test_a_label_that_a_fold_does_not_test_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    few = RAVDESS[(RAVDESS["emotion"] != "calm") | RAVDESS["speaker"].isin(RAVDESS["speaker"].unique()[:8])]
+    assign(few, protocol="leave_one_speaker_out")
+    assert "no test clip of calm" in caplog.text
+
+
+@st.composite
+def any_clips(draw: st.DrawFn) -> pd.DataFrame:
+    """Draws the clips of up to 3 corpora with lopsided speakers, sexes, sentences and emotions."""
+    rows = []
+    for corpus in draw(st.sampled_from(["a", "a", "ab", "abc"])):
+        labels = draw(st.sampled_from([["anger"], ["anger", "fear"], ["anger", "fear", "neutral"]]))
+        for speaker in range(draw(st.integers(1, 6))):
+            sex = draw(st.sampled_from(["female", "male"]))
+            for sentence in range(draw(st.integers(1, 5))):
+                rows += [
+                    (corpus, f"{corpus}/{speaker}{corpus}", sex, f"{corpus}/{sentence}", label)
+                    for label in labels
+                ]
+    clips = pd.DataFrame(rows, columns=["corpus", "speaker", "sex", "sentence", "label"])
+    names = clips["speaker"] + clips["sentence"] + clips["label"]
+    return clips.assign(clip=names, sha256="file of " + names, audio_sha256="sound of " + names)
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class")
+@pytest.mark.parametrize("protocol", list(protocols.PROTOCOLS))
+@settings(max_examples=50, deadline=None)
+@given(
+    clips=any_clips(),
+    n_folds=st.integers(1, 5),
+    share=st.sampled_from([0.0, 0.1, 0.5]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_whatever_the_clips_a_split_passes_the_gate_or_says_why_not(
+    protocol: str, clips: pd.DataFrame, n_folds: int, share: float, seed: int
+) -> None:
+    names = sorted(speaker.partition("/")[2] for speaker in clips["speaker"].unique())
+    split = settings_with(
+        protocol=protocol,
+        n_folds=n_folds,
+        validation_share=share,
+        fixed_list="drawn",
+        lists={"drawn": [" ".join(names[fold::n_folds]) for fold in range(n_folds)]},
+    )
+    try:
+        splits = protocols.assign(clips, split, seed)
+    except InputError as error:
+        assert str(error).startswith("params.split")
+        return
+    leak.check(splits, protocol)
+    shuffled = protocols.assign(clips.sample(frac=1, random_state=seed), split, seed)
+    pd.testing.assert_frame_equal(shuffled, splits)
+    assert all({"train", "test"} <= set(roles) for roles in splits.groupby("fold")["role"].unique())
+    tested = splits.loc[splits["role"] == "test", "clip"]
+    assert not tested.duplicated().any()
+    if protocol == "cross_corpus":
+        assert set(tested) == set(clips.loc[clips["label"].isin(splits["label"]), "clip"])
+    elif protocol != "speaker_and_text_independent" and not (protocol == "random" and n_folds == 1):
+        assert set(tested) == set(clips["clip"])

@@ -1,0 +1,73 @@
+"""Predictions worked out in words, for tests of what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.data import tables
+
+CLASSES = ["anger", "fear", "neutral"]
+
+
+def predictions(truth: list[str], guess: list[str], **columns: Any) -> pd.DataFrame:
+    """Returns a table of schema PREDICTIONS: 0.7 for the guess, 0.2 for the truth (or another), 0.1.
+
+    Columns are those of one speaker in one fold if not told.
+    """
+    probabilities = np.full((len(truth), len(CLASSES)), 0.1)
+    for row, (true, guessed) in enumerate(zip(truth, guess, strict=True)):
+        second = true if true != guessed else CLASSES[(CLASSES.index(guessed) + 1) % 3]
+        probabilities[row, CLASSES.index(second)] = 0.2
+        probabilities[row, CLASSES.index(guessed)] = 0.7
+    table = pd.DataFrame(
+        {
+            "fold": 0,
+            "role": "test",
+            "clip": [f"c/{i:04}" for i in range(len(truth))],
+            "corpus": "c",
+            "speaker": "c/s",
+            "sex": "female",
+            "sentence": "c/t",
+            "label": truth,
+            **{f"p_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)},
+        }
+    ).assign(**columns)
+    return tables.PREDICTIONS.validate(table)
+
+
+def of_speakers(n_right: list[int], n_clips: int) -> pd.DataFrame:
+    """Returns predictions of anger, so many right of each speaker: the first of their clips."""
+    guess = [name for n in n_right for name in ["anger"] * n + ["fear"] * (n_clips - n)]
+    speakers = np.repeat([f"c/{i:02}" for i in range(len(n_right))], n_clips)
+    return predictions(["anger"] * len(guess), guess, speaker=speakers)
+
+
+def pairs(
+    n_speakers: int, n_clips: int, n_draws: int, gain: float = 0.0
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Yields two models' predictions of freshly drawn speakers, the second better by `gain`.
+
+    The models' evidence for the true class is normal about a mean that differs from speaker to speaker, and
+    for each speaker from model to model: some voices suit one model better, on average neither.
+    """
+    rng = np.random.default_rng(n_speakers)
+    speaker = np.repeat(np.arange(n_speakers), n_clips)
+    truth = np.tile(np.arange(n_clips) % len(CLASSES), n_speakers)
+    for _ in range(n_draws):
+        ease = rng.normal(1.0, 0.6, n_speakers)
+        both = []
+        for more in (0.0, gain):
+            evidence = rng.normal(size=(len(truth), len(CLASSES)))
+            evidence[np.arange(len(truth)), truth] += (ease + more + rng.normal(0, 0.3, n_speakers))[speaker]
+            probabilities = np.exp(evidence)
+            probabilities /= probabilities.sum(axis=1, keepdims=True)
+            both.append(
+                pd.DataFrame(probabilities, columns=[f"p_{name}" for name in CLASSES]).assign(
+                    label=np.array(CLASSES)[truth], speaker=np.char.mod("c/%02d", speaker)
+                )
+            )
+        yield both[0], both[1]

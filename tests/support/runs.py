@@ -1,0 +1,141 @@
+"""What a finished run leaves behind, made up in a folder of its own for the report to show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from stages import manifest, split
+from stages.base.files import AUGMENTED, CORPORA, MANIFEST, METRICS, PREDICTIONS, RAW, SPLITS
+from stages.data import shards, tables
+from stages.evaluation import metrics
+from stages.splitting import leak
+from tests.support.manifests import manifest
+from tests.support.workspace import RATE_HZ, Workspace, voice
+
+EMOTIONS = ["anger", "fear", "neutral", "sadness"]
+SPEAKERS = {"01": "male", "02": "female", "03": "male", "04": "female"}
+SENTENCES = ["dogs", "kids"]
+
+
+def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
+    """Returns the folder with a run in it: plain, or with all that a run can have.
+
+    Args:
+        full: with epochs, song, altered copies and listeners' votes.
+        changes: keys of params.yaml, with double underscores for dots.
+    """
+    workspace = Workspace(folder)
+    workspace.set(corpus=["ravdess"], split__n_folds=2, augment__copies=int(full), **changes)
+    protocol, normalize = workspace.params["split"]["protocol"], workspace.params["train"]["normalize"]
+    table = record(folder, full)
+    splits = assign(table[table["channel"] == "speech"])
+    predictions = guess(splits[splits["role"] == "test"])
+    tables.write(table, tables.MANIFEST, folder / MANIFEST)
+    tables.write(splits, tables.SPLITS, folder / SPLITS)
+    tables.write(predictions, tables.PREDICTIONS, folder / PREDICTIONS)
+    (folder / CORPORA).write_text(json.dumps({"ravdess": manifest.about("ravdess")}))
+    copy(folder, table["clip"].tolist() if full else [])
+    test = metrics.summarize(predictions, 100, seed=0) | {
+        "leaky": leak.leaky(protocol),
+        "uses_test_speaker_statistics": normalize == "speaker",
+    }
+    if full:
+        test |= {"human_uar": 0.6, "human_n_clips": len(predictions)}
+    train = {"n_parameters": 1234, "n_train": 16.0, "temperature": 1.5}
+    (folder / METRICS).mkdir()
+    for name, values in {
+        "test": test,
+        "train": train,
+        "split": split.describe(splits, protocol, {}),
+    }.items():
+        (folder / METRICS / f"{name}.json").write_text(json.dumps(values))
+    history(3 if full else 0).to_csv(folder / METRICS / "history.csv", index=False)
+    return folder
+
+
+def record(folder: Path, full: bool) -> pd.DataFrame:
+    """Writes the recordings and returns their manifest, of schema MANIFEST."""
+    rows = [
+        {
+            "corpus": "ravdess",
+            "clip": f"{channel}-{emotion}-{sentence}-{speaker}",
+            "speaker": speaker,
+            "sex": sex,
+            "sentence": sentence,
+            "emotion": emotion,
+            "intensity": "normal",
+            "repetition": 1,
+            "channel": channel,
+        }
+        for channel in (["speech", "song"] if full else ["speech"])
+        for speaker, sex in SPEAKERS.items()
+        for sentence in SENTENCES
+        for emotion in EMOTIONS
+    ]
+    table = manifest(rows)
+    for number, path in enumerate(table["path"]):
+        (folder / RAW / path).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / RAW / path, voice(path, number), RATE_HZ)
+    durations_s = [soundfile.info(folder / RAW / path).duration for path in table["path"]]
+    votes = ["anger+fear" if i % 3 == 0 else name for i, name in enumerate(table["emotion"])]
+    return table.assign(duration_s=durations_s, listeners=votes if full else None).pipe(
+        tables.typed, tables.MANIFEST
+    )
+
+
+def assign(clips: pd.DataFrame) -> pd.DataFrame:
+    """Returns two folds that test one half of the speakers each, of schema SPLITS."""
+    folds = []
+    for fold in (0, 1):
+        tested = clips["speaker"].str[-2:].astype(int) % 2 == fold
+        folds.append(clips.assign(fold=fold, label=clips["emotion"], role=np.where(tested, "test", "train")))
+    return pd.concat(folds, ignore_index=True)[list(tables.SPLITS.columns)]
+
+
+def guess(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns predictions that are right more often than not, of schema PREDICTIONS."""
+    rng = np.random.default_rng(7)
+    evidence = rng.normal(size=(len(rows), len(EMOTIONS)))
+    evidence += 1.5 * (rows["label"].to_numpy()[:, None] == np.array(EMOTIONS))
+    shares = np.exp(evidence) / np.exp(evidence).sum(axis=1, keepdims=True)
+    described = rows.drop(columns=["sha256", "audio_sha256"])[
+        ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "label"]
+    ].reset_index(drop=True)
+    return pd.concat([described, pd.DataFrame(shares, columns=[f"p_{name}" for name in EMOTIONS])], axis=1)
+
+
+def copy(folder: Path, parents: list[str]) -> None:
+    """Writes one shard with a copy of each parent, and the table of schema AUGMENTED."""
+    signals = [voice(parent, 3).astype(np.float32) for parent in parents]
+    names = [f"{parent}#1" for parent in parents]
+    drawn = json.dumps({"gain": {"gain_db": -3.0}})
+    (folder / AUGMENTED).mkdir(parents=True)
+    if parents:
+        np.savez(
+            folder / AUGMENTED / "copies.npz",
+            clips=np.array(names),
+            n_samples=np.array([len(signal) for signal in signals]),
+            samples=np.concatenate(signals),
+        )
+    rows = [
+        (name, parent, 1, "copies.npz", len(signal) / RATE_HZ, drawn)
+        for name, parent, signal in zip(names, parents, signals, strict=True)
+    ]
+    tables.write(tables.build(rows, tables.AUGMENTED), tables.AUGMENTED, folder / AUGMENTED / shards.INDEX)
+
+
+def history(n_epochs: int) -> pd.DataFrame:
+    """Returns metrics/history.csv of two folds, the second an epoch shorter."""
+    columns = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
+    rows = [
+        (fold, epoch, 1 / (epoch + 1), 1.2 / (epoch + 1), 0.2 * epoch, 0.001)
+        for fold in (0, 1)
+        for epoch in range(n_epochs - fold)
+    ]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.base.errors import InputError
+from stages.tools import comment
+from tests.support.predictions import of_speakers
+from tests.support.revisions import ROOT, Revisions, git
+
+BEFORE = of_speakers([14, 16, 13, 18, 15, 17], 20)
+WORSE = of_speakers([9, 12, 8, 12, 10, 13], 20)
+WORKFLOW = YAML(typ="safe", pure=True).load(ROOT / ".github" / "workflows" / "pull-request.yml")
+# A pipeline of one stage, which takes its predictions from beside it and a number from their bytes.
+PIPELINE = {
+    "evaluate": {
+        "cmd": "python stage.py",
+        "deps": ["prepared.parquet", "stage.py"],
+        "params": ["model", "split.protocol", "train.normalize"],
+        "outs": ["data/predictions.parquet"],
+        "metrics": [{"metrics/test.json": {"cache": False}}],
+    }
+}
+STAGE = """
+import json, pathlib, shutil
+for folder in ("data", "metrics"):
+    pathlib.Path(folder).mkdir(exist_ok=True)
+shutil.copy("prepared.parquet", "data/predictions.parquet")
+checksum = sum(pathlib.Path("prepared.parquet").read_bytes())
+pathlib.Path("metrics/test.json").write_text(json.dumps({"checksum": checksum}))
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands find this environment's Python and this project's stages."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture
+def revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Revisions:
+    monkeypatch.chdir(tmp_path)
+    return Revisions(tmp_path)
+
+
+def printed(*arguments: str) -> str:
+    command = [sys.executable, "-m", "stages.tools.comment", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_verdict_comes_first_and_the_metrics_are_folded_away() -> None:
+    said = comment.comment("main", "**UAR 1 -> 0: worse**", "| model |", "| uar |")
+    assert said.startswith(f"{comment.MARKER}\n\n### Results against `main`\n\n**UAR 1 -> 0: worse**\n")
+    assert (
+        said.index("| model |") < said.index("<details>") < said.index("| uar |") < said.index("</details>")
+    )
+
+
+def test_runs_that_cannot_be_compared_are_told_of_and_the_rest_is_there(revisions: Revisions) -> None:
+    revisions.commit("main-before")
+    revisions.evaluate(BEFORE)
+    params = revisions.folder / "params.yaml"
+    params.write_text(params.read_text().replace("seed: 20", "seed: 21"))
+    said = printed("main-before")
+    assert "**Not compared.** main-before: has no predictions, for dvc.lock there" in said
+    # every knob is shown where no stage says which it reads
+    row = next(line for line in said.splitlines() if line.startswith("| params.yaml | seed "))
+    assert row.split()[5:8:2] == ["20", "21"]
+    assert "<details><summary>All metrics</summary>\n\nNo change.\n\n</details>" in said
+
+
+def test_a_base_that_does_not_exist(revisions: Revisions) -> None:
+    revisions.commit("start")
+    with pytest.raises(InputError, match=r"^`dvc params diff nope`: ERROR: unknown Git revision 'nope'$"):
+        comment.diff("params", "nope")
+
+
+def test_a_comparison_that_is_killed_tells_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr(comment, "_python", lambda *_: killed)
+    with pytest.raises(InputError, match=r"^`stages\.compare --md main`: ended without .* exit code -9\.$"):
+        comment.comparison("main")
+
+
+@pytest.mark.slow
+def test_the_comment_on_a_change_after_its_base_was_reproduced(revisions: Revisions) -> None:
+    folder = revisions.folder
+    (folder / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "base", folder / ".ci")
+    (folder / "Makefile").write_text("repro:\n\tdvc repro\n")
+    (folder / "stage.py").write_text(STAGE)
+    (folder / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
+    with (folder / "dvc.yaml").open("w") as file:
+        YAML().dump({"stages": PIPELINE}, file)
+    BEFORE.to_parquet(folder / "prepared.parquet", index=False)
+    revisions.commit("unrun")
+
+    WORSE.to_parquet(folder / "prepared.parquet", index=False)
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("\nmodel: svm", "\nmodel: gru"))
+    revisions.commit("change")
+    subprocess.run([folder / ".ci" / "base", "unrun"], check=True)
+    subprocess.run(["dvc", "repro"], check=True)
+
+    said = printed("base")
+    assert said.startswith(f"{comment.MARKER}\n\n### Results against `base`\n\n**UAR 0.775 -> 0.533, ")
+    assert "p < 0.001: worse**" in said
+    assert "A is base (svm), B is workspace (gru)." in said
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines()]
+    assert ["params.yaml", "model", "svm", "gru"] in cells
+    (changed,) = [row for row in cells if row[:2] == ["metrics/test.json", "checksum"]]
+    assert int(changed[3]) - int(changed[2]) == int(changed[4])
+    assert [row[0] for row in cells if row and row[0].startswith("c/")] == [
+        *("c/03", "c/00", "c/02", "c/04", "c/01", "c/05")
+    ]
+    # the base was made beside the workspace, which is as it was
+    assert git(folder, "log", "-1", "--format=%s", "base") == "Reproduce unrun"
+    assert len(git(folder, "worktree", "list").splitlines()) == 1
+    assert git(folder, "rev-parse", "HEAD") == git(folder, "rev-parse", "change")
+
+
+@pytest.mark.parametrize(("posted", "expected"), [("", "POST"), ("41", "PATCH"), ("41\n42", "PATCH")])
+def test_the_workflow_posts_one_comment_and_updates_it(posted: str, expected: str, tmp_path: Path) -> None:
+    *_, step = WORKFLOW["jobs"]["comment"]["steps"]
+    gh = tmp_path / "gh"
+    gh.write_text(
+        '#!/bin/sh\ncase "$*" in\n*--paginate*) printf "%s" "$POSTED" ;;\n*) echo "$*" >> calls ;;\nesac\n'
+    )
+    gh.chmod(0o755)
+    issues = "repos/o/r/issues"
+    subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", step["run"]],
+        cwd=tmp_path,
+        env=os.environ
+        | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "POSTED": posted}
+        | {"ISSUES": issues, "COMMENTS": f"{issues}/7/comments"},
+        check=True,
+    )
+    calls = {
+        "POST": f"api --silent {issues}/7/comments --field body=@comment.md\n",
+        "PATCH": f"api --silent --method PATCH {issues}/comments/41 --field body=@comment.md\n",
+    }
+    assert (tmp_path / "calls").read_text() == calls[expected]
+    assert f'startswith("{comment.MARKER}")' in step["run"]
+
+
+def test_what_may_write_runs_nothing_of_the_pull_request() -> None:
+    assert WORKFLOW["permissions"] == {}
+    assert list(WORKFLOW["on"]) == ["pull_request"]
+    compare, post = WORKFLOW["jobs"]["compare"], WORKFLOW["jobs"]["comment"]
+    assert compare["permissions"] == {"contents": "read"}
+    assert post["permissions"] == {"pull-requests": "write"}
+    assert [step["uses"].partition("@")[0] for step in post["steps"] if "uses" in step] == [
+        "actions/download-artifact"
+    ]
+    assert "make" not in " ".join(step.get("run", "") for step in post["steps"])
+    assert "secrets." not in str(WORKFLOW)

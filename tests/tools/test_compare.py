@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from stages.base.errors import InputError
+from stages.base.files import PREDICTIONS
+from stages.splitting import leak
+from stages.tools import compare
+from tests.support.predictions import of_speakers, predictions
+from tests.support.revisions import PARAMS, ROOT, Revisions
+
+BEFORE = of_speakers([14, 16, 13, 18, 15, 17], 20)
+WORSE = of_speakers([9, 12, 8, 12, 10, 13], 20)
+ALIKE = of_speakers([15, 15, 14, 17, 15, 18], 20)
+
+
+@pytest.fixture
+def revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Revisions:
+    """`start` has no predictions, `before` has some, and the workspace others that are worse."""
+    monkeypatch.chdir(tmp_path)
+    made = Revisions(tmp_path)
+    made.commit("start")
+    made.evaluate(BEFORE)
+    made.commit("before")
+    made.evaluate(WORSE, model="gru")
+    return made
+
+
+@pytest.fixture
+def said(revisions: Revisions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
+    """What the tool prints for its arguments."""
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["compare", *arguments])
+        compare.main()
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_head_is_compared_with_the_workspace(said) -> None:
+    output = said()
+    # 93 and 64 of 120 clips
+    assert output.startswith("UAR 0.775 -> 0.533, difference -0.242 [-0.2")
+    verdict, who, table, remarks, emotions, speakers = output.replace("\n\n", "\0").split("\0")
+    assert verdict.endswith("p < 0.001: worse")
+    assert " ".join(who.split()) == (
+        "A is HEAD (svm), B is workspace (gru). Both are tested on 120 clips of 6 speakers in 1 fold "
+        "(speaker_independent)."
+    )
+    assert [row.split()[0] for row in table.splitlines()[2:]] == [
+        *("uar", "accuracy", "macro_f1", "weighted_f1", "macro_precision", "log_loss", "brier", "ece")
+    ]
+    assert all(row.endswith("worse") for row in table.splitlines() if "log_loss" in row or "uar" in row)
+    assert "29 clips turn wrong and 0 right" in " ".join(remarks.split())
+    assert emotions.splitlines()[2].split() == ["anger", "120", "0.775", "0.533", "29", "0"]
+    assert speakers.splitlines()[2].split() == ["c/03", "20", "0.900", "0.600", "6", "0"]
+    assert max(map(len, output.splitlines())) <= 80
+
+
+def test_two_revisions_are_compared_whatever_the_workspace(revisions: Revisions, said) -> None:
+    revisions.commit("after")
+    (revisions.folder / PREDICTIONS).unlink()
+    verdict, *_ = said("after", "before").splitlines()
+    assert verdict.startswith("UAR 0.533 -> 0.775") and verdict.endswith("p < 0.001: better")
+
+
+def test_no_difference_is_not_called_one(revisions: Revisions, said) -> None:
+    revisions.evaluate(ALIKE)
+    output = " ".join(said().split())
+    assert ": no difference that these 6 speakers can show; smallest detectable 0.0" in output
+    assert "worse" not in output and "better" not in output
+
+
+def test_the_same_predictions_are_called_the_same(revisions: Revisions, said) -> None:
+    revisions.evaluate(BEFORE)
+    assert "p = 1.000: both recognise the same of every speaker" in " ".join(said().split())
+
+
+def test_markdown_says_the_verdict_first_and_folds_the_speakers(said) -> None:
+    lines = said("--md").splitlines()
+    assert lines[0].startswith("**UAR 0.775 -> 0.533") and lines[0].endswith(": worse**")
+    folded = lines[lines.index("<details><summary>By speaker</summary>") : lines.index("</details>")]
+    assert sum(line.startswith("| c/") for line in folded) == 6
+    assert [line for line in lines if line.startswith("| c/")] == folded[4:-1]
+
+
+def test_json_holds_every_digit(said) -> None:
+    values = json.loads(said("--json"))
+    assert values["metrics"]["uar"]["difference"] == pytest.approx(-29 / 120)
+    assert values["metrics"]["uar"]["low"] < values["metrics"]["uar"]["high"] < 0
+    assert values["a"]["params"]["model"] == "svm"
+    # all 29 discordant clips on one side: 2 / 2^29
+    assert values["mcnemar_p_value"] == pytest.approx(2**-28)
+    assert (values["n_clips"], values["n_speakers"], values["n_folds"]) == (120, 6, 1)
+    assert values["speakers"][0]["speaker"] == "c/03"
+
+
+def test_the_pipeline_records_what_is_read_from_its_lock() -> None:
+    pipeline = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
+    assert set(PARAMS) <= set(pipeline["stages"]["evaluate"]["params"])
+
+
+def test_what_a_reader_must_know_stands_beside_the_names(revisions: Revisions, said) -> None:
+    revisions.evaluate(BEFORE, split__protocol="random", train__normalize="speaker")
+    revisions.commit("normalised")
+    revisions.evaluate(WORSE, split__protocol="random")
+    output = " ".join(said("normalised").split())
+    assert leak.leaky("random")
+    assert (
+        "A is normalised (svm, each speaker normalised by their own clips), B is workspace (svm)." in output
+    )
+    assert "(random, so the test speakers were heard in training)" in output
+
+
+def test_failing_if_worse_asks_for_the_whole_interval(revisions: Revisions, said) -> None:
+    high = json.loads(said("--json"))["metrics"]["uar"]["high"]
+    with pytest.raises(InputError, match=r"^UAR is worse by more than 0\.01: -0\.242 \[-0\.2"):
+        said("--fail-if-worse", "0.01")
+    assert said("--fail-if-worse", f"{-high + 0.001}")
+    revisions.evaluate(ALIKE)
+    assert said("--fail-if-worse", "0")
+    for wrong in ("-1", "nan", "much"):
+        with pytest.raises(SystemExit, match="2"):
+            said("--fail-if-worse", wrong)
+
+
+def test_a_revision_that_does_not_exist(said) -> None:
+    with pytest.raises(InputError, match=r"^nope: unknown Git revision 'nope'\.$"):
+        said("nope")
+
+
+def test_a_revision_before_the_pipeline(said) -> None:
+    with pytest.raises(InputError, match=r"^start: has no predictions, .* `dvc repro` makes them"):
+        said("start")
+
+
+def test_a_revision_whose_predictions_are_not_in_the_cache(revisions: Revisions, said) -> None:
+    revisions.evaluate(ALIKE).unlink()
+    revisions.commit("elsewhere")
+    message = (
+        r"^elsewhere: data/predictions.parquet is in no cache here\. `dvc fetch --all-commits.*`make base "
+        r"BASE=elsewhere` makes it again under the tag `base`, for `python -m stages\.compare base`\.$"
+    )
+    with pytest.raises(InputError, match=message):
+        said("elsewhere", "before")
+    (revisions.folder / PREDICTIONS).unlink()
+    with pytest.raises(
+        InputError, match=r"^workspace: .* `dvc pull data/predictions.parquet` or `dvc repro`"
+    ):
+        said("before")
+
+
+def test_predictions_that_are_none(revisions: Revisions, said) -> None:
+    revisions.evaluate(BEFORE[:0])
+    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet holds no prediction\."):
+        said()
+    (revisions.folder / PREDICTIONS).write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"^workspace: data/predictions.parquet: not a readable parquet table"
+    ):
+        said()
+    revisions.evaluate(BEFORE.drop(columns="sex"))
+    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet: breaks its schema"):
+        said()
+
+
+@pytest.mark.parametrize(
+    ("table", "protocol", "message"),
+    [
+        (WORSE, "random", "^HEAD was split by speaker_independent and workspace by random"),
+        (WORSE[:100], "speaker_independent", "^HEAD and workspace were not tested on the same clips"),
+        (
+            WORSE.assign(fold=1),
+            "speaker_independent",
+            "^HEAD and workspace were not tested on the same folds",
+        ),
+    ],
+)
+def test_runs_that_cannot_be_compared(
+    table: pd.DataFrame, protocol: str, message: str, revisions: Revisions, said
+) -> None:
+    revisions.evaluate(table, split__protocol=protocol)
+    with pytest.raises(InputError, match=message):
+        said()
+
+
+def test_one_speaker_gets_no_interval(revisions: Revisions, said) -> None:
+    revisions.evaluate(predictions(["anger"] * 2, ["anger", "fear"]))
+    revisions.commit("alone")
+    revisions.evaluate(predictions(["anger"] * 2, ["fear", "fear"]))
+    with pytest.raises(InputError, match="only test speaker"):
+        said("alone")
+
+
+def test_a_mistake_is_one_line_and_exit_code_1(revisions: Revisions) -> None:
+    command = [sys.executable, "-m", "stages.tools.compare", "nope"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: nope: unknown Git revision 'nope'.\n"

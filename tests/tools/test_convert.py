@@ -1,0 +1,135 @@
+"""Weights of a KerasHub preset, which the test makes: no hub can be reached here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from stages.base.errors import InputError, disk_error
+from stages.base.files import PRETRAINED
+from stages.base.params import check, read
+from stages.data import tables
+from stages.learning.trained_fold import RECORD, TRAINED_ON
+from stages.models import resnet34
+from stages.networks import weights
+from stages.tools import convert
+from tests.support.workspace import ROOT
+
+keras_hub = pytest.importorskip("keras_hub", reason="needs KerasHub: pip install -e '.[pretrained]'")
+
+
+def config(filters: list[int], blocks: list[int]) -> resnet34.Config:
+    block = read(ROOT / "params.yaml").models["resnet34"] | {"filters": filters, "blocks": blocks}
+    return check(resnet34.Config, block, "params.models.resnet34")
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with ResNet-34's parts: a stage without and one with a convolution as shortcut."""
+    keras.utils.set_random_seed(5)
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128],
+        stackwise_num_blocks=[2, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+    )
+    rng = np.random.default_rng(1)
+    backbone.set_weights([rng.uniform(0.01, 0.2, value.shape) for value in backbone.get_weights()])
+    folder = tmp_path_factory.mktemp("preset")
+    backbone.save_to_preset(str(folder))
+    return folder
+
+
+def test_the_network_computes_what_the_preset_does_on_grey_images(
+    preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = config([64, 128], [2, 1])
+    convert.convert(str(preset), small, PRETRAINED / "grey")
+    assert tables.read(PRETRAINED / "grey" / TRAINED_ON, tables.TRAINED_ON).empty
+    assert json.loads((PRETRAINED / "grey" / RECORD).read_text())["classes"] == []
+
+    def build(shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
+        return resnet34.build(small, shape, n_classes)
+
+    network = build((40, 48, 1), 3)
+    weights.start(network, "grey", build, ["anger", "fear", "sadness"])
+    x = np.random.default_rng(0).normal(size=(2, 40, 48, 1)).astype(np.float32)
+    body = keras.Model(network.input, network.layers[-2].output)
+    expected = keras_hub.models.ResNetBackbone.from_preset(str(preset))(np.repeat(x, 3, axis=3))
+    pooled = keras.ops.convert_to_numpy(expected).mean(axis=(1, 2))
+    np.testing.assert_allclose(body(x), pooled, rtol=2e-4)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(
+    preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small, folder = config([64, 128], [2, 1]), PRETRAINED / "grey"
+    with monkeypatch.context() as patch:
+        patch.setattr(weights.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(OSError, match=r"model\.weights\.h5") as no_room:
+            convert.convert(str(preset), small, folder)
+    assert "the disk is full. Make room" in str(disk_error(no_room.value))
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "save_weights", half_saved)
+        with pytest.raises(OSError, match=r"model\.weights\.h5") as too_large:
+            convert.convert(str(preset), small, folder)
+    assert "larger than files may be here" in str(disk_error(too_large.value))
+    assert [*folder.iterdir()] == []
+
+
+def half_saved(_: keras.Model, path: Path) -> None:
+    """Writes half a file and fails as HDF5 does."""
+    path.write_bytes(b"half")
+    raise RuntimeError("Can't synchronously write data (file write failed: errno = 27, 'File too large')")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-x", "", "grün", "x\n", ".."])
+def test_a_name_that_no_training_could_start_from_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["convert", "--", "resnet_18_imagenet", name])
+    with pytest.raises(InputError, match=r"^stages\.convert: NAME '.*' will not do\. `training\.init_from`"):
+        convert.main()
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_preset_of_another_network_is_refused(preset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is of another network .*\(3, 3, 64, 128\) where this has"):
+        convert.convert(str(preset), config([64, 96], [2, 1]), tmp_path / "out")
+    with pytest.raises(InputError, match=r"is of another network .* arrays, not \d+\. Set its `filters`"):
+        convert.convert(str(preset), config([64, 128], [2, 2]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("fault", ["missing", "without weights"])
+def test_a_preset_that_cannot_be_had_is_told_with_the_choices(
+    preset: Path, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "preset"
+    if fault == "without weights":
+        folder.mkdir()
+        for file in preset.iterdir():
+            if file.suffix == ".json":
+                (folder / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(InputError, match=r"preset: no ResNet preset could be had .*Give a name \(resnet_18"):
+        convert.load(str(folder))
+
+
+def test_an_unreachable_hub_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(keras_hub.models.ResNetBackbone, "from_preset", unreachable)
+    with pytest.raises(InputError, match=r"resnet_18_imagenet: no ResNet preset .*no route to host\)\. Give"):
+        convert.load("resnet_18_imagenet")

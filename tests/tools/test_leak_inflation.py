@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from stages.base import params
+from stages.base.errors import InputError
+from stages.reporting.figures import results
+from stages.tools import leak_inflation
+from tests.support import manifests
+from tests.support.predictions import of_speakers
+from tests.support.workspace import ROOT
+
+SHIPPED = ROOT / "params.yaml"
+
+
+@pytest.fixture
+def chosen(tmp_path: Path) -> Any:
+    """Returns a function that gives the shipped parameters with some changed."""
+
+    def change(protocol: str = "random", n_folds: int = 6, fold: Any = "all") -> params.Params:
+        values = YAML(typ="safe", pure=True).load(SHIPPED)
+        values["corpus"] = ["ravdess"]
+        values["split"] |= {"protocol": protocol, "n_folds": n_folds}
+        values["train"]["fold"] = fold
+        with (tmp_path / "params.yaml").open("w") as file:
+            YAML().dump(values, file)
+        return params.read(tmp_path / "params.yaml")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("protocol", "n_speakers", "expected"),
+    [
+        ("random", 24, "speaker_independent"),
+        ("random", 6, "speaker_independent"),
+        ("random", 4, "leave_one_speaker_out"),  # SAVEE: fewer speakers than folds
+        ("random", 2, "leave_one_speaker_out"),  # TESS
+        ("leave_one_speaker_out", 24, "leave_one_speaker_out"),
+        ("fixed", 24, "fixed"),
+    ],
+)
+def test_the_honest_protocol_is_the_chosen_one_or_one_the_corpus_allows(
+    chosen: Any, protocol: str, n_speakers: int, expected: str
+) -> None:
+    manifest = manifests.ravdess()
+    unfit = manifest["speaker"].str[-2:].astype(int) > n_speakers
+    manifest.loc[unfit, "problem"] = "silent: peak -80.0 dBFS"
+    assert leak_inflation.honest_protocol(chosen(protocol), manifest) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"fold": 2}, "params.train.fold: 2 tests other clips under each protocol; set it to all"),
+        (
+            {"n_folds": 1},
+            "params.split.n_folds: with 1 random tests a share of the clips only; set 3 or more",
+        ),
+    ],
+)
+def test_runs_that_test_different_clips_are_refused(
+    chosen: Any, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        leak_inflation.honest_protocol(chosen(**values), manifests.ravdess())
+
+
+def test_only_clips_that_both_tested_count() -> None:
+    heard = of_speakers([4, 4], 4)
+    unheard = of_speakers([1, 2], 4).iloc[[6, 1, 0, 5]]
+    first, second = leak_inflation.on_shared_clips(unheard, heard)
+    assert first["clip"].tolist() == second["clip"].tolist() == ["c/0000", "c/0001", "c/0005", "c/0006"]
+    with pytest.raises(
+        InputError, match=r"only one tells apart fear\. Drop these by params.split.labels.drop"
+    ):
+        leak_inflation.on_shared_clips(unheard.drop(columns="p_fear"), heard)
+
+
+def test_the_inflation_is_the_difference_worked_by_hand(chosen: Any) -> None:
+    unheard, heard = of_speakers([1, 2, 2, 3], 4), of_speakers([3, 4, 4, 4], 4)
+    scores = leak_inflation.compare(unheard, heard, chosen())
+    assert list(scores.index) == ["heard", "unheard", "leak_inflation"]
+    # 15 of 16 right, 8 of 16 right; all clips are anger, so recall and accuracy agree
+    assert scores["uar"].tolist() == pytest.approx([15 / 16, 8 / 16, 7 / 16])
+    assert scores["accuracy"].tolist() == scores["uar"].tolist()
+    assert scores.loc["leak_inflation", "uar_low"] > 0
+    assert (scores["uar_low"] < scores["uar"]).all()
+    table = leak_inflation.markdown(scores.rename({"heard": "random", "unheard": "fixed"})).splitlines()
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["random", "fixed", "**leak inflation**"]
+    assert "| 0.438 (" in table[4]
+    assert results.leak_inflation(scores, 0.125, "svm on c").content.startswith(b"\x89PNG")
+
+
+def test_a_protocol_is_tried_and_taken_back_whatever_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    original = SHIPPED.read_bytes()
+    (tmp_path / "params.yaml").write_bytes(original)
+    tried = []
+
+    def repro() -> None:
+        tried.append(params.read())
+        if len(tried) == 1:
+            raise InputError("training diverged")
+
+    monkeypatch.setattr(leak_inflation, "repro", repro)
+    with pytest.raises(InputError, match="training diverged"), leak_inflation.restoring(params.PARAMS):
+        leak_inflation.predict("random")
+    assert [values.split.protocol for values in tried] == ["random", "speaker_independent"]
+    assert tried[0].model_copy(update={"split": tried[1].split}) == tried[1]
+    assert (tmp_path / "params.yaml").read_bytes() == original
+
+
+def test_a_pipeline_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="`dvc repro evaluate` failed; what it says stands above"):
+        leak_inflation.repro()
+
+
+def test_one_speaker_gives_no_exhibit(chosen: Any) -> None:
+    alone: pd.DataFrame = of_speakers([2], 4)
+    with pytest.raises(InputError, match="c/00 is the only test speaker"):
+        leak_inflation.compare(alone, alone, chosen())
