@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from stages import manifest, split
+from stages import split
 from stages.base.files import AUGMENTED, CORPORA, MANIFEST, METRICS, PREDICTIONS, RAW, SPLITS
 from stages.data import shards, tables
 from stages.evaluation import metrics
+from stages.manifest import about
 from stages.splitting import leak
 from tests.support.manifests import manifest
 from tests.support.workspace import RATE_HZ, Workspace, voice
@@ -39,7 +40,7 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
     tables.write(table, tables.MANIFEST, folder / MANIFEST)
     tables.write(splits, tables.SPLITS, folder / SPLITS)
     tables.write(predictions, tables.PREDICTIONS, folder / PREDICTIONS)
-    (folder / CORPORA).write_text(json.dumps({"ravdess": manifest.about("ravdess")}))
+    (folder / CORPORA).write_text(json.dumps({"ravdess": about("ravdess")}))
     copy(folder, table["clip"].tolist() if full else [])
     test = metrics.summarize(predictions, 100, seed=0) | {
         "leaky": leak.leaky(protocol),
