@@ -1,4 +1,4 @@
-"""What a user can mend, told in one sentence."""
+"""Errors that a user can fix, reported in one sentence."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from typing import NoReturn
 from stages.base import files
 
 N_SHOWN = 60  # characters of a value that a message repeats
-N_LISTED = 400  # characters of the choices it gives
-INTERRUPTED = "interrupted: what is finished is kept, run the same command to go on"
+N_LISTED = 400  # characters of the choices it lists
+INTERRUPTED = "interrupted: finished work is kept; run the same command to continue"
 
-# What a disk or its owner has against a file, and what to do about it.
-OF_THE_DISK = {
-    errno.ENOSPC: "the disk is full. Make room",
-    errno.EDQUOT: "your share of the disk is full. Make room",
-    errno.EFBIG: "larger than files may be here. Raise the limit (`ulimit -f`), or take another disk",
+# Why a disk refuses a file, and what to do about it.
+DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full. Free some space",
+    errno.EDQUOT: "your disk quota is used up. Free some space",
+    errno.EFBIG: "larger than the file size limit. Raise the limit (`ulimit -f`), or use another disk",
     errno.EROFS: "the disk is read-only. Make it writable",
-    errno.EACCES: "no permission. Change the rights of the file or its folder",
-    errno.EPERM: "no permission. Change the rights of the file or its folder",
+    errno.EACCES: "permission denied. Change the permissions of the file or its folder",
+    errno.EPERM: "permission denied. Change the permissions of the file or its folder",
     errno.ENAMETOOLONG: "the name is too long for the disk. Shorten it",
-    errno.EIO: "the disk fails. Check it",
+    errno.EIO: "the disk reports an input/output error. Check it",
 }
 
 
 class InputError(Exception):
-    """A mistake in what the user gave: it names the place, the value and the choices."""
+    """A mistake in the user's input. Its message names the place, the value and the choices."""
 
 
 class _Shown(reprlib.Repr):
-    """`repr` cut to what fits a sentence, however long or deep the value is."""
+    """`repr` shortened to fit a sentence, however long or deep the value is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,45 +45,45 @@ class _Shown(reprlib.Repr):
         self.maxlevel = self.maxlist = self.maxdict = 3
 
     def repr_int(self, value: int, _level: int) -> str:
-        # Python refuses to write out an integer of more than 4300 digits.
+        # Python refuses to print an integer of more than 4300 digits.
         return repr(value) if value.bit_length() < 1000 else f"an integer of {value.bit_length()} bits"
 
 
 def shown(value: object) -> str:
-    """Returns `value` as Python writes it, in at most a few hundred characters of one line."""
+    """Returns the `repr` of `value` in one line of at most a few hundred characters."""
     return _Shown().repr(value)
 
 
 def shown_key(key: object) -> str:
-    """Returns a key as it is, or as `shown` does where it is no short plain text."""
+    """Returns a short plain key unchanged, and any other as `shown` does."""
     return key if isinstance(key, str) and key.isprintable() and 0 < len(key) <= N_SHOWN else shown(key)
 
 
 def unknown(place: str, value: object, choices: Iterable[str]) -> InputError:
-    """Returns the error for a name that is none of `choices`, with the nearest one suggested."""
+    """Returns the error for a name that is not one of `choices`; it suggests the closest one."""
     choices = sorted(choices)
     near = difflib.get_close_matches(str(value)[:N_SHOWN], choices, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else "."
     listed = textwrap.shorten(
-        ", ".join(map(shown_key, choices)) or "nothing yet", N_LISTED, placeholder=" ..."
+        ", ".join(map(shown_key, choices)) or "nothing: there are none yet", N_LISTED, placeholder=" ..."
     )
     return InputError(f"{place}: no {shown(value)}{hint} Choose from {listed}.")
 
 
 def disk_error(error: OSError) -> str | None:
-    """Returns which file cannot be read or written and why, None where that is not the disk's fault."""
+    """Returns which file cannot be read or written and why; None where the disk is not the cause."""
     number, file = error.errno, error.filename
-    if isinstance(error, shutil.Error):  # of copytree, which keeps no more than the text of what went wrong
+    if isinstance(error, shutil.Error):  # from copytree, which keeps only the text of the error
         _, file, why = error.args[0][0]
         number = int(match[1]) if (match := re.match(r"\[Errno (\d+)\]", str(why))) else None
-    told = OF_THE_DISK.get(number or 0)
-    return told and f"{file or 'output'}: {told} and run the same again; what is finished is kept."
+    reason = DISK_ERRORS.get(number or 0)
+    return reason and f"{file or 'output'}: {reason} and run the same command again; finished work is kept."
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Runs a stage: what the user can mend becomes one line on stderr and exit code 1.
+    """Runs a stage or tool: an error that the user can fix becomes one line on stderr and exit code 1.
 
-    An interrupt ends it with 130 and SIGTERM with 143, both after cleaning up.
+    Ctrl-C ends it with exit code 130 and SIGTERM with 143, both after cleaning up.
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -92,10 +92,10 @@ def run(main: Callable[[], None]) -> NoReturn:
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        told = disk_error(error)
-        if told is None:
+        message = disk_error(error)
+        if message is None:
             raise
-        sys.exit(f"error: {told}")
+        sys.exit(f"error: {message}")
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the fingerprints that say whether one is up to date."""
+"""Where the pipeline's files are, and how to write one completely or not at all."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ MODEL = DATA / "model"
 PRETRAINED = DATA / "pretrained"
 PRETRAINED_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # of a folder in it
 PREDICTIONS = DATA / "predictions.parquet"
-CHECKPOINTS = DATA / "checkpoints"  # unfinished trainings; DVC does not know of it
+CHECKPOINTS = DATA / "checkpoints"  # unfinished trainings; not tracked by DVC
 METRICS = Path("metrics")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which takes its place when the block ends well.
+    """Yields a temporary path beside `path`, which replaces `path` when the block ends without an error.
 
-    A kill or a full disk leaves the old file, or none, and never half of the new one. An OSError in the
-    block names `path`, also where the system names no file or the temporary one.
+    A kill or a full disk leaves the old file or none, never half of the new one. An OSError in the block
+    names `path`, even where the system names the temporary file or none.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -60,7 +60,7 @@ def scratch(name: str) -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Removes the temporary files and folders of processes that were killed, those in data and metrics."""
+    """Removes temporary files and folders that killed processes left in data and metrics."""
     for path in (*DATA.glob(".*.part"), *METRICS.glob(".*.part")):
         process = path.name.split(".")[-2]
         if process.isdecimal() and not psutil.pid_exists(int(process)):
@@ -68,6 +68,6 @@ def sweep() -> None:
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:
-    """Writes `values` with sorted keys, indented, so that a diff shows one line per value."""
+    """Writes `values` as indented JSON with sorted keys, so that a diff shows one line per value."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""Reading npz files from strangers: no object in one is ever unpickled."""
+"""Reading npz files safely: no object in one is ever unpickled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-# What numpy raises of files that are no npz, damaged, or hold objects, which it would have to unpickle.
+# What numpy raises for files that are not npz, are damaged, or hold objects that would have to be unpickled.
 UNREADABLE = (
     *(OSError, EOFError, ValueError, RuntimeError, LookupError, MemoryError, OverflowError, SyntaxError),
     *(zipfile.BadZipFile, zlib.error),
@@ -17,10 +17,10 @@ UNREADABLE = (
 
 
 def zipped(path: Path) -> Any:
-    """Returns the open npz file `path`, of which no object is ever unpickled.
+    """Returns the opened npz file; no object in it is ever unpickled.
 
     Raises:
-        UNREADABLE: it is none.
+        UNREADABLE: `path` is not an npz file.
     """
     stored = np.load(path, allow_pickle=False)
     if not isinstance(stored, np.lib.npyio.NpzFile):

@@ -1,7 +1,7 @@
 """params.yaml, read as DVC reads it (YAML 1.2) and checked before anything runs.
 
-Every knob stands in params.yaml: no class here gives a default, so a value has one home. Types are
-strict ('3' is no number), an unknown key is refused, and the first fault found is told as
+Every parameter is in params.yaml: no class here has a default, so a value has one home. Types are strict
+('3' is not a number), an unknown key is an error, and the first error found is reported as
 `params.split.tset: unknown key; did you mean 'test'?`.
 """
 
@@ -40,14 +40,14 @@ CHOSEN_BY = {
 }
 
 LARGEST = 1e30  # of any number
-N_TOLD = 400  # characters of a message of the YAML reader
+N_OF_YAML = 400  # characters of the YAML reader's message
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-def _rising(ends: list[float]) -> list[float]:
+def _ascending(ends: list[float]) -> list[float]:
     if ends[0] > ends[1]:
         raise ValueError(f"the low end {ends[0]:g} is above the high end {ends[1]:g}")
     return ends
@@ -56,27 +56,27 @@ def _rising(ends: list[float]) -> list[float]:
 def _distinct(names: list[str]) -> list[str]:
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"{shown(name)} stands in it more than once")
+            raise ValueError(f"{shown(name)} is listed more than once")
     return names
 
 
 N = TypeVar("N", bound=float)
-# Two ends to draw between, low before high; equal ends give a fixed value.
-Range = Annotated[list[N], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+# The two ends of an interval to sample from, low before high; equal ends give a fixed value.
+Range = Annotated[list[N], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
 Names = Annotated[list[str], AfterValidator(_distinct)]
 
 
 class Block(BaseModel):
-    """A block of params.yaml: frozen, strict, without unknown keys, NaN, infinity or numbers near it."""
+    """A block of params.yaml: frozen and strict, without unknown keys, NaN, infinite or huge numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod
-    def _not_endless(cls, value: Any) -> Any:
+    def _not_absurd(cls, value: Any) -> Any:
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int | float) and abs(number) > LARGEST:
-                raise ValueError(f"{shown(number)} is beyond {LARGEST:g}, which no value here makes sense at")
+                raise ValueError(f"{shown(number)} is larger than {LARGEST:g}, the limit for any number")
         return value
 
 
@@ -97,12 +97,12 @@ class Labels(Block):
     drop: list[str]
 
     @model_validator(mode="after")
-    def _one_fate_each(self) -> Self:
+    def _one_treatment_each(self) -> Self:
         targets = set(self.merge.values())
         for emotion in sorted({*self.merge, *self.drop}):
-            fates = (emotion in self.merge, emotion in self.drop, emotion in targets)
-            if sum(fates) > 1:
-                raise ValueError(f"'{emotion}' can be only one of merged, dropped and merged into")
+            treatments = (emotion in self.merge, emotion in self.drop, emotion in targets)
+            if sum(treatments) > 1:
+                raise ValueError(f"'{emotion}' can only be one of: merged, dropped, merged into")
         return self
 
 
@@ -136,12 +136,12 @@ class Augment(Block):
     @model_validator(mode="after")
     def _copies_differ(self) -> Self:
         if self.copies and not self.chain:
-            raise ValueError("an empty chain makes copies equal to their originals; `copies: 0` makes none")
+            raise ValueError("an empty chain makes copies identical to their originals; use `copies: 0`")
         return self
 
 
 class Augmentation(Block):
-    """What every augmentation's Config has: the probability with which a copy passes through it."""
+    """What every augmentation's Config has: the probability that it is applied to a copy."""
 
     probability: Annotated[float, Field(ge=0, le=1)]
 
@@ -158,7 +158,7 @@ class Spectrum(Block):
     def _consistent(self) -> Self:
         if self.hop_length > self.n_fft:
             raise ValueError(
-                f"hop_length {self.hop_length} leaves samples out between frames of n_fft {self.n_fft}"
+                f"hop_length {self.hop_length} skips samples between frames of n_fft {self.n_fft}"
             )
         if self.fmin_hz >= self.fmax_hz:
             raise ValueError(f"fmin_hz {self.fmin_hz:g} is not below fmax_hz {self.fmax_hz:g}")
@@ -187,13 +187,13 @@ class Report(Block):
 
 
 class Compute(Block):
-    """Where tasks are computed. No result depends on it.
+    """Where tasks run. No result depends on it.
 
     Attributes:
-        engine: `local`: processes of this machine; `dask`: workers of a Dask cluster.
-        workers: processes of this machine, unless `scheduler` names a cluster, which has its own.
-        scheduler: address of a running cluster's; null starts a cluster on this machine.
-        storage: what workers read and write, as fsspec takes it; null: this folder, under the same path.
+        engine: `local`: processes on this machine; `dask`: workers of a Dask cluster.
+        workers: processes on this machine; unused where `scheduler` names a cluster, which has its own.
+        scheduler: address of a running cluster's scheduler; null starts a cluster on this machine.
+        storage: an fsspec address that workers read from and write to; null: this folder, at the same path.
     """
 
     engine: Literal["local", "dask"]
@@ -203,7 +203,7 @@ class Compute(Block):
 
 
 class Params(Block):
-    """The whole of params.yaml. Entries' own blocks stay raw, and `config` reads the chosen one."""
+    """The whole of params.yaml. The entries' blocks stay unchecked until `config` reads the chosen one."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     model: str
@@ -242,7 +242,7 @@ class Params(Block):
             place: the key under which the user chose it.
 
         Raises:
-            InputError: no such entry, no block for it, or a fault in the block.
+            InputError: no such entry, no block for it, or an error in the block.
         """
         module = registry.load(kind, name, place)
         return check(module.Config, self.block(kind, name), f"params.{kind}.{name}")
@@ -275,12 +275,12 @@ def check(cls: type[T], values: object, place: str) -> T:
     """Returns `values` as a `cls`.
 
     Raises:
-        InputError: names the first key at fault, its value, and what it may be.
+        InputError: names the first wrong key, its value, and what is allowed.
     """
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        # A misspelt key is also a missing one: it is told as what it is.
+        # A misspelt key is also a missing one: report the misspelling.
         faults = error.errors()
     fault = min(faults, key=lambda found: found["type"] != "extra_forbidden")
     keys = _keys(values, fault)
@@ -298,11 +298,11 @@ def check(cls: type[T], values: object, place: str) -> T:
         case _:
             wanted = [found["msg"] for found in faults if _keys(values, found) == keys]
             others = "".join(f", or {message.removeprefix('Input should be ')}" for message in wanted[1:])
-            raise InputError(f"{where}: {shown(fault['input'])} will not do. {wanted[0]}{others}.")
+            raise InputError(f"{where}: {shown(fault['input'])} is not valid. {wanted[0]}{others}.")
 
 
 def _keys(values: Any, fault: ErrorDetails) -> list[int | str]:
-    """Returns the fault's path, without what pydantic adds where a value may be of several kinds."""
+    """Returns the path of the error, without what pydantic adds for a value of several possible types."""
     keys: list[int | str] = []
     for key in fault["loc"]:
         if (isinstance(values, dict) and key in values) or (
@@ -316,7 +316,7 @@ def _keys(values: Any, fault: ErrorDetails) -> list[int | str]:
 
 
 def _fields(cls: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Returns the field names of the block that `path` leads to below `cls`, also through lists."""
+    """Returns the field names of the block at `path` below `cls`, also inside lists."""
     for key in path:
         if key in cls.model_fields:
             cls = _block(cls.model_fields[str(key)].annotation) or cls
@@ -324,7 +324,7 @@ def _fields(cls: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
 
 
 def _block(annotation: Any) -> type[BaseModel] | None:
-    """Returns the block among the types that `annotation` is made of."""
+    """Returns the first Block among the types in `annotation`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((block for part in get_args(annotation) if (block := _block(part))), None)
@@ -334,18 +334,18 @@ def read(path: Path = PARAMS) -> Params:
     """Returns the checked parameters.
 
     Raises:
-        InputError: the file is missing or no YAML, or a key or value is at fault.
+        InputError: the file is missing or is not YAML, or a key or value is wrong.
     """
     try:
         values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}. Run the stages from the repository's root.") from error
-    except (YAMLError, ValueError) as error:  # ValueError: no UTF-8, a number or date that is none
-        told = " ".join(str(error).split())
-        raise InputError(f"{path}: not readable as YAML: {textwrap.shorten(told, N_TOLD)}") from error
+    except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an impossible number or date
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable as YAML: {textwrap.shorten(reason, N_OF_YAML)}") from error
     except RecursionError as error:
         raise InputError(
-            f"{path}: not readable as YAML: its lists or blocks lie too deep in one another."
+            f"{path}: not readable as YAML: its lists or blocks are nested too deeply."
         ) from error
     params = check(Params, values, "params")
     for kind in registry.CONTRACTS:
@@ -353,7 +353,7 @@ def read(path: Path = PARAMS) -> Params:
     for kind, entries in params.chosen().items():
         place = CHOSEN_BY[kind]
         _check_names(kind, entries, place)
-        # A model's block is checked by train: to import a network takes longer than a stage before it.
+        # A model's block is checked by train: importing TensorFlow takes longer than the stages before it.
         for name in entries if kind != "models" else []:
             params.config(kind, name, place)
     return params

@@ -1,4 +1,4 @@
-"""Folders as registries: a file in `stages/<kind>/` is the entry, its stem the name."""
+"""Folders as registries: each file in `stages/<kind>/` is an entry, and its stem is the entry's name."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from stages.base.errors import InputError, unknown
 STAGES = Path(__file__).resolve().parents[1]
 
 # What every file of a registry must define, and what it is for. A corpus may also define
-# `annotate(table, folder) -> table`, which adds to the manifest what other files in its folder tell, and
-# `synthesise(folder, config, seed) -> int`, which makes its recordings where data/sources has none.
+# `annotate(table, folder) -> table`, which adds to the manifest what other files in its folder say, and
+# `synthesise(folder, config, seed) -> int`, which makes its recordings if data/sources has none.
 CONTRACTS: dict[str, dict[str, str]] = {
     "corpora": {
         "ABOUT": "a data.vocabulary.Corpus: licence, citation, address, counts",
         "Config": "a base.params.Block: the corpus's block in params.yaml",
-        "parse": "parse(path) -> ParsedName | None: what a file's name tells, None where it tells nothing",
-        "downloads": "downloads(config) -> list[Download]: the official files, empty where there are none",
+        "parse": "parse(path) -> ParsedName | None: what a file's name says; None if it does not fit",
+        "downloads": "downloads(config) -> list[Download]: the official files; empty if there are none",
     },
     "features": {
         "Config": "a base.params.Block: the feature's block in params.yaml",
@@ -26,7 +26,7 @@ CONTRACTS: dict[str, dict[str, str]] = {
     },
     "augmentations": {
         "Config": "a base.params.Block: the ranges to draw from",
-        "draw": "draw(config, rng) -> dict of floats: one copy's parameters",
+        "draw": "draw(config, rng) -> dict of floats: the parameters of one copy",
         "apply": "apply(signal, sample_rate_hz, rng, **drawn) -> float32 (n_samples,)",
     },
     "models": {
@@ -52,12 +52,12 @@ def load(kind: str, name: str, place: str) -> ModuleType:
         place: where the name was given, for the error (`model`, `corpus`).
 
     Raises:
-        InputError: there is no such file, or it lacks what its folder's contract asks.
+        InputError: there is no such file, or it does not define what its registry requires.
     """
     if name not in names(kind):
         raise unknown(place, name, names(kind))
     module = importlib.import_module(f"stages.{kind}.{name}")
     for attribute, meaning in CONTRACTS[kind].items():
         if not hasattr(module, attribute):
-            raise InputError(f"stages/{kind}/{name}.py: defines no `{attribute}`. Add {meaning}.")
+            raise InputError(f"stages/{kind}/{name}.py: does not define `{attribute}`. Add {meaning}.")
     return module

@@ -1,4 +1,4 @@
-"""What every file of a registry folder must keep to. A new file is found by itself."""
+"""The contract of every file in a registry folder. A new file is tested automatically."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def params() -> Params:
 
 
 def example(name: str) -> PurePosixPath:
-    """Returns the file name that the corpus's description shows."""
+    """Returns the example in the corpus's description of its file names."""
     shown = re.search(r"as in (\S+\.wav)", registry.load("corpora", name, "test").ABOUT.name_pattern)
     assert shown, f"stages/corpora/{name}.py: ABOUT.name_pattern shows no name as in <name>.wav"
     return PurePosixPath(shown[1])
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
-def test_an_entry_keeps_its_contract(kind: str, name: str, params: Params) -> None:
+def test_an_entry_meets_its_contract(kind: str, name: str, params: Params) -> None:
     module = registry.load(kind, name, f"params.{kind}")
-    assert module.__doc__, f"stages/{kind}/{name}.py: has no docstring to say what it is"
+    assert module.__doc__, f"stages/{kind}/{name}.py: has no docstring"
     assert issubclass(module.Config, Block)
     assert isinstance(params.config(kind, name, f"params.{kind}"), module.Config)
 
@@ -50,11 +50,11 @@ def test_params_has_a_block_for_every_entry(kind: str, params: Params) -> None:
 
 
 @pytest.mark.parametrize("name", CORPORA)
-def test_a_corpus_tells_of_itself(name: str) -> None:
+def test_a_corpus_describes_itself(name: str) -> None:
     about = registry.load("corpora", name, "test").ABOUT
     assert isinstance(about, Corpus)
     empty = [key for key, value in dataclasses.asdict(about).items() if not value]
-    assert not empty, f"stages/corpora/{name}.py: ABOUT tells nothing under {empty}"
+    assert not empty, f"stages/corpora/{name}.py: ABOUT is empty in {empty}"
     assert about.n_clips >= about.n_speakers >= 1
     assert set(about.emotions) <= set(EMOTIONS)
     assert about.url.startswith("http")
@@ -62,21 +62,21 @@ def test_a_corpus_tells_of_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CORPORA)
-def test_a_corpus_reads_the_name_it_shows(name: str) -> None:
+def test_a_corpus_parses_its_example_name(name: str) -> None:
     corpus = registry.load("corpora", name, "test")
-    facts = corpus.parse(example(name))
-    assert isinstance(facts, ParsedName)
-    assert facts.emotion in corpus.ABOUT.emotions
-    assert facts.sex in SEXES
-    assert facts.intensity in INTENSITIES
-    assert facts.channel in CHANNELS
-    assert facts.preferred
-    assert facts.clip and facts.speaker and facts.sentence and facts.repetition >= 1
-    assert corpus.parse("deep/er" / example(name)) == facts
+    parsed = corpus.parse(example(name))
+    assert isinstance(parsed, ParsedName)
+    assert parsed.emotion in corpus.ABOUT.emotions
+    assert parsed.sex in SEXES
+    assert parsed.intensity in INTENSITIES
+    assert parsed.channel in CHANNELS
+    assert parsed.preferred
+    assert parsed.clip and parsed.speaker and parsed.sentence and parsed.repetition >= 1
+    assert corpus.parse("deep/er" / example(name)) == parsed
 
 
 @pytest.mark.parametrize("name", CORPORA)
-def test_a_corpus_reads_no_other_corpus_name(name: str) -> None:
+def test_a_corpus_parses_no_name_of_another(name: str) -> None:
     corpus = registry.load("corpora", name, "test")
     foreign = [example(other) for other in CORPORA if other != name]
     assert [corpus.parse(path) for path in foreign] == [None] * len(foreign)
@@ -85,16 +85,14 @@ def test_a_corpus_reads_no_other_corpus_name(name: str) -> None:
 @pytest.mark.parametrize("name", CORPORA)
 @settings(deadline=None)
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=40))
-def test_a_corpus_survives_any_name(name: str, text: str) -> None:
+def test_a_corpus_handles_any_name(name: str, text: str) -> None:
     parse = registry.load("corpora", name, "test").parse
     assert isinstance(parse(PurePosixPath(text)), ParsedName | None)
     assert isinstance(parse(PurePosixPath(f"{text}.wav")), ParsedName | None)
 
 
 @pytest.mark.parametrize("name", CORPORA)
-def test_a_corpus_lists_what_can_be_fetched(
-    name: str, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_corpus_lists_its_downloads(name: str, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object, **__: object) -> None:
         raise requests.ConnectionError
 
@@ -102,7 +100,7 @@ def test_a_corpus_lists_what_can_be_fetched(
     corpus = registry.load("corpora", name, "test")
     try:
         found = corpus.downloads(params.config("corpora", name, "test"))
-    except InputError:  # the list is the publisher's server's
+    except InputError:  # the publisher's server has the list
         return
     assert len({item.filename for item in found}) == len(found)
     for item in found:
@@ -117,7 +115,7 @@ def test_a_corpus_lists_what_can_be_fetched(
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Returns a corpora folder of the test's own, which the registry takes for the real one."""
+    """Returns an empty corpora folder that the registry reads instead of the real one."""
     (tmp_path / "corpora").mkdir()
     monkeypatch.setattr(registry, "STAGES", tmp_path)
     monkeypatch.setattr(importlib.import_module("stages.corpora"), "__path__", [str(tmp_path / "corpora")])
@@ -128,14 +126,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("missing", registry.CONTRACTS["corpora"])
-def test_a_file_that_breaks_the_contract_is_told_what_to_add(folder: Path, missing: str) -> None:
+def test_a_file_that_breaks_the_contract_is_an_error(folder: Path, missing: str) -> None:
     defined = [name for name in registry.CONTRACTS["corpora"] if name != missing]
-    (folder / f"lacks_{missing.lower()}.py").write_text("".join(f"{name} = None\n" for name in defined))
-    meaning = re.escape(registry.CONTRACTS["corpora"][missing])
-    with pytest.raises(
-        InputError, match=rf"stages/corpora/lacks_\w+\.py: defines no `{missing}`\. Add {meaning}\."
-    ):
-        registry.load("corpora", f"lacks_{missing.lower()}", "params.corpus")
+    (folder / "incomplete.py").write_text("".join(f"{name} = None\n" for name in defined))
+    with pytest.raises(InputError, match=rf"stages/corpora/incomplete\.py.*`{missing}`"):
+        registry.load("corpora", "incomplete", "params.corpus")
 
 
 def test_a_new_file_is_an_entry(folder: Path) -> None:
@@ -145,8 +140,6 @@ def test_a_new_file_is_an_entry(folder: Path) -> None:
     assert registry.load("corpora", "fresh", "params.corpus").parse == 1
 
 
-def test_a_name_without_a_file_is_told_with_the_nearest() -> None:
-    with pytest.raises(
-        InputError, match=r"params\.corpus: no 'ravdes'; did you mean 'ravdess'\? Choose from crema_d"
-    ):
+def test_a_name_without_a_file_is_an_error_that_suggests_the_closest() -> None:
+    with pytest.raises(InputError, match=r"params\.corpus.*'ravdes'.*'ravdess'.*crema_d"):
         registry.load("corpora", "ravdes", "params.corpus")
