@@ -166,7 +166,7 @@ def is_wanted(path: PurePosixPath) -> bool:
 
 
 def check_clashes(found: list[SourceFile]) -> None:
-    """Raises InputError if two names clash on some file systems, which ignore case or how letters are composed."""
+    """Raises InputError if two names clash, also where a disk ignores case or how letters are composed."""
 
     def folded(path: PurePosixPath) -> str:
         return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path.as_posix()).casefold())
