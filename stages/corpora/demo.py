@@ -108,8 +108,8 @@ class Prosody:
 # et al. 2022) was made, for the emotions named beside; they rest on the perception tests of Burkhardt &
 # Sendlmeier 2000. Durations are its speech rate with its vowel lengths. Disgust, which Emofilt does not have,
 # follows the summary of Murray & Arnott 1993: very much lower, slightly wider, very much slower. So do the
-# levels: higher in anger and happiness, lower in sadness and disgust. Tilt gives Emofilt's loud and soft vocal
-# effort.
+# levels: higher in anger and happiness, lower in sadness and disgust. Tilt gives Emofilt's loud and soft
+# vocal effort.
 RULES: dict[Emotion, Prosody] = {
     "anger": Prosody(1.50, 2.00, 0.60, +6.0, +3.0),  # hotAnger
     "disgust": Prosody(0.70, 1.20, 1.40, -3.0, -1.0),
