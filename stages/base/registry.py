@@ -17,7 +17,7 @@ CONTRACTS: dict[str, dict[str, str]] = {
     "corpora": {
         "ABOUT": "a data.vocabulary.Corpus: licence, citation, address, counts",
         "Config": "a base.params.Block: the corpus's block in params.yaml",
-        "parse": "parse(path) -> ParsedName | None: what a file's name says; None if it does not fit",
+        "parse": "parse(path) -> data.vocabulary.ParsedName | None, if the name does not fit",
         "downloads": "downloads(config) -> list[Download]: the official files; empty if there are none",
     },
     "features": {
