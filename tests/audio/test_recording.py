@@ -137,9 +137,7 @@ def test_an_mp3_without_a_length_is_decoded(tmp_path: Path, bitrate_mode: str) -
     soundfile.write(path, np.tile(NOISE, 3), 44_100, subtype="MPEG_LAYER_III", bitrate_mode=bitrate_mode)
     content = path.read_bytes()
     table = max(content.find(b"Xing"), content.find(b"Info"))
-    path.write_bytes(
-        content[content.find(content[:2], table) :]
-    )  # without the frame with the length
+    path.write_bytes(content[content.find(content[:2], table) :])  # without the frame with the length
     assert decode(path).samples.size > 0
 
 
