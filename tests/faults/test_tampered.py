@@ -139,27 +139,27 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "manifest of an older schema": (
         lambda: change(MANIFEST, tables.MANIFEST, lambda t: t.drop(columns="listeners")),
         evaluate.main,
-        r"manifest\.parquet: not a readable parquet table of this version .*listeners.*`dvc repro` makes it",
+        r"manifest\.parquet: .*listeners.*`dvc repro`",
     ),
     "manifest with a column too many": (
         lambda: change(MANIFEST, tables.MANIFEST, lambda t: t.assign(trained_fold=1)),
         lambda: tables.read(MANIFEST, tables.MANIFEST),
-        r"manifest\.parquet: breaks its schema .*another version wrote it: `dvc repro` makes it again",
+        r"manifest\.parquet: .*`dvc repro`",
     ),
     "splits of an older schema": (
         lambda: change(SPLITS, tables.SPLITS, lambda t: t.drop(columns="audio_sha256")),
         train.main,
-        r"splits\.parquet: not a readable parquet table of this version .*`dvc repro` makes it again",
+        r"splits\.parquet: not a readable parquet",
     ),
     "splits with roles as numbers": (
         lambda: change(SPLITS, tables.SPLITS, lambda t: t.assign(role=1)),
         train.main,
-        r"splits\.parquet: not a readable parquet table of this version .*`dvc repro` makes it again",
+        r"splits\.parquet: not a readable parquet",
     ),
     "splits with an unknown role": (
         lambda: change(SPLITS, tables.SPLITS, lambda t: t.assign(role="trial")),
         evaluate.main,
-        r"splits\.parquet: breaks its schema .*'role'.*'trial'.*`dvc repro` makes it again",
+        r"splits\.parquet: .*'role'.*'trial'.*`dvc repro`",
     ),
     "splits with a test speaker moved to train": (
         lambda: change(SPLITS, tables.SPLITS, other_role),
@@ -174,12 +174,12 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "index with a copy of another parent": (
         lambda: change(dataset.INDEX, tables.FEATURES, foreign_copy),
         train.main,
-        r"index\.parquet: breaks its schema .*a copy is named after its parent.*`dvc repro` makes it again",
+        r"index\.parquet: .*a copy is named after its parent.*`dvc repro`",
     ),
     "index with a clip that its shard lacks": (
         lambda: rewrite(SHARD, clips=np.array([f"x{i}" for i in range(144)])),
         evaluate.main,
-        r"all\.npz: it has no 'demo/s1_anger_0', which index\.parquet says it holds.*Delete it and run",
+        r"all\.npz: .*'demo/s1_anger_0'.*Delete it and",
     ),
     "index without a clip": (
         lambda: change(dataset.INDEX, tables.FEATURES, lambda t: t.iloc[2:]),
@@ -189,17 +189,17 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "shard without a feature": (
         lambda: rewrite(SHARD, mfcc=None, rms=with_nan),
         evaluate.main,
-        r"all\.npz: stores rms, but 'mfcc' is asked for.*`dvc repro`",
+        r"all\.npz: .*'mfcc'.*`dvc repro`",
     ),
     "shard of other lengths": (
         lambda: rewrite(SHARD, n_frames=np.full(144, 2)),
         evaluate.main,
-        r"all\.npz: its 'mfcc' is not float32 \(288, n_dims\), so featurize did not write it like that",
+        r"all\.npz: its 'mfcc' is not float32 \(288, n_dims\)",
     ),
     "shard with fewer names than lengths": (
         lambda: rewrite(SHARD, n_frames=np.full(3, 2)),
         evaluate.main,
-        r"all\.npz: its clips and n_frames do not belong together",
+        r"all\.npz: its clips and n_frames do not match",
     ),
     "shard in float64": (
         lambda: rewrite(SHARD, mfcc=np.load(SHARD)["mfcc"].astype(float)),
@@ -209,7 +209,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "shard with NaN": (
         lambda: rewrite(SHARD, mfcc=np.load(SHARD)["mfcc"] * np.float32("nan")),
         train.main,
-        r"all\.npz: its 'mfcc' has values that are no finite number",
+        r"all\.npz: its 'mfcc' has values that are not finite",
     ),
     "facts without classes": (
         lambda: note(FACTS, classes=None),
@@ -251,7 +251,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
         evaluate.main,
         r"params\.model: 'svm', but data/model holds a trained 'gru'",
     ),
-    "no facts": (FACTS.unlink, evaluate.main, r"fold\.json: missing. `dvc repro` makes it"),
+    "no facts": (FACTS.unlink, evaluate.main, r"fold\.json: missing"),
     "a folder beside the folds": (
         lambda: shutil.copytree(FOLD, MODEL / "fold_old"),
         evaluate.main,
@@ -270,22 +270,22 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "predictions that do not sum to 1": (
         lambda: change(PREDICTIONS, tables.PREDICTIONS, lambda t: t.assign(p_fear=0.9)),
         lambda: tables.read(PREDICTIONS, tables.PREDICTIONS),
-        r"predictions\.parquet: breaks its schema .*sum to 1.*`dvc repro` makes it again",
+        r"predictions\.parquet: .*sum to 1.*`dvc repro`",
     ),
     "predictions that are no number": (
         lambda: change(PREDICTIONS, tables.PREDICTIONS, lambda t: t.assign(p_fear=np.nan)),
         lambda: tables.read(PREDICTIONS, tables.PREDICTIONS),
-        r"predictions\.parquet: breaks its schema .*`dvc repro` makes it again",
+        r"predictions\.parquet: .*`dvc repro`",
     ),
     "metrics of an older version": (
         lambda: note(METRICS / "test.json", ece=None),
         lambda: tables.read_scalars(METRICS / "test.json", ["uar", "ece"]),
-        r"test\.json: lacks 'ece'. It was changed, or another version wrote it: `dvc repro` makes it again",
+        r"test\.json: .ece. .*`dvc repro`",
     ),
     "metrics that are a list": (
         lambda: (METRICS / "test.json").write_text("[1, 2]"),
         lambda: tables.read_scalars(METRICS / "test.json"),
-        r"test\.json: no JSON object. `dvc repro` makes it again",
+        r"test\.json: not a JSON object.*`dvc repro`",
     ),
 }
 

@@ -168,7 +168,7 @@ def test_predictions_that_are_none(revisions: Revisions, said) -> None:
     ):
         said()
     revisions.evaluate(BEFORE.drop(columns="sex"))
-    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet: breaks its schema"):
+    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet: violates its schema"):
         said()
 
 
