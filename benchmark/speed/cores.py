@@ -10,7 +10,7 @@ from statistics import median
 
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
-from stages.core.errors import run
+from stages.base.errors import run
 
 LIBRARIES = ("joblib", "numpy")
 STAGES = ("augment", "featurize")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benchmark.speed import record, recordings
 from benchmark.speed.record import Row
-from stages.core.errors import run
+from stages.base.errors import run
 
 TIMES = (1, 4, 16)
 LIBRARIES = ("numpy", "pandas", "joblib")

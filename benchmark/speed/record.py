@@ -1,4 +1,4 @@
-"""benchmark/speed.json, a section per script, and the table that docs/speed.md shows of it."""
+"""benchmark/speed/speed.json, a section per script, and the table that docs/speed.md shows of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.core.files import replacing, write_json
+from stages.base.files import replacing, write_json
 
-RESULTS = Path("benchmark/speed.json")
+RESULTS = Path("benchmark/speed/speed.json")
 PAGE = Path("docs/speed.md")
 TABLE = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -58,7 +58,7 @@ def machine(libraries: Sequence[str]) -> dict[str, Any]:
 
 
 def write(section: str, data: str, rows: Sequence[Row], libraries: Sequence[str], **more: Any) -> None:
-    """Writes a section of benchmark/speed.json in place of its former self, and the table anew.
+    """Writes a section of benchmark/speed/speed.json in place of its former self, and the table anew.
 
     Args:
         section: the script's name.

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
-from stages.core.errors import run
+from stages.base.errors import run
 
 LIBRARIES = ("dvc", "numpy", "pandas", "ruamel.yaml")
 # A corpus that is soon through, and a model that needs no TensorFlow.

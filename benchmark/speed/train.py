@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark import overlay
+from benchmark.published import overlay
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
 from stages.audio import recording
@@ -118,8 +118,8 @@ def main() -> None:
 
 
 def published(name: str) -> Params:
-    """Returns the parameters of a system in benchmark/systems, on RAVDESS."""
-    found = overlay.runs(name, overlay.parse(PARAMS))
+    """Returns the parameters of a system in benchmark/published/systems, on RAVDESS."""
+    found = overlay.experiments(name, overlay.parse(PARAMS))
     return next(each for each in found if each.variant == "ravdess").params()
 
 

@@ -11,7 +11,7 @@ from statistics import median
 
 from benchmark.speed import measure, peers, record, recordings
 from benchmark.speed.record import Row
-from stages.core.errors import InputError, run
+from stages.base.errors import InputError, run
 from stages.corpora import ravdess
 
 LIBRARIES = ("dvc", "numpy", "scikit-learn", "scipy")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import overlay, rows, system, workspace
-from stages.core.errors import InputError
+from benchmark.published import overlay, rows, system, workspace
+from stages.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / overlay.SYSTEMS).glob("*.yaml"))
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(name: str) -> None:
     """Runs a system without checking its params first, which imports TensorFlow."""
     told = overlay.load(name)
-    found = [system.row(run, told) for run in overlay.runs(name, overlay.parse(Path("params.yaml")))]
+    found = [system.row(run, told) for run in overlay.experiments(name, overlay.parse(Path("params.yaml")))]
     rows.write(found, rows.ROWS / f"{name}.csv")
 
 

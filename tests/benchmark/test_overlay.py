@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from benchmark import overlay
-from benchmark.overlay import overlaid
-from stages.core import registry
-from stages.core.errors import InputError
+from benchmark.published import overlay
+from benchmark.published.overlay import overlaid
+from stages.base import registry
+from stages.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / overlay.SYSTEMS).glob("*.yaml"))
@@ -99,7 +99,7 @@ def test_a_value_that_the_pipeline_refuses_is_told_with_the_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     systems(tmp_path, written(params__models__svm__kernel="rbv"), monkeypatch)
-    first, *_ = overlay.runs("X", overlay.parse(ROOT / "params.yaml"))
+    first, *_ = overlay.experiments("X", overlay.parse(ROOT / "params.yaml"))
     with pytest.raises(
         InputError, match=r"X\.yaml, ravdess_savee-as_reported: params\.models\.svm\.kernel: 'rbv' will not"
     ):
@@ -111,21 +111,21 @@ def test_what_a_row_needs_stands_under_a_key_of_params(
 ) -> None:
     base = overlay.parse(ROOT / "params.yaml")
     systems(tmp_path, written(needs={"a kernel": "models.svm.kernel"}), monkeypatch)
-    assert overlay.runs("X", base)[0].needs == {"a kernel": "rbf"}
+    assert overlay.experiments("X", base)[0].needs == {"a kernel": "rbf"}
     systems(tmp_path, written(needs={"a kernel": "models.svm.kernle"}), monkeypatch)
     with pytest.raises(InputError, match=r"needs\.a kernel: params\.yaml has no 'models\.svm\.kernle'"):
-        overlay.runs("X", base)
+        overlay.experiments("X", base)
 
 
 def test_a_system_that_is_none_is_told_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"benchmark/systems: no 'B1'.* Choose from A1_cnn1d, "):
+    with pytest.raises(InputError, match=r"benchmark/published/systems: no 'B1'.* Choose from A1_cnn1d, "):
         overlay.load("B1")
 
 
 def test_another_folder_than_the_root_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        InputError, match=r"benchmark/systems: no such folder\. Run this from the repository's root"
+        InputError, match=r"benchmark/published/systems: no such folder\. Experiment this from the repository's root"
     ):
         overlay.load("B1_svm")
 
@@ -144,7 +144,7 @@ def test_the_pipeline_runs_every_system() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_of_a_system_is_one_that_the_pipeline_takes(name: str) -> None:
-    system, found = overlay.load(name), overlay.runs(name, overlay.parse(ROOT / "params.yaml"))
+    system, found = overlay.load(name), overlay.experiments(name, overlay.parse(ROOT / "params.yaml"))
     assert len(found) == 2 * len(system.variants)
     for run in found:
         params = run.params()

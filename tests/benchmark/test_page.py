@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmark import figure, overlay, page, rows
-from benchmark.overlay import Run, System
-from benchmark.page import Entry
-from stages.core.errors import InputError
+from benchmark.published import figure, overlay, page, rows
+from benchmark.published.overlay import Experiment, System
+from benchmark.published.page import Entry
+from stages.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = overlay.parse(ROOT / "params.yaml")
@@ -44,9 +44,9 @@ def svm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> System:
 
 
 @pytest.fixture
-def runs() -> dict[str, Run]:
+def runs() -> dict[str, Experiment]:
     """The rows of B1_svm, by name."""
-    return {run.name: run for run in overlay.runs("B1_svm", BASE)}
+    return {run.name: run for run in overlay.experiments("B1_svm", BASE)}
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def honest(found: dict[str, Any], accuracy: float) -> dict[str, Any]:
 
 
 def test_a_row_tells_what_was_measured_and_what_was_reported(
-    svm: System, runs: dict[str, Run], place: Path
+    svm: System, runs: dict[str, Experiment], place: Path
 ) -> None:
     (row,) = texts([rows.measured(runs["ravdess_savee-as_reported"], svm, place)], place)
     told = {
@@ -101,9 +101,9 @@ def test_a_row_tells_what_was_measured_and_what_was_reported(
 
 
 def test_a_reported_number_stands_beside_its_own_clips_and_split_alone(
-    svm: System, runs: dict[str, Run]
+    svm: System, runs: dict[str, Experiment]
 ) -> None:
-    told = {name: rows.told(run, svm)["reported_accuracy"] for name, run in runs.items()}
+    told = {name: rows.description(run, svm)["reported_accuracy"] for name, run in runs.items()}
     assert told == {
         "ravdess_savee-as_reported": 0.517,
         "ravdess_savee-speaker_independent": None,
@@ -112,20 +112,20 @@ def test_a_reported_number_stands_beside_its_own_clips_and_split_alone(
     }
 
 
-def test_a_row_that_could_not_be_run_has_no_number(svm: System, runs: dict[str, Run], tmp_path: Path) -> None:
-    (row,) = texts([rows.absent(runs["ravdess_savee-speaker_independent"], svm, ["SAVEE"])], tmp_path)
+def test_a_row_that_could_not_be_run_has_no_number(svm: System, runs: dict[str, Experiment], tmp_path: Path) -> None:
+    (row,) = texts([rows.not_run(runs["ravdess_savee-speaker_independent"], svm, ["SAVEE"])], tmp_path)
     assert row["status"] == "not run here: needs SAVEE"
     filled = {name for name, value in row.items() if value}
     assert filled == {"system", "variant", "role", "protocol", "status", "model", "corpora"}
 
 
-def test_a_model_without_epochs_has_none(svm: System, runs: dict[str, Run], place: Path) -> None:
+def test_a_model_without_epochs_has_none(svm: System, runs: dict[str, Experiment], place: Path) -> None:
     (place / "metrics" / "train.json").write_text(json.dumps(TRAIN | {"n_epochs": 0.0}))
     (row,) = texts([rows.measured(runs["ravdess-as_reported"], svm, place)], place)
     assert (row["n_epochs"], row["seconds_per_epoch"]) == ("", "")
 
 
-def test_a_run_whose_seconds_are_gone_is_told(svm: System, runs: dict[str, Run], place: Path) -> None:
+def test_a_run_whose_seconds_are_gone_is_told(svm: System, runs: dict[str, Experiment], place: Path) -> None:
     (place / "data" / "timing.json").unlink()
     with pytest.raises(InputError, match=r"timing\.json: missing\. Delete .* and run the same again"):
         rows.measured(runs["ravdess-as_reported"], svm, place)
@@ -133,40 +133,40 @@ def test_a_run_whose_seconds_are_gone_is_told(svm: System, runs: dict[str, Run],
 
 def test_rows_of_other_columns_are_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("system,accuracy\nB1_svm,0.5\n")
-    with pytest.raises(InputError, match=r"rows\.csv: has other columns .* Run the system again"):
+    with pytest.raises(InputError, match=r"rows\.csv: has other columns .* Experiment the system again"):
         rows.read(tmp_path / "rows.csv")
 
 
 def test_no_rows_at_all_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "ROWS", tmp_path)
     with pytest.raises(
-        InputError, match=r"no system has been run\. Run `python -m benchmark\.system A1_cnn1d`"
+        InputError, match=r"no system has been run\. Experiment `python -m benchmark\.published\.system A1_cnn1d`"
     ):
         rows.gather()
 
 
 def test_the_reports_corpus_stands_for_a_system_where_it_was_run_and_else_another(
-    svm: System, runs: dict[str, Run], place: Path
+    svm: System, runs: dict[str, Experiment], place: Path
 ) -> None:
     ran = rows.measured(runs["ravdess-as_reported"], svm, place)
-    absent = rows.absent(runs["ravdess_savee-as_reported"], svm, ["SAVEE"])
+    absent = rows.not_run(runs["ravdess_savee-as_reported"], svm, ["SAVEE"])
     without = [absent, absent | {"protocol": "speaker_independent"}, ran, honest(ran, 0.3)]
     (entry,) = page.entries(texts(without, place), BASE)
-    assert (entry.variant, entry.stands_in) == ("ravdess", True)
-    assert entry.told() == "reported 51.7, by its own split 55.5, with new speakers 30.0 %"
-    assert entry.leak == pytest.approx(25.5, abs=0.1)
+    assert (entry.variant, entry.is_stand_in) == ("ravdess", True)
+    assert entry.summary() == "reported 51.7, by its own split 55.5, with new speakers 30.0 %"
+    assert entry.points_lost == pytest.approx(25.5, abs=0.1)
     own = rows.measured(runs["ravdess_savee-as_reported"], svm, place)
     (entry,) = page.entries(texts([own, honest(own, 0.4), ran, honest(ran, 0.3)], place), BASE)
-    assert (entry.variant, entry.stands_in) == ("ravdess_savee", False)
+    assert (entry.variant, entry.is_stand_in) == ("ravdess_savee", False)
     (entry,) = page.entries(texts(without[:2], place), BASE)
-    assert entry.told() == "reported 51.7, not run here: needs SAVEE"
+    assert entry.summary() == "reported 51.7, not run here: needs SAVEE"
 
 
 def test_the_page_shows_every_row_and_draws_those_that_were_run(
-    svm: System, runs: dict[str, Run], place: Path
+    svm: System, runs: dict[str, Experiment], place: Path
 ) -> None:
     ran = rows.measured(runs["ravdess-as_reported"], svm, place)
-    absent = rows.absent(runs["ravdess_savee-as_reported"], svm, ["SAVEE"])
+    absent = rows.not_run(runs["ravdess_savee-as_reported"], svm, ["SAVEE"])
     found = [absent, absent | {"protocol": "speaker_independent"}, ran, honest(ran, 0.3)]
     entries = page.entries(texts(found, place), BASE)
     text = page.render(entries)
@@ -192,7 +192,7 @@ def test_another_training_with_new_speakers_is_told_from_the_systems_file(measur
     assert measured["B3_resnet34"].caveats == []
 
 
-def test_a_training_that_learnt_nothing_is_told(svm: System, runs: dict[str, Run], place: Path) -> None:
+def test_a_training_that_learnt_nothing_is_told(svm: System, runs: dict[str, Experiment], place: Path) -> None:
     ran = rows.measured(runs["ravdess-as_reported"], svm, place)
     for accuracy, told in (
         (0.145, ["at chance with new speakers, 14.5 % where the commonest emotion has 14.0 %"]),
@@ -211,13 +211,13 @@ def test_what_is_not_of_new_speakers_alone_is_marked_and_in_no_mean(measured: di
     assert text.count(" † |") == len(doubted)
     for entry in doubted:
         assert f"- `{entry.name}`: {'; '.join(entry.caveats)}\n" in text
-    leaks = [entry.leak for entry in entries if entry.is_fair]
+    leaks = [entry.points_lost for entry in entries if entry.is_fair]
     assert f"{sum(leaks) / len(leaks):.0f} points on average" in text
     assert f"{len(leaks)} were trained alike" in text
 
 
 def test_nothing_is_doubted_where_both_trainings_are_alike(
-    svm: System, runs: dict[str, Run], place: Path
+    svm: System, runs: dict[str, Experiment], place: Path
 ) -> None:
     ran = rows.measured(runs["ravdess-as_reported"], svm, place)
     assert "†" not in page.render(page.entries(texts([ran, honest(ran, 0.3)], place), BASE))
@@ -238,7 +238,7 @@ def test_a_complete_copy_has_clips_of_each_channel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "variant", "clips", "is_cut"),
+    ("system", "variant", "clips", "is_partial"),
     [
         ("C1_cnn", "tess", "1,400 of 2,800", True),
         ("D1_mlp", "song", "1,009 of 1,012", False),
@@ -248,10 +248,10 @@ def test_a_complete_copy_has_clips_of_each_channel() -> None:
     ],
 )
 def test_a_row_says_of_how_many_clips_it_is(
-    measured: dict[str, Entry], system: str, variant: str, clips: str, is_cut: bool
+    measured: dict[str, Entry], system: str, variant: str, clips: str, is_partial: bool
 ) -> None:
     row = measured[system].rows[variant]["speaker_independent"]
-    assert (row.clips, row.is_cut) == (clips, is_cut)
+    assert (row.clips, row.is_partial) == (clips, is_partial)
 
 
 def test_the_page_says_that_corpora_were_cut_down(measured: dict[str, Entry]) -> None:
@@ -263,10 +263,10 @@ def test_the_page_says_that_corpora_were_cut_down(measured: dict[str, Entry]) ->
 
 def test_the_table_is_of_the_rows_and_the_page_of_the_table() -> None:
     found = rows.gather()
-    assert rows.read(rows.RESULTS) == found, "run `python -m benchmark.table`"
+    assert rows.read(rows.RESULTS) == found, "run `python -m benchmark.published.table`"
     entries = page.entries(found, BASE)
     assert (ROOT / "docs" / "benchmark.md").read_text() == page.render(entries), (
-        "run `python -m benchmark.table`"
+        "run `python -m benchmark.published.table`"
     )
 
 

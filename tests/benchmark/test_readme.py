@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from benchmark import overlay, page, rows
-from benchmark.page import Entry
+from benchmark.published import overlay, page, rows
+from benchmark.published.page import Entry
 from tests.support.workspace import ROOT
 
 README = " ".join((ROOT / "README.md").read_text().split())
@@ -30,13 +30,13 @@ def test_readme_counts_the_systems_that_have_numbers(entries: list[Entry]) -> No
     assert f"Sixteen published systems, built again in this pipeline; {n_run} have numbers here" in README
     for entry in entries:
         if not entry.ran:
-            needs = entry.heard.text("status").removeprefix(rows.ABSENT)
+            needs = entry.report_split.text("status").removeprefix(rows.NEEDS)
             assert f"(`{entry.name[:2]}` needs {needs})" in README
 
 
 def test_readme_shows_systems_that_new_speakers_do_not_harm(entries: list[Entry]) -> None:
     for entry in entries:
-        if entry.is_fair and entry.leak < 0:
+        if entry.is_fair and entry.points_lost < 0:
             assert f"| `{entry.name}` " in README
 
 

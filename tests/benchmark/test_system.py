@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark import overlay, rows
+from benchmark.published import overlay, rows
 from tests.support.workspace import RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def edit(project: Path, name: str, keep: str, **changes: Any) -> None:
 
 def run(project: Path, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmark.system", name],
+        [sys.executable, "-m", "benchmark.published.system", name],
         cwd=project, env=os.environ | {"PYTHONPATH": ""}, capture_output=True, text=True,
     )  # fmt: skip
 
@@ -159,7 +159,7 @@ def test_a_row_that_fails_leaves_the_rows_of_before_and_tells_where(project: Pat
     failed = run(project, "B1_svm")
     assert failed.returncode == 1
     assert "params.split.n_folds: 7 folds need 7 speakers, and there are 6." in failed.stderr
-    place = "benchmark/runs/B1_svm/ravdess-speaker_independent"
+    place = "benchmark/published/runs/B1_svm/ravdess-speaker_independent"
     told = f"error: {place}: `dvc repro evaluate` failed there; what it says stands above."
     assert failed.stderr.splitlines()[-1] == told
     assert (project / "benchmark" / "rows" / "B1_svm.csv").read_bytes() == before
@@ -169,7 +169,7 @@ def test_a_row_that_fails_leaves_the_rows_of_before_and_tells_where(project: Pat
 def test_a_killed_run_goes_on_where_it_stopped(project: Path) -> None:
     record(project, ravdess)
     edit(project, "B1_svm", "ravdess")
-    command = [sys.executable, "-m", "benchmark.system", "B1_svm"]
+    command = [sys.executable, "-m", "benchmark.published.system", "B1_svm"]
     process = subprocess.Popen(
         command, cwd=project, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -196,7 +196,7 @@ def test_two_systems_run_side_by_side_as_they_do_alone(project: Path, tmp_path_f
     edit(project, "B1_svm", "ravdess")
     edit(project, "D1_mlp", "speech", params__models__mlp__epochs=20)
     alone = shutil.copytree(project, tmp_path_factory.mktemp("alone") / "project")
-    command = [sys.executable, "-m", "benchmark.system"]
+    command = [sys.executable, "-m", "benchmark.published.system"]
     both = [subprocess.Popen([*command, name], cwd=project, stdout=subprocess.DEVNULL) for name in names]
     assert [process.wait() for process in both] == [0, 0]
     for name in names:
@@ -224,7 +224,7 @@ def test_the_outer_pipeline_keeps_what_was_measured_where_there_are_no_recording
     measured = ROOT / "benchmark" / "rows" / "C1_cnn.csv"
     (project / "benchmark" / "rows").mkdir()
     shutil.copy(measured, project / "benchmark" / "rows")
-    done = repro(project, "benchmark/dvc.yaml:system@C1_cnn")
+    done = repro(project, "benchmark/published/dvc.yaml:system@C1_cnn")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "C1_cnn tess-as_reported: kept as measured before, needs TESS" in done.stdout
     assert (project / "benchmark" / "rows" / "C1_cnn.csv").read_bytes() == measured.read_bytes()
@@ -233,7 +233,7 @@ def test_the_outer_pipeline_keeps_what_was_measured_where_there_are_no_recording
 def test_the_outer_pipeline_runs_one_system_by_its_name(project: Path) -> None:
     record(project, ravdess)
     edit(project, "B1_svm", "ravdess")
-    said = [repro(project, "benchmark/dvc.yaml:system@B1_svm") for _ in range(2)]
+    said = [repro(project, "benchmark/published/dvc.yaml:system@B1_svm") for _ in range(2)]
     assert [done.returncode for done in said] == [0, 0], said[0].stdout + said[0].stderr
     assert "didn't change, skipping" in said[1].stdout
     assert [row["status"] for row in result(project, "B1_svm")] == ["run", "run"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmark import overlay, workspace
-from benchmark.overlay import Run
+from benchmark.published import overlay, workspace
+from benchmark.published.overlay import Experiment
 from stages.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ def put(project: Path, *names: str) -> None:
         path.write_text(name)
 
 
-def row(variant: str = "all", needs: dict[str, str | None] | None = None, **changes: Any) -> Run:
+def row(variant: str = "all", needs: dict[str, str | None] | None = None, **changes: Any) -> Experiment:
     """Returns a row of RAVDESS under params with keys changed, underscores twice for dots."""
     values = overlay.parse(ROOT / "params.yaml")
     for key, value in ({"corpus": ["ravdess"]} | changes).items():
@@ -50,7 +50,7 @@ def row(variant: str = "all", needs: dict[str, str | None] | None = None, **chan
         for name in above:
             block = block[name]
         block[last] = value
-    return Run("X", variant, "as_reported", values, needs or {})
+    return Experiment("X", variant, "as_reported", values, needs or {})
 
 
 def files(folder: Path) -> dict[str, tuple[int, int]]:
@@ -86,19 +86,19 @@ def leave_data(place: Path, content: str) -> None:
 def test_a_corpus_that_is_not_there_is_named(
     project: Path, changes: dict[str, Any], lacks: list[str]
 ) -> None:
-    assert workspace.lacking(row(**changes)) == lacks
+    assert workspace.missing(row(**changes)) == lacks
 
 
 def test_songs_that_are_not_there_are_named(project: Path) -> None:
     (project / "data" / "sources" / "ravdess" / "Actor_12" / SONG).unlink()
-    assert workspace.lacking(row(split__channels=["speech", "song"])) == ["RAVDESS song"]
+    assert workspace.missing(row(split__channels=["speech", "song"])) == ["RAVDESS song"]
     put(project, "ravdess/Audio_Song_Actors_01-24.zip")  # may hold them
-    assert workspace.lacking(row(split__channels=["speech", "song"])) == []
+    assert workspace.missing(row(split__channels=["speech", "song"])) == []
 
 
 def test_wrong_names_are_left_for_ingest_to_tell(project: Path) -> None:
     put(project, "savee/recording.wav")
-    assert workspace.lacking(row(corpus=["savee"])) == []
+    assert workspace.missing(row(corpus=["savee"])) == []
 
 
 def test_a_workspace_holds_the_weights_that_the_row_starts_from_and_no_others(project: Path) -> None:
@@ -112,14 +112,14 @@ def test_a_workspace_holds_the_weights_that_the_row_starts_from_and_no_others(pr
 
 def test_a_packed_corpus_is_there(project: Path) -> None:
     put(project, "savee.zip")
-    assert workspace.lacking(row(corpus=["savee"])) == []
+    assert workspace.missing(row(corpus=["savee"])) == []
 
 
 def test_weights_that_are_not_there_are_named(project: Path) -> None:
-    assert workspace.lacking(row(needs={"ImageNet weights": "imagenet"})) == ["ImageNet weights"]
-    assert workspace.lacking(row(needs={"ImageNet weights": None})) == []
+    assert workspace.missing(row(needs={"ImageNet weights": "imagenet"})) == ["ImageNet weights"]
+    assert workspace.missing(row(needs={"ImageNet weights": None})) == []
     (project / "data" / "pretrained" / "imagenet").mkdir(parents=True)
-    assert workspace.lacking(row(needs={"ImageNet weights": "imagenet"})) == []
+    assert workspace.missing(row(needs={"ImageNet weights": "imagenet"})) == []
 
 
 def test_a_workspace_holds_the_pipeline_its_params_and_the_corpora_of_the_row(project: Path) -> None:
@@ -224,6 +224,6 @@ def test_a_row_that_fails_is_told_with_its_workspace(
     )
     for name in workspace.OUTER:
         monkeypatch.setenv(name, os.fspath(project))
-    with pytest.raises(InputError, match=r"^benchmark/runs/X/all-as_reported: `dvc repro evaluate` failed"):
+    with pytest.raises(InputError, match=r"^benchmark/published/runs/X/all-as_reported: `dvc repro evaluate` failed"):
         workspace.reproduce(place)
     assert "Running stage 'evaluate'" in capfd.readouterr().out

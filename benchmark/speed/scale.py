@@ -1,14 +1,14 @@
 """What many clips cost, and what spreading them over workers does.
 
-    python -m benchmark.scale stages --clips 10000 40000 --folder /tmp/scale
-    python -m benchmark.scale overhead --clips 2000 --folder /tmp/scale
-    python -m benchmark.scale cost --clips 200 --seconds 2.5 --folder /tmp/scale
+    python -m benchmark.speed.scale stages --clips 10000 40000 --folder /tmp/scale
+    python -m benchmark.speed.scale overhead --clips 2000 --folder /tmp/scale
+    python -m benchmark.speed.scale cost --clips 200 --seconds 2.5 --folder /tmp/scale
 
 `stages` writes so many short clips of noise into the folder, runs manifest, split, augment (without copies)
 and featurize on them as DVC would, and tells of each stage the seconds, the processor's seconds of its own
 process and of its workers, and the most memory that its own process and the largest worker held. `overhead`
 has both engines by turns run tasks that do nothing, and extract the features of the clips. `cost` is the
-processor's time per clip. All write into benchmark/scale.json and delete their folder.
+processor's time per clip. All write into benchmark/speed/scale.json and delete their folder.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from stages.base.params import Compute
 from stages.compute import engine, hardware
 from stages.data import shards, tables
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmark" / "scale.json"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmark" / "speed" / "scale.json"
 RATE_HZ = 16_000
 CLIPS_PER_SPEAKER = 200
 EMOTIONS = ("anger", "fear", "neutral", "sadness")
@@ -81,7 +81,7 @@ def downloads(config: Config) -> list[Download]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmark.scale", description=(__doc__ or "").split("\n")[0]
+        prog="python -m benchmark.speed.scale", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("what", choices=["stages", "overhead", "cost"])
     parser.add_argument("--clips", type=int, nargs="+", default=[2000], help="how many, one run for each")
