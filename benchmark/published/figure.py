@@ -47,7 +47,9 @@ def _line(axes: Axes, place: int, entry: Entry) -> None:
             leaky.percent("accuracy"), place, "o", color=VERMILION, label="here, the report's split", zorder=3
         )
     if new_speakers.ran:
-        axes.plot(new_speakers.percent("accuracy"), place, "s", color=BLUE, label="here, new speakers", zorder=4)
+        axes.plot(
+            new_speakers.percent("accuracy"), place, "s", color=BLUE, label="here, new speakers", zorder=4
+        )
         if new_speakers.text("accuracy_low"):
             interval = [new_speakers.percent("accuracy_low"), new_speakers.percent("accuracy_high")]
             axes.plot(interval, [place, place], color=BLUE, linewidth=1.2, label="95 % interval", zorder=2)

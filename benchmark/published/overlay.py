@@ -1,7 +1,7 @@
 """The files in benchmark/published/systems: what a report says, and how this pipeline runs its system.
 
-A system is an overlay on params.yaml: `params`, then those of a variant, then those of a protocol. OmegaConf, on
-which DVC depends, merges them: blocks key by key; lists and values are replaced.
+A system is an overlay on params.yaml: `params`, then those of a variant, then those of a protocol. OmegaConf,
+which DVC depends on, merges them: blocks key by key; lists and values are replaced.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/benchmark.md: the table and its discussion; every number comes from benchmark/published/results.csv."""
+"""docs/benchmark.md: tables and discussion; every number comes from benchmark/published/results.csv."""
 
 from __future__ import annotations
 
@@ -186,9 +186,7 @@ class Entry:
         found = differences(self.report_split.experiment.block, self.new_speakers.experiment.block)
         if self.new_speakers.is_at_chance:
             ours, majority = self.new_speakers_accuracy, self.new_speakers.percent("majority")
-            found.append(
-                f"at chance with new speakers: {ours:.1f} %, majority class {majority:.1f} %"
-            )
+            found.append(f"at chance with new speakers: {ours:.1f} %, majority class {majority:.1f} %")
         return found
 
     @property

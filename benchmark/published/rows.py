@@ -51,9 +51,9 @@ COLUMNS = [
 def not_run(experiment: Experiment, system: System, missing: Sequence[str]) -> dict[str, Any]:
     """Returns the row of an experiment that cannot be run here.
 
-    A row that was measured before, or was missing less, is kept, with what the system's file says now: a machine
-    without recordings deletes no results. A row of another model or other corpora is dropped; whether other
-    parameters have changed since is not checked.
+    A row that was measured before, or was missing less, is kept, with what the system's file says now: a
+    machine without recordings deletes no results. A row of another model or other corpora is dropped;
+    whether other parameters have changed since is not checked.
 
     Raises:
         InputError: the earlier rows have other columns.
@@ -137,7 +137,7 @@ def gather() -> list[dict[str, str]]:
     found = [row for name in overlay.names() for row in read(ROWS / f"{name}.csv")]
     if not found:
         raise InputError(
-            f"{ROWS}: no system has been run. Run `python -m benchmark.published.system {overlay.names()[0]}`."
+            f"{ROWS}: no rows yet. Run `python -m benchmark.published.system {overlay.names()[0]}`."
         )
     return found
 

@@ -3,9 +3,9 @@
     python -m benchmark.published.system B1_svm
 
 Each row is this pipeline, run in a workspace of its own in benchmark/published/runs, with params.yaml as
-benchmark/published/systems/B1_svm.yaml changes it. Only what changed runs again, a killed run resumes, and several
-systems may run side by side. Writes benchmark/published/rows/B1_svm.csv when all rows are finished. Rows whose
-corpus or weights are missing keep their last results.
+benchmark/published/systems/B1_svm.yaml changes it. Only what changed runs again, a killed run resumes, and
+several systems may run side by side. Writes benchmark/published/rows/B1_svm.csv when all rows are finished.
+Rows whose corpus or weights are missing keep their last results.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gather the rows of all systems in benchmark/published/results.csv, docs/benchmark.md and docs/benchmark.png.
+"""Write the rows of all systems to results.csv, docs/benchmark.md and docs/benchmark.png.
 
 python -m benchmark.published.table
 """

@@ -1,7 +1,7 @@
 """A folder in which one row of the benchmark runs: the pipeline, its own params.yaml, the corpora it needs.
 
-It is a DVC repository of its own, so rows never touch the user's workspace, may run side by side, and run again
-only where something changed. All share one cache, which stores equal files once.
+It is a DVC repository of its own, so rows never touch the user's workspace, may run side by side, and run
+again only where something changed. All share one cache, which stores equal files once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Memory of augment and featurize while the corpus grows: a worker's is bounded by its shard.
+"""Memory of augment and featurize as the corpus grows: a worker needs as much as one shard.
 
 python -m benchmark.speed.memory
 """
