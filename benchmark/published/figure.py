@@ -1,4 +1,4 @@
-"""The picture of the benchmark: what was reported, what it is here, and what is left with new speakers."""
+"""The benchmark's figure: accuracy as reported, here with the report's split, and here with new speakers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from benchmark.page import Entry
+from benchmark.published.page import Entry
 from stages.reporting.figures.style import BLUE, GREY, INK, PALE, VERMILION, Picture, canvas, picture, styled
 
 TITLE = "Sixteen published systems, and new speakers"
@@ -14,7 +14,7 @@ TITLE = "Sixteen published systems, and new speakers"
 
 @styled
 def draw(entries: Sequence[Entry]) -> Picture:
-    """Returns a line per system: accuracy as reported, by the report's split, with new speakers; chance."""
+    """Returns a figure with one line per system: three accuracies and the majority-class baseline."""
     figure, (axes,) = canvas(1.6 + 0.34 * len(entries))
     for place, entry in enumerate(entries):
         _line(axes, place, entry)
@@ -30,14 +30,14 @@ def draw(entries: Sequence[Entry]) -> Picture:
     axes.grid(visible=True, axis="x")
     handles = {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
-    told = [f"{entry.name}: {entry.told()}" for entry in entries]
-    return picture(figure, "benchmark", TITLE, f"{TITLE}. {'; '.join(told)}.", "png")
+    summaries = [f"{entry.name}: {entry.summary()}" for entry in entries]
+    return picture(figure, "benchmark", TITLE, f"{TITLE}. {'; '.join(summaries)}.", "png")
 
 
 def _line(axes: Axes, place: int, entry: Entry) -> None:
     """Draws one system's marks."""
-    reported, leaky, honest = entry.reported, entry.heard, entry.unheard
-    ends = [row.percent("accuracy") for row in (leaky, honest) if row.ran]
+    reported, leaky, new_speakers = entry.reported, entry.report_split, entry.new_speakers
+    ends = [row.percent("accuracy") for row in (leaky, new_speakers) if row.ran]
     if len(ends) == 2:
         axes.plot(ends, [place, place], color=PALE, linewidth=3, solid_capstyle="round", zorder=1)
     if reported is not None:
@@ -46,13 +46,15 @@ def _line(axes: Axes, place: int, entry: Entry) -> None:
         axes.plot(
             leaky.percent("accuracy"), place, "o", color=VERMILION, label="here, the report's split", zorder=3
         )
-    if honest.ran:
-        axes.plot(honest.percent("accuracy"), place, "s", color=BLUE, label="here, new speakers", zorder=4)
-        if honest.text("accuracy_low"):
-            reach = [honest.percent("accuracy_low"), honest.percent("accuracy_high")]
-            axes.plot(reach, [place, place], color=BLUE, linewidth=1.2, label="95 % interval", zorder=2)
+    if new_speakers.ran:
         axes.plot(
-            honest.percent("majority"), place, "|", color=GREY, markersize=11, label="commonest emotion"
+            new_speakers.percent("accuracy"), place, "s", color=BLUE, label="here, new speakers", zorder=4
         )
-    if not (leaky.ran or honest.ran):
+        if new_speakers.text("accuracy_low"):
+            interval = [new_speakers.percent("accuracy_low"), new_speakers.percent("accuracy_high")]
+            axes.plot(interval, [place, place], color=BLUE, linewidth=1.2, label="95 % interval", zorder=2)
+        axes.plot(
+            new_speakers.percent("majority"), place, "|", color=GREY, markersize=11, label="majority class"
+        )
+    if not (leaky.ran or new_speakers.ran):
         axes.annotate(leaky.text("status"), (1, place), va="center", fontsize=7, color=GREY)

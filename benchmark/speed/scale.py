@@ -1,14 +1,14 @@
-"""What many clips cost, and what spreading them over workers does.
+"""Measures how time and memory grow with the number of clips, and what workers cost and gain.
 
-    python -m benchmark.scale stages --clips 10000 40000 --folder /tmp/scale
-    python -m benchmark.scale overhead --clips 2000 --folder /tmp/scale
-    python -m benchmark.scale cost --clips 200 --seconds 2.5 --folder /tmp/scale
+    python -m benchmark.speed.scale stages --clips 10000 40000 --folder /tmp/scale
+    python -m benchmark.speed.scale overhead --clips 2000 --folder /tmp/scale
+    python -m benchmark.speed.scale cost --clips 200 --seconds 2.5 --folder /tmp/scale
 
-`stages` writes so many short clips of noise into the folder, runs manifest, split, augment (without copies)
-and featurize on them as DVC would, and tells of each stage the seconds, the processor's seconds of its own
-process and of its workers, and the most memory that its own process and the largest worker held. `overhead`
-has both engines by turns run tasks that do nothing, and extract the features of the clips. `cost` is the
-processor's time per clip. All write into benchmark/scale.json and delete their folder.
+`stages` writes that many short clips of noise into the folder, runs manifest, split, augment (without copies)
+and featurize on them as DVC would, and measures for each stage the seconds, the processor time of its own
+process and of its workers, and the peak memory of its own process and of the largest worker. `overhead`
+alternates between the two engines: empty tasks, then extracting the features of the clips. `cost` is the
+processor time per clip. All write to benchmark/speed/scale.json and delete their folder.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from stages.base.params import Compute
 from stages.compute import engine, hardware
 from stages.data import shards, tables
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmark" / "scale.json"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmark" / "speed" / "scale.json"
 RATE_HZ = 16_000
 CLIPS_PER_SPEAKER = 200
 EMOTIONS = ("anger", "fear", "neutral", "sadness")
 STAGES = ("manifest", "split", "augment", "featurize")
-N_IDLE = 300  # tasks that do nothing
+N_IDLE = 300  # empty tasks
 N_ROUNDS = 5
 N_WORKERS = os.cpu_count() or 1
 
-# A corpus of the folder's own: a name tells speaker, number and emotion.
-CORPUS = '''"""Noise, to count with."""
+# A corpus that is only in the folder; file names give speaker, number and emotion.
+CORPUS = '''"""Noise, for measurements."""
 
 from __future__ import annotations
 
@@ -81,12 +81,14 @@ def downloads(config: Config) -> list[Download]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmark.scale", description=(__doc__ or "").split("\n")[0]
+        prog="python -m benchmark.speed.scale", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("what", choices=["stages", "overhead", "cost"])
-    parser.add_argument("--clips", type=int, nargs="+", default=[2000], help="how many, one run for each")
-    parser.add_argument("--seconds", type=float, default=0.3, help="of a clip")
-    parser.add_argument("--folder", type=Path, default=Path("scale"), help="to work in; deleted afterwards")
+    parser.add_argument("--clips", type=int, nargs="+", default=[2000], help="numbers of clips, one run each")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of one clip")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("scale"), help="working folder; deleted afterwards"
+    )
     chosen = parser.parse_args()
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     found["machine"] = f"{platform.machine()}, {N_WORKERS} cores, Python {platform.python_version()}"
@@ -107,7 +109,7 @@ def main() -> None:
 
 @contextmanager
 def workspace(folder: Path, n_clips: int, seconds: float) -> Iterator[None]:
-    """Stands in a folder with this project's code, one more corpus and its clips, until the block ends."""
+    """Changes into a folder with this project's code, one more corpus and its clips, until the block ends."""
     folder.mkdir(parents=True)
     before = Path.cwd()
     try:
@@ -136,7 +138,7 @@ def configure(**compute: Any) -> None:
 
 
 def record(n_clips: int, n_samples: int) -> None:
-    """Writes clips, each another stretch of one noise: 16 bits, one channel."""
+    """Writes clips, each a different section of the same noise: 16 bits, one channel."""
     noise = np.random.default_rng(0).normal(0, 3000, n_clips + n_samples).astype("<i2")
     n_bytes = 2 * n_samples
     header = b"RIFF" + struct.pack("<I", 36 + n_bytes) + b"WAVEfmt "
@@ -152,7 +154,7 @@ def record(n_clips: int, n_samples: int) -> None:
 
 
 def measured(stage: str) -> dict[str, float]:
-    """Runs a stage and returns its seconds, its processes' seconds of processor, and memory in MB."""
+    """Runs a stage and returns its seconds, its processes' processor time in s, and memory in MB."""
     started = time.monotonic()
     process = psutil.Popen([sys.executable, "-m", f"stages.{stage}"], stdout=subprocess.DEVNULL)
     cpu_s: dict[int, float] = {}
@@ -178,14 +180,14 @@ def measured(stage: str) -> dict[str, float]:
 
 
 def nothing() -> None:
-    """A task that is all overhead."""
+    """An empty task: all of its time is overhead."""
 
 
 def overhead() -> dict[str, Any]:
-    """Returns each engine's time for tasks that do nothing, and for features.
+    """Returns each engine's time for empty tasks, and for features.
 
-    `task_own_cpu_ms` is of the process that hands tasks out and, with dask, of the scheduler in it: it bounds
-    the tasks per second however many workers there are.
+    `task_own_cpu_ms` is the time of the process that distributes tasks, with dask including the scheduler in
+    it: it limits the tasks per second, whatever the number of workers.
     """
     wall_ms: dict[str, list[float]] = {}
     cpu_ms: dict[str, list[float]] = {}
@@ -195,7 +197,7 @@ def overhead() -> dict[str, Any]:
         for name in ("local", "dask") * N_ROUNDS:
             compute = Compute(engine=name, workers=N_WORKERS, scheduler=address, storage=None)
             results = engine.run([engine.Task(f"{i}", nothing, 1) for i in range(N_IDLE)], compute, "idle")
-            next(results)  # the processes are there now
+            next(results)  # the processes have started
             wall, cpu = time.perf_counter(), time.process_time()
             list(results)
             wall_ms.setdefault(name, []).append(1000 * (time.perf_counter() - wall) / N_IDLE)
@@ -216,7 +218,7 @@ def overhead() -> dict[str, Any]:
 
 
 def cost() -> dict[str, float]:
-    """Returns the processor's milliseconds per clip of this folder's length, on one core, warm: medians."""
+    """Returns the processor time per clip in ms, on one core: medians after a warm-up."""
     hardware.limit(1)
     paths = sorted(Path("data/raw/noise").rglob("*.wav"))[:100]
     limits = params.read().manifest

@@ -1,4 +1,4 @@
-"""Rows of benchmark/results.csv: what a report tells of a system, and what was measured of it here."""
+"""Rows of benchmark/published/results.csv: what a report says of a system, and what was measured here."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark import overlay
-from benchmark.overlay import Run, System
-from stages.core.errors import InputError
-from stages.core.files import DATA, METRICS, replacing
+from benchmark.published import overlay
+from benchmark.published.overlay import Experiment, System
+from stages.base.errors import InputError
+from stages.base.files import DATA, METRICS, replacing
 
-ROWS = Path("benchmark/rows")  # one file a system, so that one that ran leaves the others alone
-RESULTS = Path("benchmark/results.csv")
+ROWS = Path("benchmark/published/rows")  # one file per system, so running one leaves the others alone
+RESULTS = Path("benchmark/published/results.csv")
 RAN = "run"
-ABSENT, AND = "not run here: needs ", " and "
+NEEDS, AND = "not run here: needs ", " and "
 
 INTERVALS = ("accuracy", "uar", "macro_f1", "weighted_f1", "macro_precision")
 COLUMNS = [
@@ -31,8 +31,8 @@ COLUMNS = [
     "reported_f1",
     *(f"{metric}{end}" for metric in INTERVALS for end in ("", "_low", "_high")),
     "auc",
-    "chance",  # UAR of guessing
-    "majority",  # accuracy of naming the commonest emotion always
+    "chance",  # UAR of random guessing
+    "majority",  # accuracy of the majority-class baseline
     "n_clips",
     "n_speakers",
     "n_train",
@@ -48,27 +48,27 @@ COLUMNS = [
 ]
 
 
-def absent(run: Run, system: System, lacks: Sequence[str]) -> dict[str, Any]:
-    """Returns the row of a system that cannot be run here.
+def not_run(experiment: Experiment, system: System, missing: Sequence[str]) -> dict[str, Any]:
+    """Returns the row of an experiment that cannot be run here.
 
-    It is the row of before, with what the system's file tells now, where that was measured, or lacked less: a
-    machine without recordings takes nothing away. A row of another model or other corpora than the file's is
-    given up; that other knobs changed since is not seen.
+    A row that was measured before, or was missing less, is kept, with what the system's file says now: a
+    machine without recordings deletes no results. A row of another model or other corpora is dropped;
+    whether other parameters have changed since is not checked.
 
     Raises:
-        InputError: the rows of before have other columns.
+        InputError: the earlier rows have other columns.
     """
-    now = told(run, system)
-    for row in read(ROWS / f"{run.system}.csv"):
-        alike = all(row[key] == now[key] for key in ("variant", "protocol", "model", "corpora"))
-        lacked = row["status"].removeprefix(ABSENT).split(AND)
-        if alike and (row["status"] == RAN or set(lacked) <= set(lacks)):
+    now = description(experiment, system)
+    for row in read(ROWS / f"{experiment.system}.csv"):
+        is_same = all(row[key] == now[key] for key in ("variant", "protocol", "model", "corpora"))
+        missing_before = row["status"].removeprefix(NEEDS).split(AND)
+        if is_same and (row["status"] == RAN or set(missing_before) <= set(missing)):
             return {**row, **now}
-    return {**now, "status": f"{ABSENT}{AND.join(lacks)}"}
+    return {**now, "status": f"{NEEDS}{AND.join(missing)}"}
 
 
-def measured(run: Run, system: System, place: Path) -> dict[str, Any]:
-    """Returns the row of a run whose metrics are in the workspace `place`."""
+def measured(experiment: Experiment, system: System, place: Path) -> dict[str, Any]:
+    """Returns the row of an experiment whose metrics are in the workspace `place`."""
     test, train, split = (
         json.loads((place / METRICS / f"{name}.json").read_text()) for name in ("test", "train", "split")
     )
@@ -76,9 +76,9 @@ def measured(run: Run, system: System, place: Path) -> dict[str, Any]:
         timing = json.loads((place / DATA / "timing.json").read_text())
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: missing. Delete {place} and run the same again.") from error
-    n_folds, threads = train["n_folds"], run.values["train"]["threads"]
+    n_folds, has_epochs = train["n_folds"], bool(train["n_epochs"])
     return {
-        **told(run, system),
+        **description(experiment, system),
         "status": RAN,
         **{name: value for name, value in test.items() if name in COLUMNS},
         "chance": test["chance_uar"],
@@ -88,26 +88,26 @@ def measured(run: Run, system: System, place: Path) -> dict[str, Any]:
         "of_folds": split["n_folds"],
         "n_parameters": train["n_parameters"],
         "n_epochs": train["n_epochs"] or None,
-        # a fold's, as a report tells one training's
+        # of one fold, as a report gives the time of one training
         "train_seconds": sum(fold["seconds"] for fold in timing.values()) / n_folds,
         "seconds_per_epoch": sum(fold["seconds_per_epoch"] for fold in timing.values()) / n_folds
-        if train["n_epochs"]
+        if has_epochs
         else None,
-        "threads": threads,
+        "threads": experiment.values["train"]["threads"],
     }
 
 
-def told(run: Run, system: System) -> dict[str, Any]:
+def description(experiment: Experiment, system: System) -> dict[str, Any]:
     """Returns what is known of a row before it is run."""
-    variant = system.variants[run.variant]
-    is_reported = run.protocol == "as_reported" and variant.role == "reported"
+    variant = system.variants[experiment.variant]
+    is_reported = experiment.protocol == "as_reported" and variant.role == "reported"
     return {
-        "system": run.system,
-        "variant": run.variant,
+        "system": experiment.system,
+        "variant": experiment.variant,
         "role": variant.role,
-        "protocol": run.protocol,
-        "model": run.values["model"],
-        "corpora": "+".join(run.values["corpus"]),
+        "protocol": experiment.protocol,
+        "model": experiment.values["model"],
+        "corpora": "+".join(experiment.values["corpus"]),
         "reported_accuracy": system.report.accuracy if is_reported else None,
         "reported_f1": system.report.f1 if is_reported else None,
         "note": system.note,
@@ -115,7 +115,7 @@ def told(run: Run, system: System) -> dict[str, Any]:
 
 
 def write(found: Iterable[dict[str, Any]], path: Path) -> None:
-    """Writes rows as CSV, numbers to four digits, so that a diff shows what is another number."""
+    """Writes rows as CSV, numbers to four significant digits, so that a diff shows real changes."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
@@ -129,21 +129,21 @@ def _text(value: Any) -> str:
 
 
 def gather() -> list[dict[str, str]]:
-    """Returns the rows of every system that has some, by system and in the order of its file, as text.
+    """Returns the rows of all systems as text, sorted by system and in the order of its file.
 
     Raises:
-        InputError: there is none yet, or they have other columns.
+        InputError: there are none yet, or they have other columns.
     """
     found = [row for name in overlay.names() for row in read(ROWS / f"{name}.csv")]
     if not found:
         raise InputError(
-            f"{ROWS}: no system has been run. Run `python -m benchmark.system {overlay.names()[0]}`."
+            f"{ROWS}: no rows yet. Run `python -m benchmark.published.system {overlay.names()[0]}`."
         )
     return found
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """Returns the rows that `write` wrote, as text; none where there is no such file.
+    """Returns the rows that `write` wrote, as text; an empty list if there is no such file.
 
     Raises:
         InputError: it has other columns.
@@ -155,7 +155,7 @@ def read(path: Path) -> list[dict[str, str]]:
         found = list(table)
     if table.fieldnames != COLUMNS:
         raise InputError(
-            f"{path}: has other columns than this version writes. Run the system again "
-            "where its corpora are, or delete the file."
+            f"{path}: its columns are not those that this version writes. Run the system again "
+            "on a machine with its corpora, or delete the file."
         )
     return found

@@ -1,4 +1,4 @@
-"""docs/benchmark.md: the table and what one learns from it, every number out of benchmark/results.csv."""
+"""docs/benchmark.md: tables and discussion; every number comes from benchmark/published/results.csv."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from benchmark import overlay
-from benchmark.overlay import Run, System
-from benchmark.rows import RAN
-from stages.core import registry
+from benchmark.published import overlay
+from benchmark.published.overlay import Experiment, System
+from benchmark.published.rows import RAN
+from stages.base import registry
 
-TEMPLATE = Path("benchmark/page.md.j2")
-NOTHING = "–"
-N_SONGS = {"ravdess": 1012}  # of its ABOUT.n_clips, which are of every channel; the other corpora do not sing
-N_SPARE = 0.01  # share of clips that a complete copy may lose: recordings that are there twice, or broken
-N_GAINED = 0.01  # accuracy above naming the commonest emotion, up to which nothing was learnt
+TEMPLATE = Path("benchmark/published/page.md.j2")
+DASH = "–"
+N_SONGS = {"ravdess": 1012}  # in ABOUT.n_clips, which counts all channels; the other corpora have no songs
+MAX_MISSING = 0.01  # fraction of clips that a complete copy may exclude as duplicate or broken
+CHANCE_MARGIN = 0.01  # accuracy above the majority-class baseline that still counts as chance
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of benchmark/results.csv.
+    """One row of benchmark/published/results.csv.
 
     Attributes:
         values: its columns, as text.
-        run: what its system's file makes of it.
+        experiment: what its system's file says of it.
     """
 
     values: Mapping[str, str]
-    run: Run
+    experiment: Experiment
 
     @property
     def ran(self) -> bool:
@@ -49,17 +49,17 @@ class Row:
     def score(self, column: str) -> str:
         """Returns `39.1 [34, 44]`, `39.1` where there is no interval, or a dash."""
         if not self.text(column):
-            return NOTHING
+            return DASH
         ends = ""
         if self.values.get(f"{column}_low"):
             ends = f" [{self.percent(f'{column}_low'):.0f}, {self.percent(f'{column}_high'):.0f}]"
         return f"{self.percent(column):.1f}{ends}"
 
     def plain(self, column: str) -> str:
-        """Returns the column as text, with a dash for nothing and thousands apart."""
+        """Returns the column as text, with a dash if it is empty and commas between thousands."""
         value = self.text(column)
         if not value:
-            return NOTHING
+            return DASH
         try:
             number = float(value)
         except ValueError:
@@ -67,37 +67,37 @@ class Row:
         return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
 
     @property
-    def of_clips(self) -> int | None:
-        """How many clips a complete copy has to test; None where one fold tests, or labels are left out."""
-        split, n_folds = self.run.values["split"], self.text("n_folds")
+    def n_complete(self) -> int | None:
+        """How many test clips a complete copy has; None if one fold is tested or labels are dropped."""
+        split, n_folds = self.experiment.values["split"], self.text("n_folds")
         if n_folds == "1" or n_folds != self.text("of_folds") or split["labels"]["drop"]:
             return None
-        return sum(n_clips(corpus, split["channels"]) for corpus in self.run.values["corpus"])
+        return sum(n_clips(corpus, split["channels"]) for corpus in self.experiment.values["corpus"])
 
     @property
-    def n_lacking(self) -> int:
-        """How many of them were not tested."""
-        return max(0, (self.of_clips or 0) - int(self.text("n_clips")))
+    def n_missing(self) -> int:
+        """How many of them are missing."""
+        return max(0, (self.n_complete or 0) - int(self.text("n_clips")))
 
     @property
     def clips(self) -> str:
-        """`144`, or `1,400 of 2,800` where a complete copy has more to test."""
-        return self.plain("n_clips") + (f" of {self.of_clips:,}" if self.n_lacking else "")
+        """`144`, or `1,400 of 2,800` if a complete copy has more."""
+        return self.plain("n_clips") + (f" of {self.n_complete:,}" if self.n_missing else "")
 
     @property
-    def is_cut(self) -> bool:
-        """Whether it was measured on a part of its corpora."""
-        return self.n_lacking > N_SPARE * (self.of_clips or 0)
+    def is_partial(self) -> bool:
+        """Whether it was measured on an incomplete copy of its corpora."""
+        return self.n_missing > MAX_MISSING * (self.n_complete or 0)
 
     @property
     def seconds(self) -> float:
-        """What its trainings took together."""
+        """Duration of all its trainings together."""
         return self.number("train_seconds") * self.number("n_folds")
 
     @property
     def is_at_chance(self) -> bool:
-        """Whether it recognises hardly more than who always names the commonest emotion."""
-        return self.number("accuracy") - self.number("majority") <= N_GAINED
+        """Whether its accuracy is about that of the majority-class baseline."""
+        return self.number("accuracy") - self.number("majority") <= CHANCE_MARGIN
 
     @property
     def folds(self) -> str:
@@ -108,12 +108,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Entry:
-    """A system with the rows that stand for it.
+    """A system with its rows.
 
     Attributes:
         name: of the system.
         system: its file.
-        rows: by variant, the row by the report's protocol and the speaker-independent one.
+        rows: by variant, the row with the report's split and the one with new speakers.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Entry:
 
     @property
     def variant(self) -> str:
-        """The variant that stands for the system: the report's own if it could be run, else a stand-in."""
+        """The variant that the main table shows: the report's own if it was run, else a stand-in."""
         candidates = [
             name
             for name, variant in self.system.variants.items()
@@ -132,20 +132,20 @@ class Entry:
         return (ran or candidates)[0]
 
     @property
-    def heard(self) -> Row:
+    def report_split(self) -> Row:
         return self.rows[self.variant]["as_reported"]
 
     @property
-    def unheard(self) -> Row:
+    def new_speakers(self) -> Row:
         return self.rows[self.variant]["speaker_independent"]
 
     @property
     def corpus(self) -> str:
-        """What the rows that stand for the system are of."""
+        """What the main table's rows were measured on."""
         return self.system.variants[self.variant].about
 
     @property
-    def stands_in(self) -> bool:
+    def is_stand_in(self) -> bool:
         return self.system.variants[self.variant].role == "stand_in"
 
     @property
@@ -156,58 +156,56 @@ class Entry:
 
     @property
     def report(self) -> str:
-        """The letter of the report that it is of."""
+        """The letter of its report."""
         return self.name[0]
 
     @property
     def ran(self) -> bool:
-        return self.heard.ran and self.unheard.ran
+        return self.report_split.ran and self.new_speakers.ran
 
     @property
-    def by_report(self) -> float:
-        """Accuracy here by the report's split, in %."""
-        return self.heard.percent("accuracy")
+    def report_split_accuracy(self) -> float:
+        """Accuracy here with the report's split, in %."""
+        return self.report_split.percent("accuracy")
 
     @property
-    def by_new_speakers(self) -> float:
+    def new_speakers_accuracy(self) -> float:
         """Accuracy here with new speakers, in %."""
-        return self.unheard.percent("accuracy")
+        return self.new_speakers.percent("accuracy")
 
     @property
-    def leak(self) -> float:
-        """How many points of accuracy go when speakers are new."""
-        return self.by_report - self.by_new_speakers
+    def points_lost(self) -> float:
+        """How many points lower accuracy is with new speakers."""
+        return self.report_split_accuracy - self.new_speakers_accuracy
 
     @property
     def caveats(self) -> list[str]:
-        """Why the points lost are of more than new voices: another training, or one that learnt nothing."""
+        """Why the points lost have other causes than new speakers: other training, or a model at chance."""
         if not self.ran:
             return []
-        found = differences(self.heard.run.block, self.unheard.run.block)
-        if self.unheard.is_at_chance:
-            ours, majority = self.by_new_speakers, self.unheard.percent("majority")
-            found.append(
-                f"at chance with new speakers, {ours:.1f} % where the commonest emotion has {majority:.1f} %"
-            )
+        found = differences(self.report_split.experiment.block, self.new_speakers.experiment.block)
+        if self.new_speakers.is_at_chance:
+            ours, majority = self.new_speakers_accuracy, self.new_speakers.percent("majority")
+            found.append(f"at chance with new speakers: {ours:.1f} %, majority class {majority:.1f} %")
         return found
 
     @property
     def is_fair(self) -> bool:
-        """Whether both rows were trained alike and learnt something."""
+        """Whether both rows were trained in the same way and are above chance."""
         return self.ran and not self.caveats
 
     @property
-    def share_trained(self) -> float:
-        """Clips trained on with new speakers, in % of those by the report's split."""
-        return 100 * self.unheard.number("n_train") / self.heard.number("n_train")
+    def percent_trained(self) -> float:
+        """Training clips with new speakers, in % of those with the report's split."""
+        return 100 * self.new_speakers.number("n_train") / self.report_split.number("n_train")
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Returns the accuracies in a sentence."""
         reported = "not reported" if self.reported is None else f"reported {self.reported:.1f}"
         if not self.ran:
-            return f"{reported}, {self.heard.text('status')}"
-        heard, unheard = f"{self.by_report:.1f}", f"{self.by_new_speakers:.1f}"
-        return f"{reported}, by its own split {heard}, with new speakers {unheard} %"
+            return f"{reported}, {self.report_split.text('status')}"
+        own, new = f"{self.report_split_accuracy:.1f}", f"{self.new_speakers_accuracy:.1f}"
+        return f"{reported}, with its own split {own}, with new speakers {new} %"
 
     def pairs(self) -> Iterator[tuple[str, Row]]:
         """Yields each variant with each of its rows."""
@@ -223,11 +221,11 @@ def n_clips(corpus: str, channels: Sequence[str]) -> int:
     return (of_all - songs if "speech" in channels else 0) + (songs if "song" in channels else 0)
 
 
-def differences(heard: Mapping[str, Any], unheard: Mapping[str, Any]) -> list[str]:
+def differences(block: Mapping[str, Any], other_block: Mapping[str, Any]) -> list[str]:
     """Returns how a model's block differs with new speakers: `epochs 60, with new speakers 30`."""
     found = []
-    for key, value in heard.items():
-        other = unheard[key]
+    for key, value in block.items():
+        other = other_block.get(key)
         if value == other:
             continue
         if isinstance(value, dict) and isinstance(other, dict):
@@ -244,20 +242,20 @@ def entries(found: Sequence[Mapping[str, str]], base: dict[str, Any]) -> list[En
     """Returns the systems that have rows, by name.
 
     Args:
-        found: rows of benchmark/results.csv.
+        found: rows of benchmark/published/results.csv.
         base: the content of params.yaml.
     """
     names = sorted({row["system"] for row in found})
-    runs = {(name, run.name): run for name in names for run in overlay.runs(name, base)}
+    experiments = {(name, each.name): each for name in names for each in overlay.experiments(name, base)}
     by_system: dict[str, dict[str, dict[str, Row]]] = {}
     for row in found:
-        run = runs[row["system"], f"{row['variant']}-{row['protocol']}"]
-        variants = by_system.setdefault(run.system, {})
-        variants.setdefault(run.variant, {})[run.protocol] = Row(row, run)
+        experiment = experiments[row["system"], f"{row['variant']}-{row['protocol']}"]
+        variants = by_system.setdefault(experiment.system, {})
+        variants.setdefault(experiment.variant, {})[experiment.protocol] = Row(row, experiment)
     return [Entry(name, overlay.load(name), by_system[name]) for name in names]
 
 
-def render(of: Sequence[Entry]) -> str:
+def render(found: Sequence[Entry]) -> str:
     """Returns the page as Markdown."""
     environment = Environment(  # noqa: S701, Markdown: nothing to escape
         loader=FileSystemLoader(TEMPLATE.parent),
@@ -267,4 +265,4 @@ def render(of: Sequence[Entry]) -> str:
         keep_trailing_newline=True,
     )
     template = environment.get_template(TEMPLATE.name)
-    return template.render(entries=of, by_name={entry.name: entry for entry in of})
+    return template.render(entries=found, by_name={entry.name: entry for entry in found})

@@ -1,16 +1,16 @@
-"""Gather the rows of all systems in benchmark/results.csv, docs/benchmark.md and docs/benchmark.png.
+"""Write the rows of all systems to results.csv, docs/benchmark.md and docs/benchmark.png.
 
-python -m benchmark.table
+python -m benchmark.published.table
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark import figure, overlay, page, rows
-from stages.core.errors import run
-from stages.core.files import replacing
-from stages.core.params import PARAMS
+from benchmark.published import figure, overlay, page, rows
+from stages.base.errors import run
+from stages.base.files import replacing
+from stages.base.params import PARAMS
 
 DOCS = Path("docs")
 
