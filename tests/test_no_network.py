@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core import registry
+from stages.base import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(

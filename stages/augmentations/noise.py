@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stages.core.params import Augmentation, Range
+from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):

@@ -9,7 +9,7 @@ import soxr
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stages.core.params import Augmentation, Range
+from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):

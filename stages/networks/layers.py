@@ -10,10 +10,10 @@ import keras
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from stages.core.errors import InputError
-from stages.core.inputs import Inputs
-from stages.core.params import Block, Count, Share
-from stages.core.training import FrameTraining, ImageTraining
+from stages.base.errors import InputError
+from stages.base.params import Block, Count, Fraction
+from stages.learning.preprocessing import Inputs
+from stages.networks.training import FrameTraining, ImageTraining
 
 L2 = Annotated[float, Field(ge=0)]
 
@@ -33,7 +33,7 @@ class Convolution(Block):
     pool: Literal["max", "average", "none"]
     pool_size: Count
     pool_strides: Count
-    dropout: Share
+    dropout: Fraction
 
 
 class ConvolutionConfig(Block):
@@ -44,7 +44,7 @@ class ConvolutionConfig(Block):
     batch_norm: bool
     summary: Literal["flatten", "average", "max"]
     dense: list[Count]
-    dense_dropout: Share
+    dense_dropout: Fraction
     l2: L2
 
 
@@ -92,7 +92,7 @@ class RecurrentConfig(Block):
     bidirectional: bool
     mask: bool
     summary: Literal["last", "average", "max"]
-    dropout: Share
+    dropout: Fraction
     dense: list[Count]
     training: FrameTraining
 
@@ -246,3 +246,4 @@ def head(
     """Returns ReLU layers of the given widths with dropout between, then logits (n_clips, n_classes)."""
     for units in dense:
         x = dropped(keras.layers.Dense(units, activation="relu", kernel_regularizer=regularizer)(x), dropout)
+    return keras.layers.Dense(n_classes, dtype="float32")(x)

@@ -24,8 +24,8 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from stages.core import params, registry
-from stages.core.errors import InputError
+from stages.base import params, registry
+from stages.base.errors import InputError
 from tests.faults.conftest import Fault, draws
 from tests.test_pipeline import STAGES
 
