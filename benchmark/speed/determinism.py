@@ -118,9 +118,9 @@ def train(
     precision: str = "float32",
 ) -> Trained:
     """Trains and evaluates in a folder where the features are."""
-    if "training" in work.params["models"][model]:
-        place = f"models__{model}__training"
-        work.set(**{f"{place}__epochs": n_epochs, f"{place}__precision": precision})
+    if own := work.params["models"][model].get("training"):
+        work.set(training__epochs=n_epochs)
+        own["precision"] = precision
     work.set(model=model, train__threads=threads)
     shutil.rmtree(DATA / "checkpoints", ignore_errors=True)
     stage("train", loosened, environment)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages import train
+from stages.learning import training as train
 from stages.base.files import write_json
-from stages.learning.trained_fold import PREPROCESSOR, RECORD, folder_name
+from stages.learning.record import PREPROCESSOR, RECORD, folder_name
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Started, Undisturbed, before, check_goes_on, rng, small, written
 from tests.test_pipeline import ROOT, STAGES

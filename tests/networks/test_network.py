@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from scipy.special import log_softmax
+from stages.networks.training import ImageAugment, SpecAugment
 
 from stages.base.errors import InputError
 from stages.base.files import PRETRAINED
@@ -20,7 +21,6 @@ from stages.compute import hardware
 from stages.learning.preprocessing import Partition
 from stages.learning.trained_fold import RECORD
 from stages.networks import network, precision, weights
-from stages.networks.training import ImageAugment, SpecAugment
 
 TRAINING = {
     "optimizer": "adam",
