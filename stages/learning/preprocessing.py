@@ -80,8 +80,8 @@ def _quantile(ordered: Frames, fraction: float) -> NDArray[np.floating]:
 def moments(clips: Iterable[Frames]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns mean and standard deviation of each dimension over all frames of `clips`, each (n_dims,).
 
-    The standard deviation of a constant dimension is 1. Chan et al. 1983, "Algorithms for computing the sample
-    variance": blocks are merged pairwise, so only one clip is in float64 at a time.
+    The standard deviation of a constant dimension is 1. Chan et al. 1983, "Algorithms for computing the
+    sample variance": blocks are merged pairwise, so only one clip is in float64 at a time.
     """
     n, mean, squares = 0, np.zeros(1), np.zeros(1)
     for frames in clips:

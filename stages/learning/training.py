@@ -83,7 +83,7 @@ def store_pooled(
 ) -> Path | None:
     """Pools every clip once, for all folds, and returns the file.
 
-    Returns None for layouts with a time axis, and with `normalize: speaker`, where features depend on the fold.
+    Returns None for layouts with a time axis, and with `normalize: speaker`, which depends on the fold.
 
     Args:
         params: all parameters.

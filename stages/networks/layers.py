@@ -100,7 +100,7 @@ class RecurrentConfig(Block):
     @model_validator(mode="after")
     def _summary_sees_mask(self) -> Self:
         if self.mask and self.summary == "max":
-            raise ValueError("`summary: max` ignores masks; use `average` or `last`, or `mask: false`")
+            raise ValueError("`summary: max` cannot see a mask; use `average` or `last`, or `mask: false`")
         return self
 
 

@@ -46,8 +46,8 @@ def folder_of(name: str) -> Path:
     """
     if not re.fullmatch(PRETRAINED_NAME, name):
         raise InputError(
-            f"stages.tools.convert: NAME {shown(name)} is not valid. Use letters, digits, '_', '-' and '.', the "
-            "last two not in front."
+            f"stages.tools.convert: NAME {shown(name)} is not valid. Use letters, digits, '_', '-' and '.', "
+            "the last two not at the start."
         )
     return PRETRAINED / name
 

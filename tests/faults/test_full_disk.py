@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.learning import training as train
 from stages.base.errors import disk_error
+from stages.learning import training as train
 from stages.learning.record import PREPROCESSOR, RECORD, folder_name
 from stages.networks import network
 from tests.faults.conftest import Fault, draws
