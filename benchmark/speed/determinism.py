@@ -125,8 +125,7 @@ def train(
     """Trains and evaluates a model on the features in the current folder."""
     changes: dict[str, Any] = {"model": model, "train__threads": threads}
     if model != "svm":
-        block = f"models__{model}__training"
-        changes |= {f"{block}__epochs": n_epochs, f"{block}__precision": precision}
+        changes |= {"training__epochs": n_epochs, f"models__{model}__training__precision": precision}
     recordings.write_params(Path(), **SETTINGS, **changes)
     shutil.rmtree(DATA / "checkpoints", ignore_errors=True)
     stage("train", loosened, environment)

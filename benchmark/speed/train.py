@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path, PurePosixPath
@@ -30,10 +29,9 @@ from stages.base.errors import run
 from stages.base.params import PARAMS, Params, read
 from stages.compute import hardware
 from stages.corpora import ravdess
-from stages.learning.preprocessing import Partition, Preprocessor
+from stages.learning.preprocessing import Partition, Preprocessor, pool
 from stages.networks import precision
 from stages.networks.layers import BatchNormalization
-from stages.networks.network import learner_of, scores, train_epoch
 from stages.networks.weights import FILE
 
 LIBRARIES = ("keras", "tensorflow", "numpy")
@@ -207,17 +205,16 @@ def _serve(side: str, task: Task, connection: Connection) -> None:
 def _ours(task: Task) -> Side:
     """The pipeline's trainer."""
 
-    build = partial(registry.load("models", task.model, "params.model").build, task.config)
-    learner = learner_of(build, task.config.training, task.train, 0, task.seed)
+    trainer = registry.load("models", task.model, "params.model").trainer(task.config)
+    learner = trainer.learner(task.train, 0, task.seed)
     number = itertools.count()
 
     def epoch() -> object:
-        return train_epoch(learner, task.config.training, task.train, task.seed, next(number))
+        return trainer.train_epoch(learner, task.train, task.seed, next(number))
 
     def logits() -> NDArray[np.floating]:
         learner.network.save_weights(task.folder / FILE)
-        classes = task.test.classes
-        return scores(build, task.config, task.folder, task.test.x, len(classes))
+        return trainer.scores(task.folder, task.test, len(task.test.classes))
 
     return epoch, logits
 
@@ -232,14 +229,14 @@ def _theirs(task: Task) -> Side:
         return kind.from_config(layer.get_config())
 
     keras.utils.set_random_seed(task.seed)
-    training = task.config.training
-    pixels = training.pixels(0)
+    training, entry = task.config.training, registry.load("models", task.model, "params.model")
+    shape = entry.trainer(task.config).input_shape(task.train.x.shape[1:], 0)
+    pixels = shape[0] if getattr(training, "resizing", None) else None
     x, test = (
         part.x if pixels is None else tf.image.resize(part.x, (pixels, pixels), antialias=True).numpy()
         for part in (task.train, task.test)
     )
-    build = registry.load("models", task.model, "params.model").build
-    built = build(task.config, x.shape[1:], len(task.train.classes))
+    built = entry.build(task.config, x.shape[1:], len(task.train.classes))
     network = keras.models.clone_model(built, clone_function=plain)
     network.compile(
         keras.optimizers.get(training.optimizer),
@@ -270,11 +267,16 @@ def _parts(case: Case) -> tuple[Partition, Partition]:
             features = extract(recording.load(path, case.settings.audio.sample_rate_hz))
             chosen[is_train].append((each.emotion, np.hstack([features[name] for name in inputs.features])))
     per_second = case.settings.audio.sample_rate_hz / case.settings.spectrum.hop_length
-    preprocessor = Preprocessor.fit([frames for _, frames in chosen[True]], inputs, per_second)
+    pooled = {
+        is_train: [pool(frames, inputs.layout, inputs.frames_per_step) for _, frames in clips]
+        for is_train, clips in chosen.items()
+    }
+    preprocessor = Preprocessor.fit(pooled[True], inputs, per_second)
     classes = sorted({emotion for emotion, _ in chosen[True]})
     train, test = (
         Partition(
-            preprocessor.transform([frames for _, frames in chosen[is_train]]),
+            (clips := preprocessor.transform(pooled[is_train])).x,
+            clips.lengths,
             np.array([classes.index(emotion) for emotion, _ in chosen[is_train]]),
             classes,
         )

@@ -90,7 +90,7 @@ SPLITS = pa.DataFrameSchema(
     unique=["fold", "clip"],
 )
 
-# One row per recording that a fold's weights were trained on or selected with.
+# One row per recording that a fold's weights were trained or validated on.
 TRAINED_ON = pa.DataFrameSchema(
     {"clip": _text(), "speaker": _text(), "audio_sha256": _text()}, strict=True, ordered=True, unique=["clip"]
 )

@@ -64,10 +64,10 @@ def speaker_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterato
 
 
 def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
-    """Yields a fold per speaker; `validation_share` of the other speakers, at least one, validate.
+    """Yields a fold per speaker; `validation_fraction` of the other speakers, at least one, validate.
 
     Every clip is tested once. Where there are only two speakers (TESS) no third is left to validate:
-    then `validation_share` of the sentences of the speaker who trains do. The test speaker stays unheard,
+    then `validation_fraction` of the sentences of the speaker who trains do. The test speaker stays unheard,
     while validation, with a known voice, is easier than test.
 
     Raises:
@@ -78,7 +78,7 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
         raise InputError(
             f"params.split.protocol {split.protocol}: needs two speakers, and there is only {speakers[0]}."
         )
-    n_validation = _n_validation(len(speakers) - 1, split.validation_share)
+    n_validation = _n_validation(len(speakers) - 1, split.validation_fraction)
     if len(speakers) > 2 or not n_validation:
         yield from _ring(clips, [[speaker] for speaker in speakers], n_validation)
         return
@@ -88,10 +88,10 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
         if len(sentences) < 2:
             raise InputError(
                 f"params.split.protocol {split.protocol}: of two speakers, one gives sentences to train "
-                f"and to validate, and has only {sentences[0]}. Set params.split.validation_share: 0 to go "
-                "without."
+                f"and to validate, and has only {sentences[0]}. Set params.split.validation_fraction: 0 to "
+                "go without."
             )
-        held_out = sentences[: _n_validation(len(sentences), split.validation_share)]
+        held_out = sentences[: _n_validation(len(sentences), split.validation_fraction)]
         yield _roles(test, ~test & clips["sentence"].isin(held_out), ~test)
 
 
@@ -141,8 +141,8 @@ def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -
 def cross_corpus(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     """Yields a fold per corpus, tested by models that never heard it.
 
-    Only labels that every corpus has are kept. `validation_share` of the other corpora's speakers, at least
-    one, validate.
+    Only labels that every corpus has are kept. `validation_fraction` of the other corpora's speakers, at
+    least one, validate.
 
     Raises:
         InputError: there is only one corpus, the corpora share too few labels, or too few speakers are left.
@@ -166,7 +166,7 @@ def cross_corpus(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles
     for corpus in corpora:
         test = clips["corpus"] == corpus
         speakers = _spread(clips[shared & ~test], seed)
-        n_validation = _n_validation(len(speakers), split.validation_share)
+        n_validation = _n_validation(len(speakers), split.validation_fraction)
         if n_validation == len(speakers):
             raise InputError(
                 f"params.split.protocol {split.protocol}: to test {corpus}, one other speaker trains and "
@@ -179,8 +179,8 @@ def cross_corpus(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles
 def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     """Yields `n_folds` folds of clips, stratified by label: the test speakers are heard in training.
 
-    With one fold `test_share` of the clips test; with more every clip is tested once. `validation_share`
-    of the clips that do not test validate.
+    With one fold `test_fraction` of the clips test; with more every clip is tested once.
+    `validation_fraction` of the clips that do not test validate.
 
     Raises:
         InputError: a label has too few clips.
@@ -189,7 +189,7 @@ def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
 
     labels = clips["label"].to_numpy()
     folds = (
-        StratifiedShuffleSplit(1, test_size=split.test_share, random_state=seed)
+        StratifiedShuffleSplit(1, test_size=split.test_fraction, random_state=seed)
         if split.n_folds == 1
         else StratifiedKFold(split.n_folds, shuffle=True, random_state=seed)
     )
@@ -197,9 +197,9 @@ def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
         for rest, test in folds.split(labels, labels):
             roles = np.full(len(clips), "train", dtype=object)
             roles[test] = "test"
-            if split.validation_share:
+            if split.validation_fraction:
                 _, validation = train_test_split(
-                    rest, test_size=split.validation_share, stratify=labels[rest], random_state=seed
+                    rest, test_size=split.validation_fraction, stratify=labels[rest], random_state=seed
                 )
                 roles[validation] = "validation"
             yield roles

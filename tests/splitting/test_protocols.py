@@ -88,7 +88,7 @@ def test_another_seed_gives_other_groups_and_the_same_seed_the_same() -> None:
 
 
 def test_leave_one_speaker_out_tests_each_speaker_in_a_fold() -> None:
-    splits = assign(RAVDESS, protocol="leave_one_speaker_out", validation_share=0.1)
+    splits = assign(RAVDESS, protocol="leave_one_speaker_out", validation_fraction=0.1)
     assert each_is_tested_once(splits, RAVDESS["clip"])
     assert sorted(speakers(splits, "test")) == [[f"{actor:02}"] for actor in range(1, 25)]
     validators = splits[splits["role"] == "validation"].groupby("fold")
@@ -97,7 +97,7 @@ def test_leave_one_speaker_out_tests_each_speaker_in_a_fold() -> None:
 
 
 def test_of_two_speakers_validation_takes_other_sentences_of_the_one_who_trains() -> None:
-    splits = assign(TESS, protocol="leave_one_speaker_out", validation_share=0.1)
+    splits = assign(TESS, protocol="leave_one_speaker_out", validation_fraction=0.1)
     assert each_is_tested_once(splits, TESS["clip"])
     assert sorted(speakers(splits, "test")) == [["OAF"], ["YAF"]]
     assert speakers(splits, "validation") == speakers(splits, "train")
@@ -110,7 +110,7 @@ def test_of_two_speakers_validation_takes_other_sentences_of_the_one_who_trains(
 @pytest.mark.parametrize("protocol", ["leave_one_speaker_out", "random", "cross_corpus"])
 def test_a_validation_share_of_zero_goes_without(protocol: str) -> None:
     manifest = pd.concat([SAVEE, TESS]) if protocol == "cross_corpus" else TESS
-    splits = assign(manifest, protocol=protocol, validation_share=0.0)
+    splits = assign(manifest, protocol=protocol, validation_fraction=0.0)
     assert set(splits["role"]) == {"train", "test"}
 
 
@@ -151,7 +151,7 @@ def test_cross_corpus_tests_what_it_never_heard_on_labels_all_have(caplog: pytes
 
 @pytest.mark.parametrize("n_folds", [2, 5, 10])
 def test_random_tests_each_clip_once_and_keeps_the_labels_shares(n_folds: int) -> None:
-    splits = assign(RAVDESS, protocol="random", n_folds=n_folds, validation_share=0.1)
+    splits = assign(RAVDESS, protocol="random", n_folds=n_folds, validation_fraction=0.1)
     assert each_is_tested_once(splits, RAVDESS["clip"])
     counts = splits[splits["role"] == "test"].groupby("fold")["label"].value_counts()
     expected = RAVDESS["emotion"].value_counts() / n_folds
@@ -160,7 +160,8 @@ def test_random_tests_each_clip_once_and_keeps_the_labels_shares(n_folds: int) -
 
 def test_random_with_one_fold_takes_the_shares_asked_for() -> None:
     # 12 % train, 44 % each validation and test, as one published system splits CREMA-D
-    splits = assign(RAVDESS, protocol="random", n_folds=1, test_share=0.44, validation_share=0.44 / 0.56)
+    fractions = {"test_fraction": 0.44, "validation_fraction": 0.44 / 0.56}
+    splits = assign(RAVDESS, protocol="random", n_folds=1, **fractions)
     assert splits["role"].value_counts().to_dict() == {"test": 634, "validation": 634, "train": 172}
 
 
@@ -217,7 +218,7 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             TESS[TESS["sentence"] == "tess/word7"],
             {"protocol": "leave_one_speaker_out"},
-            "has only tess/word7. Set params.split.validation_share: 0",
+            "has only tess/word7. Set params.split.validation_fraction: 0",
         ),
         (
             TESS[TESS["sentence"].isin(["tess/word7", "tess/word8"])],
@@ -329,7 +330,7 @@ def test_whatever_the_clips_a_split_passes_the_gate_or_says_why_not(
     split = settings_with(
         protocol=protocol,
         n_folds=n_folds,
-        validation_share=share,
+        validation_fraction=share,
         fixed_list="drawn",
         lists={"drawn": [" ".join(names[fold::n_folds]) for fold in range(n_folds)]},
     )
