@@ -342,14 +342,14 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("storage", "message"),
+    ("place", "message"),
     [
         ("file/below", r"'file://\S+/file/below' cannot be written: .*(exists|Not a directory)"),
         ("sprak://bucket/folder", r"'sprak://bucket/folder' will not do: .*sprak"),
     ],
 )
 def test_storage_that_cannot_be_written_is_told(
-    workspace: Workspace, cluster: Cluster, storage: str, message: str
+    workspace: Workspace, cluster: Cluster, place: str, message: str
 ) -> None:
     Path("file").write_text("in the way")
     compute = cluster.compute.model_copy(update={"storage": place})
