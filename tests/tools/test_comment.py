@@ -87,7 +87,9 @@ def test_a_base_that_does_not_exist(revisions: Revisions) -> None:
 def test_a_comparison_that_is_killed_tells_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     killed = subprocess.CompletedProcess([], -9, "", "")
     monkeypatch.setattr(comment, "_python", lambda *_: killed)
-    with pytest.raises(InputError, match=r"^`stages\.compare --md main`: ended without .* exit code -9\.$"):
+    with pytest.raises(
+        InputError, match=r"^`stages\.tools\.compare --md main`: ended without .* exit code -9\.$"
+    ):
         comment.comparison("main")
 
 

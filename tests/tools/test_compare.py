@@ -147,7 +147,7 @@ def test_a_revision_whose_predictions_are_not_in_the_cache(revisions: Revisions,
     revisions.commit("elsewhere")
     message = (
         r"^elsewhere: data/predictions.parquet is in no cache here\. `dvc fetch --all-commits.*`make base "
-        r"BASE=elsewhere` makes it again under the tag `base`, for `python -m stages\.compare base`\.$"
+        r"BASE=elsewhere` makes it again under the tag `base`, for `python -m stages\.tools\.compare base`\.$"
     )
     with pytest.raises(InputError, match=message):
         said("elsewhere", "before")
