@@ -147,7 +147,7 @@ def test_a_folder_without_rights(fault: Fault, tmp_path: Path, undisturbed: Undi
         told = start(stage, folder, *(BOUND if os.getuid() == 0 else []))
         for path in filter(Path.is_dir, places):
             path.chmod(0o755)
-        check_told(stage, folder, told, "no permission. Change the rights of the file or its folder")
+        check_told(stage, folder, told, "permission denied")
         check_goes_on(stage, folder, undisturbed)
 
 
