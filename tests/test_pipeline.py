@@ -99,10 +99,10 @@ def test_another_model_trains_and_evaluates_only_and_the_first_comes_back_from_t
     assert json.loads(run(reproduced, "dvc", "metrics", "diff", "--json")) == {}
 
 
-def test_a_parameter_of_an_unselected_model_reruns_nothing(reproduced: Path) -> None:
+def test_a_parameter_of_an_unselected_model_reruns_select_alone(reproduced: Path) -> None:
     edit(reproduced, models__gru__dropout=0.5)
     try:
-        assert ran(run(reproduced, "dvc", "repro")) == []
+        assert ran(run(reproduced, "dvc", "repro")) == ["select"]
     finally:
         run(reproduced, "git", "checkout", "params.yaml")
 
