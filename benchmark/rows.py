@@ -82,7 +82,7 @@ def measured(run: Run, system: System, place: Path) -> dict[str, Any]:
         "status": RAN,
         **{name: value for name, value in test.items() if name in COLUMNS},
         "chance": test["chance_uar"],
-        "majority": max(split["test"]["share"].values()),
+        "majority": max(split["test"]["fraction"].values()),
         "n_train": round(train["n_train"]),
         "n_folds": n_folds,
         "of_folds": split["n_folds"],

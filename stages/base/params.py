@@ -116,8 +116,8 @@ class Split(Block):
         "fixed",
     ]
     n_folds: Count
-    test_share: Annotated[float, Field(gt=0, lt=1)]
-    validation_share: Fraction
+    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    validation_fraction: Fraction
     fixed_list: str
     lists: dict[str, list[str]]
     channels: Annotated[Names, Field(min_length=1)]
