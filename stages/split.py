@@ -47,8 +47,8 @@ def usable_clips(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.Data
     for corpus in chosen.corpus:
         if corpus not in set(clips["corpus"]):
             raise InputError(
-                f"params.corpus: no clip of '{corpus}' is left after excluding problems, params.split.channels and "
-                f"params.split.labels.drop; {MANIFEST} lists {(manifest['corpus'] == corpus).sum()}."
+                f"params.corpus: no clip of '{corpus}' is left after excluding problems, "
+                f"params.split.channels and params.split.labels.drop; {MANIFEST} lists {(manifest['corpus'] == corpus).sum()}."
             )
     return clips.assign(label=clips["emotion"].replace(dict(policy.merge))), n_excluded
 

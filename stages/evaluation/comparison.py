@@ -112,8 +112,8 @@ def _remedy(revision: str) -> str:
     if revision == WORKSPACE:
         return f"Run `dvc pull {PREDICTIONS}` or `dvc repro`."
     return (
-        f"Run `dvc fetch --all-commits {PREDICTIONS}` to get it from a remote, or `make base BASE={revision}` "
-        "to reproduce it under the tag `base`, and compare with `base`."
+        f"Run `dvc fetch --all-commits {PREDICTIONS}` to get it from a remote, or "
+        f"`make base BASE={revision}` to reproduce it under the tag `base`, and compare with `base`."
     )
 
 
@@ -160,9 +160,7 @@ def match(a: Revision, b: Revision) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{', '.join(sorted(classes_a ^ classes_b))}. Give both the same params.split.labels."
         )
     for what, columns in {"clips": ["clip"], "folds": ["fold", "clip"], "labels": ["clip", "label"]}.items():
-        keys_a, keys_b = (
-            set(revision.predictions[columns].itertuples(index=False)) for revision in (a, b)
-        )
+        keys_a, keys_b = (set(revision.predictions[columns].itertuples(index=False)) for revision in (a, b))
         if keys_a != keys_b:
             example = min(keys_a ^ keys_b)
             raise InputError(
