@@ -116,9 +116,9 @@ def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -
     """Yields `n_folds` folds whose test speakers and test sentences are both absent from training.
 
     Speakers and sentences are each split into groups. Fold i tests speaker group i on sentence group i
-    (modulo the number of sentence groups), validates speaker group i + 1 on sentence group i + 1 and trains on
-    the others of both; all other combinations are left out of the fold. So each speaker is tested once, on one
-    group of sentences.
+    (modulo the number of sentence groups), validates speaker group i + 1 on sentence group i + 1 and trains
+    on the others of both; all other combinations are left out of the fold. So each speaker is tested once, on
+    one group of sentences.
 
     With only two sentences (RAVDESS), train and validation share one; with only two speakers (TESS, with
     `n_folds` 2), they share the speaker. Test shares neither.
