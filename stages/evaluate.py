@@ -1,4 +1,4 @@
-"""Apply each fold's model to its test clips and measure. The only reader of test labels."""
+"""Apply each fold's model to its test clips and compute metrics. No other stage reads test labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main() -> None:
     params = read()
     hardware.limit(params.train.threads)
     splits = tables.read(SPLITS, tables.SPLITS)
-    leak.check(splits, params.split.protocol)  # once more: the table may not be as split left it
+    leak.check(splits, params.split.protocol)  # again: the table may have changed since split
     index = tables.read(dataset.INDEX, tables.FEATURES)
     parts = [test(trained, splits, index, params.train.normalize) for trained in trained_fold.trained(params)]
     predictions = pd.concat(parts, ignore_index=True)
@@ -46,7 +46,7 @@ def test(
 
 
 def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
-    """Returns the metrics, and what a reader must know before believing them."""
+    """Returns the metrics, and whatever makes them too high or hard to compare."""
     measured = metrics.summarize(predictions, params.evaluate.n_resamples, params.seed)
     measured |= listeners(predictions, params.split.labels.merge)
     return measured | {
@@ -56,9 +56,9 @@ def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
 
 
 def headline(measured: dict[str, Any]) -> str:
-    """Returns the metrics that matter most, in a sentence."""
+    """Returns the main metrics in a sentence."""
     interval = f" [{measured['uar_low']:.3f}, {measured['uar_high']:.3f}]" if "uar_low" in measured else ""
-    leaky = ", LEAKY: the test speakers are in training" if measured["leaky"] else ""
+    leaky = ", LEAKY: test speakers are in the training data" if measured["leaky"] else ""
     return (
         f"UAR {measured['uar']:.3f}{interval}, chance {measured['chance_uar']:.3f}, "
         f"on {measured['n_clips']} clips of {measured['n_speakers']} speakers{leaky}"
@@ -66,28 +66,27 @@ def headline(measured: dict[str, Any]) -> str:
 
 
 def listeners(predictions: pd.DataFrame, merge: dict[str, str]) -> dict[str, float]:
-    """Returns `human_uar` on the test clips that listeners judged by ear, nothing where there are none.
+    """Returns `human_uar` and the number of test clips that listeners voted on; empty if there are none.
 
     Args:
         predictions: the clips and their labels.
-        merge: the label policy, which their votes follow too.
+        merge: params.split.labels.merge, applied to the votes too.
     """
     manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "listeners", "problem"])
     votes = metrics.votes(manifest[manifest["problem"] == ""], merge)
-    heard = predictions[predictions["clip"].isin(votes.index)]
-    if heard.empty:
+    voted = predictions[predictions["clip"].isin(votes.index)]
+    if voted.empty:
         return {}
     return {
-        "human_uar": metrics.human_uar(heard["label"], heard["clip"].map(votes)),
-        "human_n_clips": len(heard),
+        "human_uar": metrics.human_uar(voted["label"], voted["clip"].map(votes)),
+        "human_n_clips": len(voted),
     }
 
 
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row per test clip, `actual` and `predicted`, as DVC's confusion template counts them."""
-    probabilities = predictions.filter(regex="^p_")
-    predicted = probabilities.idxmax(axis=1).str.slice(len("p_"))
-    return pd.DataFrame({"actual": predictions["label"], "predicted": predicted})
+    """Returns one row per test clip, `actual` and `predicted`, for DVC's confusion template."""
+    truth, predicted, _ = metrics.arrays(predictions)
+    return pd.DataFrame({"actual": truth, "predicted": predicted})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Decides who trains, who validates and who tests: manifest -> data/splits.parquet, metrics/split.json."""
+"""Decide which clips train, validate and test: data/splits.parquet and metrics/split.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main() -> None:
     chosen = params.read()
     split = chosen.split
     manifest = tables.read(MANIFEST, tables.MANIFEST)
-    clips, n_excluded = usable(manifest, chosen)
+    clips, n_excluded = usable_clips(manifest, chosen)
     splits = protocols.assign(clips, split, chosen.seed)
     leak.check(splits, split.protocol)
     tables.write(splits, tables.SPLITS, SPLITS)
@@ -26,35 +26,40 @@ def main() -> None:
     write_json(describe(splits, split.protocol, n_excluded), METRICS / "split.json")
 
 
-def usable(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Returns the clips fit for use, with their `label`, and the number left out for each reason.
+def usable_clips(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Returns the usable clips with their `label`, and the number of clips excluded for each reason.
 
     Raises:
-        InputError: nothing is left of a chosen corpus.
+        InputError: no clip of a chosen corpus is left.
     """
     policy = chosen.split.labels
     check_names(chosen.split)
     clips = manifest[manifest["corpus"].isin(chosen.corpus)]
     n_excluded = {}
-    for reason, fit in {
+    for reason, usable in {
         "problem": clips["problem"] == "",
         "channel": clips["channel"].isin(chosen.split.channels),
         "label": ~clips["emotion"].isin(policy.drop),
     }.items():
-        kept = clips[fit[clips.index]]
+        kept = clips[usable[clips.index]]
         n_excluded[reason] = len(clips) - len(kept)
         clips = kept
     for corpus in chosen.corpus:
         if corpus not in set(clips["corpus"]):
+            n_listed = (manifest["corpus"] == corpus).sum()
             raise InputError(
-                f"params.corpus: no clip of '{corpus}' is left after problems, params.split.channels and "
-                f"params.split.labels.drop; {MANIFEST} has {(manifest['corpus'] == corpus).sum()}."
+                f"params.corpus: no clip of '{corpus}' is left after excluding problems, "
+                f"params.split.channels and params.split.labels.drop; {MANIFEST} lists {n_listed}."
             )
     return clips.assign(label=clips["emotion"].replace(dict(policy.merge))), n_excluded
 
 
 def check_names(split: params.Split) -> None:
-    """Raises InputError where params.split names a channel or an emotion that no corpus has."""
+    """Checks that params.split names known channels and emotions only.
+
+    Raises:
+        InputError: it names another.
+    """
     labels = "params.split.labels"
     named = [("params.split.channels", name, CHANNELS) for name in split.channels]
     named += [(f"{labels}.drop", name, EMOTIONS) for name in split.labels.drop]
@@ -65,22 +70,22 @@ def check_names(split: params.Split) -> None:
 
 
 def describe(splits: pd.DataFrame, protocol: str, n_excluded: dict[str, int]) -> dict[str, Any]:
-    """Returns what metrics/split.json tells, as nested scalars; a role's numbers are means over folds."""
+    """Returns the content of metrics/split.json, nested scalars; a role's numbers are means over folds."""
     roles = {}
     for role, rows in splits[["fold", "role", "clip", "speaker", "label"]].groupby("role"):
         folds = rows.groupby("fold")
-        shares = folds["label"].value_counts(normalize=True).groupby("label").sum() / folds.ngroups
+        fractions = folds["label"].value_counts(normalize=True).groupby("label").sum() / folds.ngroups
         roles[str(role)] = {
             "clips": float(folds.size().mean()),
             "speakers": float(folds["speaker"].nunique().mean()),
-            "share": {str(label): float(share) for label, share in shares.items()},
+            "fraction": {str(label): float(fraction) for label, fraction in fractions.items()},
         }
-    heard = splits.loc[splits["role"] != "test", ["fold", "role", "speaker", "sentence"]]
+    seen = splits.loc[splits["role"] != "test", ["fold", "role", "speaker", "sentence"]]
     return {
         "protocol": protocol,
         "leaky": leak.leaky(protocol),
-        "validation_shares_speakers": len(leak.straddling(heard, "speaker", heard["role"])) > 0,
-        "validation_shares_sentences": len(leak.straddling(heard, "sentence", heard["role"])) > 0,
+        "validation_shares_speakers": len(leak.straddling(seen, "speaker", seen["role"])) > 0,
+        "validation_shares_sentences": len(leak.straddling(seen, "sentence", seen["role"])) > 0,
         "n_folds": int(splits["fold"].nunique()),
         "n_clips": int(splits["clip"].nunique()),
         "n_speakers": int(splits["speaker"].nunique()),

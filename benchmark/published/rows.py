@@ -82,7 +82,7 @@ def measured(experiment: Experiment, system: System, place: Path) -> dict[str, A
         "status": RAN,
         **{name: value for name, value in test.items() if name in COLUMNS},
         "chance": test["chance_uar"],
-        "majority": max(split["test"]["share"].values()),
+        "majority": max(split["test"]["fraction"].values()),
         "n_train": round(train["n_train"]),
         "n_folds": n_folds,
         "of_folds": split["n_folds"],

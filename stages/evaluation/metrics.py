@@ -1,9 +1,8 @@
-"""What predictions are worth: scalars with their uncertainty, whole and by group.
+"""Metrics of predictions, for all clips and by group, with confidence intervals.
 
-Every function takes a table of schema PREDICTIONS: a row per clip, its `label` and, for each class, the
-probability `p_<class>`. The class with the highest probability is the prediction, the alphabetically
-first of equals. Averages over classes run over the classes that have clips in the table, so a class
-without any counts neither for nor against.
+Every function takes a table of schema PREDICTIONS: a row per clip with its `label` and, for each class, the
+probability `p_<class>`. The predicted class is the one with the highest probability, the alphabetically first
+if several are equal. Averages over classes include only classes that have clips in the table.
 """
 
 from __future__ import annotations
@@ -24,16 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 def summarize(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Any]:
-    """Returns all metrics as nested scalars, the folds' predictions pooled.
+    """Returns all metrics as nested scalars, computed on the predictions of all folds together.
 
-    A metric that these predictions leave undefined is not in it; the log says which and why.
+    A metric that is undefined for these predictions is left out and a warning is logged.
 
     Args:
         predictions: of schema PREDICTIONS.
-        n_resamples: draws for the intervals.
-        seed: of those draws.
+        n_resamples: number of bootstrap resamples for the intervals.
+        seed: of the resamples.
     """
-    n_clips = predictions["clip"].nunique()
     return {
         **scores(predictions),
         **intervals(predictions, n_resamples, seed),
@@ -43,31 +41,38 @@ def summarize(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
         "sex": by_group(predictions, "sex"),
         "fold": over_folds(predictions),
         "worst_speaker": worst_speaker(predictions),
-        "n_clips": n_clips,
+        "n_clips": predictions["clip"].nunique(),
         "n_speakers": predictions["speaker"].nunique(),
         "n_folds": predictions["fold"].nunique(),
     }
 
 
 def scores(predictions: pd.DataFrame) -> dict[str, float]:
-    """Returns the metrics of all rows together: those of `scores_of_counts` and, from the probabilities,
+    """Returns the metrics of `scores_of_counts` and, from the probabilities:
 
-    - auc: area under the curve of each class against the rest, averaged, in [0, 1]; undefined if a class
-      that has a probability has no clip
+    - auc: area under the ROC curve of each class against the rest, averaged over classes, in [0, 1];
+      undefined if a class that has a probability has no clip
     - log_loss: in nats, 0 or more
-    - brier: squared distance of the probabilities from the truth, summed over classes, in [0, 2]
+    - brier: squared distance between probabilities and one-hot labels, summed over classes, in [0, 2]
     - ece: see `calibration_error`
+
+    >>> predictions = pd.DataFrame(
+    ...     {"speaker": ["a", "b"], "label": ["anger", "fear"], "p_anger": [0.8, 0.6], "p_fear": [0.2, 0.4]}
+    ... )
+    >>> values = scores(predictions)
+    >>> values["uar"], values["auc"], round(values["brier"], 2)
+    (0.5, 1.0, 0.4)
     """
     from sklearn import metrics
 
     truth, predicted, probabilities = arrays(predictions)
     classes = class_names(predictions)
-    # scikit-learn warns unless a row sums to 1 in float64, which a float32 softmax misses by a hair.
-    sharing = probabilities / probabilities.sum(axis=1, keepdims=True)
+    # scikit-learn warns unless a row sums to 1 in float64, which a float32 softmax misses slightly.
+    normalized = probabilities / probabilities.sum(axis=1, keepdims=True)
     values = {
         **scores_of_counts(confusions(predictions).sum(axis=0)),
-        "log_loss": metrics.log_loss(truth, sharing, labels=classes),
-        "brier": metrics.brier_score_loss(truth, sharing, labels=classes, scale_by_half=False),
+        "log_loss": metrics.log_loss(truth, normalized, labels=classes),
+        "brier": metrics.brier_score_loss(truth, normalized, labels=classes, scale_by_half=False),
         "ece": calibration_error(probabilities.max(axis=1), truth == predicted),
     }
     if absent := sorted(set(classes) - set(truth)):
@@ -79,12 +84,16 @@ def scores(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def class_names(predictions: pd.DataFrame) -> list[str]:
-    """Returns the classes that have a probability, sorted."""
+    """Returns the classes that have a probability, sorted.
+
+    >>> class_names(pd.DataFrame(columns=["label", "p_fear", "p_anger"]))
+    ['anger', 'fear']
+    """
     return sorted(name.removeprefix("p_") for name in predictions.columns if name.startswith("p_"))
 
 
 def confusions(predictions: pd.DataFrame) -> NDArray[np.int64]:
-    """Returns the clips of each speaker by truth and prediction: (n_speakers, n_classes, n_classes)."""
+    """Returns each speaker's clips by true and predicted class: (n_speakers, n_classes, n_classes)."""
     truth, predicted, _ = arrays(predictions)
     classes = class_names(predictions)
     speakers, speaker = np.unique(predictions["speaker"].to_numpy(dtype=str), return_inverse=True)
@@ -97,26 +106,30 @@ def scores_of_counts(counts: NDArray[np.number]) -> dict[str, NDArray[np.float64
     """Returns the metrics that follow from confusion counts, for many tables at once; all in [0, 1].
 
     - uar: unweighted average recall, the mean of the classes' recalls (Schuller et al. 2009)
-    - accuracy: the share of clips recognised
-    - macro_f1, weighted_f1: the classes' F1 averaged, each counting the same or by its clips
-    - macro_precision: the mean of the classes' precisions, 0 for one that is never predicted
+    - accuracy: the fraction of clips whose class is predicted correctly
+    - macro_f1, weighted_f1: the mean of the classes' F1, unweighted or weighted by their clips
+    - macro_precision: the mean of the classes' precisions; 0 for a class that is never predicted
 
     Args:
-        counts: (..., n_classes, n_classes), truth by prediction.
+        counts: (..., n_classes, n_classes), true by predicted class.
 
     Returns:
         each metric as (...,).
+
+    >>> values = scores_of_counts(np.array([[8, 2], [1, 1]]))
+    >>> float(values["uar"]), float(values["accuracy"])  # recalls 0.8 and 0.5; 9 of 12 clips
+    (0.65, 0.75)
     """
-    right = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
+    correct = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
     support, n_predicted = counts.sum(axis=-1), counts.sum(axis=-2)
     present = support > 0
     n_clips, n_present = support.sum(axis=-1), present.sum(axis=-1)
-    recall = right / np.maximum(support, 1)
-    precision = right / np.maximum(n_predicted, 1)
-    f1 = 2 * right / np.maximum(support + n_predicted, 1)
+    recall = correct / np.maximum(support, 1)
+    precision = correct / np.maximum(n_predicted, 1)
+    f1 = 2 * correct / np.maximum(support + n_predicted, 1)
     return {
         "uar": recall.sum(axis=-1) / n_present,
-        "accuracy": right.sum(axis=-1) / n_clips,
+        "accuracy": correct.sum(axis=-1) / n_clips,
         "macro_f1": f1.sum(axis=-1) / n_present,
         "weighted_f1": (f1 * support).sum(axis=-1) / n_clips,
         "macro_precision": (precision * present).sum(axis=-1) / n_present,
@@ -127,17 +140,20 @@ def calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_
     """Returns the expected calibration error, in [0, 1] (Guo et al. 2017, equation 3).
 
     Args:
-        confidence: (n_clips,), the predicted class's probability.
-        correct: (n_clips,), whether it was right.
+        confidence: (n_clips,), the probability of the predicted class.
+        correct: (n_clips,), whether the prediction was correct.
+
+    >>> round(calibration_error(np.array([0.9, 0.9, 0.5]), np.array([True, False, True])), 3)
+    0.433
     """
     gaps = np.bincount(confidence_bins(confidence), weights=confidence - correct)
     return float(np.abs(gaps).sum() / len(confidence))
 
 
 def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Returns what `calibration_error` weighs, a row per bin that has clips, by rising confidence.
+    """Returns the bins of `calibration_error` that contain clips, a row each, by increasing confidence.
 
-    `confidence` and `accuracy` are means over the bin's clips, in [0, 1], and `n_clips` is their number.
+    `confidence` and `accuracy` are means over the bin's clips, in [0, 1]; `n_clips` is their number.
     """
     truth, predicted, probabilities = arrays(predictions)
     confidence = probabilities.max(axis=1)
@@ -150,13 +166,11 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def recalls(predictions: pd.DataFrame) -> dict[str, float]:
-    """Returns the share recognised of each class that has clips, in [0, 1]."""
-    counts = confusions(predictions).sum(axis=0)
-    n_clips = dict(zip(class_names(predictions), counts.sum(axis=1), strict=True))
-    n_right = dict(zip(class_names(predictions), counts.diagonal(), strict=True))
-    if absent := [name for name, n in n_clips.items() if not n]:
+    """Returns the recall of each class that has clips, in [0, 1]."""
+    recall = pd.Series(correct(predictions)).groupby(predictions["label"].to_numpy(dtype=str)).mean()
+    if absent := sorted(set(class_names(predictions)) - set(recall.index)):
         logger.warning("recall is undefined and left out: no clip of %s", ", ".join(absent))
-    return {name: float(n_right[name] / n) for name, n in n_clips.items() if n}
+    return {str(name): float(value) for name, value in recall.items()}
 
 
 def headline(predictions: pd.DataFrame) -> dict[str, float]:
@@ -166,7 +180,7 @@ def headline(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def by_group(predictions: pd.DataFrame, column: str) -> dict[str, dict[str, float]]:
-    """Returns the headline of each value of `column`, with its number of speakers."""
+    """Returns the headline metrics and the number of speakers for each value of `column`."""
     return {
         str(value): headline(rows) | {"n_speakers": rows["speaker"].nunique()}
         for value, rows in predictions.groupby(column)
@@ -174,95 +188,131 @@ def by_group(predictions: pd.DataFrame, column: str) -> dict[str, dict[str, floa
 
 
 def worst_speaker(predictions: pd.DataFrame) -> dict[str, float | str]:
-    """Returns the name and the headline of the speaker with the lowest uar."""
+    """Returns the name and the headline metrics of the speaker with the lowest uar."""
     speakers = {str(name): headline(rows) for name, rows in predictions.groupby("speaker")}
     worst = min(speakers, key=lambda speaker: speakers[speaker]["uar"])
     return {"speaker": worst, **speakers[worst]}
 
 
 def over_folds(predictions: pd.DataFrame) -> dict[str, float]:
-    """Returns the mean and the sample deviation over folds of the headline metrics."""
+    """Returns the mean and the sample standard deviation over folds of the headline metrics."""
     folds = pd.DataFrame([headline(rows) for _, rows in predictions.groupby("fold")])
     values = {f"{name}_mean": float(folds[name].mean()) for name in HEADLINE}
     if len(folds) > 1:
-        values |= {f"{name}_deviation": float(folds[name].std(ddof=1)) for name in HEADLINE}
+        values |= {f"{name}_std": float(folds[name].std(ddof=1)) for name in HEADLINE}
     else:
-        logger.warning("the deviation over folds is undefined and left out: there is one fold")
+        logger.warning("the standard deviation over folds is undefined and left out: there is only one fold")
     return values
 
 
 def human_uar(labels: pd.Series, votes: pd.Series) -> float:
-    """Returns the uar of listeners, in [0, 1].
+    """Returns the uar of human listeners, in [0, 1].
 
     Args:
         labels: the class of each clip.
-        votes: the listeners' majority for it; tied classes, joined by "+", are wrong.
+        votes: the listeners' majority vote; tied classes, joined by "+", count as wrong.
+
+    >>> human_uar(pd.Series(["anger", "anger", "fear"]), pd.Series(["anger", "anger+fear", "fear"]))
+    0.75
     """
     return float((labels == votes).groupby(labels).mean().mean())
 
 
 def votes(manifest: pd.DataFrame, merge: Mapping[Any, str]) -> pd.Series:
-    """Returns the listeners' majority for each clip that has one, by clip, as `human_uar` takes it.
+    """Returns the listeners' majority vote, by clip, for each clip that has one.
 
     Args:
         manifest: columns clip and listeners.
-        merge: the label policy, which votes follow too.
+        merge: labels to rename, as in params.split.labels.merge.
+
+    >>> manifest = pd.DataFrame({"clip": ["a", "b"], "listeners": ["calm+neutral", None]})
+    >>> votes(manifest, {"calm": "neutral"}).to_dict()
+    {'a': 'neutral'}
     """
     majority = manifest.set_index("clip")["listeners"].dropna().str.split("+")
     return majority.map(lambda tied: "+".join(sorted({merge.get(name, name) for name in tied})))
 
 
 def intervals(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:
-    """Returns `<metric>_low` and `<metric>_high`, the 95 % intervals over speakers.
+    """Returns `<metric>_low` and `<metric>_high`, the ends of the 95 % confidence intervals, in [0, 1].
 
-    Clips of one speaker are alike, so it is speakers that are drawn with replacement (Field & Welsh 2007).
-    The draws' deviation, times sqrt(n / (n - 1)), is the standard error, and the interval Student's t with
-    n - 1 degrees of freedom about the score, cut at 0 and 1. Percentiles of the draws are too narrow for
-    few speakers. The interval says what other speakers would change, not another training.
+    Clips of one speaker are not independent, so speakers are resampled with replacement (Field & Welsh 2007).
+    The standard error is the standard deviation over resamples times sqrt(n / (n - 1)) for n speakers; the
+    interval is that of Student's t with n - 1 degrees of freedom around the score, clipped to [0, 1].
+    Percentiles of the resamples would be too narrow for few speakers. Intervals show variation between
+    speakers, not between training runs.
 
     Args:
         predictions: of schema PREDICTIONS. With fewer than two speakers there is no interval.
-        n_resamples: draws.
-        seed: of the draws.
+        n_resamples: number of resamples.
+        seed: of the resamples.
+
+    >>> predictions = pd.DataFrame(
+    ...     {"speaker": list("aabbcc"), "label": "anger", "p_anger": [0.9, 0.8, 0.7, 0.6, 0.9, 0.2]}
+    ... )
+    >>> predictions["p_fear"] = 1 - predictions["p_anger"]
+    >>> found = intervals(predictions, n_resamples=1000, seed=0)
+    >>> round(found["accuracy_low"], 2), found["accuracy_high"]
+    (0.13, 1.0)
     """
     from scipy import stats
 
     counts = confusions(predictions)
     n_speakers = len(counts)
     if n_speakers < 2:
-        logger.warning("intervals are undefined and left out: they need two speakers")
+        logger.warning("intervals are undefined and left out: they need at least two speakers")
         return {}
-    times_drawn = draw_speakers(n_speakers, n_resamples, seed)
+    n_drawn = resample_speakers(n_speakers, n_resamples, seed)
     score = scores_of_counts(counts.sum(axis=0))
-    draws = scores_of_counts(np.tensordot(times_drawn, counts, axes=1))
+    resampled = scores_of_counts(np.tensordot(n_drawn, counts, axes=1))
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, n_speakers - 1)
     values = {}
-    for name, drawn in draws.items():
-        reach = quantile * standard_error(drawn, n_speakers)
-        values[f"{name}_low"] = float(max(score[name] - reach, 0))
-        values[f"{name}_high"] = float(min(score[name] + reach, 1))
+    for name, samples in resampled.items():
+        margin = quantile * standard_error(samples, n_speakers)
+        values[f"{name}_low"] = float(max(score[name] - margin, 0))
+        values[f"{name}_high"] = float(min(score[name] + margin, 1))
     return values
 
 
-def draw_speakers(n_speakers: int, n_resamples: int, seed: int) -> NDArray[np.int64]:
-    """Returns how often each resample draws each speaker: (n_resamples, n_speakers)."""
+def resample_speakers(n_speakers: int, n_resamples: int, seed: int) -> NDArray[np.int64]:
+    """Returns how often each speaker is in each resample: (n_resamples, n_speakers), rows sum to n_speakers.
+
+    >>> resample_speakers(3, 2, seed=0).sum(axis=1)
+    array([3, 3])
+    """
     rng = np.random.default_rng(seed)
     return rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=n_resamples)
 
 
-def standard_error(draws: NDArray[np.float64], n_speakers: int) -> float:
-    """Returns the deviation of a score over resamples of its speakers, unbiased for few of them."""
-    return float(draws.std(ddof=1) * np.sqrt(n_speakers / (n_speakers - 1)))
+def standard_error(resampled: NDArray[np.float64], n_speakers: int) -> float:
+    """Returns the standard error of a score, from its values in resamples of `n_speakers` speakers.
+
+    The factor sqrt(n / (n - 1)) removes the bootstrap's bias for few speakers.
+
+    >>> standard_error(np.array([0.0, 1.0, 2.0]), n_speakers=2)
+    1.4142135623730951
+    """
+    return float(resampled.std(ddof=1) * np.sqrt(n_speakers / (n_speakers - 1)))
 
 
 def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Returns the bin of each confidence: N_BINS of equal width."""
+    """Returns the bin of each confidence, in [0, N_BINS): bins of equal width.
+
+    >>> confidence_bins(np.array([0.0, 0.1, 0.5, 1.0]))
+    array([ 0,  1,  7, 14])
+    """
     return np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
 
 
 def arrays(predictions: pd.DataFrame) -> tuple[NDArray, NDArray, NDArray[np.float64]]:
-    """Returns the truth and the predicted class (n_clips,) and the probabilities (n_clips, n_classes)."""
+    """Returns the true and the predicted class (n_clips,) and the probabilities (n_clips, n_classes)."""
     classes = class_names(predictions)
     probabilities = predictions[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
     predicted = np.array(classes)[probabilities.argmax(axis=1)]
     return predictions["label"].to_numpy(dtype=str), predicted, probabilities
+
+
+def correct(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Returns whether the predicted class of each clip is the true one: (n_clips,)."""
+    truth, predicted, _ = arrays(predictions)
+    return np.asarray(truth == predicted)

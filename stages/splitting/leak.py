@@ -1,7 +1,7 @@
-"""The leak gate: rules that no configuration can switch off.
+"""The leakage check: rules on training and test data that no setting disables.
 
-Each rule is a function that returns the rows breaking it, none where all is well. `check` holds a whole
-split against the rules of its protocol, `check_training` one fold's recordings and augmented copies.
+Each rule is a function that returns the rows that break it. `check` applies a protocol's rules to all folds,
+`check_training` those on augmented copies and `check_pretrained` those on pretrained weights to one fold.
 """
 
 from __future__ import annotations
@@ -13,26 +13,34 @@ import pandas as pd
 
 from stages.base.errors import InputError
 
-EXCUSED = frozenset({"random"})  # from the rule on speakers; their results say `leaky: true`
-FEWEST_TO_SEPARATE = 3  # speakers or sentences: one each to train, validate and test
-N_NAMED = 3  # clips an error names before it counts the rest
+LEAKY = frozenset({"random"})  # exempt from the rule on speakers; their results say `leaky: true`
+FEWEST_TO_SEPARATE = 3  # speakers or sentences: one each for training, validation and test
+N_NAMED = 3  # clips that an error names before it counts the rest
 
 Rule = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 class LeakError(InputError):
-    """A clip would be judged by a model that has heard what it must not."""
+    """A model would be tested on data that it was trained on."""
 
 
 def leaky(protocol: str) -> bool:
-    """Returns whether test speakers may be heard in training, so that the score says so beside it."""
-    return protocol in EXCUSED
+    """Returns whether the protocol allows test speakers in training, which reports then state.
+
+    >>> leaky("random"), leaky("speaker_independent")
+    (True, False)
+    """
+    return protocol in LEAKY
 
 
 def shared_speakers(splits: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows whose speaker has two roles in one fold.
 
-    Where there are only two speakers, train and validation may share theirs; test never shares.
+    If there are only two speakers, train and validation may share one; test never shares.
+
+    >>> splits = pd.DataFrame({"fold": 0, "role": ["train", "validation", "test", "test"]})
+    >>> shared_speakers(splits.assign(speaker=["a", "b", "c", "a"]))["role"].tolist()
+    ['train', 'test']
     """
     return _in_two_roles(splits, "speaker")
 
@@ -40,13 +48,13 @@ def shared_speakers(splits: pd.DataFrame) -> pd.DataFrame:
 def shared_sentences(splits: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows whose sentence has two roles in one fold.
 
-    Where there are only two sentences, train and validation may share theirs; test never shares.
+    If there are only two sentences, train and validation may share one; test never shares.
     """
     return _in_two_roles(splits, "sentence")
 
 
 def shared_corpora(splits: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows whose corpus is in test and in another role of one fold."""
+    """Returns the rows whose corpus is in test and in another role of the same fold."""
     return straddling(splits, "corpus", splits["role"] == "test")
 
 
@@ -56,17 +64,21 @@ def shared_files(splits: pd.DataFrame) -> pd.DataFrame:
 
 
 def shared_audio(splits: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows whose sound, sample for sample, has two roles in one fold."""
+    """Returns the rows whose audio, sample for sample, has two roles in one fold."""
     return straddling(splits, "audio_sha256", splits["role"])
 
 
 def rules(protocol: str) -> dict[str, tuple[str, Rule]]:
-    """Returns the protocol's rules: what a rule says, the column it looks at, and its function."""
+    """Returns the protocol's rules: the text of each, the column it looks at, and its function.
+
+    >>> list(rules("random"))
+    ['one file in one role', 'one recording in one role']
+    """
     chosen: dict[str, tuple[str, Rule]] = {
         "one file in one role": ("sha256", shared_files),
         "one recording in one role": ("audio_sha256", shared_audio),
     }
-    if protocol not in EXCUSED:
+    if protocol not in LEAKY:
         chosen["one speaker in one role"] = ("speaker", shared_speakers)
     if protocol == "speaker_and_text_independent":
         chosen["one sentence in one role"] = ("sentence", shared_sentences)
@@ -76,11 +88,11 @@ def rules(protocol: str) -> dict[str, tuple[str, Rule]]:
 
 
 def check(splits: pd.DataFrame, protocol: str) -> None:
-    """Holds every fold against the protocol's rules.
+    """Checks every fold against the protocol's rules.
 
     Args:
         splits: a table of schema SPLITS.
-        protocol: a name of `core.protocols`.
+        protocol: a name of `splitting.protocols`.
 
     Raises:
         LeakError: names the rule, the fold, the first clips that break it and how many more do.
@@ -99,28 +111,33 @@ def check(splits: pd.DataFrame, protocol: str) -> None:
 
 
 def copies_outside_train(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the augmented copies that would validate or test."""
+    """Returns the augmented copies in validation or test.
+
+    >>> rows = pd.DataFrame({"clip": ["a", "a#1"], "parent": "a", "role": ["test", "test"]})
+    >>> copies_outside_train(rows)["clip"].tolist()
+    ['a#1']
+    """
     return rows[(rows["clip"] != rows["parent"]) & (rows["role"] != "train")]
 
 
-def copies_of_strangers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the augmented copies whose parent does not train."""
+def copies_without_parent(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the augmented copies whose parent is not in train."""
     originals = rows[(rows["clip"] == rows["parent"]) & (rows["role"] == "train")]
     return rows[(rows["clip"] != rows["parent"]) & ~rows["parent"].isin(originals["clip"])]
 
 
 def check_training(rows: pd.DataFrame) -> None:
-    """Holds the augmented copies of one fold against their rules.
+    """Checks the augmented copies of one fold.
 
     Args:
         rows: columns clip, parent and role; a copy is a row whose clip is not its own parent.
 
     Raises:
-        LeakError: a copy is outside train, or its parent is; names the first and how many more.
+        LeakError: a copy or its parent is not in train; names the first ones and how many more there are.
     """
     for rule, broken in {
         "augmented copies are for training only": copies_outside_train(rows),
-        "a copy trains only beside its parent": copies_of_strangers(rows),
+        "a copy needs its parent in train": copies_without_parent(rows),
     }.items():
         if len(broken):
             raise LeakError(
@@ -130,39 +147,39 @@ def check_training(rows: pd.DataFrame) -> None:
 
 
 def check_pretrained(before: pd.DataFrame, test: pd.DataFrame, own: pd.DataFrame, source: Path) -> None:
-    """Holds weights that a fold starts from against whom it tests.
+    """Checks that pretrained weights were not trained on what a fold tests.
 
-    Where the fold itself trains on its test speakers (`random`, which says so) the weights may have heard
-    them too, though never a recording that is tested.
+    If the fold itself trains on its test speakers (`random`), the weights may have been trained on them too,
+    but never on a test recording.
 
     Args:
-        before: what the weights have heard, of schema HEARD.
-        test: what the fold tests, likewise.
-        own: what the fold trains and validates on, likewise.
-        source: where `before` was read, for the error.
+        before: what the weights were trained on, of schema TRAINED_ON.
+        test: what the fold tests, of the same schema.
+        own: what the fold trains and validates on, of the same schema.
+        source: the file that `before` was read from, for the error.
 
     Raises:
         LeakError: names the rule, the first clips that break it and how many more do.
     """
-    broken = {"no tested recording": test[test["audio_sha256"].isin(before["audio_sha256"])]}
+    broken = {"test recordings": test[test["audio_sha256"].isin(before["audio_sha256"])]}
     if not own["speaker"].isin(test["speaker"]).any():
-        broken["no test speaker"] = test[test["speaker"].isin(before["speaker"])]
+        broken["test speakers"] = test[test["speaker"].isin(before["speaker"])]
     for rule, rows in broken.items():
         if len(rows):
             raise LeakError(
-                f"{source}: these weights have heard {_named(rows['clip'])} or their speakers, who test. "
-                f"{len(rows)} clips break the rule 'weights to start from have heard {rule}'."
+                f"{source}: these weights were trained on {_named(rows['clip'])}, or on their speakers, "
+                f"which this fold tests. {len(rows)} clips break the rule 'no pretraining on {rule}'."
             )
 
 
 def straddling(splits: pd.DataFrame, column: str, side: pd.Series) -> pd.DataFrame:
-    """Returns the rows whose `column` is, within one fold, on more than one `side`."""
+    """Returns the rows whose value of `column` is, within one fold, on more than one `side`."""
     n_sides = side.groupby([splits["fold"], splits[column]]).transform("nunique")
     return splits[n_sides > 1]
 
 
 def _in_two_roles(splits: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Returns the rows whose value straddles roles; with two values in all, only test stands apart."""
+    """Returns the rows whose value has two roles; with only two values, test against the other roles."""
     if splits[column].nunique() < FEWEST_TO_SEPARATE:
         return straddling(splits, column, splits["role"] == "test")
     return straddling(splits, column, splits["role"])

@@ -1,8 +1,8 @@
-"""Split protocols: who trains, who validates and who tests, fold by fold.
+"""Split protocols: which clips train, validate and test in each fold.
 
-A protocol is a function of the clips, the `split` block and the seed that yields, for each fold, the role
-of every clip; "" leaves a clip out of the fold. All but `random` keep the test speakers out of training.
-Draws are keyed by the seed and the name drawn, so they depend on no order.
+A protocol is a function of the clips, the `split` block and the seed that yields, for each fold, the role of
+every clip; "" leaves the clip out of the fold. All protocols but `random` keep test speakers out of training.
+Random choices depend on the seed and the name of what is chosen, not on the order of the clips.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
         clips: columns clip, corpus, speaker, sex, sentence, label, sha256, audio_sha256; clip is unique.
 
     Raises:
-        InputError: the protocol cannot be had of these clips, or a fold lacks what it must have.
+        InputError: the protocol is not possible with these clips, or a fold has no test clip or no training
+            clip of a label.
     """
     clips = clips.sort_values("clip", ignore_index=True)
     folds = [
@@ -47,63 +48,80 @@ def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
 
 
 def speaker_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
-    """Yields `n_folds` folds of whole speakers, balanced by sex and clip count; the next fold validates.
+    """Yields `n_folds` folds of speakers, balanced by sex and number of clips.
 
-    Every clip is tested once.
+    The next fold's speakers validate. Every clip is tested once.
 
     Raises:
         InputError: fewer than 3 folds, or fewer speakers than folds.
+
+    >>> clips = pd.DataFrame({"clip": list("abcd"), "speaker": ["1", "1", "2", "3"], "sex": "female"})
+    >>> split = Split.model_construct(protocol="speaker_independent", n_folds=3)
+    >>> for roles in speaker_independent(clips, split, seed=20):
+    ...     print(*roles)
+    test test validation train
+    train train test validation
+    validation validation train test
     """
     if split.n_folds < 3:
         raise InputError(
-            f"params.split.n_folds: {split.n_folds} will not do for {split.protocol}: one fold's speakers "
-            "test, another's validate and the rest train. Set 3 or more, or protocol leave_one_speaker_out."
+            f"params.split.n_folds: {split.n_folds} is too few for {split.protocol}, which needs speakers to "
+            "test, to validate and to train. Set 3 or more, or choose protocol leave_one_speaker_out."
         )
     groups = _balanced_groups(clips, "speaker", "sex", split.n_folds, seed)
-    yield from _ring(clips, groups, n_validation=1)
+    yield from _rotated(clips, groups, n_validation=1)
 
 
 def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     """Yields a fold per speaker; `validation_fraction` of the other speakers, at least one, validate.
 
-    Every clip is tested once. Where there are only two speakers (TESS) no third is left to validate:
-    then `validation_fraction` of the sentences of the speaker who trains do. The test speaker stays unheard,
-    while validation, with a known voice, is easier than test.
+    Every clip is tested once. With only two speakers (TESS), `validation_fraction` of the training speaker's
+    sentences validate instead. The test speaker is still not in the training data, but validation, on a
+    training speaker, is easier than test.
 
     Raises:
-        InputError: there is only one speaker.
+        InputError: there is only one speaker, or of two speakers one has a single sentence.
+
+    >>> clips = pd.DataFrame({"corpus": "c", "clip": list("abc"), "speaker": list("123"), "sex": "female"})
+    >>> split = Split.model_construct(protocol="leave_one_speaker_out", validation_fraction=0.5)
+    >>> for roles in leave_one_speaker_out(clips, split, seed=20):
+    ...     print(*roles)
+    validation test train
+    test train validation
+    train validation test
     """
-    speakers = _spread(clips, seed)
+    speakers = _interleaved(clips, seed)
     if len(speakers) < 2:
         raise InputError(
             f"params.split.protocol {split.protocol}: needs two speakers, and there is only {speakers[0]}."
         )
     n_validation = _n_validation(len(speakers) - 1, split.validation_fraction)
     if len(speakers) > 2 or not n_validation:
-        yield from _ring(clips, [[speaker] for speaker in speakers], n_validation)
+        yield from _rotated(clips, [[speaker] for speaker in speakers], n_validation)
         return
     for speaker in speakers:
         test = clips["speaker"] == speaker
         sentences = _shuffled(clips["sentence"][~test], seed)
         if len(sentences) < 2:
             raise InputError(
-                f"params.split.protocol {split.protocol}: of two speakers, one gives sentences to train "
-                f"and to validate, and has only {sentences[0]}. Set params.split.validation_fraction: 0 to "
-                "go without."
+                f"params.split.protocol {split.protocol}: with two speakers, the training speaker needs "
+                f"sentences to train and to validate, and has only {sentences[0]}. Set "
+                "params.split.validation_fraction: 0 to do without validation."
             )
         held_out = sentences[: _n_validation(len(sentences), split.validation_fraction)]
         yield _roles(test, ~test & clips["sentence"].isin(held_out), ~test)
 
 
 def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
-    """Yields `n_folds` folds whose test speakers and test sentences are both unheard in training.
+    """Yields `n_folds` folds whose test speakers and test sentences are both absent from training.
 
-    Speakers and sentences are each parted into groups. Fold i tests speakers i on sentences i (modulo the
-    number of sentence groups), validates speakers i + 1 on sentences i + 1 and trains on the others of
-    both; clips that mix are left out of the fold. So each speaker is tested once, on one group of sentences.
+    Speakers and sentences are each split into groups. Fold i tests speaker group i on sentence group i
+    (modulo the number of sentence groups), validates speaker group i + 1 on sentence group i + 1 and trains
+    on the others of both; all other combinations are left out of the fold. So each speaker is tested once, on
+    one group of sentences.
 
-    Where there are only two sentences (RAVDESS) validation shares those of train, and where there are only
-    two speakers (TESS, with `n_folds` 2) it shares the speaker: test shares neither.
+    With only two sentences (RAVDESS), train and validation share one; with only two speakers (TESS, with
+    `n_folds` 2), they share the speaker. Test shares neither.
 
     Raises:
         InputError: too few speakers, sentences or folds.
@@ -115,11 +133,11 @@ def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -
             f"either, and there are {n_speakers} and {n_sentences}. Choose speaker_independent or "
             "leave_one_speaker_out."
         )
-    n_folds_least = min(n_speakers, 3)
-    if split.n_folds < n_folds_least:
+    fewest_folds = min(n_speakers, 3)
+    if split.n_folds < fewest_folds:
         raise InputError(
-            f"params.split.n_folds: {split.n_folds} will not do for {split.protocol} with {n_speakers} "
-            f"speakers. Set {n_folds_least} or more."
+            f"params.split.n_folds: {split.n_folds} is too few for {split.protocol} with {n_speakers} "
+            f"speakers. Set {fewest_folds} or more."
         )
     speakers = _balanced_groups(clips, "speaker", "sex", split.n_folds, seed)
     spoken_as = clips.groupby("sentence")["label"].agg(lambda labels: "+".join(sorted(set(labels))))
@@ -131,21 +149,19 @@ def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -
         seed,
     )
     for fold in range(split.n_folds):
-        test_speaker, validation_speaker, train_speaker = _thirds(clips["speaker"], speakers, fold)
-        test_text, validation_text, train_text = _thirds(clips["sentence"], sentences, fold)
-        yield _roles(
-            test_speaker & test_text, validation_speaker & validation_text, train_speaker & train_text
-        )
+        by_speaker = _masks(clips["speaker"], speakers, fold)
+        by_sentence = _masks(clips["sentence"], sentences, fold)
+        yield _roles(*(speaker & sentence for speaker, sentence in zip(by_speaker, by_sentence, strict=True)))
 
 
 def cross_corpus(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
-    """Yields a fold per corpus, tested by models that never heard it.
+    """Yields a fold per corpus: it tests, and the models are trained on the other corpora.
 
     Only labels that every corpus has are kept. `validation_fraction` of the other corpora's speakers, at
     least one, validate.
 
     Raises:
-        InputError: there is only one corpus, the corpora share too few labels, or too few speakers are left.
+        InputError: there is only one corpus, the corpora share too few labels, or there are too few speakers.
     """
     corpora = sorted(clips["corpus"].unique())
     if len(corpora) < 2:
@@ -154,36 +170,42 @@ def cross_corpus(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles
             f"{corpora[0]}."
         )
     labels = set.intersection(*(set(own["label"]) for _, own in clips.groupby("corpus")))
-    left_out = sorted(set(clips["label"]) - labels)
     if len(labels) < 2:
         raise InputError(
-            f"params.split.protocol {split.protocol}: the labels that all of {', '.join(corpora)} have are "
-            f"{', '.join(labels) or 'none'}, and two are needed. Merge labels or choose other corpora."
+            f"params.split.protocol {split.protocol}: needs two labels that all of {', '.join(corpora)} "
+            f"have, and there are: {', '.join(labels) or 'none'}. Merge labels or choose other corpora."
         )
-    if left_out:
+    if left_out := sorted(set(clips["label"]) - labels):
         logger.warning("labels that not every corpus has are left out: %s", ", ".join(left_out))
     shared = clips["label"].isin(labels)
     for corpus in corpora:
         test = clips["corpus"] == corpus
-        speakers = _spread(clips[shared & ~test], seed)
+        speakers = _interleaved(clips[shared & ~test], seed)
         n_validation = _n_validation(len(speakers), split.validation_fraction)
         if n_validation == len(speakers):
             raise InputError(
-                f"params.split.protocol {split.protocol}: to test {corpus}, one other speaker trains and "
-                f"another validates, and there is only {speakers[0]}."
+                f"params.split.protocol {split.protocol}: to test {corpus}, the other corpora need two "
+                f"speakers, one to train and one to validate, and have only {speakers[0]}."
             )
         validation = clips["speaker"].isin(speakers[:n_validation])
         yield _roles(test & shared, validation & shared, shared)
 
 
 def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
-    """Yields `n_folds` folds of clips, stratified by label: the test speakers are heard in training.
+    """Yields `n_folds` folds of clips, stratified by label. Test speakers are also in the training data.
 
     With one fold `test_fraction` of the clips test; with more every clip is tested once.
     `validation_fraction` of the clips that do not test validate.
 
     Raises:
         InputError: a label has too few clips.
+
+    >>> clips = pd.DataFrame({"clip": list("abcd"), "label": ["anger", "anger", "fear", "fear"]})
+    >>> split = Split.model_construct(protocol="random", n_folds=2, validation_fraction=0.0)
+    >>> for roles in random(clips, split, seed=20):
+    ...     print(*roles)
+    test train train test
+    train test test train
     """
     from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit, train_test_split
 
@@ -205,48 +227,32 @@ def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
             yield roles
     except ValueError as error:
         raise InputError(
-            f"params.split.protocol {split.protocol}: too few clips of a label for these shares and "
+            f"params.split.protocol {split.protocol}: a label has too few clips for these fractions and "
             f"folds ({error})"
         ) from error
 
 
 def fixed(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
-    """Yields the folds of the list `fixed_list`; the next fold's speakers validate, or the first one's.
+    """Yields the folds of the list `fixed_list`; the next fold's speakers validate, the first's the last.
 
-    A list is complete: every speaker of the corpus is in it once, so every clip is tested once. A listed
-    speaker who is absent, as from a partial copy, is logged.
+    A list must contain every speaker of the corpus once, so every clip is tested once. A listed speaker
+    without clips, as in a partial copy, is logged.
 
     Raises:
-        InputError: no such list, fewer than 3 folds, or it does not fit the speakers.
+        InputError: there is no such list, it has fewer than 3 folds, or it does not match the speakers.
     """
     if split.fixed_list not in split.lists:
         raise unknown("params.split.fixed_list", split.fixed_list, split.lists)
     place = f"params.split.lists.{split.fixed_list}"
-    lists = [_listed(fold) for fold in split.lists[split.fixed_list]]
-    if len(lists) < 3:
+    folds = [_names(line) for line in split.lists[split.fixed_list]]
+    if len(folds) < 3:
         raise InputError(f"{place}: needs three folds, one to test, one to validate and one to train.")
     speakers = pd.Series(sorted(clips["speaker"].unique()))
     names = speakers.str.partition("/")[2]
-    listed = pd.Series([name for fold in lists for name in fold])
-    if not listed.isin(names).any():
-        raise InputError(
-            f"{place}: is a list of another corpus, with none of the speakers {_named(names)}. Choose "
-            "another params.split.fixed_list."
-        )
-    faults = {
-        "lists twice": listed[listed.duplicated()],
-        "cannot tell apart, of two corpora,": names[names.duplicated()],
-        "does not list": names[~names.isin(listed)],
-    }
-    for fault, those in faults.items():
-        if len(those):
-            raise InputError(f"{place}: {fault} the speakers {_named(those)}. List each speaker once.")
-    absent = listed[~listed.isin(names)]
-    if len(absent):
-        logger.warning("%s: lists speakers who are not here: %s", place, _named(absent))
+    _check_list(place, pd.Series([name for fold in folds for name in fold]), names)
     by_name = dict(zip(names, speakers, strict=True))
-    groups = [[by_name[name] for name in fold if name in by_name] for fold in lists]
-    yield from _ring(clips, groups, n_validation=1)
+    groups = [[by_name[name] for name in fold if name in by_name] for fold in folds]
+    yield from _rotated(clips, groups, n_validation=1)
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -262,13 +268,32 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
+def _check_list(place: str, listed: pd.Series, names: pd.Series) -> None:
+    """Checks that each name of a corpus's speakers is listed once; logs listed names without clips."""
+    if not listed.isin(names).any():
+        raise InputError(
+            f"{place}: has none of the speakers {_first(names)}, so it is for another corpus. Choose another "
+            "params.split.fixed_list."
+        )
+    faults = {
+        "lists twice": listed[listed.duplicated()],
+        "cannot distinguish, because two corpora have them,": names[names.duplicated()],
+        "does not list": names[~names.isin(listed)],
+    }
+    for fault, those in faults.items():
+        if len(those):
+            raise InputError(f"{place}: {fault} the speakers {_first(those)}. List each speaker once.")
+    if len(absent := listed[~listed.isin(names)]):
+        logger.warning("%s: lists speakers who have no clips: %s", place, _first(absent))
+
+
 def _roles(test: pd.Series, validation: pd.Series, train: pd.Series) -> Roles:
-    """Returns the role of each clip: the first of the three that claims it, "" where none does."""
+    """Returns the role of each clip: the first of the three masks that is true, "" if none is."""
     roles: Roles = np.select([test, validation, train], ["test", "validation", "train"], "").astype(object)
     return roles
 
 
-def _ring(clips: pd.DataFrame, groups: Sequence[Sequence[str]], n_validation: int) -> Iterator[Roles]:
+def _rotated(clips: pd.DataFrame, groups: Sequence[Sequence[str]], n_validation: int) -> Iterator[Roles]:
     """Yields a fold per group of speakers: it tests, the next `n_validation` validate, the others train."""
     for fold, group in enumerate(groups):
         following = [groups[(fold + step) % len(groups)] for step in range(1, n_validation + 1)]
@@ -277,8 +302,8 @@ def _ring(clips: pd.DataFrame, groups: Sequence[Sequence[str]], n_validation: in
         yield _roles(test, validation, ~test)
 
 
-def _thirds(values: pd.Series, groups: list[list[str]], fold: int) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """Returns which values are for test, validation and training; of two groups the last two share one."""
+def _masks(values: pd.Series, groups: list[list[str]], fold: int) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """Returns which values test, validate and train; with two groups the last two are the same."""
     test = values.isin(groups[fold % len(groups)])
     if len(groups) == 2:
         return test, ~test, ~test
@@ -287,12 +312,12 @@ def _thirds(values: pd.Series, groups: list[list[str]], fold: int) -> tuple[pd.S
 
 
 def _shuffled(values: pd.Series, seed: int) -> list[str]:
-    """Returns the distinct values in an order drawn with the seed, the same whatever others there are."""
+    """Returns the distinct values in random order; other values do not affect the order of two."""
     return sorted(values.unique(), key=lambda value: fingerprint(seed, value))
 
 
-def _spread(clips: pd.DataFrame, seed: int) -> list[str]:
-    """Returns the speakers in drawn order, each corpus and sex spread evenly, so any stretch is fair."""
+def _interleaved(clips: pd.DataFrame, seed: int) -> list[str]:
+    """Returns the speakers in random order, with each corpus and sex spaced evenly."""
     places: dict[str, tuple[float, Any]] = {}
     for stratum, own in clips.groupby(["corpus", "sex"]):
         speakers = _shuffled(own["speaker"], seed)
@@ -300,18 +325,19 @@ def _spread(clips: pd.DataFrame, seed: int) -> list[str]:
     return sorted(places, key=lambda speaker: places[speaker])
 
 
-def _n_validation(n: int, share: float) -> int:
-    """Returns how many of `n` make up `share`: for 0 none, else at least one, and not all if n > 1."""
-    return max(1, min(round(share * n), n - 1)) if share else 0
+def _n_validation(n: int, fraction: float) -> int:
+    """Returns how many of `n` are `fraction`: none for 0, else at least one, and not all if n > 1."""
+    return max(1, min(round(fraction * n), n - 1)) if fraction else 0
 
 
 def _balanced_groups(
     clips: pd.DataFrame, column: str, stratum: str, n_groups: int, seed: int
 ) -> list[list[str]]:
-    """Returns the values of `column` in groups, alike in number of clips within each stratum.
+    """Returns the values of `column` in groups with similar numbers of clips within each stratum.
 
-    Stratum by stratum and largest value first, each joins the group with the fewest clips of its stratum,
-    then in all: the greedy rule of multiprocessor scheduling (Graham 1969), so no group stays empty.
+    In each stratum, largest value first, each value joins the group with the fewest clips of that stratum
+    and, among equals, the fewest in all: the greedy rule of multiprocessor scheduling (Graham 1969). No group
+    stays empty.
 
     Raises:
         InputError: there are fewer values than groups.
@@ -334,10 +360,14 @@ def _balanced_groups(
     return groups
 
 
-def _listed(fold: str) -> list[str]:
-    """Returns the names in one fold of a list: "1001-1003 1091" is 1001, 1002, 1003 and 1091."""
+def _names(line: str) -> list[str]:
+    """Returns the names in one line of a list.
+
+    >>> _names("1001-1003 1091")
+    ['1001', '1002', '1003', '1091']
+    """
     names = []
-    for word in fold.split():
+    for word in line.split():
         if ends := re.fullmatch(r"(\d+)-(\d+)", word):
             first, last = ends.groups()
             names += [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
@@ -347,10 +377,12 @@ def _listed(fold: str) -> list[str]:
 
 
 def _check_classes(splits: pd.DataFrame) -> None:
-    """Refuses a fold that trains without a label or tests nothing; logs a label that a fold does not test."""
+    """Checks that every fold tests something and trains on every label; logs labels that it does not test."""
     labels = set(splits["label"])
     if len(labels) < 2:
-        raise InputError(f"params.split.labels: leave only {', '.join(labels)}, and two labels are needed.")
+        raise InputError(
+            f"params.split.labels: {', '.join(labels)} is the only label left, and two are needed."
+        )
     for fold, rows in splits.groupby("fold"):
         own = {role: set(clips["label"]) for role, clips in rows.groupby("role")}
         if "test" not in own:
@@ -366,7 +398,7 @@ def _check_classes(splits: pd.DataFrame) -> None:
             logger.warning("fold %d: no test clip of %s", fold, ", ".join(sorted(untested)))
 
 
-def _named(names: pd.Series, n: int = 5) -> str:
+def _first(names: pd.Series, n: int = 5) -> str:
     """Returns the first `n` names, and how many more there are."""
     more = f" and {len(names) - n} more" if len(names) > n else ""
     return ", ".join(names.iloc[:n]) + more

@@ -1,7 +1,7 @@
-"""Print what a change does to the results, as the Markdown comment under a pull request.
+"""Print how a change affects the results, as a Markdown comment for a pull request.
 
-python -m stages.tools.comment         main against the workspace
-python -m stages.tools.comment base    another revision, such as the one that `make base` leaves
+python -m stages.tools.comment         the workspace against main
+python -m stages.tools.comment base    against another revision, such as the tag that `make base` sets
 """
 
 from __future__ import annotations
@@ -12,25 +12,27 @@ import subprocess
 import sys
 
 from stages.base.errors import InputError, run
+from stages.base.params import read
+from stages.evaluation import comparison
+from stages.reporting.comparison import markdown
 
-MARKER = (
-    "<!-- stages.tools.comment -->"  # by which .github/workflows/pull-request.yml knows its comment again
-)
+# By this line .github/workflows/pull-request.yml recognises its own comment.
+MARKER = "<!-- stages.tools.comment -->"
 HEADER_LINES = 2  # of a Markdown table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m stages.tools.comment", description=__doc__.splitlines()[0]
+        prog="python -m stages.tools.comment", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("base", metavar="BASE", nargs="?", default="main", help="main if not told")
+    parser.add_argument("base", metavar="BASE", nargs="?", default="main", help="default: main")
     base = parser.parse_args().base
     params, metrics = (diff(what, base) for what in ("params", "metrics"))
-    print(comment(base, comparison(base), params, metrics))
+    print(comment(base, compared(base), params, metrics))
 
 
 def comment(base: str, compared: str, params: str, metrics: str) -> str:
-    """Returns the comment: the verdict first, what was changed, and every metric folded away."""
+    """Returns the comment: the verdict first, then changed parameters, all metrics in a collapsed section."""
     parts = [
         MARKER,
         f"### Results against `{base}`",
@@ -44,38 +46,27 @@ def comment(base: str, compared: str, params: str, metrics: str) -> str:
     return "\n\n".join(parts)
 
 
-def comparison(base: str) -> str:
-    """Returns what `stages.tools.compare` says, or why it does not compare.
-
-    Raises:
-        InputError: it fails otherwise.
-    """
-    done = _python("stages.tools.compare", "--md", base)
-    if not done.returncode:
-        return done.stdout.strip()
-    said = done.stderr.strip() or f"ended without a word, with exit code {done.returncode}."
-    refusal = said.splitlines()[-1]
-    if not refusal.startswith("error: "):
-        raise InputError(f"`stages.tools.compare --md {base}`: {said}")
-    return f"**Not compared.** {refusal.removeprefix('error: ')}"
+def compared(base: str) -> str:
+    """Returns the comparison of `base` with the workspace, or why they cannot be compared."""
+    try:
+        return markdown(comparison.of_revisions(base, comparison.WORKSPACE, read()))
+    except InputError as error:
+        return f"**Not compared.** {error}"
 
 
 def diff(what: str, base: str) -> str:
     """Returns DVC's table of changed params or metrics.
 
     Raises:
-        InputError: DVC refuses.
+        InputError: DVC fails.
     """
-    done = _python("dvc", what, "diff", "--md", base)
+    command = [sys.executable, "-m", "dvc", what, "diff", "--md", base]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise InputError(f"`dvc {what} diff {base}`: {done.stderr.strip()}")
-    # DVC pads columns to their widest value, and GitHub takes 65,536 characters.
+    # DVC pads columns to their widest value, and GitHub accepts at most 65,536 characters.
     table = re.sub(r"-{3,}", "---", re.sub(r" {2,}", " ", done.stdout.strip()))
     return table if len(table.splitlines()) > HEADER_LINES else "No change."
-
-
-def _python(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
 
 
 if __name__ == "__main__":

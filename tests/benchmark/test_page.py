@@ -27,7 +27,7 @@ TEST = {
     "leaky": True,
 }
 TRAIN = {"n_train": 1230.4, "n_folds": 2, "n_parameters": 31618, "n_epochs": 12.5}
-SPLIT = {"n_folds": 10, "test": {"share": {"anger": 0.13, "calm": 0.14}}}
+SPLIT = {"n_folds": 10, "test": {"fraction": {"anger": 0.13, "calm": 0.14}}}
 TIMING = {f"fold_0{i}": {"seconds": 3.0 + i, "seconds_per_epoch": 0.25} for i in range(2)}
 
 

@@ -209,16 +209,16 @@ def test_groups_folds_and_the_worst_speaker() -> None:
     worst = {"speaker": "d/3", "uar": pytest.approx(1 / 3), "accuracy": pytest.approx(1 / 3), "n_clips": 3}
     assert metrics.worst_speaker(table) == worst
     folds = metrics.over_folds(table)
-    # the deviation of two numbers is their difference by the root of two
+    # the standard deviation of two numbers is their difference by the root of two
     assert folds["accuracy_mean"] == pytest.approx((5 / 7 + 1 / 3) / 2)
-    assert folds["accuracy_deviation"] == pytest.approx((5 / 7 - 1 / 3) / np.sqrt(2))
+    assert folds["accuracy_std"] == pytest.approx((5 / 7 - 1 / 3) / np.sqrt(2))
     assert folds["uar_mean"] == pytest.approx((13 / 20 + 1 / 3) / 2)
-    assert folds["uar_deviation"] == pytest.approx((13 / 20 - 1 / 3) / np.sqrt(2))
+    assert folds["uar_std"] == pytest.approx((13 / 20 - 1 / 3) / np.sqrt(2))
 
 
-def test_one_fold_has_no_deviation(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_fold_has_no_standard_deviation(caplog: pytest.LogCaptureFixture) -> None:
     assert set(metrics.over_folds(sure(TRUTH, GUESS))) == {"uar_mean", "accuracy_mean"}
-    assert "the deviation over folds is undefined" in caplog.text
+    assert "deviation over folds is undefined" in caplog.text
 
 
 def flat(values: dict[str, Any], place: str = "") -> dict[str, Any]:
@@ -236,7 +236,7 @@ def test_the_summary_is_json_of_finite_scalars() -> None:
 
 
 def speakers_of(accuracies: list[float], n_clips: int = 20) -> pd.DataFrame:
-    """Returns predictions of anger, right for each speaker as often as told."""
+    """Returns predictions of anger, right for each speaker as often as given."""
     truth, guess, names = [], [], []
     for i, accuracy in enumerate(accuracies):
         n_right = round(accuracy * n_clips)
@@ -262,11 +262,11 @@ def test_intervals_stay_within_0_and_1_and_hold_the_score() -> None:
         assert 0 <= found[f"{name}_low"] <= score[name] <= found[f"{name}_high"] <= 1
 
 
-def test_two_speakers_tell_next_to_nothing_and_one_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_two_speakers_have_wide_intervals_and_one_has_none(caplog: pytest.LogCaptureFixture) -> None:
     two = metrics.intervals(speakers_of([0.4, 0.6]), 500, seed=0)
     assert (two["accuracy_low"], two["accuracy_high"]) == (0, 1)
     assert metrics.intervals(speakers_of([0.4]), 500, seed=0) == {}
-    assert "intervals are undefined and left out: they need two speakers" in caplog.text
+    assert "intervals are undefined" in caplog.text
 
 
 def test_intervals_repeat_with_their_seed() -> None:
@@ -310,13 +310,11 @@ def test_listeners_of_crema_d(corpora: Path) -> None:
     [
         ({"p_anger": 0.9}, "the probabilities of a row sum to 1"),
         ({"label": "calm"}, "every label has a probability"),
-        ({"p_anger": -0.1, "p_fear": 1.0}, "'p_anger'.*in_range"),
+        ({"p_anger": -0.1, "p_fear": 1.0}, r"'p_anger'.* in_range.*-0\.1"),
         ({"p_joy": 0.0}, "p_joy"),
     ],
 )
-def test_a_table_that_is_no_predictions_is_refused(
-    values: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_invalid_predictions_are_refused(values: dict[str, Any], message: str, tmp_path: Path) -> None:
     table = sure(["anger"], ["anger"]).assign(**values)
     with pytest.raises(InputError, match=message):
         tables.write(table, tables.PREDICTIONS, tmp_path / "predictions.parquet")

@@ -1,0 +1,188 @@
+"""The comparison of two revisions' predictions, clip by clip."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from stages.base.errors import InputError
+from stages.base.files import PREDICTIONS
+from stages.base.params import Params
+from stages.data import tables
+from stages.evaluation import metrics, paired
+
+WORKSPACE = "workspace"
+LOCK = "dvc.lock"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The predictions of one revision and the parameters they were made with.
+
+    Attributes:
+        name: as messages show it.
+        predictions: of schema PREDICTIONS.
+        params: of the evaluate stage, by dotted key.
+    """
+
+    name: str
+    predictions: pd.DataFrame
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two revisions on the same clips.
+
+    Attributes:
+        metrics: by name, as `paired.differences` returns them.
+        emotions, speakers: changes by emotion and by speaker, as `paired.flips` returns them.
+    """
+
+    a: Revision
+    b: Revision
+    n_clips: int
+    n_speakers: int
+    n_folds: int
+    metrics: dict[str, paired.Difference]
+    mcnemar_p_value: float
+    emotions: pd.DataFrame
+    speakers: pd.DataFrame
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all numbers unrounded, ready for JSON."""
+        return {
+            "a": {"revision": self.a.name, "params": self.a.params},
+            "b": {"revision": self.b.name, "params": self.b.params},
+            "n_clips": self.n_clips,
+            "n_speakers": self.n_speakers,
+            "n_folds": self.n_folds,
+            "metrics": {name: asdict(difference) for name, difference in self.metrics.items()},
+            "mcnemar_p_value": self.mcnemar_p_value,
+            "emotions": self.emotions.to_dict(orient="records"),
+            "speakers": self.speakers.to_dict(orient="records"),
+        }
+
+
+def of_revisions(a: str, b: str, params: Params) -> Comparison:
+    """Returns the comparison of two revisions, each a Git revision, a DVC experiment or WORKSPACE.
+
+    Raises:
+        InputError: a revision's predictions cannot be read, or the two cannot be compared.
+    """
+    return compare(read(a), read(b), params.evaluate.n_resamples, params.seed)
+
+
+def read(revision: str) -> Revision:
+    """Returns a revision's predictions, from the workspace, DVC's cache or its default remote.
+
+    Raises:
+        InputError: the revision does not exist, or its predictions are missing, out of reach or damaged.
+    """
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+
+    try:
+        files = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
+        stage = YAML(typ="safe", pure=True).load(files.read_text(LOCK))["stages"]["evaluate"]
+    except (FileNotFoundError, KeyError) as error:
+        raise InputError(
+            f"{revision}: has no predictions, because its {LOCK} has no stage `evaluate`. Run `dvc repro` "
+            f"there and commit {LOCK}."
+        ) from error
+    except DvcException as error:
+        raise InputError(f"{revision}: {error}.") from error
+    try:
+        files.open(str(PREDICTIONS)).close()
+        predictions = tables.read(PREDICTIONS, tables.PREDICTIONS, filesystem=files)
+    except FileNotFoundError as error:
+        raise InputError(f"{revision}: {PREDICTIONS} is not in the cache. {_remedy(revision)}") from error
+    except (DvcException, InputError) as error:
+        raise InputError(f"{revision}: {error}") from error
+    if predictions.empty:
+        raise InputError(f"{revision}: {PREDICTIONS} is empty. Run `dvc repro -f evaluate`.")
+    return Revision(revision, predictions, stage.get("params", {}).get("params.yaml", {}))
+
+
+def _remedy(revision: str) -> str:
+    """Returns how to get a revision's predictions."""
+    if revision == WORKSPACE:
+        return f"Run `dvc pull {PREDICTIONS}` or `dvc repro`."
+    return (
+        f"Run `dvc fetch --all-commits {PREDICTIONS}` to get it from a remote, or "
+        f"`make base BASE={revision}` to reproduce it under the tag `base`, and compare with `base`."
+    )
+
+
+def compare(a: Revision, b: Revision, n_resamples: int, seed: int) -> Comparison:
+    """Returns the comparison of two revisions' predictions.
+
+    Args:
+        n_resamples: number of resamples of speakers, for the intervals.
+        seed: of the resamples.
+
+    Raises:
+        InputError: they cannot be compared: see `match` and `paired.differences`.
+    """
+    first, second = match(a, b)
+    return Comparison(
+        a=a,
+        b=b,
+        n_clips=first["clip"].nunique(),
+        n_speakers=first["speaker"].nunique(),
+        n_folds=first["fold"].nunique(),
+        metrics=paired.differences(first, second, n_resamples, seed),
+        mcnemar_p_value=paired.mcnemar(first, second),
+        emotions=paired.flips(first, second, "label"),
+        speakers=paired.flips(first, second, "speaker"),
+    )
+
+
+def match(a: Revision, b: Revision) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns both revisions' predictions with the same clip in the same fold in each row.
+
+    Raises:
+        InputError: they differ in protocol, labels, clips or folds, so their scores are not comparable.
+    """
+    protocol_a, protocol_b = (revision.params.get("split.protocol") for revision in (a, b))
+    if protocol_a != protocol_b:
+        raise InputError(
+            f"{a.name} was split by {protocol_a} and {b.name} by {protocol_b}, so their scores are not "
+            "comparable. Give both the same params.split.protocol."
+        )
+    classes_a, classes_b = (set(metrics.class_names(revision.predictions)) for revision in (a, b))
+    if classes_a != classes_b:
+        raise InputError(
+            f"{a.name} and {b.name} do not have the same labels: only one of them has "
+            f"{', '.join(sorted(classes_a ^ classes_b))}. Give both the same params.split.labels."
+        )
+    for what, columns in {"clips": ["clip"], "folds": ["fold", "clip"], "labels": ["clip", "label"]}.items():
+        keys_a, keys_b = (set(revision.predictions[columns].itertuples(index=False)) for revision in (a, b))
+        if keys_a != keys_b:
+            example = min(keys_a ^ keys_b)
+            raise InputError(
+                f"{a.name} and {b.name} were not tested on the same {what}: of {len(keys_a)} and "
+                f"{len(keys_b)} clips {len(keys_a & keys_b)} agree; {example.clip}, for example, does not. "
+                "Give both the same params.corpus, params.split and params.train.fold."
+            )
+    first, second = (
+        revision.predictions.sort_values(["fold", "clip"], ignore_index=True) for revision in (a, b)
+    )
+    return first, second
+
+
+def check_not_worse(uar: paired.Difference, margin: float) -> None:
+    """Checks that the interval of the difference is not entirely below -margin.
+
+    A lower score alone is not enough to fail: it may be due to chance.
+
+    Raises:
+        InputError: UAR is worse.
+    """
+    if uar.high < -margin:
+        raise InputError(
+            f"UAR is worse by more than {margin:g}: {uar.difference:+.3f} [{uar.low:+.3f}, {uar.high:+.3f}]."
+        )

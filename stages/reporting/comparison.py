@@ -1,0 +1,137 @@
+"""A comparison of two revisions as text, Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from functools import partial
+
+import pandas as pd
+
+from stages.evaluation import paired
+from stages.evaluation.comparison import Comparison, Revision
+from stages.splitting import leak
+
+
+def text(comparison: Comparison) -> str:
+    """Returns the comparison for a terminal of 80 columns."""
+    wrap = partial(textwrap.fill, width=80)
+    parts = [
+        wrap(verdict(comparison)),
+        wrap(subject(comparison)),
+        table(scores(comparison), "simple"),
+        wrap(remarks(comparison)),
+        table(changes(comparison.emotions), "simple"),
+        table(changes(comparison.speakers), "simple"),
+    ]
+    return "\n\n".join(parts)
+
+
+def markdown(comparison: Comparison) -> str:
+    """Returns the comparison for a pull request: the verdict first, the speakers in a collapsed section."""
+    parts = [
+        f"**{verdict(comparison)}**",
+        subject(comparison),
+        table(scores(comparison), "github"),
+        remarks(comparison),
+        table(changes(comparison.emotions), "github"),
+        "<details><summary>By speaker</summary>",
+        table(changes(comparison.speakers), "github"),
+        "</details>",
+    ]
+    return "\n\n".join(parts)
+
+
+def as_json(comparison: Comparison) -> str:
+    """Returns the verdict and all numbers, unrounded."""
+    values = {"verdict": verdict(comparison), **comparison.as_dict()}
+    return json.dumps(values, indent=2, allow_nan=False)
+
+
+def verdict(comparison: Comparison) -> str:
+    """Returns one line on UAR."""
+    uar = comparison.metrics["uar"]
+    numbers = (
+        f"UAR {uar.a:.3f} -> {uar.b:.3f}, difference {uar.difference:+.3f} "
+        f"[{uar.low:+.3f}, {uar.high:+.3f}], p {p_value(uar.p_value)}"
+    )
+    if uar.significant:
+        return f"{numbers}: {direction('uar', uar)}"
+    if not uar.detectable:
+        return f"{numbers}: the same recalls for every speaker"
+    return (
+        f"{numbers}: no significant difference for these {comparison.n_speakers} speakers; "
+        f"smallest detectable {uar.detectable:.3f}"
+    )
+
+
+def direction(name: str, difference: paired.Difference) -> str:
+    """Returns whether B is better or worse than A, or "" if the difference is not significant."""
+    if not difference.significant:
+        return ""
+    return "better" if (difference.difference < 0) == (name in paired.LOWER_IS_BETTER) else "worse"
+
+
+def subject(comparison: Comparison) -> str:
+    """Returns what is compared, and whatever makes its scores too high."""
+    protocol = str(comparison.a.params.get("split.protocol"))
+    leaky = ", test speakers are in the training data" if leak.leaky(protocol) else ""
+    folds = f"{comparison.n_folds} fold{'s' * (comparison.n_folds > 1)}"
+    return (
+        f"A is {described(comparison.a)}, B is {described(comparison.b)}. Both are tested on "
+        f"{comparison.n_clips} clips of {comparison.n_speakers} speakers in {folds} ({protocol}{leaky})."
+    )
+
+
+def described(revision: Revision) -> str:
+    """Returns a revision's name and model."""
+    by_speaker = revision.params.get("train.normalize") == "speaker"
+    normalized = ", normalised with each speaker's own statistics" if by_speaker else ""
+    return f"{revision.name} ({revision.params.get('model')}{normalized})"
+
+
+def scores(comparison: Comparison) -> pd.DataFrame:
+    """Returns a row per metric, as text."""
+    rows = [
+        (
+            name,
+            f"{metric.a:.3f}",
+            f"{metric.b:.3f}",
+            f"{metric.difference:+.3f}",
+            f"[{metric.low:+.3f}, {metric.high:+.3f}]",
+            p_value(metric.p_value).removeprefix("= "),
+            direction(name, metric),
+        )
+        for name, metric in comparison.metrics.items()
+    ]
+    return pd.DataFrame(rows, columns=["metric", "A", "B", "B - A", "95 % interval", "p", "B is"])
+
+
+def remarks(comparison: Comparison) -> str:
+    """Returns how to read the table of scores, and McNemar's test."""
+    emotions = comparison.emotions
+    n_lost, n_gained = emotions["right_to_wrong"].sum(), emotions["wrong_to_right"].sum()
+    return (
+        "Intervals and p-values show variation between speakers, not between training runs. The smallest UAR "
+        f"difference detectable with 80 % power is {comparison.metrics['uar'].detectable:.3f}. {n_lost} "
+        f"clips become wrong and {n_gained} become right: McNemar's exact test, which treats clips as "
+        f"independent, p {p_value(comparison.mcnemar_p_value)}."
+    )
+
+
+def changes(flips: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table of `paired.flips` as text."""
+    accuracies = {name: flips[name].map("{:.3f}".format) for name in ("a", "b")}
+    names = {"a": "A right", "b": "B right", "right_to_wrong": "now wrong", "wrong_to_right": "now right"}
+    return flips.assign(**accuracies).rename(columns=names)
+
+
+def table(rows: pd.DataFrame, layout: str) -> str:
+    """Returns `rows` of text in one of tabulate's layouts, the first column aligned to the left."""
+    alignment = ["left", *["right"] * (rows.shape[1] - 1)]
+    return rows.to_markdown(index=False, tablefmt=layout, colalign=alignment, disable_numparse=True)
+
+
+def p_value(value: float) -> str:
+    """Returns `= 0.012`, or `< 0.001` for smaller values."""
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
