@@ -160,9 +160,7 @@ def match(a: Revision, b: Revision) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{', '.join(sorted(classes_a ^ classes_b))}. Give both the same params.split.labels."
         )
     for what, columns in {"clips": ["clip"], "folds": ["fold", "clip"], "labels": ["clip", "label"]}.items():
-        keys_a, keys_b = (
-            set(revision.predictions[columns].itertuples(index=False)) for revision in (a, b)
-        )
+        keys_a, keys_b = (set(revision.predictions[columns].itertuples(index=False)) for revision in (a, b))
         if keys_a != keys_b:
             example = min(keys_a ^ keys_b)
             raise InputError(

@@ -59,6 +59,9 @@ def speaker_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterato
     >>> split = Split.model_construct(protocol="speaker_independent", n_folds=3)
     >>> for roles in speaker_independent(clips, split, seed=20):
     ...     print(*roles)
+    test test validation train
+    train train test validation
+    validation validation train test
     """
     if split.n_folds < 3:
         raise InputError(
@@ -83,6 +86,9 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
     >>> split = Split.model_construct(protocol="leave_one_speaker_out", validation_fraction=0.5)
     >>> for roles in leave_one_speaker_out(clips, split, seed=20):
     ...     print(*roles)
+    validation test train
+    test train validation
+    train validation test
     """
     speakers = _interleaved(clips, seed)
     if len(speakers) < 2:
@@ -198,6 +204,8 @@ def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     >>> split = Split.model_construct(protocol="random", n_folds=2, validation_fraction=0.0)
     >>> for roles in random(clips, split, seed=20):
     ...     print(*roles)
+    test train train test
+    train test test train
     """
     from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit, train_test_split
 

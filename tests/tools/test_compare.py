@@ -59,7 +59,7 @@ def test_head_is_compared_with_the_workspace(said) -> None:
         *("uar", "accuracy", "macro_f1", "weighted_f1", "macro_precision", "log_loss", "brier", "ece")
     ]
     assert all(row.endswith("worse") for row in table.splitlines() if "log_loss" in row or "uar" in row)
-    assert "29 clips turn wrong and 0 right" in " ".join(remarks.split())
+    assert "29 clips become wrong and 0 become right" in " ".join(remarks.split())
     assert emotions.splitlines()[2].split() == ["anger", "120", "0.775", "0.533", "29", "0"]
     assert speakers.splitlines()[2].split() == ["c/03", "20", "0.900", "0.600", "6", "0"]
     assert max(map(len, output.splitlines())) <= 80
@@ -72,19 +72,19 @@ def test_two_revisions_are_compared_whatever_the_workspace(revisions: Revisions,
     assert verdict.startswith("UAR 0.533 -> 0.775") and verdict.endswith("p < 0.001: better")
 
 
-def test_no_difference_is_not_called_one(revisions: Revisions, said) -> None:
+def test_a_difference_that_is_not_significant_has_no_direction(revisions: Revisions, said) -> None:
     revisions.evaluate(ALIKE)
     output = " ".join(said().split())
-    assert ": no difference that these 6 speakers can show; smallest detectable 0.0" in output
+    assert ": no significant difference for these 6 speakers; smallest detectable 0.0" in output
     assert "worse" not in output and "better" not in output
 
 
 def test_the_same_predictions_are_called_the_same(revisions: Revisions, said) -> None:
     revisions.evaluate(BEFORE)
-    assert "p = 1.000: both recognise the same of every speaker" in " ".join(said().split())
+    assert "p = 1.000: the same recalls for every speaker" in " ".join(said().split())
 
 
-def test_markdown_says_the_verdict_first_and_folds_the_speakers(said) -> None:
+def test_markdown_has_the_verdict_first_and_collapses_the_speakers(said) -> None:
     lines = said("--md").splitlines()
     assert lines[0].startswith("**UAR 0.775 -> 0.533") and lines[0].endswith(": worse**")
     folded = lines[lines.index("<details><summary>By speaker</summary>") : lines.index("</details>")]
@@ -92,7 +92,7 @@ def test_markdown_says_the_verdict_first_and_folds_the_speakers(said) -> None:
     assert [line for line in lines if line.startswith("| c/")] == folded[4:-1]
 
 
-def test_json_holds_every_digit(said) -> None:
+def test_json_is_not_rounded(said) -> None:
     values = json.loads(said("--json"))
     assert values["metrics"]["uar"]["difference"] == pytest.approx(-29 / 120)
     assert values["metrics"]["uar"]["low"] < values["metrics"]["uar"]["high"] < 0
@@ -108,16 +108,17 @@ def test_the_pipeline_records_what_is_read_from_its_lock() -> None:
     assert set(PARAMS) <= set(pipeline["stages"]["evaluate"]["params"])
 
 
-def test_what_a_reader_must_know_stands_beside_the_names(revisions: Revisions, said) -> None:
+def test_leakage_and_speaker_normalisation_are_stated(revisions: Revisions, said) -> None:
     revisions.evaluate(BEFORE, split__protocol="random", train__normalize="speaker")
     revisions.commit("normalised")
     revisions.evaluate(WORSE, split__protocol="random")
     output = " ".join(said("normalised").split())
     assert leak.leaky("random")
     assert (
-        "A is normalised (svm, each speaker normalised by their own clips), B is workspace (svm)." in output
+        "A is normalised (svm, normalised with each speaker's own statistics), B is workspace (svm)."
+        in output
     )
-    assert "(random, so the test speakers were heard in training)" in output
+    assert "(random, test speakers are in the training data)" in output
 
 
 def test_failing_if_worse_asks_for_the_whole_interval(revisions: Revisions, said) -> None:
@@ -138,17 +139,14 @@ def test_a_revision_that_does_not_exist(said) -> None:
 
 
 def test_a_revision_before_the_pipeline(said) -> None:
-    with pytest.raises(InputError, match=r"^start: has no predictions, .* `dvc repro` makes them"):
+    with pytest.raises(InputError, match=r"^start: .*dvc.lock.*`dvc repro`"):
         said("start")
 
 
 def test_a_revision_whose_predictions_are_not_in_the_cache(revisions: Revisions, said) -> None:
     revisions.evaluate(ALIKE).unlink()
     revisions.commit("elsewhere")
-    message = (
-        r"^elsewhere: data/predictions.parquet is in no cache here\. `dvc fetch --all-commits.*`make base "
-        r"BASE=elsewhere` makes it again under the tag `base`, for `python -m stages\.compare base`\.$"
-    )
+    message = r"^elsewhere: data/predictions.parquet .*`dvc fetch --all-commits.*`make base BASE=elsewhere`"
     with pytest.raises(InputError, match=message):
         said("elsewhere", "before")
     (revisions.folder / PREDICTIONS).unlink()
@@ -158,17 +156,15 @@ def test_a_revision_whose_predictions_are_not_in_the_cache(revisions: Revisions,
         said("before")
 
 
-def test_predictions_that_are_none(revisions: Revisions, said) -> None:
+def test_invalid_predictions(revisions: Revisions, said) -> None:
     revisions.evaluate(BEFORE[:0])
-    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet holds no prediction\."):
+    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet .*`dvc repro -f evaluate`"):
         said()
     (revisions.folder / PREDICTIONS).write_bytes(b"")
-    with pytest.raises(
-        InputError, match=r"^workspace: data/predictions.parquet: not a readable parquet table"
-    ):
+    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet: "):
         said()
     revisions.evaluate(BEFORE.drop(columns="sex"))
-    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet: breaks its schema"):
+    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet: .*sex"):
         said()
 
 
@@ -184,7 +180,7 @@ def test_predictions_that_are_none(revisions: Revisions, said) -> None:
         ),
     ],
 )
-def test_runs_that_cannot_be_compared(
+def test_revisions_that_cannot_be_compared(
     table: pd.DataFrame, protocol: str, message: str, revisions: Revisions, said
 ) -> None:
     revisions.evaluate(table, split__protocol=protocol)
