@@ -24,8 +24,9 @@ lint: $(VENV)/installed
 	ruff format --check .
 	mypy
 
-# How fast it is beside what one would use instead, into benchmark/speed.json and docs/speed.md: with RAVDESS in
-# data/sources, two quiet hours. The peers want other versions of libraries, so they have an environment.
+# Speed compared with the usual alternatives, written to benchmark/speed/speed.json and docs/speed.md. Needs RAVDESS in
+# data/sources and two hours on an idle machine. nkululeko and openSMILE need other versions of libraries, so they
+# have an environment of their own.
 speed: $(VENV)/installed $(VENV)-peers/installed
 	SPEED_PEERS=$(VENV)-peers python -m benchmark.speed
 

@@ -1,12 +1,11 @@
-"""Make altered copies of every recording fit for use.
+"""Make augmented copies of every usable recording.
 
-Independent of the split: which copies train is decided later, so a new split augments nothing again.
+The copies do not depend on the split: train decides which to use, so a new split augments nothing again.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,48 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.audio import recording
+from stages.audio.chain import PLACE, Chain
+from stages.audio.recording import load_listed
 from stages.base import registry
 from stages.base.errors import run
 from stages.base.files import AUGMENTED, MANIFEST, RAW
-from stages.base.params import Augmentation, Params, read
+from stages.base.params import Params, read
 from stages.compute.fill import fill
 from stages.data import shards, tables
-from stages.data.keys import fingerprint, rng
+from stages.data.keys import fingerprint
 from stages.data.shards import Shard
-
-PLACE = "params.augment.chain"
-
-
-@dataclass(frozen=True)
-class Chain:
-    """What a copy passes through.
-
-    Attributes:
-        augmentations: by name, in order.
-        seed: of all that is drawn.
-        sample_rate_hz: of recordings and copies.
-    """
-
-    augmentations: dict[str, Augmentation]
-    seed: int
-    sample_rate_hz: int
-
-    def __call__(
-        self, signal: NDArray[np.float32], clip: str, copy: int
-    ) -> tuple[NDArray[np.float32], dict[str, dict[str, float]]]:
-        """Returns one copy, and by augmentation what was drawn for it; one passed over is not named.
-
-        Each augmentation has its own stream of randomness, so a changed chain leaves its draws alone.
-        """
-        drawn = {}
-        for name, config in self.augmentations.items():
-            generator = rng(self.seed, clip, copy, name)
-            if generator.random() < config.probability:
-                entry = registry.load("augmentations", name, PLACE)
-                drawn[name] = entry.draw(config, generator)
-                signal = entry.apply(signal, self.sample_rate_hz, generator, **drawn[name])
-        return signal, drawn
 
 
 def main() -> None:
@@ -70,11 +37,11 @@ def main() -> None:
 
 
 def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
-    """Returns the shards to be: for each copy those of its own, so that one more copy leaves the others be.
+    """Returns the shards to compute. No shard mixes copy numbers, so one more copy keeps all others valid.
 
     Args:
         clips: columns clip, speaker, path and sha256.
-        chain: what a copy passes through.
+        chain: the augmentations to apply.
     """
     recipe = shards.recipe(
         [Path(__file__), *(registry.STAGES / "augmentations" / f"{name}.py" for name in chain.augmentations)],
@@ -93,35 +60,33 @@ def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
 
 
 def make_copies(clips: list[str], paths: list[Path], copy: int, chain: Chain) -> dict[str, NDArray]:
-    """Returns a shard's arrays.
+    """Returns the arrays of a shard of copies.
 
     Returns:
-        `samples` float32, the copies end to end; `n_samples` int64, `clips` and `drawn` (JSON) unicode, one
-        of each per copy.
+        `samples` float32, the copies one after the other; and per copy its length `n_samples` int64, and
+        `clips` and `drawn` (JSON) as text.
     """
-    signals, drawn = [], []
-    for clip, path in zip(clips, paths, strict=True):
-        signal, parameters = chain(recording.load_listed(path, chain.sample_rate_hz), clip, copy)
-        signals.append(signal)
-        drawn.append(json.dumps(parameters))
+    copies = [
+        chain(load_listed(path, chain.sample_rate_hz), clip, copy)
+        for clip, path in zip(clips, paths, strict=True)
+    ]
     return {
-        "samples": np.concatenate(signals),
-        "n_samples": np.array([len(signal) for signal in signals], np.int64),
+        "samples": np.concatenate([signal for signal, _ in copies]),
+        "n_samples": np.array([len(signal) for signal, _ in copies], np.int64),
         "clips": np.array([f"{clip}#{copy}" for clip in clips]),
-        "drawn": np.array(drawn),
+        "drawn": np.array([json.dumps(drawn) for _, drawn in copies]),
     }
 
 
 def list_copies(planned: list[Shard], sample_rate_hz: int) -> pd.DataFrame:
-    """Returns the table AUGMENTED of the shards, which are there by now, sorted by clip."""
+    """Returns the table AUGMENTED of the shards, which have been computed, sorted by clip."""
     rows = []
     for shard in planned:
         stored = shards.read(AUGMENTED / shard.name, ["clips", "n_samples", "drawn"])
-        clips, drawn = stored["clips"].tolist(), stored["drawn"].tolist()
-        durations_s = (stored["n_samples"] / sample_rate_hz).tolist()
-        for clip, duration_s, parameters in zip(clips, durations_s, drawn, strict=True):
+        columns = (stored[name].tolist() for name in ("clips", "n_samples", "drawn"))
+        for clip, n_samples, drawn in zip(*columns, strict=True):
             parent, _, copy = clip.rpartition("#")
-            rows.append((clip, parent, int(copy), shard.name, duration_s, parameters))
+            rows.append((clip, parent, int(copy), shard.name, n_samples / sample_rate_hz, drawn))
     return tables.build(sorted(rows), tables.AUGMENTED)
 
 

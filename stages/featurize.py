@@ -1,20 +1,19 @@
-"""Compute the features of every recording fit for use and of every augmented copy.
+"""Compute the features of every usable recording and of every augmented copy.
 
-Independent of split and model: a model picks from what is stored, so another one computes nothing again.
+The features do not depend on split or model: a model selects from what is stored, so another model computes
+nothing again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.audio import recording
 from stages.audio.extractor import Extractor, extractor
+from stages.audio.recording import load_listed
 from stages.base import registry
 from stages.base.errors import InputError, run
 from stages.base.files import AUGMENTED, FEATURES, MANIFEST, RAW
@@ -40,20 +39,20 @@ def read_copies(path: Path, clips: pd.DataFrame) -> pd.DataFrame:
     """Returns clip, parent and shard of every augmented copy.
 
     Raises:
-        InputError: a copy's parent is none of `clips`.
+        InputError: a copy's parent is not in `clips`.
     """
     copies = tables.read(path, tables.AUGMENTED, ["clip", "parent", "shard"])
     orphans = copies[~copies["parent"].isin(clips["clip"])]
     if len(orphans):
         raise InputError(
             f"{path}: '{orphans['clip'].iloc[0]}' is a copy of a recording that {MANIFEST} does not list as "
-            "fit for use. Run `dvc repro augment`."
+            "usable. Run `dvc repro augment`."
         )
     return copies
 
 
 def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shard]:
-    """Returns the shards to be: the recordings', and one for each shard of augmented copies.
+    """Returns the shards to compute: those of the recordings, and one per shard of augmented copies.
 
     Args:
         clips: columns clip, speaker, path and sha256.
@@ -82,32 +81,19 @@ def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shar
 
 
 def of_recordings(clips: list[str], paths: list[Path], extract: Extractor) -> dict[str, NDArray]:
-    """Returns the arrays of a shard of recordings: see `pack`."""
-    signals = (recording.load_listed(path, extract.audio.sample_rate_hz) for path in paths)
-    return pack(clips, map(extract, signals))
+    """Returns the arrays of a shard of recordings: see `shards.pack`."""
+    return shards.pack(clips, [extract(load_listed(path, extract.audio.sample_rate_hz)) for path in paths])
 
 
 def of_copies(path: Path, extract: Extractor) -> dict[str, NDArray]:
-    """Returns the arrays of a shard of the copies in the augmented shard `path`: see `pack`."""
+    """Returns the arrays of a shard of the copies in the augmented shard `path`: see `shards.pack`."""
     stored = shards.read(path, ["samples", "n_samples", "clips"])
     signals = shards.split(stored["samples"], stored["n_samples"])
-    return pack(stored["clips"].tolist(), map(extract, signals))
-
-
-def pack(clips: list[str], features: Iterable[dict[str, NDArray]]) -> dict[str, NDArray]:
-    """Returns each feature's clips joined in time, and who is where.
-
-    Returns:
-        By feature, float32 (summed n_frames, n_dims); `n_frames` int64 and `clips` unicode (n_clips,).
-    """
-    each = list(features)
-    joined = {name: np.concatenate([clip[name] for clip in each]) for name in each[0]}
-    n_frames = np.array([len(next(iter(clip.values()))) for clip in each], np.int64)
-    return joined | {shards.N_FRAMES: n_frames, shards.CLIPS: np.array(clips)}
+    return shards.pack(stored["clips"].tolist(), [extract(signal) for signal in signals])
 
 
 def list_features(planned: list[Shard], clips: pd.DataFrame, copies: pd.DataFrame) -> pd.DataFrame:
-    """Returns the table FEATURES of the shards, which are there by now, sorted by clip."""
+    """Returns the table FEATURES of the shards, which have been computed, sorted by clip."""
     parents = dict(zip(copies["clip"], copies["parent"], strict=True))
     speakers = dict(zip(clips["clip"], clips["speaker"], strict=True))
     rows = []

@@ -81,7 +81,7 @@ def main() -> None:
         pictures={picture.name: picture for picture in pictures},
         hardest=hardest_clips(done),
         longest_played_s=examples.LONGEST_PLAYED_S,
-        settings=json.dumps(done.params.models[done.params.model], indent=2),
+        settings=json.dumps(done.params.block("models", done.params.model), indent=2),
     )
     with replacing(REPORT) as temporary:
         temporary.write_text(html, encoding="utf-8")

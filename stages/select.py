@@ -1,7 +1,7 @@
-"""Check params.yaml and write down what the chosen entries are made of: their settings and their code.
+"""Check params.yaml and record the settings and the code of the selected entries in data/selected.
 
-Later stages depend on data/selected instead of on whole registries: an edit in a corpus, an augmentation, a
-feature or a model that is not chosen, or in code that only such entries import, runs nothing again.
+Later stages depend on data/selected instead of on whole registries. So an edit in a corpus, augmentation,
+feature or model that is not selected, or in code that only such entries import, reruns no other stage.
 """
 
 from __future__ import annotations

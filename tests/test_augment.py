@@ -11,7 +11,7 @@ from stages import augment
 from stages.base.errors import InputError
 from stages.base.files import AUGMENTED
 from stages.data import shards, tables
-from tests.support.workspace import RATE_HZ, Workspace, contents, output, start, state, voice
+from tests.support.workspace import RATE_HZ, Workspace, contents, output, pretend_edit, start, state, voice
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_every_clip_has_its_copies(workspace: Workspace, capsys: pytest.CaptureF
         assert row["shard"].startswith(f"demo_{str(clip)[5:8]}_aug{row['copy']}_00")
 
 
-def test_the_index_tells_what_was_drawn(workspace: Workspace) -> None:
+def test_the_index_has_the_drawn_parameters(workspace: Workspace) -> None:
     workspace.set(augment__chain=["gain"], augmentations__gain={"probability": 1.0, "gain_db": [-6.0, 6.0]})
     index = run()
     for number in range(3):
@@ -56,7 +56,7 @@ def test_the_index_tells_what_was_drawn(workspace: Workspace) -> None:
         np.testing.assert_allclose(samples_of(index, clip), expected, atol=2**-14)
 
 
-def test_probability_decides_who_passes(workspace: Workspace) -> None:
+def test_probability_decides_which_clips_are_augmented(workspace: Workspace) -> None:
     workspace.record(ada=60)
     workspace.set(
         augment__chain=["gain", "noise"],
@@ -87,7 +87,7 @@ def test_a_second_run_computes_nothing(workspace: Workspace, capsys: pytest.Capt
     }
 
 
-def test_workers_do_not_matter(workspace: Workspace) -> None:
+def test_the_bytes_do_not_depend_on_the_number_of_workers(workspace: Workspace) -> None:
     run()
     one = contents(AUGMENTED)
     for path in AUGMENTED.iterdir():
@@ -97,7 +97,7 @@ def test_workers_do_not_matter(workspace: Workspace) -> None:
     assert contents(AUGMENTED) == one
 
 
-def test_a_copy_depends_on_seed_clip_and_number_alone(workspace: Workspace) -> None:
+def test_a_copy_depends_only_on_seed_clip_and_number(workspace: Workspace) -> None:
     drawn = run()["drawn"]
     workspace.record(ada=3, bob=1, eve=2)
     workspace.set(augment__copies=2, featurize__clips_per_shard=1)
@@ -107,7 +107,7 @@ def test_a_copy_depends_on_seed_clip_and_number_alone(workspace: Workspace) -> N
     assert (run()["drawn"][drawn.index] != drawn).all()
 
 
-def test_another_chain_leaves_the_draws_of_the_rest(workspace: Workspace) -> None:
+def test_another_chain_keeps_the_parameters_of_the_remaining_augmentations(workspace: Workspace) -> None:
     for name in ("gain", "speed", "noise"):
         workspace.params["augmentations"][name]["probability"] = 1.0
     workspace.set()
@@ -117,9 +117,7 @@ def test_another_chain_leaves_the_draws_of_the_rest(workspace: Workspace) -> Non
     assert [d["noise"] for d in after] == [d["noise"] for d in before]
 
 
-def test_one_more_copy_leaves_the_first_ones(
-    workspace: Workspace, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_more_copy_keeps_the_first_ones(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     workspace.set(augment__copies=2)
     run()
@@ -134,15 +132,43 @@ def test_clips_with_a_problem_get_no_copies(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("edited", "n_computed"),
     [
-        ({"augment__chain": ["gain", "gain"]}, r"params\.augment\.chain: 'gain' stands in it more than once"),
-        ({"augment__chain": ["nose"]}, r"params\.augment\.chain: no 'nose'; did you mean 'noise'"),
-        ({"augment__chain": []}, r"params\.augment: an empty chain makes copies equal to their originals"),
-        ({"augment__copies": -1}, r"params\.augment\.copies: -1 will not do"),
+        ("augment.py", 3),
+        ("audio/recording.py", 3),
+        ("augmentations/gain.py", 3),
+        ("data/keys.py", 3),
+        ("data/shards.py", 3),
+        ("augmentations/stretch.py", 0),  # not in the chain
+        ("audio/spectrum.py", 0),
+        ("compute/fill.py", 0),
     ],
 )
-def test_faults_are_told(workspace: Workspace, changes: dict[str, object], message: str) -> None:
+def test_shards_are_computed_again_if_code_that_determines_them_changes(
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    edited: str,
+    n_computed: int,
+) -> None:
+    run()
+    pretend_edit(edited, monkeypatch)
+    run()
+    assert f"augment: 3 shards, {3 - n_computed} kept" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"augment__chain": ["gain", "gain"]}, r"params\.augment\.chain: 'gain'"),
+        ({"augment__chain": ["nose"]}, r"params\.augment\.chain: .*'nose'.*'noise'"),
+        ({"augment__chain": []}, r"params\.augment: .*chain"),
+        ({"augment__copies": -1}, r"params\.augment\.copies: -1 "),
+    ],
+)
+def test_invalid_parameters_are_an_error(
+    workspace: Workspace, changes: dict[str, object], message: str
+) -> None:
     workspace.set(**changes)
     with pytest.raises(InputError, match=message):
         augment.main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,8 @@ def test_the_model_shown_keeps_its_contract_and_learns(
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 90)
     x = (rng.normal(size=(90, 4)) + 2 * y[:, None]).astype(np.float32)
-    build = partial(entry.build, config)
-    entry.TRAINER.fit(build, config, Partition(x, y, ["anger", "fear", "sadness"]), None, tmp_path, 1)
-    scores = entry.TRAINER.scores(build, config, tmp_path, x, n_classes=3)
+    trainer = entry.trainer(config)
+    train = Partition(x, np.ones(90, int), y, ["anger", "fear", "sadness"])
+    trainer.fit(train, None, tmp_path, 1)
+    scores = trainer.scores(tmp_path, train, n_classes=3)
     assert (scores.argmax(axis=1) == y).mean() > 0.6

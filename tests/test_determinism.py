@@ -66,10 +66,7 @@ def test_up_to_the_features_every_file_is_the_same(two: list[Workspace], output:
 def test_every_model_is_the_same(two: list[Workspace], model: str) -> None:
     results = []
     for work in two:
-        training = work.params["models"][model].get("training")
-        if training:
-            work.set(**{f"models__{model}__training__epochs": 2})
-        work.set(model=model)
+        work.set(model=model, training__epochs=2)
         run(work.folder, "train", "evaluate")
         results.append(hashes(work.folder, *AFTER))
     assert any("model." in name for name in results[0])

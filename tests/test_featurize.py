@@ -16,7 +16,7 @@ from stages.base import params, registry
 from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, FEATURES, RAW
 from stages.data import shards, tables
-from tests.support.workspace import ROOT, Workspace, contents, output, start, state
+from tests.support.workspace import ROOT, Workspace, contents, output, pretend_edit, start, state
 
 
 @pytest.fixture
@@ -34,12 +34,12 @@ def run() -> pd.DataFrame:
     return tables.read(FEATURES / shards.INDEX, tables.FEATURES).set_index("clip")
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> str:
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
     """The last line printed."""
     return capsys.readouterr().out.splitlines()[-1]
 
 
-def test_what_is_stored_is_what_the_extractor_gives(workspace: Workspace) -> None:
+def test_the_stored_features_are_those_of_the_extractor(workspace: Workspace) -> None:
     index = run().reset_index()
     assert index["clip"].tolist() == [
         f"demo/{clip}" for clip in ("ada_00", "ada_01", "ada_02", "bob_00", "bob_01")
@@ -56,10 +56,10 @@ def test_what_is_stored_is_what_the_extractor_gives(workspace: Workspace) -> Non
         np.testing.assert_allclose(stored[row.clip], expected, atol=1e-4)  # another number of threads
 
 
-def test_copies_have_shards_of_their_own(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_copies_have_their_own_shards(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     workspace.set(augment__copies=1)
     index = run()
-    assert "4 shards, 0 kept, 4 computed" in said(capsys)
+    assert "4 shards, 0 kept, 4 computed" in printed(capsys)
     copy = index.loc["demo/bob_01#1"]
     assert (copy["parent"], copy["speaker"]) == ("demo/bob_01", "demo/bob")
     assert copy["shard"].startswith("demo_bob_aug1_000.")
@@ -68,7 +68,7 @@ def test_copies_have_shards_of_their_own(workspace: Workspace, capsys: pytest.Ca
     assert copy["n_frames"] == original["n_frames"]  # neither gain nor noise changes the duration
     workspace.set(seed=5)
     run()
-    assert "4 shards, 2 kept, 2 computed (demo_ada_aug1_000: 3 clips, demo_bob_aug1_000: 2 clips)" in said(
+    assert "4 shards, 2 kept, 2 computed (demo_ada_aug1_000: 3 clips, demo_bob_aug1_000: 2 clips)" in printed(
         capsys
     )
 
@@ -85,35 +85,33 @@ def test_features_of_a_copy_are_those_of_its_samples(workspace: Workspace) -> No
         np.testing.assert_allclose(stored[str(clip)], extract(samples)["logmel"], atol=1e-4)
 
 
-def test_one_more_speaker_computes_their_shard_alone(
+def test_one_more_speaker_computes_only_their_shard(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run()
     before = state(FEATURES)
     workspace.record(ada=3, bob=2, eve=4)
     assert len(run()) == 9
-    assert said(capsys) == "featurize: 3 shards, 2 kept, 1 computed (demo_eve_000: 4 clips)"
+    assert printed(capsys) == "featurize: 3 shards, 2 kept, 1 computed (demo_eve_000: 4 clips)"
     after = state(FEATURES)
     assert all(after[name] == before[name] for name in before if name != shards.INDEX)
     workspace.record(ada=3, bob=2)
     run()
-    assert said(capsys) == "featurize: 2 shards, 2 kept, 0 computed"
+    assert printed(capsys) == "featurize: 2 shards, 2 kept, 0 computed"
     assert contents(FEATURES) == {name: content for name, (_, content) in before.items()}
 
 
-def test_a_second_run_leaves_everything_alone(
-    workspace: Workspace, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_run_changes_nothing(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     before = state(FEATURES)
     run()
-    assert said(capsys) == "featurize: 2 shards, 2 kept, 0 computed"
+    assert printed(capsys) == "featurize: 2 shards, 2 kept, 0 computed"
     after = state(FEATURES)
     assert after.pop(shards.INDEX)[1] == before.pop(shards.INDEX)[1]
     assert after == before
 
 
-def test_workers_do_not_matter(workspace: Workspace) -> None:
+def test_the_bytes_do_not_depend_on_the_number_of_workers(workspace: Workspace) -> None:
     run()
     one = contents(FEATURES)
     for path in FEATURES.iterdir():
@@ -134,13 +132,39 @@ def test_workers_do_not_matter(workspace: Workspace) -> None:
         ({"featurize__clips_per_shard": 2}, 2),  # ada's three clips become two shards, bob's two stay one
     ],
 )
-def test_what_makes_the_content_decides(
+def test_shards_are_computed_again_if_their_content_changes(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], changes: dict[str, object], n_computed: int
 ) -> None:
     run()
     workspace.set(**changes)
     run()
-    assert f"{n_computed} computed" in said(capsys)
+    assert f"{n_computed} computed" in printed(capsys)
+
+
+@pytest.mark.parametrize(
+    ("edited", "n_computed"),
+    [
+        ("featurize.py", 2),
+        ("audio/extractor.py", 2),
+        ("audio/spectrum.py", 2),
+        ("data/shards.py", 2),
+        ("features/mfcc.py", 2),
+        ("audio/vocoder.py", 0),
+        ("compute/fill.py", 0),
+        ("data/tables.py", 2),  # imported by the script
+    ],
+)
+def test_shards_are_computed_again_if_code_that_determines_them_changes(
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    edited: str,
+    n_computed: int,
+) -> None:
+    run()
+    pretend_edit(edited, monkeypatch)
+    run()
+    assert f"featurize: 2 shards, {2 - n_computed} kept" in printed(capsys)
 
 
 def test_a_changed_recording_is_computed_again(
@@ -150,25 +174,21 @@ def test_a_changed_recording_is_computed_again(
     (RAW / "demo/bob_00.wav").write_bytes((RAW / "demo/bob_01.wav").read_bytes())
     workspace.record(ada=3, bob=2)
     run()
-    assert said(capsys) == "featurize: 2 shards, 1 kept, 1 computed (demo_bob_000: 2 clips)"
+    assert printed(capsys) == "featurize: 2 shards, 1 kept, 1 computed (demo_bob_000: 2 clips)"
 
 
-def test_a_recording_that_fails_after_all_is_named(workspace: Workspace) -> None:
+def test_a_usable_recording_that_cannot_be_decoded_is_named(workspace: Workspace) -> None:
     (RAW / "demo/bob_00.wav").write_bytes(b"")
-    with pytest.raises(
-        InputError, match=r"data/raw/demo/bob_00\.wav: empty: 0 bytes, yet the manifest lists it"
-    ):
+    with pytest.raises(InputError, match=r"data/raw/demo/bob_00\.wav: empty: 0 bytes"):
         run()
     assert [path.name[:12] for path in FEATURES.iterdir()] == ["demo_ada_000"]
 
 
-def test_copies_of_what_is_not_listed_are_refused(workspace: Workspace) -> None:
+def test_copies_of_unlisted_recordings_are_an_error(workspace: Workspace) -> None:
     workspace.set(augment__copies=1)
     augment.main()
     workspace.record(ada=3)
-    with pytest.raises(
-        InputError, match=r"'demo/bob_00#1' is a copy of a recording .* Run `dvc repro augment`"
-    ):
+    with pytest.raises(InputError, match=r"'demo/bob_00#1' "):
         featurize.main()
 
 
@@ -176,7 +196,7 @@ def test_a_damaged_shard_is_named(workspace: Workspace) -> None:
     index = run()
     path = FEATURES / index.loc["demo/ada_00", "shard"]
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"demo_ada_000\.\w{16}\.npz: damaged .* Delete it"):
+    with pytest.raises(InputError, match=r"demo_ada_000\.\w{16}\.npz: damaged "):
         run()
     path.unlink()
     assert run().equals(index)
@@ -185,33 +205,35 @@ def test_a_damaged_shard_is_named(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"featurize__features": ["mfc"]}, r"params\.featurize\.features: no 'mfc'; did you mean 'mfcc'"),
+        ({"featurize__features": ["mfc"]}, r"params\.featurize\.features: .*'mfc'.*'mfcc'"),
         (
             {"featurize__features": ["rms", "rms"]},
-            r"params\.featurize\.features: 'rms' stands in it more than",
+            r"params\.featurize\.features: 'rms'",
         ),
-        ({"featurize__features": []}, r"params\.featurize\.features: \[\] will not do"),
+        ({"featurize__features": []}, r"params\.featurize\.features: \[\] "),
         (
             {"features__mfcc__n_mfcc": 200},
-            r"params\.features\.mfcc\.n_mfcc: 200 coefficients of 128 mel bands",
+            r"params\.features\.mfcc\.n_mfcc: 200 .*128 mel bands",
         ),
-        ({"features__mfcc__n_mfc": 20}, r"params\.features\.mfcc\.n_mfc: unknown key; did you mean 'n_mfcc'"),
+        ({"features__mfcc__n_mfc": 20}, r"params\.features\.mfcc\.n_mfc: .*'n_mfcc'"),
         (
             {"spectrum__fmax_hz": 9000.0},
-            r"params: spectrum\.fmax_hz 9000 is above 8000, half of audio\.sample_rate_hz",
+            r"params: spectrum\.fmax_hz 9000 .*audio\.sample_rate_hz",
         ),
-        ({"spectrum__hop_length": 2000}, r"params\.spectrum: hop_length 2000 leaves samples out"),
-        ({"spectrum__n_mels": 500}, r"params\.spectrum\.n_mels: of 500 bands .* hold no frequency bin"),
+        ({"spectrum__hop_length": 2000}, r"params\.spectrum: hop_length 2000 "),
+        ({"spectrum__n_mels": 500}, r"params\.spectrum\.n_mels: .*500 bands"),
     ],
 )
-def test_faults_are_told(workspace: Workspace, changes: dict[str, object], message: str) -> None:
+def test_invalid_parameters_are_an_error(
+    workspace: Workspace, changes: dict[str, object], message: str
+) -> None:
     augment.main()
     workspace.set(**changes)
     with pytest.raises(InputError, match=message):
         featurize.main()
 
 
-def test_killed_in_the_middle_and_run_again(workspace: Workspace) -> None:
+def test_a_killed_run_is_resumed(workspace: Workspace) -> None:
     workspace.set(featurize__clips_per_shard=1)
     workspace.record(ada=120)
     augment.main()
@@ -225,8 +247,8 @@ def test_killed_in_the_middle_and_run_again(workspace: Workspace) -> None:
     assert len(left) < 120
     for path in left:
         shards.read(path, ["logmel", "clips"])
-    said = output(start("featurize"))
-    assert f"featurize: 120 shards, {len(left)} kept, {120 - len(left)} computed" in said
+    log = output(start("featurize"))
+    assert f"featurize: 120 shards, {len(left)} kept, {120 - len(left)} computed" in log
     resumed = contents(FEATURES)
     for path in FEATURES.iterdir():
         path.unlink()

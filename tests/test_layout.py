@@ -21,8 +21,8 @@ FILES = sorted(path for path in STAGES.rglob("*.py") if path.stem != "__init__")
 # imported; a script or tool is imported by nothing.
 LEVELS = (
     {"base"},
-    {"data", "audio"},
-    {"splitting", "learning", "evaluation", "compute"},
+    {"data"},
+    {"audio", "splitting", "learning", "evaluation", "compute"},
     {"acquire", "networks", "reporting"},
     {*registry.CONTRACTS},
     {"tools", *(path.name for path in SCRIPTS)},

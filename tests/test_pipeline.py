@@ -147,7 +147,7 @@ def test_the_exhibit_measures_the_leak_and_leaves_all_as_it_was(reproduced: Path
 
 
 def test_plots_of_a_model_without_epochs_and_of_one_with(reproduced: Path) -> None:
-    run(reproduced, "dvc", "exp", "run", "-S", "model=ann", "-S", "models.ann.training.epochs=2")
+    run(reproduced, "dvc", "exp", "run", "-S", "model=ann", "-S", "training.epochs=2")
     try:
         plots = json.loads(run(reproduced, "dvc", "plots", "diff", "--json").splitlines()[-1])["data"]
     finally:

@@ -1,7 +1,12 @@
-"""The record of speed: a section per script, and the page's table made of all."""
+"""The scripts that measure speed: they import and start, record their results, and fill the page's table.
+
+Nothing here measures the pipeline.
+"""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import subprocess
 import sys
@@ -10,23 +15,48 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.speed import __main__ as everything
 from benchmark.speed import measure, record
 from benchmark.speed.record import Row
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted(path.stem for path in (ROOT / "benchmark" / "speed").glob("[!_]*.py"))
+FOREIGN = {"smile"}  # runs in the peers' environment
 ROW = Row("features", 0.91234, "librosa", 7.1, "CPU ms a clip", 7.7823, "at least 7")
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in FOREIGN])
+def test_a_script_imports(name: str) -> None:
+    importlib.import_module(f"benchmark.speed.{name}")
+
+
+@pytest.mark.parametrize("name", sorted(FOREIGN))
+def test_a_script_of_the_peers_environment_parses(name: str) -> None:
+    ast.parse((ROOT / "benchmark" / "speed" / f"{name}.py").read_text())
+
+
+def test_every_section_is_a_script() -> None:
+    assert {*everything.SECTIONS} <= {*SCRIPTS}
+
+
+@pytest.mark.parametrize("name", ["scale", "determinism"])
+def test_a_script_with_arguments_lists_them(name: str) -> None:
+    command = [sys.executable, "-m", f"benchmark.speed.{name}", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"usage: python -m benchmark.speed.{name}" in done.stdout
 
 
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    record.RESULTS.parent.mkdir()
+    record.RESULTS.parent.mkdir(parents=True)
     record.PAGE.parent.mkdir()
     record.PAGE.write_text("# Speed\n\n<!-- table -->\nold\n<!-- end of table -->\n\nmore\n")
     return record.PAGE
 
 
-def test_a_section_replaces_itself_alone(page: Path) -> None:
+def test_a_section_replaces_only_itself(page: Path) -> None:
     record.write("features", "clips", [ROW], ["numpy"])
     record.write("train", "clips", [ROW, ROW], ["numpy"], profile={"a": 1})
     record.write("features", "other clips", [ROW], ["numpy"])
@@ -51,7 +81,7 @@ def test_the_page_shows_every_row_and_keeps_its_text(page: Path) -> None:
     assert said.endswith("<!-- end of table -->\n\nmore\n")
 
 
-def test_the_projects_page_shows_what_its_record_says() -> None:
+def test_the_projects_page_matches_its_recorded_results() -> None:
     page, results = ROOT / record.PAGE, ROOT / record.RESULTS
     shown = record.TABLE.search(page.read_text())
     assert shown, "docs/speed.md has no place for the table"
@@ -59,18 +89,18 @@ def test_the_projects_page_shows_what_its_record_says() -> None:
         assert record.table(json.loads(results.read_text())) in shown[0]
 
 
-def test_sides_take_turns_after_a_round_for_warmth() -> None:
+def test_sides_alternate_after_a_warm_up_round() -> None:
     calls: list[str] = []
     seconds = measure.alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
     assert "".join(calls) == "ab" * 4
     assert [len(each) for each in seconds.values()] == [3, 3]
 
 
-def test_a_ratio_is_the_median_of_the_rounds() -> None:
+def test_a_ratio_is_the_median_over_rounds() -> None:
     assert measure.ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0]) == 3.0
 
 
-def test_a_commands_time_and_memory_are_its_own_and_its_childrens(tmp_path: Path) -> None:
+def test_a_commands_time_and_memory_include_its_children(tmp_path: Path) -> None:
     child = (
         "held = bytearray(200_000_000); held[::4096] = bytes(len(held[::4096])); import time; time.sleep(0.5)"
     )
@@ -82,7 +112,7 @@ def test_a_commands_time_and_memory_are_its_own_and_its_childrens(tmp_path: Path
     assert usage.peak_mb > 190
 
 
-def test_a_command_that_fails_says_so(tmp_path: Path) -> None:
+def test_a_failing_command_raises_with_its_output(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as raised:
         measure.command([sys.executable, "-c", "import sys; sys.exit('no such corpus')"], tmp_path)
     assert "no such corpus" in raised.value.output

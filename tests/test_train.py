@@ -27,7 +27,7 @@ from stages.base.files import (
     SPLITS,
 )
 from stages.data import tables
-from stages.learning import dataset
+from stages.learning import dataset, training
 from stages.learning.trained_fold import made_with
 from stages.tools import predict
 from tests.support.manifests import manifest
@@ -45,9 +45,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     work = Workspace(tmp_path)
     work.set(model="svm", models__svm__inputs__features=["mfcc"], train__threads=1, evaluate__n_resamples=100)
     work.set(
-        models__ann__training__epochs=5,
-        models__ann__training__batch_size=8,
-        models__ann__training__learning_rate=0.01,
+        training__epochs=5,
+        training__batch_size=8,
+        training__learning_rate=0.01,
         models__ann__units=[32],
     )
     store_inputs()
@@ -154,17 +154,17 @@ def test_an_interrupted_run_keeps_its_finished_folds_and_ends_as_an_undisturbed_
 ) -> None:
     train.main()
     undisturbed = model_bytes()
-    real = train.train_fold
+    real = training.train_fold
 
     def killed_in_fold_1(*args: object) -> None:
         if str(args[-1]).endswith("fold_01"):
             raise KeyboardInterrupt
         real(*args)
 
-    monkeypatch.setattr(train, "train_fold", killed_in_fold_1)
+    monkeypatch.setattr(training, "train_fold", killed_in_fold_1)
     with pytest.raises(KeyboardInterrupt):
         train.main()
-    monkeypatch.setattr(train, "train_fold", real)
+    monkeypatch.setattr(training, "train_fold", real)
     capsys.readouterr()
     train.main()
     said = capsys.readouterr().out
@@ -173,10 +173,10 @@ def test_an_interrupted_run_keeps_its_finished_folds_and_ends_as_an_undisturbed_
     assert model_bytes() == undisturbed
 
 
-def test_a_changed_knob_does_not_go_on_from_another_runs_checkpoint(
+def test_a_changed_parameter_does_not_resume_another_runs_checkpoint(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train, "finish", lambda *args: None)  # leaves the work as a kill would
+    monkeypatch.setattr(training, "finish", lambda *args: None)  # leaves the work as a kill would
     train.main()
     workspace.set(models__svm__c=2.0)
     capsys.readouterr()
@@ -194,37 +194,37 @@ def test_augmented_copies_train_only_when_asked(workspace: Workspace) -> None:
     assert [count["n_validation"] for count in counts] == [24, 24]
 
 
-def test_speaker_normalisation_is_told(workspace: Workspace) -> None:
+def test_speaker_normalisation_is_reported(workspace: Workspace) -> None:
     workspace.set(train__normalize="speaker", train__fold=0)
     train.main()
     evaluate.main()
     assert json.loads((METRICS / "test.json").read_text())["uses_test_speaker_statistics"] is True
 
 
-def test_a_training_goes_on_from_weights_that_have_not_heard_who_is_tested(
+def test_initial_weights_trained_on_test_speakers_are_rejected(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace.set(model="ann", train__fold=0)
     train.main()
     shutil.copytree(MODEL / "fold_00", PRETRAINED / "others")
-    workspace.set(models__ann__training__init_from="others")
+    workspace.set(training__init_from="others")
     train.main()
-    heard = tables.read(MODEL / "fold_00" / "heard.parquet", tables.TRAINED_ON)
+    recordings = tables.read(MODEL / "fold_00" / "trained_on.parquet", tables.TRAINED_ON)
     splits = tables.read(SPLITS, tables.SPLITS)
     own = splits[(splits["fold"] == 0) & (splits["role"] != "test")]
-    assert heard["clip"].to_list() == sorted(own["clip"])
+    assert recordings["clip"].to_list() == sorted(own["clip"])
     workspace.set(train__fold=1)
-    with pytest.raises(InputError, match=r"others/heard\.parquet: .*demo/s3_.*24 clips break the rule"):
+    with pytest.raises(InputError, match=r"others/trained_on\.parquet: .*demo/s3_.*24 clips"):
         train.main()
 
 
-def test_weights_that_do_not_say_whom_they_heard_are_refused(workspace: Workspace) -> None:
+def test_initial_weights_without_their_recordings_are_rejected(workspace: Workspace) -> None:
     workspace.set(model="ann", train__fold=0)
     train.main()
     shutil.copytree(MODEL / "fold_00", PRETRAINED / "others")
-    (PRETRAINED / "others" / "heard.parquet").unlink()
-    workspace.set(models__ann__training__init_from="others")
-    with pytest.raises(InputError, match=r"data/pretrained/others/heard\.parquet: missing"):
+    (PRETRAINED / "others" / "trained_on.parquet").unlink()
+    workspace.set(training__init_from="others")
+    with pytest.raises(InputError, match=r"data/pretrained/others/trained_on\.parquet: missing"):
         train.main()
 
 
@@ -253,7 +253,7 @@ def test_listeners_are_judged_on_the_same_clips(workspace: Workspace) -> None:
             r"params\.models\.svm\.inputs\.features: no 'mfccs'; did you mean 'mfcc'\? Choose from chroma",
         ),
         ({"models__svm__inputs__features": ["zcr"]}, r"'?zcr'?.*params\.featurize\.features"),
-        ({"models__svm__c": 0.0}, r"params\.models\.svm\.c: 0\.0 will not do"),
+        ({"models__svm__c": 0.0}, r"params\.models\.svm\.c: 0\.0"),
     ],
 )
 def test_a_mistake_is_named_and_leaves_no_model(
@@ -265,21 +265,21 @@ def test_a_mistake_is_named_and_leaves_no_model(
     assert not MODEL.exists()
 
 
-def test_clips_without_features_are_never_left_out_in_silence(workspace: Workspace) -> None:
+def test_clips_without_features_are_never_left_out_silently(workspace: Workspace) -> None:
     train.main()
     index = tables.read(dataset.INDEX, tables.FEATURES)
     tables.write(index[index["clip"] != "demo/s1_fear_2"], tables.FEATURES, dataset.INDEX)
     for stage in (train, evaluate):
-        with pytest.raises(InputError, match=r"no features of 1 clips that .* lists, 'demo/s1_fear_2' first"):
+        with pytest.raises(InputError, match=r"index\.parquet.* 1 clips .*'demo/s1_fear_2'"):
             stage.main()
 
 
 def test_evaluate_without_a_model_says_what_makes_one(workspace: Workspace) -> None:
-    with pytest.raises(InputError, match=r"data/model: holds no trained fold\. Run `dvc repro train`"):
+    with pytest.raises(InputError, match=r"data/model: .*`dvc repro train`"):
         evaluate.main()
 
 
-def test_timing_stands_outside_the_model(workspace: Workspace) -> None:
+def test_timing_is_not_part_of_the_model(workspace: Workspace) -> None:
     workspace.set(train__fold=0)
     train.main()
     assert json.loads((DATA / "timing.json").read_text())["fold_00"]["seconds"] > 0
@@ -290,7 +290,7 @@ def test_evaluate_refuses_a_model_of_another_kind(workspace: Workspace) -> None:
     workspace.set(train__fold=0)
     train.main()
     workspace.set(model="mlp")
-    with pytest.raises(InputError, match=r"params\.model: 'mlp', but data/model holds a trained 'svm'"):
+    with pytest.raises(InputError, match=r"params\.model: 'mlp'.*'svm'"):
         evaluate.main()
 
 
@@ -381,3 +381,48 @@ def test_every_value_of_a_networks_block_has_a_key(workspace: Workspace) -> None
     assert noted["features.zcr"] == {}
     assert "features.chroma" not in noted
     assert json.loads(json.dumps(noted)) == noted
+
+
+def test_pooled_clips_are_the_same_numbers_as_pooled_in_each_fold(workspace: Workspace) -> None:
+    inputs = params.read().config("models", "svm", "params.model").inputs
+    splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
+    path = training.store_pooled(params.read(), inputs, splits, index, CHECKPOINTS)
+    assert path is not None
+    rows = dataset.training_rows(splits, index, 1, use_augmented=True)
+    np.testing.assert_array_equal(
+        np.concatenate(dataset.read_pooled(rows, path)),
+        np.concatenate(dataset.load_pooled(rows, inputs, "global")),
+    )
+
+
+def test_clips_are_pooled_once_for_all_folds(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    pooled = []
+    real = dataset.pool
+    monkeypatch.setattr(dataset, "pool", lambda *args: pooled.append(1) or real(*args))
+    train.main()
+    assert len(pooled) == 2 * len(SPEAKERS) * len(EMOTIONS) * 4  # every clip and its copy, for 3 folds
+
+
+@pytest.mark.parametrize("model", ["ann", "cnn1d", "cnn2d", "cnn_lstm", "gru", "lstm", "resnet34"])
+def test_shared_training_settings_reach_every_network(workspace: Workspace, model: str) -> None:
+    changed: dict[str, object] = {
+        "epochs": 3,
+        "learning_rate": 0.5,
+        "batch_size": 7,
+        "patience_epochs": 2,
+        "monitor": "loss",
+        "optimizer": "sgd",
+        "class_weights": "balanced",
+        "init_from": "others",
+    }
+    workspace.set(**{f"training__{key}": value for key, value in changed.items()})
+    config = params.read().config("models", model, "params.model")
+    assert config.training.model_dump() | changed == config.training.model_dump()
+
+
+def test_a_models_own_training_settings_override_the_shared_ones(workspace: Workspace) -> None:
+    before = params.read().block("models", "gru")
+    workspace.set(training__clip_norm=9.0, training__epochs=3)
+    assert params.read().block("models", "gru")["training"]["clip_norm"] == 1.0
+    assert params.read().block("models", "gru") == before | {"training": before["training"] | {"epochs": 3}}
+    assert "training" not in params.read().block("models", "svm")

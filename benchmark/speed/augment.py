@@ -1,4 +1,4 @@
-"""Pitch and stretch, per core, against librosa.effects.
+"""Pitch and stretch on one core, compared with librosa.effects.
 
 python -m benchmark.speed.augment
 """
@@ -28,7 +28,7 @@ Effect = Callable[[Samples], Samples]
 def main() -> None:
     hardware.limit(1)
     rate_hz = params.read().audio.sample_rate_hz
-    rng = np.random.default_rng(0)  # neither draws from it
+    rng = np.random.default_rng(0)  # neither uses it
     _, signals, data = recordings.some(N_CLIPS, rate_hz)
 
     def ours(signal: Samples) -> Samples:
@@ -67,7 +67,7 @@ def _row(what: str, against: str, signals: list[Samples], ours: Effect, theirs: 
 
 
 def _off(found: list[Samples], exact: list[Samples]) -> float:
-    """Returns the greatest difference, as a share of its clip's peak."""
+    """Returns the largest difference, as a fraction of its clip's peak."""
     pairs = zip(found, exact, strict=True)
     return max(float(abs(one - other).max() / abs(other).max()) for one, other in pairs)
 

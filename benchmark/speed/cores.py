@@ -1,6 +1,6 @@
-"""The stages augment and featurize with two workers, against the same with one, by the clock on the wall.
+"""The stages augment and featurize with two workers compared with one, in wall-clock time.
 
-python -m benchmark.speed.cores, while nothing else runs
+python -m benchmark.speed.cores, on an idle machine
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from statistics import median
 
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
-from stages.core.errors import run
+from stages.base.errors import run
 
 LIBRARIES = ("joblib", "numpy")
 STAGES = ("augment", "featurize")
-TIMES = (1, 4)  # the corpus itself, and one as large as CREMA-D nearly is
+TIMES = (1, 4)  # the corpus itself, and one nearly as large as CREMA-D
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _rows(paths: list[Path], n_times: int) -> list[Row]:
-    """Compares on the recordings `n_times` over."""
+    """Compares on the recordings, repeated `n_times`."""
     walls_s: dict[tuple[str, int], list[float]] = {(name, n): [] for name in STAGES for n in (1, 2)}
     for _ in range(1 + measure.N_ROUNDS):
         for n_workers in (1, 2):
@@ -36,7 +36,7 @@ def _rows(paths: list[Path], n_times: int) -> list[Row]:
                     walls_s[name, n_workers].append(recordings.stage(name, place).wall_s)
     rows = []
     for name in STAGES:
-        one_s, two_s = (walls_s[name, n][1:] for n in (1, 2))  # the first was for warmth
+        one_s, two_s = (walls_s[name, n][1:] for n in (1, 2))  # the first was the warm-up
         what = f"the stage {name}, {n_times * len(paths)} clips, two workers"
         faster = measure.ratio(one_s, two_s)
         rows.append(Row(what, median(two_s), "one worker", median(one_s), "s", faster, "at least 1.6"))

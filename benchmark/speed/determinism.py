@@ -1,7 +1,7 @@
-"""What docs/determinism.md says, measured: `python -m benchmark.speed.determinism FOLDER`.
+"""Measures the numbers of docs/determinism.md: `python -m benchmark.speed.determinism FOLDER`.
 
-On the RAVDESS of ../shared/corpora, first fold of emobox_ravdess. What costs time is timed alternately, and
-told as a ratio of medians: of the processors' time, which other work on the machine hardly moves.
+Uses RAVDESS speech, first fold of emobox_ravdess. Costs are ratios of median processor times, measured in
+alternation, which other work on the machine hardly changes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,23 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from benchmark.speed import recordings
+from benchmark.speed.recordings import ROOT
 from stages.base.files import AUGMENTED, DATA, FEATURES, METRICS, MODEL, PREDICTIONS, RAW
 from stages.data import shards, tables
-from tests.support.workspace import ROOT, Workspace
 
-CORPUS = ROOT.parent / "shared" / "corpora" / "ravdess"
 NETWORKS = ("cnn1d", "gru")
+SETTINGS: dict[str, Any] = {
+    "corpus": ["ravdess"],
+    "augment__copies": 0,
+    "compute__workers": 2,
+    "evaluate__n_resamples": 100,
+    "featurize__features": ["mfcc", "zcr", "rms", "logmel", "chroma"],
+    "split__protocol": "fixed",
+    "train__fold": 0,
+}
 
-# A stage as it runs, less one thing that makes it repeatable.
+# Code that runs before a stage and removes one thing that makes it repeatable.
 LOOSENED = {
     "as it is": "",
     "without op determinism": "import tensorflow as tf; "
@@ -38,7 +47,7 @@ LOOSENED = {
     "hardware.limit = lambda n: (limit(n), os.environ.update(TF_NUM_INTEROP_THREADS='2'))",
 }
 
-# Writes the processors' time of a fold's training, without imports, to a file.
+# Writes the processor time of one fold's training, without imports, to a file.
 TIMED = """
 import time
 from pathlib import Path
@@ -52,7 +61,7 @@ def timed(*arguments, inner=train.train_fold):
 train.train_fold = timed
 """
 
-# Older processors, as libraries let a newer one pretend to be.
+# Older processors, as libraries can be made to assume.
 PROCESSORS = {
     "AVX2": {
         "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -69,7 +78,7 @@ PROCESSORS = {
 
 @dataclass(frozen=True)
 class Trained:
-    """One training: its weights by name, its hash, what its predictions are worth, and what it took."""
+    """One training: weights by name, hash of the model file, UAR, predictions, processor time."""
 
     weights: dict[str, np.ndarray]
     sha256: str
@@ -78,22 +87,19 @@ class Trained:
     processor_s: float
 
 
-def prepare(folder: Path) -> Workspace:
-    """Returns a folder with RAVDESS listed, split and featurized."""
-    os.chdir(folder)
-    work = Workspace(folder)
-    work.set(corpus=["ravdess"], split__protocol="fixed", train__fold=0, evaluate__n_resamples=100)
-    work.set(compute__workers=2, featurize__features=["mfcc", "zcr", "rms", "logmel", "chroma"])
-    if not (folder / FEATURES / shards.INDEX).exists():
-        shutil.copytree(CORPUS, folder / RAW / "ravdess", dirs_exist_ok=True)
+def prepare() -> None:
+    """Extracts the features of RAVDESS in the current folder, and splits it."""
+    recordings.write_params(Path(), **SETTINGS)
+    if not (FEATURES / shards.INDEX).exists():
+        for path in recordings.ravdess():
+            recordings.link(path, RAW / "ravdess" / path.parent.name / path.name)
         tables.write(tables.build([], tables.AUGMENTED), tables.AUGMENTED, AUGMENTED / shards.INDEX)
         for verb in ("manifest", "split", "featurize"):
             stage(verb)
-    return work
 
 
 def stage(verb: str, loosened: str = "", environment: Mapping[str, str] = {}) -> None:
-    """Runs a stage, and fails when it does."""
+    """Runs a stage; exits if it fails."""
     code = "\n".join(
         [loosened, TIMED, f"from stages.base.errors import run\nfrom stages import {verb}\nrun({verb}.main)"]
     )
@@ -109,7 +115,6 @@ def stage(verb: str, loosened: str = "", environment: Mapping[str, str] = {}) ->
 
 
 def train(
-    work: Workspace,
     model: str,
     n_epochs: int,
     threads: int = 2,
@@ -117,11 +122,11 @@ def train(
     environment: Mapping[str, str] = {},
     precision: str = "float32",
 ) -> Trained:
-    """Trains and evaluates in a folder where the features are."""
-    if "training" in work.params["models"][model]:
-        place = f"models__{model}__training"
-        work.set(**{f"{place}__epochs": n_epochs, f"{place}__precision": precision})
-    work.set(model=model, train__threads=threads)
+    """Trains and evaluates a model on the features in the current folder."""
+    changes: dict[str, Any] = {"model": model, "train__threads": threads}
+    if model != "svm":
+        changes |= {"training__epochs": n_epochs, f"models__{model}__training__precision": precision}
+    recordings.write_params(Path(), **SETTINGS, **changes)
     shutil.rmtree(DATA / "checkpoints", ignore_errors=True)
     stage("train", loosened, environment)
     stage("evaluate", environment=environment)
@@ -145,13 +150,13 @@ def _weights(file: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def difference(a: Trained, b: Trained) -> dict[str, Any]:
-    """Returns how far two trainings are apart.
+    """Returns how two trainings differ.
 
     Returns:
-        `same_bytes`; `differing`, the share of weights with another value; `bits`, how many of a weight's
-        24 significant bits agree, in the median of the differing; `largest`, the greatest difference as a
-        share of its tensor's greatest weight; `probability`, the greatest difference of a predicted
-        probability; `other_label`, the share of test clips predicted otherwise; `uar`, b's less a's.
+        `same_bytes`; `differing`, the fraction of weights that differ; `bits`, how many of a weight's 24
+        significant bits agree, median over the weights that differ; `largest`, the largest difference as a
+        fraction of its tensor's largest weight; `probability`, the largest difference of a predicted
+        probability; `other_label`, the fraction of test clips with another label; `uar`, b's minus a's.
     """
     x = np.concatenate([a.weights[name].ravel() for name in a.weights]).astype(np.float64)
     y = np.concatenate([b.weights[name].ravel() for name in a.weights]).astype(np.float64)
@@ -170,22 +175,22 @@ def difference(a: Trained, b: Trained) -> dict[str, Any]:
     }
 
 
-def of_threads(work: Workspace, epochs: list[int]) -> Iterator[dict[str, Any]]:
-    """Yields what one intra-op thread or two make of the weights after so many epochs."""
+def of_threads(epochs: list[int]) -> Iterator[dict[str, Any]]:
+    """Yields how the weights differ between one and two intra-op threads, by number of epochs."""
     for model, precision in (("cnn1d", "float32"), ("cnn1d", "bfloat16"), ("gru", "float32")):
         for n_epochs in epochs:
-            two, one = (train(work, model, n_epochs, threads, precision=precision) for threads in (2, 1))
-            told = {"model": model, "precision": precision, "epochs": n_epochs, "uar_2": two.uar}
-            yield told | difference(two, one)
+            two, one = (train(model, n_epochs, threads, precision=precision) for threads in (2, 1))
+            about = {"model": model, "precision": precision, "epochs": n_epochs, "uar_2": two.uar}
+            yield about | difference(two, one)
 
 
-def of_cost(work: Workspace, n_epochs: int, rounds: int) -> Iterator[dict[str, Any]]:
-    """Yields what each kind of loosening saves, and how many different results it gives."""
+def of_cost(n_epochs: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """Yields the time without each thing that makes training repeatable, and how many results differ."""
     for model in ("cnn2d", *NETWORKS):
         runs: dict[str, list[Trained]] = {name: [] for name in LOOSENED}
         for _ in range(rounds):
             for name, loosened in LOOSENED.items():
-                runs[name].append(train(work, model, n_epochs, loosened=loosened))
+                runs[name].append(train(model, n_epochs, loosened=loosened))
         strict = np.median([run.processor_s for run in runs["as it is"]])
         for name, done in runs.items():
             yield {
@@ -197,8 +202,8 @@ def of_cost(work: Workspace, n_epochs: int, rounds: int) -> Iterator[dict[str, A
             }
 
 
-def of_processors(work: Workspace, n_epochs: int) -> Iterator[dict[str, Any]]:
-    """Yields how far features, and trainings on this processor's features, are from an older one's."""
+def of_processors(n_epochs: int) -> Iterator[dict[str, Any]]:
+    """Yields how features, and trainings on this processor's features, differ on older processors."""
     here = _features({})
     for name, environment in PROCESSORS.items():
         there = _features(environment)
@@ -209,12 +214,12 @@ def of_processors(work: Workspace, n_epochs: int) -> Iterator[dict[str, Any]]:
                 "feature": feature,
                 "differing": float((apart > 0).mean()),
                 "largest": float(apart.max()),
-                "deviation": float(values.std()),
+                "std": float(values.std()),
             }
     for model in ("svm", *NETWORKS):
-        default = train(work, model, n_epochs)
+        default = train(model, n_epochs)
         for name, environment in PROCESSORS.items():
-            other = train(work, model, n_epochs, environment=environment)
+            other = train(model, n_epochs, environment=environment)
             found = {"same_bytes": default.sha256 == other.sha256, "uar": other.uar - default.uar}
             if default.weights:
                 found = difference(default, other)
@@ -249,18 +254,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmark.speed.determinism", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help="fewer epochs and rounds")
-    parser.add_argument("--only", choices=["threads", "processors", "cost"], help="one of the three alone")
-    told = parser.parse_args()
-    folder = told.folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    work = prepare(folder)
-    epochs, rounds = ([1, 4], 3) if told.quick else ([1, 10], 5)
+    parser.add_argument("--only", choices=["threads", "processors", "cost"], help="measure only this")
+    chosen = parser.parse_args()
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(chosen.folder)
+    prepare()
+    epochs, rounds = ([1, 4], 3) if chosen.quick else ([1, 10], 5)
     for title, rows in {
-        "threads": of_threads(work, epochs),
-        "processors": of_processors(work, epochs[-1]),
-        "cost": of_cost(work, 2, rounds),
+        "threads": of_threads(epochs),
+        "processors": of_processors(epochs[-1]),
+        "cost": of_cost(2, rounds),
     }.items():
-        if told.only in (None, title):
+        if chosen.only in (None, title):
             print(f"# {title}", flush=True)
             for row in rows:
                 print(json.dumps(row), flush=True)

@@ -1,4 +1,4 @@
-"""Features, per core, against librosa as users call it and openSMILE.
+"""Feature extraction on one core, compared with librosa as users call it and openSMILE.
 
 python -m benchmark.speed.features
 """
@@ -29,7 +29,7 @@ N_CLIPS = 96
 FEATURES = ["logmel", "mfcc", "zcr", "rms"]
 SETTINGS = {"1024/256, 128 bands": (1024, 256, 128), "512/160, 80 bands": (512, 160, 80)}
 LIBRARIES = ("librosa", "numpy", "scipy", "soundfile")
-CHROMA = {  # how librosa's is called: what to say of it, and the goal
+CHROMA = {  # librosa's tuning: words in the table, and the goal
     None: (", chroma", "at least 4"),
     0.0: (", chroma (there too with tuning 0)", ""),
 }
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def users(signal: Samples, settings: params.Params) -> dict[str, Any]:
-    """Returns the features as users get them: each by its function of librosa's, on the waveform."""
+    """Returns the features as users get them: each from its librosa function, on the waveform."""
     rate_hz, spectrum = settings.audio.sample_rate_hz, settings.spectrum
     n_fft, hop_length = spectrum.n_fft, spectrum.hop_length
     mel: dict[str, Any] = {
@@ -68,7 +68,7 @@ def users(signal: Samples, settings: params.Params) -> dict[str, Any]:
 
 
 def users_chroma(signal: Samples, settings: params.Params, tuning: float | None) -> Any:
-    """Returns librosa's chroma; it estimates a clip's tuning where none is given."""
+    """Returns librosa's chroma; it estimates a clip's tuning if none is given."""
     return librosa.feature.chroma_stft(
         y=signal,
         sr=settings.audio.sample_rate_hz,
@@ -140,7 +140,7 @@ def _users_files(paths: list[Path], settings: params.Params, folder: Path) -> No
 
 
 def _smile(settings: params.Params, signals: list[Samples]) -> list[Row]:
-    """Against openSMILE's 88 functionals eGeMAPSv02, computed by another environment's Python."""
+    """Compares with openSMILE's 88 functionals eGeMAPSv02, computed in the peers' environment."""
     python = peers.python()
     if python is None:
         return []
@@ -177,7 +177,7 @@ def _row(what: str, against: str, seconds: dict[str, list[float]], n_clips: int,
 
 
 def _off_db(settings: params.Params, signal: Samples) -> float:
-    """Returns how far our log-mel is from librosa's at most, in dB."""
+    """Returns the largest difference between our log-mel and librosa's, in dB."""
     ours = extractor(settings, ["logmel"], "benchmark")(signal)["logmel"]
     return float(abs(ours - users(signal, settings)["logmel"].T).max())
 

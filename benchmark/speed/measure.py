@@ -1,4 +1,4 @@
-"""Times taken in turn, so that whatever else the machine does slows both sides alike."""
+"""Times measured in alternation, so that other work on the machine slows both sides equally."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def alternate(
     n_rounds: int = N_ROUNDS,
     clock: Callable[[], float] = time.process_time,
 ) -> dict[str, list[float]]:
-    """Returns the seconds of each side in each round, after a round for warmth."""
+    """Returns the seconds of each side in each round, after a warm-up round."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(-1, n_rounds):
         for name, side in sides.items():
@@ -36,24 +36,24 @@ def alternate(
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """Returns the median over rounds of the quotient."""
+    """Returns the median over rounds of `above / below`."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def children_cpu_s() -> float:
-    """Returns the seconds of the processor that commands run so far have taken: a clock for `alternate`."""
+    """Returns the processor time of all finished commands, in seconds: a clock for `alternate`."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command took.
+    """Time and memory that a command used.
 
     Attributes:
         wall_s: from start to end.
-        cpu_s: of the processor, its children's too.
-        peak_mb: of memory, resident in it and its children together, the largest of the moments looked at.
+        cpu_s: processor time, including its children's.
+        peak_mb: largest sampled resident memory of it and its children together.
     """
 
     wall_s: float
@@ -62,10 +62,10 @@ class Usage:
 
 
 def command(arguments: Sequence[str], folder: Path, **environment: str) -> Usage:
-    """Runs a command in `folder` and returns what it took.
+    """Runs a command in `folder` and returns the time and memory it used.
 
     Raises:
-        subprocess.CalledProcessError: it failed; what it said is the error's `output`.
+        subprocess.CalledProcessError: it failed; the error's `output` has its messages.
     """
     before_s = children_cpu_s()
     start = time.perf_counter()
@@ -77,16 +77,16 @@ def command(arguments: Sequence[str], folder: Path, **environment: str) -> Usage
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        peak, said = 0, ""
+        peak, output = 0, ""
         while True:
             try:
-                said, _ = process.communicate(timeout=POLL_S)
+                output, _ = process.communicate(timeout=POLL_S)
                 break
             except subprocess.TimeoutExpired:
                 peak = max(peak, _resident(process.pid))
     wall_s = time.perf_counter() - start
     if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, arguments, said)
+        raise subprocess.CalledProcessError(process.returncode, arguments, output)
     return Usage(wall_s, children_cpu_s() - before_s, peak / 2**20)
 
 
@@ -97,6 +97,6 @@ def _resident(pid: int) -> int:
         process = psutil.Process(pid)
         for each in [process, *process.children(recursive=True)]:
             total += each.memory_info().rss
-    except psutil.NoSuchProcess:  # it has just ended
+    except psutil.NoSuchProcess:  # it has just exited
         pass
     return total

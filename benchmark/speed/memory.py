@@ -1,4 +1,4 @@
-"""Memory of augment and featurize while the corpus grows: a worker's is bounded by its shard.
+"""Memory of augment and featurize as the corpus grows: a worker needs as much as one shard.
 
 python -m benchmark.speed.memory
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benchmark.speed import record, recordings
 from benchmark.speed.record import Row
-from stages.core.errors import run
+from stages.base.errors import run
 
 TIMES = (1, 4, 16)
 LIBRARIES = ("numpy", "pandas", "joblib")

@@ -1,4 +1,4 @@
-"""benchmark/speed.json, a section per script, and the table that docs/speed.md shows of it."""
+"""benchmark/speed/speed.json, one section per script, and the table in docs/speed.md made from it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.core.files import replacing, write_json
+from stages.base.files import replacing, write_json
 
-RESULTS = Path("benchmark/speed.json")
+RESULTS = Path("benchmark/speed/speed.json")
 PAGE = Path("docs/speed.md")
 TABLE = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -24,13 +24,13 @@ class Row:
     """One comparison.
 
     Attributes:
-        what: is measured.
+        what: what is measured.
         ours: the pipeline's figure, in `unit`.
         against: the alternative.
         theirs: its figure.
         unit: of both.
-        ratio: as the goal has it; the medians' quotient need not be it, where each round has its own.
-        goal: what the ratio should be, in words; empty for a figure without one.
+        ratio: what the goal is about; the median of the rounds' ratios, not the ratio of medians.
+        goal: the intended ratio, in words; empty if there is none.
     """
 
     what: str
@@ -58,13 +58,13 @@ def machine(libraries: Sequence[str]) -> dict[str, Any]:
 
 
 def write(section: str, data: str, rows: Sequence[Row], libraries: Sequence[str], **more: Any) -> None:
-    """Writes a section of benchmark/speed.json in place of its former self, and the table anew.
+    """Replaces a section of benchmark/speed/speed.json, and rewrites the table.
 
     Args:
         section: the script's name.
-        data: on what it was measured, in words.
-        libraries: whose versions are told.
-        more: what else is worth keeping: profiles, say.
+        data: what it was measured on, in words.
+        libraries: whose versions are recorded.
+        more: other results, such as profiles.
     """
     sections = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     sections[section] = {
@@ -96,5 +96,5 @@ def table(sections: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> Any:
-    """Returns a number to three digits, and anything else as it is."""
+    """Returns a number rounded to three significant digits, and other values unchanged."""
     return float(f"{value:.3g}") if isinstance(value, float) else value

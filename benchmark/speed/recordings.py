@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 
 from benchmark.speed import measure
@@ -24,9 +25,7 @@ from stages.data import keys, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = (ROOT / "data" / "sources" / "ravdess", ROOT.parent / "shared" / "corpora" / "ravdess")
-
-
-N_STAGE_CLIPS = 360  # of six speakers: shards enough for two workers to share
+N_STAGE_CLIPS = 360  # of six speakers: enough shards for two workers
 
 
 def ravdess() -> list[Path]:
@@ -43,7 +42,7 @@ def ravdess() -> list[Path]:
 
 
 def some(n: int, sample_rate_hz: int) -> tuple[list[Path], list[recording.Samples], str]:
-    """Returns `n` of its files spread over speakers and emotions, their samples, and a sentence on them."""
+    """Returns `n` of its files across speakers and emotions, their samples, and a description."""
     every = ravdess()
     paths = every[:: len(every) // n][:n]
     signals = [recording.load(path, sample_rate_hz) for path in paths]
@@ -52,7 +51,7 @@ def some(n: int, sample_rate_hz: int) -> tuple[list[Path], list[recording.Sample
 
 
 def workspace(folder: Path, paths: list[Path], n_times: int = 1, **changes: Any) -> Path:
-    """Makes `folder` what augment and featurize start from: these recordings, `n_times` over.
+    """Writes into `folder` what augment and featurize start from: these recordings, `n_times` over.
 
     The copies are links to the same files under other speakers' names, none of them marked as a duplicate.
 
@@ -77,14 +76,14 @@ def workspace(folder: Path, paths: list[Path], n_times: int = 1, **changes: Any)
                     "sha256": content,
                 }
             )
-    facts = {"corpus": "ravdess", "emotion": "anger", "n_bytes": 0, "problem": ""}
-    table = pd.DataFrame([row | facts for row in rows]).reindex(columns=list(tables.MANIFEST.columns))
+    same = {"corpus": "ravdess", "emotion": "anger", "n_bytes": 0, "problem": ""}
+    table = pd.DataFrame([row | same for row in rows]).reindex(columns=list(tables.MANIFEST.columns))
     tables.write(tables.typed(table, tables.MANIFEST), tables.MANIFEST, folder / MANIFEST)
     return folder
 
 
 def clone(folder: Path, **changes: Any) -> None:
-    """Makes `folder` a repository of its own with the project's files as they are, but for its params.
+    """Copies the project's files into `folder`, a repository of its own, with changed params.
 
     Args:
         changes: see `write_params`.
@@ -99,13 +98,13 @@ def clone(folder: Path, **changes: Any) -> None:
 
 
 def commit(folder: Path) -> None:
-    """Makes `folder` a Git repository, which DVC wants to be in."""
+    """Makes `folder` a Git repository, which DVC requires."""
     for arguments in (["init", "-q"], ["add", "--all"]):
         subprocess.run(["git", *arguments], cwd=folder, check=True)
 
 
 def link(path: Path, place: Path) -> None:
-    """Makes `place` the same file as `path`, or a copy where they are on two file systems."""
+    """Links `place` to the file `path`; copies it if they are on two file systems."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, place)
@@ -115,15 +114,10 @@ def link(path: Path, place: Path) -> None:
 
 def write_params(folder: Path, **changes: Any) -> None:
     """Writes the project's params.yaml into `folder`, changed: keys have double underscores for dots."""
-    settings = YAML(typ="safe").load(ROOT / "params.yaml")
+    settings = OmegaConf.create(YAML(typ="safe").load(ROOT / "params.yaml"))
     for key, value in changes.items():
-        *above, last = key.split("__")
-        block = settings
-        for name in above:
-            block = block[name]
-        block[last] = value
-    with (folder / "params.yaml").open("w") as file:
-        YAML().dump(settings, file)
+        OmegaConf.update(settings, key.replace("__", "."), value, merge=False)
+    (folder / "params.yaml").write_text(OmegaConf.to_yaml(settings))
 
 
 def stage(name: str, folder: Path) -> measure.Usage:
@@ -134,6 +128,6 @@ def stage(name: str, folder: Path) -> measure.Usage:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yields a folder that is gone afterwards."""
+    """Yields a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="speed-") as folder:
         yield Path(folder)

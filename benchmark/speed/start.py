@@ -1,4 +1,4 @@
-"""What a run costs before it computes: the stages' start, and a `dvc repro` with nothing to do.
+"""The time before a run computes anything: the stages' start, and a `dvc repro` with nothing to do.
 
 python -m benchmark.speed.start
 """
@@ -16,10 +16,10 @@ from ruamel.yaml import YAML
 
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
-from stages.core.errors import run
+from stages.base.errors import run
 
 LIBRARIES = ("dvc", "numpy", "pandas", "ruamel.yaml")
-# A corpus that is soon through, and a model that needs no TensorFlow.
+# A small corpus, and a model that does not need TensorFlow.
 SMALL: dict[str, Any] = {
     "corpora__demo__n_speakers": 6,
     "evaluate__n_resamples": 100,
@@ -43,14 +43,14 @@ def _stages() -> list[str]:
 
 
 def _starts(stages: list[str], folder: Path) -> dict[str, dict[str, float]]:
-    """Returns the CPU seconds of each stage's script, its imports alone: `first`, with no byte code compiled.
+    """Returns the CPU seconds of the imports of each stage's script.
 
-    So it is in an environment whose installer leaves none; `later` it is there.
+    `first` is without compiled byte code, as where an installer writes none; `later` is with it.
     """
     found = {}
     for name in stages:
         compiled = {
-            "PYTHONDONTWRITEBYTECODE": "",  # it may be set
+            "PYTHONDONTWRITEBYTECODE": "",  # may be set by the user
             "PYTHONPYCACHEPREFIX": str(folder / f"compiled-{name}"),
             "PYTHONPATH": str(recordings.ROOT),
         }
@@ -63,7 +63,7 @@ def _starts(stages: list[str], folder: Path) -> dict[str, dict[str, float]]:
 
 
 def _nothing_to_do(stages: list[str], folder: Path) -> Row:
-    """Compares `dvc repro` here with that of as many stages that only touch a file."""
+    """Compares `dvc repro` here with that of the same number of stages that only touch a file."""
     ours, touch = folder / "ours", folder / "touch"
     recordings.clone(ours, **SMALL)
     _chain(touch, len(stages))
@@ -82,9 +82,9 @@ def _repro() -> list[str]:
 
 
 def _repeat(place: Path) -> None:
-    said = subprocess.run(_repro(), cwd=place, check=True, capture_output=True, text=True).stdout
-    if "Running stage" in said:
-        raise RuntimeError(f"{place}: something was left to do:\n{said}")
+    output = subprocess.run(_repro(), cwd=place, check=True, capture_output=True, text=True).stdout
+    if "Running stage" in output:
+        raise RuntimeError(f"{place}: something was left to do:\n{output}")
 
 
 def _chain(place: Path, n_stages: int) -> None:

@@ -1,4 +1,4 @@
-"""Training of each network, per core, against Keras's plain `fit` on clips padded to the longest.
+"""Training of each network on one core, compared with Keras's `fit` on clips padded to the longest.
 
 python -m benchmark.speed.train
 """
@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path, PurePosixPath
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark import overlay
+from benchmark.published import overlay
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
 from stages.audio import recording
@@ -30,17 +29,16 @@ from stages.base.errors import run
 from stages.base.params import PARAMS, Params, read
 from stages.compute import hardware
 from stages.corpora import ravdess
-from stages.learning.preprocessing import Partition, Preprocessor
+from stages.learning.preprocessing import Partition, Preprocessor, pool
 from stages.networks import precision
 from stages.networks.layers import BatchNormalization
-from stages.networks.network import learner_of, scores, train_epoch
 from stages.networks.weights import FILE
 
 LIBRARIES = ("keras", "tensorflow", "numpy")
 PIXELS = 128  # of resnet34's square images
-N_UNHEARD = 6  # of 24 speakers; the UAR is theirs
+N_TEST = 6  # of 24 speakers, for the UAR
 N_SEEDS = 5
-N_EPOCHS = 30  # before the UAR is told
+N_EPOCHS = 30  # before the UAR is computed
 KERAS = "`keras.Model.fit`, float32, padded to the longest clip"
 
 
@@ -49,11 +47,11 @@ class Case:
     """A network to train.
 
     Attributes:
-        name: as the table has it.
+        name: as in the table.
         settings: params.yaml, its model chosen.
-        training: what is changed in the model's training, on both sides.
-        n_clips: of an epoch; None takes all of the speakers that train, and then the UAR is told as well.
-        goal: of the ratio.
+        training: changes to the model's training, on both sides.
+        n_clips: in an epoch; None takes all clips of the training speakers, and then the UAR is recorded too.
+        goal: for the ratio.
     """
 
     name: str
@@ -64,7 +62,7 @@ class Case:
 
     @property
     def config(self) -> Any:
-        """The model's block. Clips are taken whole, so that both sides read the same."""
+        """The model's block. Clips are not cut, so that both sides read the same."""
         config = self.settings.config("models", self.settings.model, "params.model")
         inputs = config.inputs.model_copy(update={"duration_s": None})
         training = config.training.model_copy(update=self.training)
@@ -73,17 +71,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Task:
-    """What one side is given: a case, its clips as arrays, a seed and a folder of its own."""
+    """What one side receives: a case, its clips as arrays, a seed and its own folder."""
 
     config: Any
     model: str
     train: Partition
-    unheard: Partition
+    test: Partition
     seed: int
     folder: Path
 
 
-Side = tuple[Callable[[], object], Callable[[], NDArray[np.floating]]]  # an epoch; logits of the unheard
+Side = tuple[Callable[[], object], Callable[[], NDArray[np.floating]]]  # an epoch; logits of the test
 
 
 def main() -> None:
@@ -118,29 +116,29 @@ def main() -> None:
 
 
 def published(name: str) -> Params:
-    """Returns the parameters of a system in benchmark/systems, on RAVDESS."""
-    found = overlay.runs(name, overlay.parse(PARAMS))
+    """Returns the parameters of a system in benchmark/published/systems, on RAVDESS."""
+    found = overlay.experiments(name, overlay.parse(PARAMS))
     return next(each for each in found if each.variant == "ravdess").params()
 
 
 def compare(case: Case) -> tuple[Row, dict[str, list[float]]]:
-    """Trains both sides of a case in turn, an epoch each, each side in a process of its own.
+    """Trains both sides of a case, alternating after each epoch, each side in its own process.
 
     Returns:
-        The row of the table, and each side's UAR on the unheard speakers, a seed each.
+        The row of the table, and each side's UAR on the test speakers, one value per seed.
     """
-    train, unheard = _parts(case)
+    train, test = _parts(case)
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     uar: dict[str, list[float]] = {side: [] for side in SIDES}
     n_seeds, n_epochs = (N_SEEDS, N_EPOCHS) if case.n_clips is None else (1, 1 + measure.N_ROUNDS)
     for seed in range(n_seeds):
         with tempfile.TemporaryDirectory(prefix="speed-") as folder:
-            task = Task(case.config, case.settings.model, train, unheard, seed, Path(folder))
+            task = Task(case.config, case.settings.model, train, test, seed, Path(folder))
             peers = {side: Peer(side, task) for side in SIDES}
             for number in range(n_epochs):
                 for side, peer in peers.items():
                     took = peer.ask("epoch")
-                    if number > 0:  # the first is for warmth
+                    if number > 0:  # the first is the warm-up
                         seconds[side].append(took)
             for side, peer in peers.items():
                 uar[side].append(peer.ask("uar"))
@@ -153,19 +151,19 @@ def compare(case: Case) -> tuple[Row, dict[str, list[float]]]:
 
 def _uar_row(case: Case, uar: dict[str, list[float]]) -> Row:
     ours, theirs = mean(uar["ours"]), mean(uar["theirs"])
-    spread = " and ".join(f"{stdev(uar[side]):.3f}" for side in SIDES)
+    stds = " and ".join(f"{stdev(uar[side]):.3f}" for side in SIDES)
     what = (
-        f"UAR of {case.name} on {N_UNHEARD} unheard speakers after {N_EPOCHS} epochs, mean of {N_SEEDS} "
-        f"seeds (deviations {spread})"
+        f"UAR of {case.name} on {N_TEST} test speakers after {N_EPOCHS} epochs, mean of {N_SEEDS} "
+        f"seeds (standard deviations {stds})"
     )
     return Row(what, ours, KERAS, theirs, "UAR", ours / theirs, "1 within noise")
 
 
 class Peer:
-    """One side in a process of its own: Keras's determinism cannot be switched off again."""
+    """One side in its own process, because Keras's determinism cannot be switched off again."""
 
     def __init__(self, side: str, task: Task) -> None:
-        """Starts it, and waits until its network is built."""
+        """Starts the process, and waits until its network is built."""
         context = get_context("spawn")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(side, task, other), daemon=True)
@@ -199,31 +197,30 @@ def _serve(side: str, task: Task, connection: Connection) -> None:
             epoch()
         answer = time.process_time() - start
         if asked == "uar":
-            hits = logits().argmax(axis=1) == task.unheard.y
-            answer = mean(hits[task.unheard.y == label].mean() for label in np.unique(task.unheard.y))
+            hits = logits().argmax(axis=1) == task.test.y
+            answer = mean(hits[task.test.y == label].mean() for label in np.unique(task.test.y))
         connection.send(float(answer))
 
 
 def _ours(task: Task) -> Side:
     """The pipeline's trainer."""
 
-    build = partial(registry.load("models", task.model, "params.model").build, task.config)
-    learner = learner_of(build, task.config.training, task.train, 0, task.seed)
+    trainer = registry.load("models", task.model, "params.model").trainer(task.config)
+    learner = trainer.learner(task.train, 0, task.seed)
     number = itertools.count()
 
     def epoch() -> object:
-        return train_epoch(learner, task.config.training, task.train, task.seed, next(number))
+        return trainer.train_epoch(learner, task.train, task.seed, next(number))
 
     def logits() -> NDArray[np.floating]:
         learner.network.save_weights(task.folder / FILE)
-        classes = task.unheard.classes
-        return scores(build, task.config, task.folder, task.unheard.x, len(classes))
+        return trainer.scores(task.folder, task.test, len(task.test.classes))
 
     return epoch, logits
 
 
 def _theirs(task: Task) -> Side:
-    """Keras as its guide has it: compile and fit, with the layers' own defaults."""
+    """Keras as in its guide: compile and fit, with the layers' own defaults."""
     import keras
     import tensorflow as tf
 
@@ -232,14 +229,14 @@ def _theirs(task: Task) -> Side:
         return kind.from_config(layer.get_config())
 
     keras.utils.set_random_seed(task.seed)
-    training = task.config.training
-    pixels = training.pixels(0)
-    x, unheard = (
+    training, entry = task.config.training, registry.load("models", task.model, "params.model")
+    shape = entry.trainer(task.config).input_shape(task.train.x.shape[1:], 0)
+    pixels = shape[0] if getattr(training, "resizing", None) else None
+    x, test = (
         part.x if pixels is None else tf.image.resize(part.x, (pixels, pixels), antialias=True).numpy()
-        for part in (task.train, task.unheard)
+        for part in (task.train, task.test)
     )
-    build = registry.load("models", task.model, "params.model").build
-    built = build(task.config, x.shape[1:], len(task.train.classes))
+    built = entry.build(task.config, x.shape[1:], len(task.train.classes))
     network = keras.models.clone_model(built, clone_function=plain)
     network.compile(
         keras.optimizers.get(training.optimizer),
@@ -249,38 +246,43 @@ def _theirs(task: Task) -> Side:
     def epoch() -> object:
         return network.fit(x, task.train.y, batch_size=training.batch_size, verbose=0)
 
-    return epoch, lambda: network.predict(unheard, verbose=0)
+    return epoch, lambda: network.predict(test, verbose=0)
 
 
 SIDES: dict[str, Callable[[Task], Side]] = {"ours": _ours, "theirs": _theirs}
 
 
 def _parts(case: Case) -> tuple[Partition, Partition]:
-    """Returns the clips of the speakers that train, and of the unheard ones."""
+    """Returns the training clips and the test clips, which have other speakers."""
     paths = recordings.ravdess()
-    facts = [ravdess.parse(PurePosixPath(path)) for path in paths]
-    speakers = sorted({fact.speaker for fact in facts if fact})
+    parsed = [ravdess.parse(PurePosixPath(path)) for path in paths]
+    speakers = sorted({each.speaker for each in parsed if each})
     inputs = case.config.inputs
     extract = extractor(case.settings, inputs.features, "benchmark")
     chosen: dict[bool, list[tuple[str, NDArray[np.float32]]]] = {False: [], True: []}
-    for path, fact in zip(paths, facts, strict=True):
-        assert fact
-        heard = fact.speaker not in speakers[-N_UNHEARD:]
-        if len(chosen[heard]) != case.n_clips:
+    for path, each in zip(paths, parsed, strict=True):
+        assert each
+        is_train = each.speaker not in speakers[-N_TEST:]
+        if len(chosen[is_train]) != case.n_clips:
             features = extract(recording.load(path, case.settings.audio.sample_rate_hz))
-            chosen[heard].append((fact.emotion, np.hstack([features[name] for name in inputs.features])))
+            chosen[is_train].append((each.emotion, np.hstack([features[name] for name in inputs.features])))
     per_second = case.settings.audio.sample_rate_hz / case.settings.spectrum.hop_length
-    preprocessor = Preprocessor.fit([frames for _, frames in chosen[True]], inputs, per_second)
+    pooled = {
+        is_train: [pool(frames, inputs.layout, inputs.frames_per_step) for _, frames in clips]
+        for is_train, clips in chosen.items()
+    }
+    preprocessor = Preprocessor.fit(pooled[True], inputs, per_second)
     classes = sorted({emotion for emotion, _ in chosen[True]})
-    train, unheard = (
+    train, test = (
         Partition(
-            preprocessor.transform([frames for _, frames in chosen[heard]]),
-            np.array([classes.index(emotion) for emotion, _ in chosen[heard]]),
+            (clips := preprocessor.transform(pooled[is_train])).x,
+            clips.lengths,
+            np.array([classes.index(emotion) for emotion, _ in chosen[is_train]]),
             classes,
         )
-        for heard in (True, False)
+        for is_train in (True, False)
     )
-    return train, unheard
+    return train, test
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From recordings to speaker-independent scores of an SVM: the pipeline's whole run against nkululeko's.
+"""From recordings to an SVM's speaker-independent scores: the whole pipeline compared with nkululeko.
 
 python -m benchmark.speed.whole
 """
@@ -11,7 +11,7 @@ from statistics import median
 
 from benchmark.speed import measure, peers, record, recordings
 from benchmark.speed.record import Row
-from stages.core.errors import InputError, run
+from stages.base.errors import InputError, run
 from stages.corpora import ravdess
 
 LIBRARIES = ("dvc", "numpy", "scikit-learn", "scipy")
@@ -41,7 +41,9 @@ n_jobs = 2
 def main() -> None:
     python = peers.python()
     if python is None:
-        raise InputError(f"{peers.FOLDER}: no nkululeko there to compare with. `make speed` installs it.")
+        raise InputError(
+            f"{peers.FOLDER}: nkululeko is not installed there. Run `make speed`, which installs it."
+        )
     paths = recordings.ravdess()
     used: dict[str, list[measure.Usage]] = {"ours": [], "nkululeko": []}
     for _ in range(measure.N_ROUNDS):
@@ -79,9 +81,9 @@ def _experiment(folder: Path, paths: list[Path]) -> None:
     (folder / "experiment.ini").write_text(EXPERIMENT)
     lines = ["file,emotion,speaker,gender"]
     for path in paths:
-        facts = ravdess.parse(PurePosixPath(path.name))
-        if facts is not None:
-            lines.append(f"{path},{facts.emotion},{facts.speaker},{facts.sex}")
+        parsed = ravdess.parse(PurePosixPath(path.name))
+        if parsed is not None:
+            lines.append(f"{path},{parsed.emotion},{parsed.speaker},{parsed.sex}")
     (folder / "ravdess.csv").write_text("\n".join(lines) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Files fetched from their official addresses: resumed where they broke off, and verified."""
+"""Downloads files from their official addresses, resumes interrupted downloads and verifies checksums."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ TIMEOUT_S = (10, 60)  # to connect, between two pieces
 N_RETRIES = 5
 BACKOFF_S = 1.0  # before the second retry; doubles from one to the next
 MAX_REDIRECTS = 5
-PATIENCE_S = 60.0  # over which a server is to send SLOWEST_BYTES_PER_S, and the longest it can make us wait
+PATIENCE_S = 60.0  # the time over which the speed is measured, and the longest wait a server may ask for
 SLOWEST_BYTES_PER_S = 1000
 MAX_JSON_BYTES = 1 << 26
 N_CONNECTIONS = 8
-BUSY = (429, 500, 502, 503, 504)  # HTTP statuses that may pass
+BUSY = (429, 500, 502, 503, 504)  # HTTP statuses that may be temporary
 
-_CHUNK_BYTES = 1 << 16  # read at once at most; a try that brought no more than that brought nothing
+_PIECE_BYTES = 1 << 16  # read at once at most; an attempt that brings no more than that made no progress
 
 
 def fetch_all(downloads: Sequence[Download], folder: Path, title: str) -> None:
-    """Fetches what `folder` does not hold already, several files at a time.
+    """Downloads the files that are not in `folder` yet, several at a time.
 
-    Stopped half-way, it goes on from there when called again.
+    When called again after an interruption, it resumes each file where it stopped.
 
     Raises:
-        InputError: the disk is too small, an address does not answer or has no such file, or a file
-            is not the one its checksum tells.
+        InputError: the disk is too small, a server does not answer or does not have the file, or a file
+            does not match its checksum.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = sum(download.n_bytes for download in downloads if not (folder / download.filename).exists())
     free = shutil.disk_usage(folder).free
     if missing > free:
-        raise InputError(f"{folder}: {missing / 1e9:.1f} GB are to be fetched, {free / 1e9:.1f} GB are free.")
+        raise InputError(f"{folder}: {missing / 1e9:.1f} GB to download, but only {free / 1e9:.1f} GB free.")
     pooch.get_logger().setLevel("WARNING")
     stopped = threading.Event()
     with (
@@ -73,35 +73,18 @@ def read_json(url: str) -> Any:
     """Returns the JSON document at `url`.
 
     Raises:
-        InputError: no answer, or none that is JSON.
+        InputError: the server does not answer, or not with JSON.
     """
     content = bytearray()
     with _session() as session, _answer(session, url) as response:
         for piece in _pieces(response, url):
             content += piece
             if len(content) > MAX_JSON_BYTES:
-                raise InputError(f"{url}: the answer does not end.")
+                raise InputError(f"{url}: the answer is larger than {MAX_JSON_BYTES} bytes.")
     try:
         return json.loads(content)
     except ValueError as error:
-        raise InputError(f"{url}: the answer is no JSON.") from error
-
-
-def _pieces(response: requests.Response, url: str) -> Iterator[bytes]:
-    """Yields the body as it comes.
-
-    Raises:
-        InputError: it comes too slowly.
-        HTTPError: of urllib3, when the connection breaks.
-    """
-    since, n_bytes = time.monotonic(), 0
-    while piece := response.raw.read1(_CHUNK_BYTES, decode_content=False):
-        yield piece
-        n_bytes += len(piece)
-        if time.monotonic() - since > PATIENCE_S:
-            if n_bytes < SLOWEST_BYTES_PER_S * PATIENCE_S:
-                raise InputError(f"{url}: sends less than {SLOWEST_BYTES_PER_S} bytes a second. Try later.")
-            since, n_bytes = time.monotonic(), 0
+        raise InputError(f"{url}: the answer is not JSON.") from error
 
 
 def _fetch(session: requests.Session, download: Download, folder: Path, stopped: threading.Event) -> None:
@@ -122,26 +105,26 @@ def _fetch(session: requests.Session, download: Download, folder: Path, stopped:
         )
     except ValueError as error:
         raise InputError(
-            f"{download.url}: what came is not the file expected, its {kind} is not {value}; it was deleted."
+            f"{download.url}: not the expected file, its {kind} is not {value}; it was deleted."
         ) from error
 
 
 def _fetch_pointer(url: str, path: Path, fetch: _Resuming) -> lfs.Pointer:
-    """Returns the Git LFS pointer at `url`, fetched into `path` once."""
+    """Returns the Git LFS pointer at `url`, which is downloaded to `path` once."""
     if not path.exists():
         with replacing(path) as temporary:
             fetch(url, temporary)
     pointer = lfs.parse(path.read_bytes())
     if pointer is None:
         path.unlink()
-        raise InputError(f"{url}: the answer is no Git LFS pointer.")
+        raise InputError(f"{url}: the answer is not a Git LFS pointer.")
     return pointer
 
 
 class _Resuming:
-    """A downloader for pooch that goes on with the `.part` of an earlier try.
+    """A downloader for pooch that continues the `.part` file of an earlier attempt; pooch has none.
 
-    A part is only continued while the server's validator (ETag, else Last-Modified) is the same.
+    Only if the server's validator (ETag, else Last-Modified) is still the same (RFC 9110, section 13.1.5).
     """
 
     def __init__(
@@ -156,7 +139,7 @@ class _Resuming:
     def __call__(self, url: str, output_file: str | Path, _: object = None) -> None:
         most, failures = self._size(), 0
         while not self._continue(url):
-            if self._size() > most + _CHUNK_BYTES:
+            if self._size() > most + _PIECE_BYTES:
                 most, failures = self._size(), 0
             failures += 1
             if failures > N_RETRIES:
@@ -170,43 +153,37 @@ class _Resuming:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _continue(self, url: str) -> bool:
-        """Fetches what the part lacks; returns whether it is whole."""
+        """Downloads what the part does not have yet; returns whether it is complete."""
         start = self._size() if self.validator.exists() else 0
         known = self.validator.read_text() if start else ""
         headers = {"Range": f"bytes={start}-", "If-Range": known} if start else {}
         with _answer(self.session, url, headers) as response:
             extent = response.headers.get("Content-Range", "")
-            if response.status_code == requests.codes.requested_range_not_satisfiable:
-                if extent == f"bytes */{start}":
-                    return True
-                self.validator.unlink(missing_ok=True)
-                return False
-            resumed = response.status_code == requests.codes.partial_content
-            if resumed and (not extent.startswith(f"bytes {start}-") or _validator(response) != known):
-                self.validator.unlink(missing_ok=True)
-                return False
-            if not resumed:
-                self.validator.unlink(missing_ok=True)
+            validator = _validator(response)
+            if response.status_code not in (206, 416):  # the whole file, from its start
                 self.part.unlink(missing_ok=True)
-                if validator := _validator(response):
-                    self.validator.write_text(validator)
+                self.validator.write_text(validator) if validator else self.validator.unlink(missing_ok=True)
+            elif validator != known or not extent.startswith(f"bytes {start}-"):
+                self.validator.unlink(missing_ok=True)  # another version or another range: start again
+                return False
             return self._receive(response, url)
 
     def _receive(self, response: requests.Response, url: str) -> bool:
-        try:
-            with (
-                self.part.open("ab") as file,
-                tqdm(
-                    desc=self.part.stem,
-                    total=self.n_bytes or None,
-                    initial=file.tell(),
-                    unit="B",
-                    unit_scale=True,
-                    leave=False,
-                    delay=2,
-                    disable=None,
-                ) as bar,
-            ):
+        """Appends the answer's body to the part; returns whether it came to its end."""
+        with (
+            self.part.open("ab") as file,
+            tqdm(
+                desc=self.part.stem,
+                total=self.n_bytes or None,
+                initial=file.tell(),
+                unit="B",
+                unit_scale=True,
+                leave=False,
+                delay=2,
+                disable=None,
+            ) as bar,
+        ):
+            try:
                 for piece in _pieces(response, url):
                     file.write(piece)
                     bar.update(len(piece))
@@ -215,36 +192,49 @@ class _Resuming:
                     if 0 < self.n_bytes < file.tell():
                         self.validator.unlink(missing_ok=True)
                         raise InputError(f"{url}: sends more than the {self.n_bytes} bytes expected.")
-        except HTTPError:
-            return False
+            except HTTPError:
+                return False
         return True
 
 
+def _pieces(response: requests.Response, url: str) -> Iterator[bytes]:
+    """Yields the body as it arrives.
+
+    Raises:
+        InputError: it arrives too slowly.
+        HTTPError: of urllib3, if the connection breaks.
+    """
+    since, n_bytes = time.monotonic(), 0
+    while piece := response.raw.read1(_PIECE_BYTES, decode_content=False):
+        yield piece
+        n_bytes += len(piece)
+        if time.monotonic() - since > PATIENCE_S:
+            if n_bytes < SLOWEST_BYTES_PER_S * PATIENCE_S:
+                raise InputError(f"{url}: sends less than {SLOWEST_BYTES_PER_S} bytes a second. Try later.")
+            since, n_bytes = time.monotonic(), 0
+
+
 def _validator(response: requests.Response) -> str:
-    """Returns what tells one version of a file from another, nothing where the server tells nothing firm."""
+    """Returns what identifies the version of a file; empty if the server sends no strong validator."""
     etag = response.headers.get("ETag", "")
     return response.headers.get("Last-Modified", "") if not etag or etag.startswith("W/") else etag
 
 
 class _Retry(Retry):
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        asked = super().get_retry_after(response)
-        return None if asked is None else min(asked, PATIENCE_S)
+        wait_s = super().get_retry_after(response)
+        return None if wait_s is None else min(wait_s, PATIENCE_S)
 
 
 def _session() -> requests.Session:
     session = requests.Session()
     retry = _Retry(
-        total=N_RETRIES,
-        redirect=False,
-        status_forcelist=BUSY,
-        backoff_factor=BACKOFF_S,
-        raise_on_status=False,
+        N_RETRIES, redirect=False, status_forcelist=BUSY, backoff_factor=BACKOFF_S, raise_on_status=False
     )
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=N_CONNECTIONS))
     session.max_redirects = MAX_REDIRECTS
-    session.headers["Accept-Encoding"] = "identity"  # a range counts the bytes as they travel
+    session.headers["Accept-Encoding"] = "identity"  # a range counts bytes as they are sent
     return session
 
 
@@ -255,7 +245,7 @@ def _answer(
     """Yields the server's answer, its body not read yet.
 
     Raises:
-        InputError: there is none, or it is an error.
+        InputError: there is no answer, or it is an error.
     """
     try:
         response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)

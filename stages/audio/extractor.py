@@ -1,4 +1,4 @@
-"""From a waveform to its features: what `featurize` stores and what a new recording goes through."""
+"""From a waveform to its features, for the stored recordings as for new ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Extractor:
     Attributes:
         audio: sample rate and pre-emphasis.
         spectrum: settings of the one spectrum all features share.
-        features: by name, what computes each.
+        features: by name, the function that computes the feature.
     """
 
     audio: params.Audio
@@ -30,13 +30,13 @@ class Extractor:
     features: Mapping[str, Callable[[Spectrum], Frames]]
 
     def __call__(self, signal: NDArray[np.float32]) -> dict[str, Frames]:
-        """Returns each feature, float32 (n_frames, n_dims), all with the same n_frames.
+        """Returns each feature by name, float32 (n_frames, n_dims), all with the same n_frames.
 
         Args:
-            signal: float32 (n_samples,) at `audio.sample_rate_hz`, not yet pre-emphasised.
+            signal: float32 (n_samples,) at `audio.sample_rate_hz`, without pre-emphasis.
 
         Raises:
-            InputError: a feature returned something else, or does not fit the block `spectrum`.
+            InputError: a feature returned another type or shape, or does not match the block `spectrum`.
         """
         emphasized = pre_emphasize(signal, self.audio.pre_emphasis)
         spectrum = Spectrum(emphasized, self.audio.sample_rate_hz, self.spectrum)
@@ -44,21 +44,21 @@ class Extractor:
         for name, frames in features.items():
             if frames.dtype != np.float32 or frames.ndim != 2 or len(frames) != spectrum.n_frames:
                 raise InputError(
-                    f"stages/features/{name}.py: `compute` gave {frames.dtype} {frames.shape} where float32 "
-                    f"({spectrum.n_frames}, n_dims) is due."
+                    f"stages/features/{name}.py: `compute` returned {frames.dtype} {frames.shape} instead of "
+                    f"float32 ({spectrum.n_frames}, n_dims)."
                 )
         return features
 
 
 def extractor(settings: params.Params, names: Sequence[str], place: str) -> Extractor:
-    """Returns the extractor of the named features, tried on a second of silence.
+    """Returns the extractor of the named features, after trying it on one second of silence.
 
     Args:
         names: entries of stages/features.
-        place: the key under which they were chosen.
+        place: the key in params.yaml that selects them.
 
     Raises:
-        InputError: a feature is unknown, its block is at fault or does not fit the block `spectrum`.
+        InputError: a feature is unknown, or its block is invalid or does not match the block `spectrum`.
     """
     features = {}
     for name in names:

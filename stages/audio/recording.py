@@ -1,4 +1,4 @@
-"""Audio files made into samples: whatever the file's name says, its content decides."""
+"""Decoding audio files into samples. The format is detected from a file's content, not from its name."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from stages.base.errors import InputError
 
 Samples = NDArray[np.float32]
 
-SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")  # of files to look into
+SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")  # of the files that are examined
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
-LOUDEST = 2.0**31  # times full scale: more than integers give that were stored as floats unscaled
-BLOCK_SAMPLES = 1 << 16  # decoded at once, of all channels together
-# libsndfile mends a chunk that promises more bytes than the file has, and tells so in its log alone.
+LOUDEST = 2.0**31  # times full scale: the range of 32-bit integers stored unscaled as floats
+BLOCK_SAMPLES = 1 << 16  # decoded at a time, all channels together
+# libsndfile shortens a chunk whose header gives more bytes than the file has, and only its log says so.
 SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-# Programs that write to a pipe do not know the length: ffmpeg puts 2^32 - 1 for it, SoX 2^31 - 4096.
+# Programs that write to a pipe do not know the length: ffmpeg writes 2^32 - 1, SoX 2^31 - 4096.
 UNKNOWN_BYTES = 0x7FFFF000
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX, for a FLAC stream of unknown length
-MPEG_FRAME_SAMPLES = 1152  # an MP3 without a Xing header has its length estimated, to within a frame
+MPEG_FRAME_SAMPLES = 1152  # without a Xing header, an MP3's length is estimated to within one frame
 
 
 class AudioError(Exception):
-    """A file that gives no usable recording; its message is the reason."""
+    """A file cannot be decoded into a usable recording; the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Recording:
 
     Attributes:
         samples: float32 (n_samples,), the mean of the channels, full scale = 1.
-        sample_rate_hz: as the file says.
-        n_channels: in the file.
+        sample_rate_hz: of the file.
+        n_channels: of the file.
     """
 
     samples: Samples
@@ -50,19 +50,19 @@ class Recording:
 
     @property
     def duration_s(self) -> float:
-        """Length of the recording."""
+        """Duration of the recording."""
         return len(self.samples) / self.sample_rate_hz
 
 
 def decode(path: Path, longest_s: float = math.inf) -> Recording:
-    """Returns the recording in `path`, in any format libsndfile reads.
+    """Returns the recording in `path`, in any format that libsndfile reads.
 
-    Memory is bounded by `longest_s` and by what the file holds, whatever its header promises: 8 bytes a
-    sample of one channel.
+    Memory, 8 bytes per sample of one channel, is bounded by `longest_s` and by what the file contains,
+    whatever length its header gives.
 
     Raises:
-        AudioError: the file is empty, no audio, truncated, damaged, longer than `longest_s`, or has
-            samples that are no finite number.
+        AudioError: the file is empty, not audio, truncated, damaged or longer than `longest_s`, or some
+            samples are not finite.
     """
     _check_content(path)
     try:
@@ -72,8 +72,8 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
             blocks = list(_blocks(file))
             n_samples = sum(map(len, blocks))
             if n_samples + MPEG_FRAME_SAMPLES < file.frames:
-                promised_s, there_s = file.frames / rate_hz, n_samples / rate_hz
-                raise AudioError(f"truncated: header promises {promised_s:.3f} s, {there_s:.3f} s are there")
+                header_s, found_s = file.frames / rate_hz, n_samples / rate_hz
+                raise AudioError(f"truncated: {header_s:.3f} s by its header, {found_s:.3f} s found")
             n_channels = file.channels
     except soundfile.LibsndfileError as error:
         raise AudioError(f"not audio or damaged: {error.error_string.rstrip('.')}") from error
@@ -86,23 +86,32 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
 
 
 def resample(recording: Recording, sample_rate_hz: int) -> Samples:
-    """Returns the recording at another rate (soxr, high quality), as float32 (n_samples,).
+    """Returns the samples at another rate (soxr, high quality), float32 (n_samples,).
 
     Raises:
         AudioError: the recording is so short that no sample is left.
+
+    Examples:
+        >>> second = Recording(np.ones(48_000, np.float32), sample_rate_hz=48_000, n_channels=1)
+        >>> resample(second, sample_rate_hz=16_000).shape
+        (16000,)
     """
     if recording.sample_rate_hz == sample_rate_hz:
         return recording.samples
     samples = np.asarray(soxr.resample(recording.samples, recording.sample_rate_hz, sample_rate_hz, "HQ"))
     if not len(samples):
-        raise AudioError(f"too short: nothing is left of {recording.duration_s:g} s at {sample_rate_hz} Hz")
+        raise AudioError(f"too short: {recording.duration_s:g} s have no sample at {sample_rate_hz} Hz")
     return samples
 
 
 def pre_emphasize(samples: Samples, coefficient: float) -> Samples:
-    """Returns y[n] = x[n] - coefficient x[n - 1], float32 (n_samples,); 0 changes nothing.
+    """Returns y[n] = x[n] - coefficient x[n - 1], float32 (n_samples,); a coefficient of 0 changes nothing.
 
-    The first sample is what `librosa.effects.preemphasis` makes of it: 3 x[0] - x[1].
+    The first sample becomes 3 x[0] - x[1], as in `librosa.effects.preemphasis`.
+
+    Examples:
+        >>> pre_emphasize(np.array([1, 2, 2], np.float32), coefficient=0.5)
+        array([1. , 1.5, 1. ], dtype=float32)
     """
     if coefficient == 0 or len(samples) < 2:
         return samples
@@ -120,22 +129,22 @@ def load(path: Path, sample_rate_hz: int) -> Samples:
 
 
 def load_listed(path: Path, sample_rate_hz: int) -> Samples:
-    """Returns what `load` does of a recording that the manifest lists as fit for use.
+    """Does what `load` does, for a recording that the manifest lists as usable.
 
     Raises:
-        InputError: it cannot be decoded after all.
+        InputError: the recording cannot be decoded after all.
     """
     try:
         return load(path, sample_rate_hz)
     except AudioError as error:
         raise InputError(
-            f"{path}: {error}, yet the manifest lists it as fit for use. If the file has changed since, "
-            "`dvc repro manifest` looks again."
+            f"{path}: {error}, although the manifest lists it as usable. If the file has changed since, "
+            "run `dvc repro manifest`."
         ) from error
 
 
 def _check_content(path: Path) -> None:
-    """Refuses what can be told from a file's first bytes."""
+    """Raises AudioError if a file's first bytes show that it is not audio."""
     try:
         with path.open("rb") as file:
             head = file.read(lfs.MAX_BYTES)
@@ -148,16 +157,14 @@ def _check_content(path: Path) -> None:
 
 
 def _check_header(file: soundfile.SoundFile, longest_s: float) -> None:
-    """Refuses a header whose rate or length cannot be, or that promises more bytes than there are."""
+    """Raises AudioError for an impossible rate or length, or a length above what the file contains."""
     if not LOWEST_RATE_HZ <= file.samplerate <= HIGHEST_RATE_HZ:
         raise AudioError(f"impossible header: {file.samplerate} Hz")
-    for promised, there in SHORT_CHUNK.findall(file.extra_info):
-        if int(there) < int(promised) < UNKNOWN_BYTES:
-            raise AudioError(f"truncated: header promises {promised} bytes of audio, {there} are there")
+    for in_header, found in SHORT_CHUNK.findall(file.extra_info):
+        if int(found) < int(in_header) < UNKNOWN_BYTES:
+            raise AudioError(f"truncated: {in_header} bytes of audio by its header, {found} found")
     if file.frames == UNKNOWN_FRAMES:
-        raise AudioError(
-            "unfinished header: it gives no length, so encode the recording again, not into a pipe"
-        )
+        raise AudioError("unfinished header: it gives no length; encode the file again, not into a pipe")
     if file.frames > longest_s * file.samplerate:
         raise AudioError(
             f"too long: {file.frames / file.samplerate:.1f} s by its header, limit {longest_s:g} s"
@@ -165,8 +172,8 @@ def _check_header(file: soundfile.SoundFile, longest_s: float) -> None:
 
 
 def _blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
-    """Yields the file's samples, float32 (n_samples,), mixed to mono."""
+    """Yields the file's samples block by block, float32 (n_samples,), mixed to mono."""
     n_frames = max(1, BLOCK_SAMPLES // file.channels)
     while len(block := file.read(n_frames, dtype="float32", always_2d=True)):
-        with np.errstate(invalid="ignore", over="ignore"):  # `decode` refuses what is not finite, by name
+        with np.errstate(invalid="ignore", over="ignore"):  # `decode` reports them
             yield block.mean(axis=1) if file.channels > 1 else block[:, 0]

@@ -1,4 +1,4 @@
-"""The phase vocoder: another duration at the same pitch."""
+"""The phase vocoder: changes the duration of a signal and keeps its pitch."""
 
 from __future__ import annotations
 
@@ -7,30 +7,34 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-N_FFT, HOP_LENGTH = 2048, 512  # librosa's: a window overlaps three others
-SILENCE = np.float32(1e-20)  # added to spectra, so that zeros have a phase: 0, as librosa's
+N_FFT, HOP_LENGTH = 2048, 512  # librosa's: each window overlaps three others
+SILENCE = np.float32(1e-20)  # added to spectra, so that zeros have a phase: 0, as in librosa
 
 
 def stretch(signal: NDArray[np.float32], rate: float) -> NDArray[np.float32]:
     """Returns the signal `rate` times as fast, float32 (round(n_samples / rate),).
 
     Flanagan & Golden 1966, "Phase vocoder", as `librosa.effects.time_stretch`: spectra are read at steps of
-    `rate` frames, magnitudes between two frames are interpolated, and each bin turns from step to step as
-    it turns between the two. Turns are unit complex numbers, multiplied: librosa adds up angles, which grow
-    without end and lose their fraction in single precision.
+    `rate` frames. Between two frames, magnitudes are interpolated, and the phase of each bin advances from
+    step to step as it does from the one frame to the other. Phases are unit complex numbers that are
+    multiplied. librosa adds angles, which grow without bound and lose precision in single precision.
+
+    Examples:
+        >>> stretch(np.zeros(1000, np.float32), rate=1.25).shape
+        (800,)
     """
     spectra = _analyse(signal)
     steps = np.arange(0, len(spectra), rate)
     before = steps.astype(np.int64)
-    share = (steps - before).astype(np.float32)[:, None]
-    spectra = np.concatenate([spectra, np.zeros_like(spectra[:2])])  # what the last steps look forward to
+    fraction = (steps - before).astype(np.float32)[:, None]
+    spectra = np.concatenate([spectra, np.zeros_like(spectra[:2])])  # the frames after the last step
     spectra += SILENCE
     magnitudes = np.abs(spectra)
     phases = spectra / magnitudes
     turned = np.concatenate([phases[:1], phases[before[:-1] + 1] * phases[before[:-1]].conj()])
-    for step in range(1, len(turned)):  # six times as fast as np.cumprod, which goes down column by column
+    for step in range(1, len(turned)):  # six times as fast as np.cumprod along axis 0
         turned[step] *= turned[step - 1]
-    turned *= (1 - share) * magnitudes[before] + share * magnitudes[before + 1]
+    turned *= (1 - fraction) * magnitudes[before] + fraction * magnitudes[before + 1]
     return _synthesise(turned, round(len(signal) / rate))
 
 
@@ -43,7 +47,7 @@ def _analyse(signal: NDArray[np.float32]) -> NDArray[np.complex64]:
 
 
 def _synthesise(spectra: NDArray[np.complex64], n_samples: int) -> NDArray[np.float32]:
-    """Returns the signal whose windows have these spectra, as near as may be in the mean square.
+    """Returns the signal whose windows have these spectra, with the least mean square error.
 
     Griffin & Lim 1984, "Signal estimation from modified short-time Fourier transform".
     """
@@ -56,7 +60,7 @@ def _synthesise(spectra: NDArray[np.complex64], n_samples: int) -> NDArray[np.fl
 
 
 def _overlapped(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the sum of the frames, each `HOP_LENGTH` samples after the one before."""
+    """Returns the sum of the frames, each `HOP_LENGTH` samples later than the previous one."""
     n_hops = N_FFT // HOP_LENGTH
     parts = frames.reshape(len(frames), n_hops, HOP_LENGTH)
     total = np.zeros((len(frames) + n_hops - 1, HOP_LENGTH), np.float32)

@@ -1,4 +1,4 @@
-"""Another level."""
+"""Changes the level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Range of the change of level.
+    """Range of the change in level.
 
     Attributes:
         gain_db: added to the level.
@@ -22,12 +22,12 @@ class Config(Augmentation):
 
 
 def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `gain_db`, uniform between its ends."""
+    """Returns `gain_db`, uniformly distributed over its range."""
     return {"gain_db": rng.uniform(config.gain_db[0], config.gain_db[1])}
 
 
 def apply(
     signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, gain_db: float
 ) -> NDArray[np.float32]:
-    """Returns the signal scaled, float32 (n_samples,), neither clipped nor wrapped at full scale."""
+    """Returns the signal scaled, float32 (n_samples,), without clipping at full scale."""
     return signal * np.float32(10 ** (gain_db / 20))

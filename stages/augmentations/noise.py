@@ -1,4 +1,4 @@
-"""White noise."""
+"""Adds white noise."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Range of the level of the noise.
+    """Range of the signal-to-noise ratio.
 
     Attributes:
-        snr_db: the recording's mean power over the noise's.
+        snr_db: ratio of the recording's mean power to that of the noise.
     """
 
     snr_db: Range[Annotated[float, Field(ge=-40, le=100)]]
 
 
 def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `snr_db`, uniform between its ends."""
+    """Returns `snr_db`, uniformly distributed over its range."""
     return {"snr_db": rng.uniform(config.snr_db[0], config.snr_db[1])}
 
 

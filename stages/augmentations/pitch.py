@@ -1,4 +1,4 @@
-"""Another pitch at the same duration."""
+"""Changes the pitch and keeps the duration."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Config(Augmentation):
     """Range of the shift.
 
     Attributes:
-        semitones: upwards; 12 double the fundamental frequency.
+        semitones: upwards; 12 semitones double the fundamental frequency.
     """
 
     semitones: Range[Annotated[float, Field(ge=-24, le=24)]]
 
 
 def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `semitones`, uniform between its ends."""
+    """Returns `semitones`, uniformly distributed over its range."""
     return {"semitones": rng.uniform(config.semitones[0], config.semitones[1])}
 
 
@@ -33,7 +33,7 @@ def apply(
 ) -> NDArray[np.float32]:
     """Returns the signal shifted by a phase vocoder and resampling, float32 (n_samples,).
 
-    The formants move with the fundamental. `librosa.effects.pitch_shift`.
+    The formants move with the fundamental. Equals `librosa.effects.pitch_shift`.
     """
     factor = 2 ** (semitones / 12)
     longer = vocoder.stretch(signal, 1 / factor)

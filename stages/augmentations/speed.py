@@ -1,4 +1,4 @@
-"""Another speed: duration and pitch together, as of a tape played faster or slower."""
+"""Changes the speed: duration and pitch together, like a tape played faster or slower."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Config(Augmentation):
 
 
 def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `factor`, uniform between its ends."""
+    """Returns `factor`, uniformly distributed over its range."""
     return {"factor": rng.uniform(config.factor[0], config.factor[1])}
 
 

@@ -1,4 +1,4 @@
-"""Another duration at the same pitch."""
+"""Changes the duration and keeps the pitch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Config(Augmentation):
     """Range of the rate.
 
     Attributes:
-        rate: of speaking; 2 halves the duration.
+        rate: of speech; 2 halves the duration.
     """
 
     rate: Range[Annotated[float, Field(ge=0.25, le=4)]]
 
 
 def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `rate`, uniform between its ends."""
+    """Returns `rate`, uniformly distributed over its range."""
     return {"rate": rng.uniform(config.rate[0], config.rate[1])}
 
 
@@ -32,6 +32,6 @@ def apply(
 ) -> NDArray[np.float32]:
     """Returns the signal stretched by a phase vocoder, float32 (round(n_samples / rate),).
 
-    `librosa.effects.time_stretch`.
+    Equals `librosa.effects.time_stretch`.
     """
     return vocoder.stretch(signal, rate)

@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.base import registry
+from stages.base import files, registry
 from stages.base.errors import N_SHOWN, InputError, shown, shown_key, unknown
 
 PARAMS = Path("params.yaml")
@@ -178,6 +178,45 @@ class Train(Block):
     threads: Annotated[int, Field(ge=1, le=256)]
 
 
+class Plateau(Block):
+    """Learning rate times `factor` after `patience_epochs` without improvement, down to the minimum."""
+
+    patience_epochs: Count
+    factor: Annotated[float, Field(gt=0, lt=1)]
+    min_learning_rate: Positive
+
+
+class Training(Block):
+    """How networks are trained.
+
+    Attributes:
+        learning_rate_decay: the rate is multiplied by it after every epoch; 1 keeps it.
+        precision: of the computations in training; weights and all scores are float32. `auto` is bfloat16 if
+            the processor has instructions for it, which halves the time of convolutions.
+        clip_norm: the largest norm of each variable's gradient; null does not clip.
+        class_weights: `balanced` weighs clips by the inverse frequency of their class.
+        monitor: the validation metric, `uar` or `loss`; the weights of its best epoch are kept.
+        patience_epochs: early stopping after so many epochs without improvement; null never stops.
+        plateau: lowers the learning rate without improvement; null does not.
+        checkpoint_every_epochs: how often an interrupted training can be resumed from.
+        init_from: a folder in data/pretrained with the initial weights; null initialises at random.
+    """
+
+    optimizer: Literal["adam", "rmsprop", "sgd"]
+    learning_rate: Positive
+    learning_rate_decay: Annotated[float, Field(gt=0, le=1)]
+    precision: Literal["auto", "float32", "bfloat16"]
+    clip_norm: Positive | None
+    epochs: Count
+    batch_size: Count
+    class_weights: Literal["none", "balanced"]
+    monitor: Literal["uar", "loss"]
+    patience_epochs: Count | None
+    plateau: Plateau | None
+    checkpoint_every_epochs: Count
+    init_from: Annotated[str, Field(pattern=files.PRETRAINED_NAME)] | None
+
+
 class Evaluate(Block):
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
 
@@ -216,6 +255,7 @@ class Params(Block):
     spectrum: Spectrum
     featurize: Featurize
     train: Train
+    training: Training
     evaluate: Evaluate
     report: Report
     compute: Compute
@@ -248,15 +288,20 @@ class Params(Block):
         return check(module.Config, self.block(kind, name), f"params.{kind}.{name}")
 
     def block(self, kind: str, name: str) -> Any:
-        """Returns one entry's block, as it is in params.yaml.
+        """Returns one entry's block of params.yaml.
+
+        A network's `training` is the shared one, with the model's own keys in place of the shared ones.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no such block.
         """
         blocks = getattr(self, kind)
         if name not in blocks:
             raise InputError(f"params.{kind}: has no block '{name}', which {CHOSEN_BY[kind]} asks for.")
-        return blocks[name]
+        block = blocks[name]
+        if kind == "models" and isinstance(block, dict) and isinstance(own := block.get("training"), dict):
+            return block | {"training": self.training.model_dump() | own}
+        return block
 
     def chosen(self) -> dict[str, list[str]]:
         """Returns the chosen entries of each registry."""

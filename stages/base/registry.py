@@ -17,7 +17,7 @@ CONTRACTS: dict[str, dict[str, str]] = {
     "corpora": {
         "ABOUT": "a data.vocabulary.Corpus: licence, citation, address, counts",
         "Config": "a base.params.Block: the corpus's block in params.yaml",
-        "parse": "parse(path) -> ParsedName | None: what a file's name says; None if it does not fit",
+        "parse": "parse(path) -> data.vocabulary.ParsedName | None, if the name does not fit",
         "downloads": "downloads(config) -> list[Download]: the official files; empty if there are none",
     },
     "features": {
@@ -30,10 +30,9 @@ CONTRACTS: dict[str, dict[str, str]] = {
         "apply": "apply(signal, sample_rate_hz, rng, **drawn) -> float32 (n_samples,)",
     },
     "models": {
-        "Config": "a base.params.Block: inputs, layers and training",
+        "Config": "a base.params.Block: the model's block in params.yaml",
         "LAYOUTS": "a tuple of the learning.preprocessing layouts it takes",
-        "TRAINER": "the module that fits, stores and applies what `build` returns",
-        "build": "build(config, input_shape, n_classes) -> an unfitted model",
+        "trainer": "trainer(config) -> learning.trainer.Trainer: fits, stores and applies the model",
     },
 }
 

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from stages.base.files import replacing
 from stages.base.params import Compute
 from stages.compute import engine
 from stages.compute.engine import Task
-from stages.data.shards import INDEX, Shard
+from stages.data.shards import INDEX, N_THREADS, Shard
 
 N_NAMED = 5  # shards named in the log
 
@@ -40,17 +38,11 @@ def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) ->
         (folder / name).unlink()
     missing = [shard for shard in shards if shard.name not in present]
     if missing:
-        tasks = [Task(s.stem, partial(_write, s, folder), 1, s.reads, folder / s.name) for s in missing]
+        tasks = [Task(s.stem, partial(s.write, folder), N_THREADS, s.reads, folder / s.name) for s in missing]
         written = engine.run(tasks, compute, stage)
         for _ in tqdm(written, total=len(missing), desc=stage, unit="shard", leave=False):
             pass
     print(f"{stage}: {len(shards)} shards, {len(shards) - len(missing)} kept, {_listed(missing)}")
-
-
-def _write(shard: Shard, folder: Path) -> None:
-    arrays = shard.make()
-    with replacing(folder / shard.name) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
 
 
 def _listed(computed: Sequence[Shard]) -> str:

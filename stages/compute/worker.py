@@ -134,7 +134,7 @@ def delegate(name: str, root: str, code: str, storage: str | None) -> Callable[[
 def versions() -> Versions:
     """Returns those of all that decides results; None for a library that is missing."""
     found: Versions = {"python": ".".join(platform.python_version_tuple()[:2])}
-    found["bfloat16"] = hardware.has_bfloat16()
+    found["bfloat16"] = str(hardware.has_bfloat16())
     for library in DECIDING:
         try:
             found[library] = metadata.version(library)

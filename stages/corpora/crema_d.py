@@ -1,7 +1,7 @@
 """CREMA-D: 91 actors of all ages and several ethnicities speak twelve sentences in six emotions.
 
-Names: `1001_IEO_ANG_HI.wav`: actor, sentence, emotion, intensity, told in the repository's README. Its
-VideoDemographics.csv and processedResults/summaryTable.csv, where they are among the files, tell more.
+Names: `1001_IEO_ANG_HI.wav`: actor, sentence, emotion, intensity, described in the repository's README. Its
+VideoDemographics.csv and processedResults/summaryTable.csv, if they are among the files, add more.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Config(Block):
 
 
 def parse(path: PurePosixPath) -> ParsedName | None:
-    """Returns what the file's name tells, None where it is none of this corpus's names."""
+    """Returns what the file's name says, None if it does not follow this corpus's pattern."""
     match = _NAME.fullmatch(path.stem)
     if match is None:
         return None
@@ -86,7 +86,7 @@ def parse(path: PurePosixPath) -> ParsedName | None:
 
 
 def downloads(config: Config) -> list[Download]:
-    """Returns the recordings, whose checksums their Git LFS pointers tell, and the two tables."""
+    """Returns the recordings, whose checksums are in their Git LFS pointers, and the two tables."""
     recordings = [
         Download(
             url=f"{_MEDIA}/AudioWAV/{clip}.wav",
@@ -114,13 +114,13 @@ def downloads(config: Config) -> list[Download]:
 
 
 def annotate(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Returns the manifest's rows with what the publisher's tables below `folder` tell of actors and clips.
+    """Returns the manifest's rows with what the publisher's tables below `folder` say about actors and clips.
 
     Fills `age`, `race` and `ethnicity` from VideoDemographics.csv, and `listeners`, the vote of those who
-    heard the sound alone, from summaryTable.csv.
+    rated the sound alone, from summaryTable.csv.
 
     Raises:
-        InputError: one of the tables is there and has not the publisher's columns.
+        InputError: one of the tables does not have the publisher's columns.
     """
     table = table.copy()
     actors = _read(folder, "VideoDemographics.csv", "ActorID", {"Age": int, "Race": str, "Ethnicity": str})
@@ -150,7 +150,7 @@ def _clips() -> Iterator[str]:
 def _read(
     folder: Path, filename: str, key: str, columns: dict[str, Callable[[str], Any]]
 ) -> pd.DataFrame | None:
-    """Returns the first table of this name below `folder`, indexed by `key`, None where there is none."""
+    """Returns the first table of this name below `folder`, indexed by `key`, None if there is none."""
     path = next(iter(sorted(folder.rglob(filename))), None)
     if path is None:
         return None

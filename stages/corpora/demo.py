@@ -1,8 +1,8 @@
-"""A small corpus that the machine speaks itself, so that the pipeline runs with nothing to download.
+"""A small corpus of synthetic speech, so that the pipeline runs without any download.
 
-It is synthetic speech, made by eSpeak NG under textbook rules, and says nothing of how well a model
+It is synthetic speech, made by eSpeak NG under textbook rules, and does not show how well a model
 recognises the emotions of people. It imitates what makes real corpora hard: speakers differ in voice,
-room and loudness, each has ways of their own to act an emotion, kept from one sentence to the next,
+room and loudness, each has a personal way to act an emotion, kept from one sentence to the next,
 and the acting differs from take to take, so that the classes overlap and a known speaker is easier.
 
 The files are named as CREMA-D's, with speakers from 2001 on: `2001_IEO_ANG_XX.wav`.
@@ -39,7 +39,7 @@ class Speaker:
     sex: Sex
 
 
-# Female and male by turns, so that the first n are balanced.
+# Female and male alternate, so that the first n are balanced.
 SPEAKERS = {
     "2001": Speaker("f1", "female"),
     "2002": Speaker("m1", "male"),
@@ -83,7 +83,7 @@ SENTENCES: dict[Sentence, str] = {
     "TSI": "The surface is slick.",
     "WSI": "We'll stop in a couple of minutes.",
 }
-EMOTION_CODES: dict[str, Emotion] = {
+EMOTIONS: dict[str, Emotion] = {
     "ANG": "anger",
     "DIS": "disgust",
     "FEA": "fear",
@@ -106,9 +106,10 @@ class Prosody:
 
 # Fully acted, beside neutral. The ratios are those of Emofilt (Burkhardt 2005), with which syntAct (Burkhardt
 # et al. 2022) was made, for the emotions named beside; they rest on the perception tests of Burkhardt &
-# Sendlmeier 2000. Durations are its speech rate with its vowel lengths. Disgust, which it lacks, follows the
-# summary of Murray & Arnott 1993: very much lower, slightly wider, very much slower. So do the levels: higher
-# in anger and happiness, lower in sadness and disgust. Tilt gives Emofilt's loud and soft vocal effort.
+# Sendlmeier 2000. Durations are its speech rate with its vowel lengths. Disgust, which Emofilt does not have,
+# follows the summary of Murray & Arnott 1993: very much lower, slightly wider, very much slower. So do the
+# levels: higher in anger and happiness, lower in sadness and disgust. Tilt gives Emofilt's loud and soft
+# vocal effort.
 RULES: dict[Emotion, Prosody] = {
     "anger": Prosody(1.50, 2.00, 0.60, +6.0, +3.0),  # hotAnger
     "disgust": Prosody(0.70, 1.20, 1.40, -3.0, -1.0),
@@ -118,13 +119,13 @@ RULES: dict[Emotion, Prosody] = {
     "sadness": Prosody(1.00, 0.80, 1.40, -6.0, -3.0),  # sad
 }
 
-# One standard deviation of what differs between speakers whatever they act, between a speaker's own ways
-# with each emotion, and between takes. Set so that a plain support vector machine is well above chance and
-# far from perfect on unknown speakers, and clearly better on known ones, as on real acted corpora.
+# One standard deviation of what differs between speakers whatever they act, between the ways in which a
+# speaker acts each emotion, and between takes. Set so that a plain support vector machine is well above
+# chance and far from perfect on unknown speakers, and clearly better on known ones, as on real acted corpora.
 SPEAKERS_DIFFER = Prosody(1.03, 1.10, 1.06, 2.0, 0.70)
 MANNERS_DIFFER = Prosody(1.10, 1.15, 1.08, 1.5, 0.75)
 TAKES_DIFFER = Prosody(1.05, 1.10, 1.04, 0.8, 0.40)
-SPEAKER_STRENGTH = 0.8, 1.2  # share of the rule that the least and the most expressive speaker act out
+SPEAKER_STRENGTH = 0.8, 1.2  # fraction of the rule that the least and the most expressive speaker act out
 TAKE_STRENGTH = 0.8, 1.0  # of that, in a speaker's weakest and strongest take
 
 PLAIN_RATE_WPM = 165
@@ -140,9 +141,9 @@ ABOUT = Corpus(
     citation="Burkhardt, F. and Sendlmeier, W. F. (2000). Verification of acoustical correlates of emotional "
     "speech using formant-synthesis. ISCA Workshop on Speech and Emotion, 151-156.",
     url="https://github.com/espeak-ng/espeak-ng",
-    n_clips=len(SPEAKERS) * len(SENTENCES) * len(EMOTION_CODES),
+    n_clips=len(SPEAKERS) * len(SENTENCES) * len(EMOTIONS),
     n_speakers=len(SPEAKERS),
-    emotions=tuple(EMOTION_CODES.values()),
+    emotions=tuple(EMOTIONS.values()),
     name_pattern="<speaker>_<sentence>_<EMOTION>_XX.wav, as in 2001_IEO_ANG_XX.wav",
     access="`python -m stages.ingest` synthesises it with the package espeakng-loader.",
 )
@@ -151,21 +152,21 @@ ABOUT = Corpus(
 class Config(Block):
     n_speakers: Annotated[int, Field(ge=1, le=len(SPEAKERS))]
     sentences: Annotated[list[Sentence], Field(min_length=1)]
-    spread: Annotated[float, Field(ge=0, le=3)]  # times the deviations above; 0: all act by the book
+    variability: Annotated[float, Field(ge=0, le=3)]  # times the standard deviations above; 0: none
 
 
 def parse(path: PurePosixPath) -> ParsedName | None:
-    """Returns what the file's name tells, None where it is none of this corpus's names."""
+    """Returns what the file's name says, None if it does not follow this corpus's pattern."""
     match path.stem.split("_"):
         case [speaker, sentence, code, "XX"] if (
-            speaker in SPEAKERS and sentence in SENTENCES and code in EMOTION_CODES
+            speaker in SPEAKERS and sentence in SENTENCES and code in EMOTIONS
         ):
-            return ParsedName(path.stem, speaker, SPEAKERS[speaker].sex, sentence, EMOTION_CODES[code])
+            return ParsedName(path.stem, speaker, SPEAKERS[speaker].sex, sentence, EMOTIONS[code])
     return None
 
 
 def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: this corpus is made, not fetched."""
+    """Returns an empty list: this corpus is synthesised, not downloaded."""
     return []
 
 
@@ -180,7 +181,7 @@ def synthesise(folder: Path, config: Config, seed: int) -> int:
     takes = list(_takes(config, seed))
     sounds = espeak.speak(take.utterance for take in takes)
     for take, sound in zip(takes, sounds, strict=True):
-        recorded = io.BytesIO()  # libsndfile does not tell when a disk is full
+        recorded = io.BytesIO()  # libsndfile does not report a full disk
         soundfile.write(recorded, _record(sound, take, seed), SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
         with replacing(folder / f"{take.name}.wav") as temporary:
             temporary.write_bytes(recorded.getbuffer())
@@ -199,20 +200,20 @@ class _Take:
 def _takes(config: Config, seed: int) -> Iterator[_Take]:
     for speaker in list(SPEAKERS)[: config.n_speakers]:
         for sentence in sorted(set(config.sentences)):
-            for code in EMOTION_CODES:
-                yield _direct(speaker, sentence, code, config.spread, seed)
+            for code in EMOTIONS:
+                yield _direct(speaker, sentence, code, config.variability, seed)
 
 
-def _direct(speaker: str, sentence: Sentence, code: str, spread: float, seed: int) -> _Take:
-    """Draws how `speaker` acts the emotion `code` in `sentence`."""
+def _direct(speaker: str, sentence: Sentence, code: str, variability: float, seed: int) -> _Take:
+    """Samples how `speaker` acts the emotion `code` in `sentence`."""
     name = f"{speaker}_{sentence}_{code}_XX"
     person, manner, take = rng(seed, speaker), rng(seed, speaker, code), rng(seed, name)
-    strength = _share(SPEAKER_STRENGTH, spread, person) * _share(TAKE_STRENGTH, spread, take)
+    strength = _strength(SPEAKER_STRENGTH, variability, person) * _strength(TAKE_STRENGTH, variability, take)
     f0_octaves, f0_range_octaves, duration_octaves, level_db, tilt_db_per_octave = (
-        strength * _vector(RULES[EMOTION_CODES[code]])
-        + spread * _vector(SPEAKERS_DIFFER) * person.standard_normal(5)
-        + spread * _vector(MANNERS_DIFFER) * manner.standard_normal(5)
-        + spread * _vector(TAKES_DIFFER) * take.standard_normal(5)
+        strength * _vector(RULES[EMOTIONS[code]])
+        + variability * _vector(SPEAKERS_DIFFER) * person.standard_normal(5)
+        + variability * _vector(MANNERS_DIFFER) * manner.standard_normal(5)
+        + variability * _vector(TAKES_DIFFER) * take.standard_normal(5)
     )
     utterance = espeak.Utterance(
         voice=f"en-us+{SPEAKERS[speaker].voice}",
@@ -224,8 +225,8 @@ def _direct(speaker: str, sentence: Sentence, code: str, spread: float, seed: in
     return _Take(name, speaker, utterance, level_db, tilt_db_per_octave)
 
 
-def _share(bounds: tuple[float, float], spread: float, draw: np.random.Generator) -> float:
-    return 1 + spread * (draw.uniform(*bounds) - 1)
+def _strength(bounds: tuple[float, float], variability: float, draw: np.random.Generator) -> float:
+    return 1 + variability * (draw.uniform(*bounds) - 1)
 
 
 def _vector(prosody: Prosody) -> np.ndarray:

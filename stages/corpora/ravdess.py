@@ -1,6 +1,6 @@
 """RAVDESS: 24 professional actors speak and sing two sentences, each emotion in two intensities.
 
-Names: `03-01-06-01-02-01-12.wav`, seven fields of two digits, told on the Zenodo page.
+Names: `03-01-06-01-02-01-12.wav`, seven fields of two digits, described on the Zenodo page.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ STATEMENTS = {"01": "kids", "02": "dogs"}  # Kids are talking by the door; Dogs 
 # Modality 01 is the sound track of a video, 03 the audio alone; 02 is the video without sound.
 _NAME = re.compile(r"0[13]-(0[12])-(0[1-8])-(0[12])-(0[12])-0([12])-(0[1-9]|1\d|2[0-4])", re.ASCII)
 
-# Sizes and checksums as Zenodo tells them.
+# Sizes and checksums as Zenodo lists them.
 _ARCHIVES = {
     "speech": Download(
         url="https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1",
@@ -64,11 +64,11 @@ _ARCHIVES = {
 
 
 class Config(Block):
-    archives: Annotated[list[Literal["speech", "song"]], Field(min_length=1)]  # what a download fetches
+    archives: Annotated[list[Literal["speech", "song"]], Field(min_length=1)]  # what is downloaded
 
 
 def parse(path: PurePosixPath) -> ParsedName | None:
-    """Returns what the file's name tells, None where it is none of this corpus's names."""
+    """Returns what the file's name says, None if it does not follow this corpus's pattern."""
     match = _NAME.fullmatch(path.stem)
     if match is None:
         return None

@@ -47,7 +47,7 @@ class Config(Block):
 
 
 def parse(path: PurePosixPath) -> ParsedName | None:
-    """Returns what the names of file and folder tell, None where they are none of this corpus's.
+    """Returns what the names of file and folder say, None if they do not follow this corpus's pattern.
 
     Twelve neutral sentences repeat the other emotions' own; the publisher's pages do not say which
     number repeats which, so these count as sentences of their own.

@@ -51,7 +51,7 @@ class Config(Block):
 
 
 def parse(path: PurePosixPath) -> ParsedName | None:
-    """Returns what the file's name tells, None where it is none of this corpus's names."""
+    """Returns what the file's name says, None if it does not follow this corpus's pattern."""
     match = _NAME.fullmatch(path.stem)
     if match is None:
         return None
@@ -68,7 +68,7 @@ def parse(path: PurePosixPath) -> ParsedName | None:
 
 
 def downloads(config: Config) -> list[Download]:
-    """Returns the recordings that the publisher's server lists now, each with the checksum it tells.
+    """Returns the recordings that the publisher's server lists now, each with its checksum.
 
     API: https://guides.dataverse.org/en/latest/api/native-api.html, "List Files in a Dataset".
 
@@ -90,4 +90,4 @@ def downloads(config: Config) -> list[Download]:
             if parse(PurePosixPath(file["filename"]))
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{url}: the answer is no list of files (no {error}).") from error
+        raise InputError(f"{url}: the answer is not a list of files (missing {error}).") from error

@@ -1,6 +1,7 @@
-"""Which code makes a result: the project's files that a file imports, found by reading them.
+"""Which code determines a result: the project's files that a file imports, directly or through others.
 
-No list is kept by hand: shards, checkpoints and the stage `select` all ask here what they depend on.
+The imports are found by parsing the files, so nobody keeps lists by hand. The names of shards and checkpoints
+and the stage `select` are based on them. tests/data/test_code.py makes sure that no import is overlooked.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from pathlib import Path
 from stages.base.registry import STAGES
 from stages.data.keys import sha256
 
-# They read, check, name, distribute and report work, but change no value that a stage writes.
-# tests/test_layout.py tests the claim. Without it, one more key in params.yaml would train every model again.
+# Packages that check input, name files and distribute work, but determine no value that a stage writes: no
+# stage depends on them, so that one more key in params.yaml does not train every model again.
+# tests/data/test_code.py tests that they compute nothing.
 NO_VALUE = ("base", "compute")
 
-# Libraries whose versions can change a value, by the name under which they are imported.
+# The distributions whose version can change a value, by the name under which they are imported.
 LIBRARIES = {
     "keras": "keras",
     "numpy": "numpy",
@@ -33,7 +35,10 @@ LIBRARIES = {
 
 @functools.cache
 def imported(file: Path) -> tuple[frozenset[Path], frozenset[str]]:
-    """Returns the project's files that `file` imports, and the top-level names of all else it imports."""
+    """Returns the project's files that `file` imports, and the top-level names of its other imports.
+
+    Imports inside functions count; `__init__.py` files, which are empty, and relative imports do not.
+    """
     files, others = set(), set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -46,14 +51,13 @@ def imported(file: Path) -> tuple[frozenset[Path], frozenset[str]]:
             if candidates[0].split(".")[0] != STAGES.name:
                 others.add(candidates[0].split(".")[0])
                 continue
-            places = [STAGES.parent.joinpath(*candidate.split(".")) for candidate in candidates]
-            found = [place.with_suffix(".py") for place in places if place.with_suffix(".py").is_file()]
-            files |= set(found[:1])
+            paths = [STAGES.parent / f"{candidate.replace('.', '/')}.py" for candidate in candidates]
+            files |= set([path for path in paths if path.is_file()][:1])
     return frozenset(files), frozenset(others)
 
 
 def closure(files: Iterable[Path]) -> list[Path]:
-    """Returns `files` and all they import, directly or through others, sorted; nothing of NO_VALUE."""
+    """Returns `files` and all they import, directly or through others, sorted, without those in NO_VALUE."""
     found: set[Path] = set()
     waiting = set(files)
     while waiting:
@@ -64,7 +68,7 @@ def closure(files: Iterable[Path]) -> list[Path]:
 
 
 def package(file: Path) -> str:
-    """Returns the folder below `stages/` that a file is in; of a script, its own name."""
+    """Returns a file's folder below `stages/`; for a stage's script, the script's own name."""
     return file.relative_to(STAGES).parts[0]
 
 
@@ -74,14 +78,14 @@ def hashes(files: Iterable[Path]) -> dict[str, str]:
 
 
 def made_by(files: Iterable[Path]) -> dict[str, str]:
-    """Returns `hashes(files)`, and the versions of the libraries of LIBRARIES that those files import."""
+    """Returns `hashes(files)` and the versions of those LIBRARIES that the files of the closure import."""
     files = closure(files)
     names = {name for file in files for name in imported(file)[1]} & {*LIBRARIES}
     return hashes(files) | versions(LIBRARIES[name] for name in names)
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Returns the installed versions, sorted by name; those that are not installed are left out."""
+    """Returns the installed versions by name; distributions that are not installed are skipped."""
     found = {}
     for name in sorted(distributions):
         try:

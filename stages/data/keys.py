@@ -1,4 +1,4 @@
-"""Randomness as an argument: a generator keyed by what it is for, never a global seed."""
+"""Hashes that identify content, and random generators keyed by their purpose instead of a global seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import numpy as np
 
 
 def fingerprint(*parts: Any) -> str:
-    """Returns 16 hex digits of the SHA-256 of `parts` as canonical JSON: the name of what they make."""
+    """Returns the first 16 hex digits of the SHA-256 of `parts` as canonical JSON.
+
+    Examples:
+        >>> fingerprint("demo", {"a": 1, "b": 2}) == fingerprint("demo", {"b": 2, "a": 1})
+        True
+        >>> fingerprint(20, "demo/x", 1)
+        '671359ae09aa4ef1'
+    """
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -23,9 +30,15 @@ def sha256(path: Path) -> str:
 
 
 def rng(seed: int, *key: str | int) -> np.random.Generator:
-    """Returns the generator of `seed` and `key`, such as a clip and the number of its copy.
+    """Returns the random generator of `seed` and `key`, for instance of a clip and the number of its copy.
 
-    The stream is the same in every process, on every machine, whatever was drawn for other keys.
+    Its stream is the same in every process and on every machine, whatever is drawn for other keys.
+
+    Examples:
+        >>> rng(20, "demo/x", 1).random() == rng(20, "demo/x", 1).random()
+        True
+        >>> rng(20, "demo/x", 1).random() == rng(20, "demo/x", 2).random()
+        False
     """
     digest = hashlib.sha256(json.dumps([seed, *key]).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))

@@ -1,8 +1,8 @@
-"""Arrays of many clips in files of bounded size, computed only where they are missing.
+"""Shards: npz files of bounded size with the arrays of many clips.
 
-A shard's name ends in the fingerprint of all that makes its content: clips, parameters, source code. So a
-folder of shards may be kept between runs (`persist: true`) and is a function of the inputs alone all the
-same: a name that is there is up to date, and one that nobody asks for is stale.
+A shard's name ends in the fingerprint of everything that determines its content: clips, parameters, code and
+versions of libraries. So shards can be kept between runs (`persist: true`): a file with a planned name is up
+to date, any other file is stale, and the folder's content depends on the inputs alone.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ from numpy.typing import NDArray
 
 from stages.base import npz
 from stages.base.errors import InputError
+from stages.base.files import replacing
 from stages.data import code
 from stages.data.keys import fingerprint
 
 Frames = NDArray[np.float32]  # (n_frames, n_dims)
 
 INDEX = "index.parquet"  # the table beside the shards
-CLIPS, N_FRAMES = "clips", "n_frames"  # arrays of a feature shard that are no feature
+CLIPS, N_FRAMES = "clips", "n_frames"  # the arrays of a feature shard that are not features
+N_THREADS = 1  # of BLAS while a shard is computed: another number changes the last bits
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of arrays, there or yet to be made.
+    """A planned file of arrays, which may exist already.
 
     Attributes:
-        stem: what is in it, for people: `<corpus>_<speaker>_<chunk>`.
-        n_clips: how many.
-        fingerprint: of everything that makes the content.
-        make: computes the content, in any process.
-        reads: the files it does so from.
+        stem: readable name of the content: `<corpus>_<speaker>_<chunk>`.
+        n_clips: number of clips.
+        fingerprint: of everything that determines the content.
+        make: computes the arrays, in any process.
+        reads: the files that `make` reads.
     """
 
     stem: str
@@ -50,12 +52,23 @@ class Shard:
         """File name."""
         return f"{self.stem}.{self.fingerprint}.npz"
 
+    def write(self, folder: Path) -> None:
+        """Computes the arrays and writes them into `folder`, completely or not at all."""
+        arrays = self.make()
+        with replacing(folder / self.name) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
 
 def chunks(clips: pd.DataFrame, size: int, tag: str = "") -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yields `<corpus>_<speaker><tag>_<chunk>` and at most `size` rows of one speaker, all in sorted order.
+    """Yields `<corpus>_<speaker><tag>_<chunk>` and at most `size` rows of one speaker, sorted by clip.
 
     Args:
-        clips: columns clip and speaker, and what else the shard is made of.
+        clips: columns clip and speaker, and any others, which are passed on.
+
+    Examples:
+        >>> clips = pd.DataFrame({"clip": ["x/b", "x/a", "x/c"], "speaker": ["x/1", "x/1", "x/1"]})
+        >>> [(stem, rows["clip"].tolist()) for stem, rows in chunks(clips, size=2)]
+        [('x_1_000', ['x/a', 'x/b']), ('x_1_001', ['x/c'])]
     """
     for speaker, rows in clips.sort_values("clip").groupby("speaker"):
         for chunk, start in enumerate(range(0, len(rows), size)):
@@ -64,46 +77,72 @@ def chunks(clips: pd.DataFrame, size: int, tag: str = "") -> Iterator[tuple[str,
 
 
 def recipe(sources: Sequence[Path], **settings: Any) -> str:
-    """Returns the fingerprint of how shards are made: settings, code and versions of libraries.
+    """Returns the fingerprint of how shards are computed: settings, code and versions of libraries.
 
     Args:
-        sources: files that make the content, with all they import.
-        settings: as JSON can hold them.
+        sources: the files that compute the content; everything they import is included.
+        settings: values that JSON can represent.
     """
-    return fingerprint(code.made_by(sources), settings)
+    return fingerprint(code.made_by(sources), settings, N_THREADS)
+
+
+def pack(clips: list[str], features: Sequence[dict[str, NDArray]]) -> dict[str, NDArray]:
+    """Returns the arrays of a feature shard, as `read_features` reads them.
+
+    Args:
+        clips: the clips' names.
+        features: per clip, by feature, float32 (n_frames, n_dims).
+
+    Returns:
+        By feature, float32 (summed n_frames, n_dims): the clips one after the other. Besides, `n_frames`
+        int64 and `clips` text, both (n_clips,).
+
+    Examples:
+        >>> arrays = pack(["x/a", "x/b"], [{"rms": np.ones((2, 1))}, {"rms": np.zeros((3, 1))}])
+        >>> arrays["rms"].shape, arrays["n_frames"].tolist(), arrays["clips"].tolist()
+        ((5, 1), [2, 3], ['x/a', 'x/b'])
+    """
+    arrays = {name: np.concatenate([each[name] for each in features]) for name in features[0]}
+    n_frames = np.array([len(next(iter(each.values()))) for each in features], np.int64)
+    return arrays | {N_FRAMES: n_frames, CLIPS: np.array(clips)}
 
 
 def read(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
     """Returns the named arrays of one shard; the others are not read.
 
     Raises:
-        InputError: the shard is missing, damaged or lacks an array.
+        InputError: the shard is missing, damaged or does not contain one of the arrays.
     """
     try:
         with npz.zipped(path) as stored:
-            lacking = [name for name in names if name not in stored.files]
-            if lacking:
+            missing = [name for name in names if name not in stored.files]
+            if missing:
                 features = ", ".join(sorted({*stored.files} - {CLIPS, N_FRAMES}))
                 raise InputError(
-                    f"{path}: stores {features}, but '{lacking[0]}' is asked for. Add it to "
+                    f"{path}: contains {features}, but not '{missing[0]}'. Add it to "
                     "params.featurize.features and run `dvc repro`."
                 )
             return {name: stored[name] for name in names}
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing. `dvc repro` makes it again.") from error
+        raise InputError(f"{path}: missing. Run `dvc repro` to compute it again.") from error
     except npz.UNREADABLE as error:
         raise InputError(f"{path}: damaged ({error}). Delete it and run `dvc repro` again.") from error
 
 
 def split(rows: NDArray, lengths: NDArray[np.int64]) -> list[NDArray]:
-    """Returns the clips' parts of `rows` as views, clip i being `lengths[i]` rows long."""
+    """Returns views of each clip's rows, clip i having `lengths[i]` of them.
+
+    Examples:
+        >>> split(np.array([1, 2, 3]), np.array([2, 1]))
+        [array([1, 2]), array([3])]
+    """
     return np.split(rows, np.cumsum(lengths)[:-1])
 
 
 def read_features(index: pd.DataFrame, names: Sequence[str], folder: Path) -> dict[str, Frames]:
-    """Returns the features of each clip, float32 (n_frames, summed n_dims of `names` in their order).
+    """Returns the features of each clip, float32 (n_frames, summed n_dims), in the order of `names`.
 
-    Each shard is read once, and of it only the named features.
+    Each shard is opened once, and only the named features are read.
 
     Args:
         index: columns clip and shard.
@@ -119,8 +158,8 @@ def read_features(index: pd.DataFrame, names: Sequence[str], folder: Path) -> di
         fault = _fault(stored, names, rows["clip"])
         if fault:
             raise InputError(
-                f"{folder / str(shard)}: {fault}, so featurize did not write it like that. Delete it and run "
-                "`dvc repro` again."
+                f"{folder / str(shard)}: {fault}. It has been changed since featurize wrote it. Delete it "
+                "and run `dvc repro` again."
             )
         frames = np.concatenate([stored[name] for name in names], axis=1)
         parts = dict(zip(stored[CLIPS].tolist(), split(frames, stored[N_FRAMES]), strict=True))
@@ -129,19 +168,19 @@ def read_features(index: pd.DataFrame, names: Sequence[str], folder: Path) -> di
 
 
 def _fault(stored: dict[str, NDArray], names: Sequence[str], clips: pd.Series) -> str:
-    """Returns what is wrong with a shard of features, nothing where all is well."""
+    """Returns what is wrong with the arrays of a feature shard, "" if nothing is."""
     lengths, listed = stored[N_FRAMES], stored[CLIPS]
     if listed.dtype.kind != "U" or lengths.dtype != np.int64 or listed.ndim != 1 or lengths.ndim != 1:
-        return f"its {CLIPS} and {N_FRAMES} are not names and numbers"
+        return f"its {CLIPS} and {N_FRAMES} are not text and int64"
     if len(listed) != len(lengths) or len(set(listed.tolist())) != len(listed) or (lengths < 1).any():
-        return f"its {CLIPS} and {N_FRAMES} do not belong together"
-    lacking = clips[~clips.isin(listed.tolist())]
-    if len(lacking):
-        return f"it has no '{lacking.iloc[0]}', which {INDEX} says it holds"
+        return f"its {CLIPS} and {N_FRAMES} do not match"
+    missing = clips[~clips.isin(listed.tolist())]
+    if len(missing):
+        return f"it does not contain '{missing.iloc[0]}', although {INDEX} lists it"
     for name in names:
         frames = stored[name]
         if frames.dtype != np.float32 or frames.ndim != 2 or len(frames) != lengths.sum():
             return f"its '{name}' is not float32 ({lengths.sum()}, n_dims)"
         if not np.isfinite(frames).all():
-            return f"its '{name}' has values that are no finite number"
+            return f"its '{name}' has values that are not finite"
     return ""

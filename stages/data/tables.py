@@ -1,4 +1,4 @@
-"""The pipeline's tables: their columns, types and invariants, checked on write and on read."""
+"""The pipeline's tables: their columns, types and invariants, checked when written and when read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stages.data.vocabulary import CHANNELS, EMOTIONS, INTENSITIES, SEXES
 
 ROLES = ("train", "validation", "test")
 
-# What pyarrow and pandas raise of files that are no parquet, damaged, or of other columns and types.
+# What pyarrow and pandas raise for files that are damaged, not parquet, or have other columns or types.
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, NotImplementedError, AttributeError, MemoryError)
 
 
@@ -34,8 +34,8 @@ def _number(dtype: str, minimum: float | None = None, *, nullable: bool = False)
     return pa.Column(dtype, checks, nullable=nullable)
 
 
-# One row per audio file found. `problem` is empty for a recording fit for use, else the reason it is not;
-# only among rows without a problem is `clip` unique. What a name or header does not tell is null.
+# One row per audio file found. `problem` is empty for a usable recording, otherwise the reason why it is
+# excluded. `clip` is unique among usable recordings. Values that neither name nor header gives are null.
 MANIFEST = pa.DataFrameSchema(
     {
         "path": _text(unique=True),  # below data/raw, with forward slashes; starts with the corpus
@@ -46,7 +46,9 @@ MANIFEST = pa.DataFrameSchema(
         "age": _number("Int64", 0, nullable=True),  # years
         "race": _text(nullable=True),
         "ethnicity": _text(nullable=True),
-        "sentence": _text(nullable=True),  # "<corpus>/<sentence>"; two corpora share none by accident
+        "sentence": _text(
+            nullable=True
+        ),  # "<corpus>/<sentence>", so that corpora do not share any by accident
         "emotion": _text(choices=EMOTIONS, nullable=True),
         "intensity": _text(choices=INTENSITIES, nullable=True),
         "repetition": _number("Int64", 1, nullable=True),
@@ -58,7 +60,7 @@ MANIFEST = pa.DataFrameSchema(
         "peak_dbfs": _number("float64", nullable=True),  # null where every sample is zero
         "n_bytes": _number("int64", 0),
         "sha256": _text(),  # of the file
-        "audio_sha256": _text(nullable=True),  # of the decoded samples, whatever name or format
+        "audio_sha256": _text(nullable=True),  # of the decoded samples, independent of name and format
         "problem": _text(),
     },
     strict=True,
@@ -88,14 +90,14 @@ SPLITS = pa.DataFrameSchema(
     unique=["fold", "clip"],
 )
 
-# One row per recording that a fold's weights have learnt from or been chosen by.
+# One row per recording that a fold's weights were trained or validated on.
 TRAINED_ON = pa.DataFrameSchema(
     {"clip": _text(), "speaker": _text(), "audio_sha256": _text()}, strict=True, ordered=True, unique=["clip"]
 )
 
 
 def _named_after_parent(table: pd.DataFrame) -> bool:
-    """Returns whether every clip is its own parent or, as "<parent>#<copy>", a copy of it."""
+    """Returns whether every clip is its own parent or is named "<parent>#<copy>"."""
     return bool((table["clip"].str.replace(r"#\d+$", "", regex=True) == table["parent"]).all())
 
 
@@ -120,7 +122,7 @@ AUGMENTED = pa.DataFrameSchema(
 FEATURES = pa.DataFrameSchema(
     {
         "clip": _text(unique=True),
-        "parent": _text(),  # the clip itself, or the one an augmented copy was made of
+        "parent": _text(),  # the clip itself, or the clip that an augmented copy was made from
         "speaker": _text(),
         "shard": _text(),  # file name below data/features
         "n_frames": _number("int64", 1),
@@ -130,8 +132,7 @@ FEATURES = pa.DataFrameSchema(
     checks=_OF_PARENT,
 )
 
-# One row per clip and fold of one role that evaluate judges. The class with the highest probability is
-# the prediction.
+# One row per clip and fold that evaluate assesses. The class with the highest probability is the prediction.
 PREDICTIONS = pa.DataFrameSchema(
     {
         "fold": _number("int64", 0),
@@ -161,24 +162,24 @@ PREDICTIONS = pa.DataFrameSchema(
 
 
 def build(rows: Iterable[tuple], schema: pa.DataFrameSchema) -> pd.DataFrame:
-    """Returns a table of `rows` with the schema's columns and types, which even an empty one has."""
+    """Returns a table of `rows` with the schema's columns and types, even if there are no rows."""
     return typed(pd.DataFrame(rows, columns=list(schema.columns)), schema)
 
 
 def typed(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
-    """Returns `table` with the schema's column types, also where a column is all null."""
+    """Returns `table` with the schema's column types, even for columns that are all null."""
     return table.astype({name: str(column.dtype) for name, column in schema.columns.items()})
 
 
 def write(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> None:
-    """Writes `table` as parquet, all of it or nothing.
+    """Writes `table` as parquet, completely or not at all.
 
     Raises:
-        InputError: the table breaks its schema.
+        InputError: the table violates its schema.
     """
     checked = _check(table, schema, path)
     with replacing(path) as temporary:
-        # Checksums tell of damage. Statistics, whose damage would hide rows from `where`, are not needed.
+        # Checksums detect damage. There are no statistics, which if damaged could hide rows from `where`.
         checked.to_parquet(
             temporary, index=False, compression="zstd", write_page_checksum=True, write_statistics=False
         )
@@ -191,26 +192,25 @@ def read(
     where: list[tuple[str, str, Any]] | None = None,
     filesystem: Any = None,
 ) -> pd.DataFrame:
-    """Returns the table at `path`, or only its `columns`, or only the rows `where` selects.
+    """Returns the table at `path`, or only its `columns`, or only the rows that `where` selects.
 
     Args:
-        where: conditions as pyarrow takes them, `("role", "in", ["train"])`: what they leave out is
-            never read.
-        filesystem: what `path` is in, as fsspec knows it; this machine's if not told.
+        where: pyarrow filters such as `("role", "in", ["train"])`; other rows are never read.
+        filesystem: an fsspec file system that contains `path`; by default, the local one.
 
     Raises:
-        InputError: the file is missing, is no parquet, is damaged, or breaks its schema.
+        InputError: the file is missing, damaged or not parquet, or violates its schema.
     """
     try:
         table = pd.read_parquet(
             path, columns=columns, filters=where, filesystem=filesystem, page_checksum_verification=True
         )
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing. `dvc repro` makes it.") from error
+        raise InputError(f"{path}: missing. Run `dvc repro` to create it.") from error
     except UNREADABLE as error:
         raise InputError(
             f"{path}: not a readable parquet table of this version ({' '.join(str(error).split())[:200]}). "
-            "`dvc repro` makes it again."
+            "Run `dvc repro` to create it again."
         ) from error
     if columns is not None:
         schema = schema.select_columns(columns)
@@ -219,32 +219,34 @@ def read(
         return _check(table, schema, path)
     except InputError as error:
         raise InputError(
-            f"{error} It was changed, or another version wrote it: `dvc repro` makes it again."
+            f"{error} It was edited or written by another version: run `dvc repro` to create it again."
         ) from error
 
 
 def read_scalars(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
-    """Returns the JSON object at `path`: what a stage noted of its result.
+    """Returns the JSON object at `path`, in which a stage recorded numbers and facts about its result.
 
     Args:
-        keys: what it must have.
+        keys: that the object must have.
 
     Raises:
-        InputError: the file is missing, is no JSON object, or lacks a key.
+        InputError: the file is missing or not a JSON object, or a key is missing.
     """
     try:
         scalars = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing. `dvc repro` makes it.") from error
+        raise InputError(f"{path}: missing. Run `dvc repro` to create it.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no readable JSON ({error}). `dvc repro` makes it again.") from error
-    if not isinstance(scalars, dict):
-        raise InputError(f"{path}: no JSON object. `dvc repro` makes it again.")
-    lacking = [key for key in keys if key not in scalars]
-    if lacking:
         raise InputError(
-            f"{path}: lacks '{lacking[0]}'. It was changed, or another version wrote it: `dvc repro` makes "
-            "it again."
+            f"{path}: not readable JSON ({error}). Run `dvc repro` to create it again."
+        ) from error
+    if not isinstance(scalars, dict):
+        raise InputError(f"{path}: not a JSON object. Run `dvc repro` to create it again.")
+    missing = [key for key in keys if key not in scalars]
+    if missing:
+        raise InputError(
+            f"{path}: '{missing[0]}' is missing. The file was edited or written by another version: run "
+            "`dvc repro` to create it again."
         )
     return scalars
 
@@ -255,6 +257,6 @@ def _check(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> pd.Da
     except SchemaErrors as error:
         fault = error.failure_cases.iloc[0]
         raise InputError(
-            f"{path}: breaks its schema in {len(error.failure_cases)} places, first column "
-            f"'{fault['column']}', {fault['check']}, value {fault['failure_case']!r}."
+            f"{path}: violates its schema in {len(error.failure_cases)} places, first in column "
+            f"'{fault['column']}': {fault['check']}, value {fault['failure_case']!r}."
         ) from error

@@ -1,4 +1,4 @@
-"""What a corpus tells of itself and of each recording: the vocabulary every corpus file maps to."""
+"""The common vocabulary of all corpora: emotions, sexes, and the descriptions of corpora and recordings."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ INTENSITIES: tuple[str, ...] = get_args(Intensity)
 
 @dataclass(frozen=True)
 class Download:
-    """One file at a corpus's official address.
+    """A file to download from a corpus's official address.
 
     Attributes:
-        url: where the publisher serves it.
-        checksum: `md5:...` or `sha256:...`, as pooch reads it, or `lfs:...`, the address of the Git LFS
-            pointer that tells it.
-        filename: the name it is stored under; an archive by its suffix, else an audio or metadata file.
-        n_bytes: size, for the progress bar and the disk check; 0 where only the server knows.
+        url: official address of the file.
+        checksum: `md5:...` or `sha256:...`, as in pooch, or `lfs:...` with the address of a Git LFS pointer
+            that contains it.
+        filename: the name under which it is stored. The suffix shows whether it is an archive.
+        n_bytes: size, for the progress bar and the check of free disk space; 0 if only the server knows it.
     """
 
     url: str
@@ -35,7 +35,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus's particulars, for error messages, documentation and checks.
+    """Facts about a corpus, for error messages, reports and checks.
 
     Attributes:
         title: name and kind of the corpus.
@@ -45,7 +45,7 @@ class Corpus:
         n_clips: recordings in a complete copy, of every channel.
         n_speakers: speakers in a complete copy.
         emotions: the labels it has, a subset of EMOTIONS.
-        name_pattern: the file name scheme in words, shown when no name fits.
+        name_pattern: the naming scheme in words, shown if no file name follows it.
         access: one sentence on how to get the corpus.
     """
 
@@ -62,12 +62,12 @@ class Corpus:
 
 @dataclass(frozen=True)
 class ParsedName:
-    """What a file's name tells of its recording.
+    """What a file's name says about its recording.
 
     Attributes:
-        clip: the recording's canonical name within its corpus; the same recording under two file
-            names (RAVDESS's sound track of a video) has the same one.
-        preferred: False marks the copy to give up when another file has the same `clip`.
+        clip: the recording's canonical name within its corpus. Two files that contain the same recording,
+            such as RAVDESS's audio file and the sound track of its video, have the same one.
+        preferred: False for the file to exclude if another one has the same `clip`.
     """
 
     clip: str

@@ -1,4 +1,4 @@
-"""Chroma: how the spectrum's power is spread over the twelve pitch classes."""
+"""Chroma: the distribution of the spectrum's power over the twelve pitch classes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ CENTRE_OCTAVE, OCTAVE_WIDTH = 5.0, 2.0  # a Gaussian weight over octaves above A
 
 
 class Config(Block):
-    """Nothing beyond the block `spectrum`."""
+    """No parameters besides the block `spectrum`."""
 
 
 def compute(spectrum: Spectrum, config: Config) -> Frames:
-    """Returns float32 (n_frames, 12), from C to B, each frame's maximum = 1; silence stays 0.
+    """Returns float32 (n_frames, 12), from C to B, with the maximum of each frame = 1; silence stays 0.
 
     Ellis 2007, "Chroma feature analysis and synthesis"; equals `librosa.feature.chroma_stft(tuning=0.0)`.
-    librosa's default estimates each clip's tuning first. That is made for music, costs more than every
-    other feature together, and makes a dimension's meaning depend on the clip: here A is 440 Hz.
+    By default librosa estimates the tuning of each clip first. That is meant for music, takes longer than
+    all other features together, and makes a dimension's meaning depend on the clip. Here A is 440 Hz.
     """
     chroma = spectrum.power @ chroma_filters(spectrum.sample_rate_hz, spectrum.settings.n_fft).T
     peak = chroma.max(axis=1, keepdims=True)
@@ -34,13 +34,17 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
 
 @cache
 def chroma_filters(sample_rate_hz: int, n_fft: int) -> Frames:
-    """Returns each bin's weight in each pitch class, float32 (12, n_fft // 2 + 1).
+    """Returns the weight of each frequency bin in each pitch class, float32 (12, n_fft // 2 + 1).
 
-    As `librosa.filters.chroma`.
+    Equals `librosa.filters.chroma(tuning=0.0)`.
+
+    Examples:
+        >>> chroma_filters(sample_rate_hz=16_000, n_fft=1024)[:, 28].argmax()  # 437.5 Hz is nearest to A
+        np.int64(9)
     """
     frequencies_hz = np.arange(1, n_fft) * sample_rate_hz / n_fft
     semitones = N_CHROMA * np.log2(frequencies_hz / A0_HZ)
-    # 0 Hz has no pitch: one and a half octaves below the first bin, it counts for the opposite class.
+    # 0 Hz has no pitch. Placed 1.5 octaves below the first bin, it counts for the opposite class.
     semitones = np.concatenate([semitones[:1] - 1.5 * N_CHROMA, semitones])
     width = np.append(np.maximum(np.diff(semitones), 1), 1)
     half = N_CHROMA / 2

@@ -8,10 +8,10 @@ from stages.base.params import Block, Count
 
 
 class Config(Block):
-    """How much of the cepstrum is kept.
+    """The number of coefficients.
 
     Attributes:
-        n_mfcc: coefficients kept, the one of order 0 (the level) included.
+        n_mfcc: number of coefficients kept, including order 0, which is the level.
     """
 
     n_mfcc: Count
@@ -29,7 +29,7 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
     n_mels = spectrum.settings.n_mels
     if config.n_mfcc > n_mels:
         raise InputError(
-            f"params.features.mfcc.n_mfcc: {config.n_mfcc} coefficients of {n_mels} mel bands. "
+            f"params.features.mfcc.n_mfcc: {config.n_mfcc} is more than the {n_mels} mel bands. "
             "Lower it, or raise params.spectrum.n_mels."
         )
     return cepstrum(spectrum.mel_db, config.n_mfcc)

@@ -9,13 +9,13 @@ from stages.base.params import Block
 
 
 class Config(Block):
-    """Nothing beyond the block `spectrum`."""
+    """No parameters besides the block `spectrum`."""
 
 
 def compute(spectrum: Spectrum, config: Config) -> Frames:
     """Returns float32 (n_frames, 1), full scale = 1.
 
-    Equals `librosa.feature.rms` of the waveform: no window, zeros around the signal.
+    Equals `librosa.feature.rms` of the waveform: no window, and zero padding at both ends.
     """
     rms: Frames = np.sqrt(spectrum.energy / np.float32(spectrum.settings.n_fft))
     return rms[:, None]

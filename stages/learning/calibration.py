@@ -1,4 +1,4 @@
-"""Scores into probabilities, by one temperature fitted on validation clips."""
+"""Turns scores into probabilities, with one temperature fitted on validation clips."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-# Temperatures from 1/100 to 100: beyond, the scores are constant or already hard decisions.
+# Temperatures from 1/100 to 100: beyond them the scores are constant or hard decisions.
 LOG_TEMPERATURE_BOUNDS = (-np.log(100.0), np.log(100.0))
 
 
 def temperature(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """Returns the temperature under which softmax(scores / T) gives `labels` the least log loss.
+    """Returns the temperature T for which softmax(scores / T) has the lowest log loss on `labels`.
 
-    One parameter moves no decision, only confidence. Guo et al. 2017, "On Calibration of Modern
+    One parameter changes no decision, only confidence. Guo et al. 2017, "On Calibration of Modern
     Neural Networks".
 
     Args:

@@ -1,15 +1,16 @@
-"""One fold's clips, labels and features, with test labels out of training's reach."""
+"""One fold's clips, labels and features; training has no access to test labels."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from stages.base.errors import InputError
-from stages.base.files import FEATURES, SPLITS
+from stages.base.files import FEATURES, SPLITS, replacing
 from stages.data import shards, tables
-from stages.learning.preprocessing import Frames, standardize_speakers
+from stages.learning.preprocessing import Frames, Inputs, pool, standardize_speakers
 
 INDEX = FEATURES / shards.INDEX
 COLUMNS = ["fold", "role", "clip", "speaker", "audio_sha256", "label"]
@@ -19,7 +20,7 @@ DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "
 def training_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int, use_augmented: bool) -> pd.DataFrame:
     """Returns one fold's train and validation rows: clip, parent, role, speaker, label, shard, n_frames.
 
-    Augmented copies come in beside their parents in train, and nowhere else.
+    Augmented copies are added to train only, each together with its parent.
 
     Raises:
         InputError: a clip has no features.
@@ -50,13 +51,48 @@ def load(rows: pd.DataFrame, features: list[str], normalize: str) -> list[Frames
     Args:
         rows: columns clip, parent, speaker, shard.
         features: entries of stages/features.
-        normalize: `speaker` standardises each speaker by their own clips, `global` leaves that to the
+        normalize: `speaker` standardises each speaker by their own clips, `global` leaves it to the
             preprocessor.
     """
     clips = shards.read_features(rows, features, FEATURES)
     if normalize == "speaker":
         clips = standardize_speakers(clips, rows)
     return [clips[clip] for clip in rows["clip"]]
+
+
+def load_pooled(rows: pd.DataFrame, inputs: Inputs, normalize: str) -> list[Frames]:
+    """Returns the clips of `rows` as `pool` returns them, in the rows' order; for the arguments see `load`.
+
+    Only one shard's frames are in memory at a time, unless speakers are standardised.
+    """
+    if normalize == "speaker":
+        clips = load(rows, inputs.features, normalize)
+        return [pool(frames, inputs.layout, inputs.frames_per_step) for frames in clips]
+    pooled = {}
+    for _, of_shard in rows.groupby("shard"):
+        for clip, frames in shards.read_features(of_shard, inputs.features, FEATURES).items():
+            pooled[clip] = pool(frames, inputs.layout, inputs.frames_per_step)
+    return [pooled[clip] for clip in rows["clip"]]
+
+
+def store_pooled(index: pd.DataFrame, inputs: Inputs, path: Path) -> None:
+    """Writes the clips of `index`, in a layout without a time axis, for all folds to read.
+
+    Args:
+        index: of schema FEATURES, the clips to pool.
+        inputs: of the model.
+        path: npz file with `clips`, names, and `pooled`, float32 (n_clips, n_dims).
+    """
+    pooled = np.concatenate(load_pooled(index, inputs, "global"))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, clips=index["clip"].to_numpy(str), pooled=pooled)
+
+
+def read_pooled(rows: pd.DataFrame, path: Path) -> list[Frames]:
+    """Returns the clips of `rows`, each float32 (1, n_dims), from the file that `store_pooled` wrote."""
+    stored = shards.read(path, ["clips", "pooled"])
+    at = pd.Series(range(len(stored["clips"])), index=stored["clips"])
+    return [stored["pooled"][number : number + 1] for number in at[rows["clip"]]]
 
 
 def test_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int) -> pd.DataFrame:
@@ -74,10 +110,10 @@ def test_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int) -> pd.DataFr
 
 
 def _check_stored(clips: pd.DataFrame, index: pd.DataFrame) -> None:
-    """Refuses to leave out clips in silence."""
-    lacking = clips.loc[~clips["clip"].isin(index["clip"]), "clip"]
-    if len(lacking):
+    """Raises InputError when clips have no features, instead of leaving them out silently."""
+    missing = clips.loc[~clips["clip"].isin(index["clip"]), "clip"]
+    if len(missing):
         raise InputError(
-            f"{INDEX}: has no features of {len(lacking)} clips that {SPLITS} lists, "
-            f"'{lacking.iloc[0]}' first. Run `dvc repro`."
+            f"{INDEX}: has no features for {len(missing)} clips of {SPLITS}, "
+            f"the first is '{missing.iloc[0]}'. Run `dvc repro`."
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -19,134 +18,147 @@ from numpy.typing import NDArray
 from stages.base import npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
-from stages.learning.preprocessing import Partition
+from stages.learning.preprocessing import Clips, Partition
 
 FILE = "model.skops"
+SCHEMA = "schema.json"  # in that file: the tree of objects, beside an .npy file per array
 
-# What skops does not trust by itself and the classifiers of stages/models hold.
+# Types in the classifiers of stages/models that skops does not trust by default.
 TRUSTED = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
 
-# What skops raises of files that are none of its own, or damaged.
+# What skops raises for files that are damaged or of another kind.
 UNREADABLE = (*npz.UNREADABLE, TypeError, AttributeError, ImportError, RecursionError)
 
-Build = Callable[[tuple[int, ...], int], Any]  # (input_shape, n_classes) -> unfitted classifier
+# Attributes of fitted classifiers that hold their parameters.
+FITTED = ("support_vectors_", "dual_coef_", "coef_", "intercept_", "coefs_", "intercepts_", "class_prior_")
 
 
-def fit(
-    build: Build, config: Any, train: Partition, validation: Partition | None, folder: Path, seed: int
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Fits the classifier and writes it to `folder`.
+class EstimatorTrainer:
+    """Fits, stores and applies a scikit-learn classifier."""
 
-    Returns:
-        Its learning curve, which has no epochs, and `n_parameters`, the number of fitted values.
+    file = FILE
+    started_from = None  # a classifier is always fitted from scratch
 
-    Raises:
-        InputError: it cannot be fitted.
-    """
-    model = build(train.x.shape[1:], len(train.classes))
-    if "random_state" in model.get_params():
-        model.set_params(random_state=seed)
-    with warnings.catch_warnings():
-        # An MLP that stops at its max_iter has done what params.yaml asked for.
-        warnings.filterwarnings("ignore", message=".*Maximum iterations.*")
+    def __init__(self, build: Callable[[], Any]) -> None:
+        """Takes a function that returns an unfitted classifier."""
+        self.build = build
+
+    def fit(
+        self, train: Partition, validation: Partition | None, folder: Path, seed: int
+    ) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Fits the classifier and writes it to `folder`.
+
+        Returns:
+            An empty learning curve, and `n_parameters`, the number of fitted values.
+
+        Raises:
+            InputError: it cannot be fitted.
+        """
+        model = self.build()
+        if "random_state" in model.get_params():
+            model.set_params(random_state=seed)
+        with warnings.catch_warnings():
+            # An MLP that stops at its max_iter did what params.yaml asks for.
+            warnings.filterwarnings("ignore", message=".*Maximum iterations.*")
+            try:
+                model.fit(train.x, train.y)
+            except ValueError as error:
+                raise InputError(
+                    f"{folder.name}: cannot be fitted with the settings of the model's block in params.yaml "
+                    f"({_one_line(error)})."
+                ) from error
+        save(model, folder / FILE)
+        return pd.DataFrame(), {"n_parameters": _n_parameters(model)}
+
+    def scores(self, folder: Path, clips: Clips, n_classes: int) -> NDArray[np.float64]:
+        """Returns float64 (n_clips, n_classes): decision values, or log probabilities without them.
+
+        Raises:
+            InputError: there is no model written by train, or it takes other inputs.
+        """
+        path = folder / FILE
+        model = load(path, type(self.build()))
         try:
-            model.fit(train.x, train.y)
-        except ValueError as error:
-            raise InputError(
-                f"{folder.name}: not to be fitted with what the model's block in params.yaml says "
-                f"({' '.join(str(error).split())})."
-            ) from error
-    _save(model, folder / FILE)
-    return pd.DataFrame(), {"n_parameters": sum(np.size(value) for value in _arrays(model))}
-
-
-def scores(
-    build: Build, config: Any, folder: Path, x: NDArray[np.float32], n_classes: int
-) -> NDArray[np.float64]:
-    """Returns float64 (n_clips, n_classes): decision values, or log probabilities where there are none.
-
-    Raises:
-        InputError: there is no model that train wrote, or it is of other inputs.
-    """
-    model = _load(folder / FILE, build(x.shape[1:], n_classes))
-    try:
-        return _scores(model, x)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise _foreign(folder / FILE, error) from error
-
-
-def _scores(model: Any, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    if hasattr(model, "decision_function"):
-        values = np.asarray(model.decision_function(x), dtype=np.float64)
+            if not hasattr(model, "decision_function"):
+                return np.asarray(np.log(np.clip(model.predict_proba(clips.x), 1e-12, None)))
+            values = np.asarray(model.decision_function(clips.x), dtype=np.float64)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise _unreadable(path, error) from error
         return np.stack([-values, values], axis=1) if values.ndim == 1 else values
-    return np.asarray(np.log(np.clip(model.predict_proba(x), 1e-12, None)))
 
 
-def started_from(config: Any) -> str | None:
-    """Returns None: a classifier is fitted from the start."""
-    return None
+def _n_parameters(model: Any) -> int:
+    values = [vars(model)[name] for name in FITTED if vars(model).get(name) is not None]
+    arrays = [array for value in values for array in (value if isinstance(value, list) else [value])]
+    return sum(np.size(array) for array in arrays)
 
 
-def _arrays(model: Any) -> list[NDArray[Any]]:
-    names = ("support_vectors_", "dual_coef_", "coef_", "intercept_", "coefs_", "intercepts_", "class_prior_")
-    values = [vars(model).get(name) for name in names]
-    return [
-        array
-        for value in values
-        if value is not None
-        for array in (value if isinstance(value, list) else [value])
-    ]
+def save(model: Any, path: Path) -> None:
+    """Writes `model` as a skops file whose bytes depend on its values only.
 
-
-def _save(model: Any, path: Path) -> None:
-    """Writes `model` as a skops file whose bytes depend on its values alone.
-
-    skops names objects by memory address and dates the archive: both are replaced by constants.
+    skops names objects and their arrays by memory address and dates the archive. Here they are numbered in
+    the order of the schema, and the archive has a constant date.
     """
     source = zipfile.ZipFile(io.BytesIO(skops.io.dumps(model)))
-    schema = source.read("schema.json").decode()
-    order = dict.fromkeys(re.findall(r'"__id__": (\d+)', schema))
-    short = {address: str(number) for number, address in enumerate(order)}
-    schema = re.sub(r'"__id__": (\d+)', lambda match: f'"__id__": {short[match[1]]}', schema)
-    renamed = {name: _renamed(name, short) for name in source.namelist() if name != "schema.json"}
-    for old, new in renamed.items():
-        schema = schema.replace(json.dumps(old), json.dumps(new))
+    arrays: dict[str, str] = {}  # old name -> new name
+    schema = _numbered(json.loads(source.read(SCHEMA)), {}, arrays)
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as target:
-        target.writestr(zipfile.ZipInfo("schema.json"), schema)
-        for old, new in sorted(renamed.items(), key=lambda item: item[1]):
+        target.writestr(zipfile.ZipInfo(SCHEMA), json.dumps(schema, indent=2))
+        for old, new in arrays.items():
             target.writestr(zipfile.ZipInfo(new), source.read(old))
 
 
-def _renamed(name: str, short: dict[str, str]) -> str:
-    stem, _, suffix = name.partition(".")
-    return f"{short.get(stem, stem)}.{suffix}"
+def _numbered(node: Any, numbers: dict[int, int], arrays: dict[str, str]) -> Any:
+    """Returns a part of the schema with new ids and file names, and notes both.
+
+    Args:
+        node: a part of the schema.
+        numbers: new ids by old ones (memory addresses).
+        arrays: new file names by old ones.
+    """
+    if isinstance(node, list):
+        return [_numbered(item, numbers, arrays) for item in node]
+    if not isinstance(node, dict):
+        return node
+    new = {key: _numbered(value, numbers, arrays) for key, value in node.items()}
+    if "__id__" in node:
+        new["__id__"] = numbers.setdefault(node["__id__"], len(numbers))
+    if isinstance(node.get("file"), str):
+        new["file"] = arrays.setdefault(node["file"], f"{len(arrays)}{Path(node['file']).suffix}")
+    return new
 
 
-def _load(path: Path, unfitted: Any) -> Any:
+def load(path: Path, kind: type) -> Any:
     """Returns the stored classifier.
 
     Args:
-        unfitted: one of its kind.
+        path: of the file.
+        kind: its class.
 
     Raises:
-        InputError: there is none, it is of another kind, or it holds types that this project does not store.
+        InputError: the file is missing, holds another class, or types that this project does not store.
     """
     if not path.is_file():
         raise InputError(f"{path}: missing. Run `dvc repro train`.")
     try:
-        strange = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED)
-        if strange:
+        untrusted = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED)
+        if untrusted:
             raise InputError(
-                f"{path}: holds {', '.join(sorted(strange))}, which is not loaded: it could run code."
+                f"{path}: holds {', '.join(sorted(untrusted))}, which is not loaded: it could run code."
             )
         model = skops.io.load(path, trusted=TRUSTED)
-        if type(model) is not type(unfitted):
-            raise TypeError(f"a {type(model).__name__}, not a {type(unfitted).__name__}")
+        if type(model) is not kind:
+            raise TypeError(f"a {type(model).__name__}, not a {kind.__name__}")
     except UNREADABLE as error:
-        raise _foreign(path, error) from error
+        raise _unreadable(path, error) from error
     return model
 
 
-def _foreign(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:200]
-    return InputError(f"{path}: no model that train wrote ({reason}). Run `dvc repro train`.")
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: not a model written by train ({_one_line(error)[:200]}). Run `dvc repro train`."
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

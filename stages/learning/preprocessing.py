@@ -1,4 +1,4 @@
-"""From stored frame-level features to the array a model takes, fitted on training clips alone."""
+"""From stored frame-level features to the array a model takes, fitted on training clips only."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ Frames = NDArray[np.float32]  # (n_frames, n_dims)
 Layout = Literal["mean", "stats", "frames", "image", "flat"]
 
 # A dimension that never varies (a silent band) is centred and left at zero, not divided by noise.
-MIN_DEVIATION = 1e-6
+MIN_STD = 1e-6
 
-
-# Of a time axis: four hours at 16 ms a step, and a limit to the memory that a file can make us use.
+# The longest time axis, four hours at 16 ms per step: it limits the memory that a file can make us allocate.
 MOST_STEPS = 1_000_000
+
+WITHOUT_TIME_AXIS = ("mean", "stats")
 
 
 class Inputs(Block):
-    """What a model is fed.
+    """The inputs of a model.
 
     Attributes:
         features: entries of stages/features, concatenated along the feature axis in this order.
         layout: `mean` over time; `stats`: five statistics over time; `frames` (time, features);
             `image` (time, features, 1); `flat` (time x features).
         duration_s: clips are cropped or zero-padded to it; null means the longest training clip.
-            `mean` and `stats` see the whole clip and ignore it.
-        frames_per_step: adjacent frames averaged into one step of the time axis; 1 keeps them all. A
-            recurrent network's time is proportional to its steps.
+            `mean` and `stats` use the whole clip and ignore it.
+        frames_per_step: adjacent frames averaged into one step of the time axis; 1 keeps them all. The
+            computing time of a recurrent network is proportional to its steps.
     """
 
     features: Annotated[list[str], Field(min_length=1)]
@@ -51,7 +52,7 @@ def pool(frames: Frames, layout: Layout, frames_per_step: int = 1) -> Frames:
     """Returns float32 (1, n_pooled) for the layouts without a time axis, else (n_steps, n_dims).
 
     `stats` is mean, standard deviation, 10th and 90th percentile of each dimension and the standard
-    deviation of its first difference: (1, 5 n_dims).
+    std of its first difference: (1, 5 n_dims).
     """
     if layout == "mean":
         return np.asarray(frames.mean(axis=0, keepdims=True))
@@ -66,21 +67,21 @@ def pool(frames: Frames, layout: Layout, frames_per_step: int = 1) -> Frames:
     return np.asarray(np.add.reduceat(frames, starts, axis=0) / lengths[:, None], dtype=np.float32)
 
 
-def _quantile(ordered: Frames, share: float) -> NDArray[np.floating]:
-    """Returns `np.quantile(ordered, share, axis=1)` of rows already sorted, (n_dims,).
+def _quantile(ordered: Frames, fraction: float) -> NDArray[np.floating]:
+    """Returns `np.quantile(ordered, fraction, axis=1)` of rows already sorted, (n_dims,).
 
-    numpy's own partitions each column anew and takes twenty times as long.
+    numpy partitions each column separately, which takes twenty times as long.
     """
-    below, weight = divmod(share * (ordered.shape[1] - 1), 1)
+    below, weight = divmod(fraction * (ordered.shape[1] - 1), 1)
     above = min(int(below) + 1, ordered.shape[1] - 1)
     return np.asarray(ordered[:, int(below)] * (1 - weight) + ordered[:, above] * weight)
 
 
 def moments(clips: Iterable[Frames]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns mean and deviation of each dimension over all frames of `clips`, each (n_dims,).
+    """Returns mean and standard deviation of each dimension over all frames of `clips`, each (n_dims,).
 
-    The deviation of a dimension that does not vary is 1. Chan et al. 1983, "Algorithms for computing
-    the sample variance": blocks merged pairwise, so that memory stays with one clip.
+    The standard deviation of a constant dimension is 1. Chan et al. 1983, "Algorithms for computing the
+    sample variance": blocks are merged pairwise, so only one clip is in float64 at a time.
     """
     n, mean, squares = 0, np.zeros(1), np.zeros(1)
     for frames in clips:
@@ -90,15 +91,15 @@ def moments(clips: Iterable[Frames]) -> tuple[NDArray[np.float64], NDArray[np.fl
         squares = squares + ((block - block_mean) ** 2).sum(axis=0) + delta**2 * n * len(block) / total
         mean = mean + delta * len(block) / total
         n = total
-    deviation = np.sqrt(squares / n)
-    return mean, np.where(deviation < MIN_DEVIATION, 1.0, deviation)
+    std = np.sqrt(squares / n)
+    return mean, np.where(std < MIN_STD, 1.0, std)
 
 
 def standardize_speakers(clips: dict[str, Frames], rows: pd.DataFrame) -> dict[str, Frames]:
-    """Returns the clips with each speaker's own mean removed and own deviation divided out.
+    """Returns the clips with each speaker's own mean removed and divided by their own standard deviation.
 
-    Both are of the speaker's recordings, without augmented copies: test speakers have none, and what noise
-    adds to train speakers' would set the two apart. It uses the (unlabelled) clips of test speakers too.
+    Both are computed without augmented copies: test speakers have none, and the noise in those of training
+    speakers would make the two differ. The (unlabelled) clips of test speakers are used too.
 
     Args:
         clips: name -> (n_frames, n_dims).
@@ -106,75 +107,88 @@ def standardize_speakers(clips: dict[str, Frames], rows: pd.DataFrame) -> dict[s
     """
     out = dict(clips)
     for _, own in rows.groupby("speaker"):
-        mean, deviation = moments(clips[clip] for clip in own.loc[own["clip"] == own["parent"], "clip"])
+        mean, std = moments(clips[clip] for clip in own.loc[own["clip"] == own["parent"], "clip"])
         for clip in own["clip"]:
-            out[clip] = ((clips[clip] - mean) / deviation).astype(np.float32)
+            out[clip] = ((clips[clip] - mean) / std).astype(np.float32)
     return out
 
 
 @dataclass(frozen=True)
-class Partition:
-    """Encoded clips of one role.
+class Clips:
+    """Clips as a model takes them.
 
     Attributes:
         x: float32 (n_clips, *input_shape).
-        y: int64 (n_clips,), index into `classes`.
-        classes: the fold's, sorted.
+        lengths: int64 (n_clips,), the steps of each clip before the padding; 1 without a time axis.
     """
 
     x: NDArray[np.float32]
+    lengths: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Partition(Clips):
+    """Clips of one role with their labels.
+
+    Attributes:
+        y: int64 (n_clips,), index into `classes`.
+        classes: of the fold, sorted.
+    """
+
     y: NDArray[np.int64]
     classes: list[str]
 
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """Scales and lays out clips as the training clips prescribe.
+    """Standardises clips by the training clips and pads or crops them to one length.
+
+    Its clips are those that `pool` returns.
 
     Attributes:
         layout: see `Inputs`.
         frames_per_step: see `Inputs`.
         n_steps: length of the time axis; 1 for the layouts without one.
-        mean, deviation: float64 (n_dims,), of the training clips' (pooled) frames.
+        mean, std: float64 (n_dims,), over the steps of the training clips.
     """
 
     layout: Layout
     frames_per_step: int
     n_steps: int
     mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
+    std: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, clips: Sequence[Frames], inputs: Inputs, frames_per_second: float) -> Preprocessor:
-        """Returns the preprocessor fitted on `clips`, which must be training clips."""
-        pooled = [pool(frames, inputs.layout, inputs.frames_per_step) for frames in clips]
-        longest = max(len(frames) for frames in pooled)
-        if inputs.layout in ("frames", "image", "flat") and inputs.duration_s is not None:
-            longest = max(1, round(inputs.duration_s * frames_per_second / inputs.frames_per_step))
-        mean, deviation = moments(pooled)
-        return cls(inputs.layout, inputs.frames_per_step, longest, mean, deviation)
+    def fit(cls, pooled: Sequence[Frames], inputs: Inputs, frames_per_second: float) -> Preprocessor:
+        """Returns the preprocessor fitted on training clips, each float32 (n_steps, n_dims)."""
+        n_steps = max(len(steps) for steps in pooled)
+        if inputs.layout not in WITHOUT_TIME_AXIS and inputs.duration_s is not None:
+            n_steps = max(1, round(inputs.duration_s * frames_per_second / inputs.frames_per_step))
+        return cls(inputs.layout, inputs.frames_per_step, n_steps, *moments(pooled))
 
-    def transform(self, clips: Sequence[Frames]) -> NDArray[np.float32]:
-        """Returns float32 (n_clips, *self.shape). Padding is zero, the training mean.
+    def transform(self, pooled: Sequence[Frames]) -> Clips:
+        """Returns the clips in one array of shape (n_clips, *self.shape). Padding is 0, the training mean.
 
         Raises:
             InputError: the clips have other features than those that the preprocessor was fitted on.
         """
-        out = np.zeros((len(clips), self.n_steps, len(self.mean)), dtype=np.float32)
-        for row, frames in zip(out, clips, strict=True):
-            pooled = pool(frames, self.layout, self.frames_per_step)
-            if pooled.shape[1] != len(self.mean):
+        x = np.zeros((len(pooled), self.n_steps, len(self.mean)), dtype=np.float32)
+        lengths = np.array([min(len(steps), self.n_steps) for steps in pooled], dtype=np.int64)
+        for row, steps, length in zip(x, pooled, lengths, strict=True):
+            if steps.shape[1] != len(self.mean):
                 raise InputError(
-                    f"{len(self.mean)} values a step were trained on, and the features now give "
-                    f"{pooled.shape[1]}. Run `dvc repro`."
+                    f"the model was trained on {len(self.mean)} values per step, and the features now have "
+                    f"{steps.shape[1]}. Run `dvc repro`."
                 )
-            scaled = (pooled - self.mean) / self.deviation
-            row[: len(scaled)] = scaled[: self.n_steps]
-        return out.reshape(len(clips), *self.shape)
+            row[:length] = ((steps - self.mean) / self.std)[:length]
+        return Clips(x.reshape(len(pooled), *self.shape), lengths)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one encoded clip."""
+        """The shape of one clip."""
         match self.layout:
             case "image":
                 return (self.n_steps, len(self.mean), 1)
@@ -193,7 +207,7 @@ class Preprocessor:
         """Returns the preprocessor that `save` wrote.
 
         Raises:
-            InputError: the file is missing or is none.
+            InputError: the file is missing or was not written by `save`.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -203,17 +217,17 @@ class Preprocessor:
             return preprocessor
         except (*npz.UNREADABLE, TypeError, AttributeError) as error:
             raise InputError(
-                f"{path}: no preprocessor that train wrote ({error}). Run `dvc repro train`."
+                f"{path}: not a preprocessor written by train ({error}). Run `dvc repro train`."
             ) from error
 
     def _check(self) -> None:
-        """Raises ValueError where the values are none that `fit` gives."""
-        counts, vectors = (self.frames_per_step, self.n_steps), (self.mean, self.deviation)
+        """Raises ValueError for values that `fit` cannot have returned."""
+        counts, vectors = (self.frames_per_step, self.n_steps), (self.mean, self.std)
         if self.layout not in get_args(Layout) or any(type(count) is not int for count in counts):
-            raise ValueError("a layout or a count is none")
+            raise ValueError("the layout or a count is not valid")
         if not all(1 <= count <= MOST_STEPS for count in counts):
             raise ValueError("a count is out of range")
         if any(vector.dtype != np.float64 or vector.shape != self.mean.shape for vector in vectors):
-            raise ValueError("mean and deviation do not belong together")
-        if self.mean.ndim != 1 or not np.isfinite(vectors).all() or not (self.deviation > 0).all():
-            raise ValueError("mean or deviation is out of range")
+            raise ValueError("mean and std differ in shape or type")
+        if self.mean.ndim != 1 or not np.isfinite(vectors).all() or not (self.std > 0).all():
+            raise ValueError("mean or std is out of range")

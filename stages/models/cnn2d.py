@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
 
-from stages.networks import network as TRAINER
+from stages.networks.images import ImageTrainer
 from stages.networks.layers import ImageConvolutionConfig as Config
 from stages.networks.layers import convolutional
 
-__all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
+__all__ = ["LAYOUTS", "Config", "build", "trainer"]
 
 LAYOUTS = ("image",)
 
@@ -16,3 +18,7 @@ LAYOUTS = ("image",)
 def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
     """Returns the network for inputs (n_frames, n_dims, 1)."""
     return convolutional(config, input_shape, n_classes, n_axes=2)
+
+
+def trainer(config: Config) -> ImageTrainer:
+    return ImageTrainer(partial(build, config), config.training)

@@ -1,7 +1,8 @@
-"""Convolutions over time, then LSTM layers over what they leave (Trigeorgis et al. 2016)."""
+"""Convolutions over time, then LSTM layers over their output (Trigeorgis et al. 2016)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import keras
@@ -9,10 +10,8 @@ from pydantic import Field
 
 from stages.base.params import Block, Count, Fraction
 from stages.learning.preprocessing import Inputs
-from stages.networks import network as TRAINER
+from stages.networks.frames import FrameTrainer, FrameTraining
 from stages.networks.layers import SUMMARIES, Convolution, convolve, head, recur
-
-__all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 
 LAYOUTS = ("frames",)
 
@@ -33,14 +32,14 @@ class Config(Block):
     summary: Literal["last", "average", "max"]
     dropout: Fraction
     dense: list[Count]
-    training: TRAINER.FrameTraining
+    training: FrameTraining
 
 
 def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
     """Returns the network for inputs (n_frames, n_dims).
 
     Raises:
-        InputError: there are fewer frames than the pools divide by.
+        InputError: there are fewer frames than the product of the pooling strides.
     """
     x = inputs = keras.Input(input_shape)
     x = convolve(x, config.convolutions, config.batch_norm, n_axes=1)
@@ -50,3 +49,7 @@ def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -
     if config.summary != "last":
         x = SUMMARIES[config.summary, 1]()(x)
     return keras.Model(inputs, head(x, config.dense, config.dropout, n_classes))
+
+
+def trainer(config: Config) -> FrameTrainer:
+    return FrameTrainer(partial(build, config), config.training)

@@ -1,14 +1,14 @@
-"""Majority class: what a model must beat to have learnt anything."""
+"""Majority-class baseline: a model that is not better has learnt nothing."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from sklearn.dummy import DummyClassifier
 
 from stages.base.params import Block
-from stages.learning import estimator as TRAINER
+from stages.learning.estimator import EstimatorTrainer
 from stages.learning.preprocessing import Inputs
-
-__all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 
 LAYOUTS = ("mean", "stats", "flat")
 
@@ -17,6 +17,10 @@ class Config(Block):
     inputs: Inputs
 
 
-def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> DummyClassifier:
-    """Returns a classifier that knows the training labels' frequencies and nothing of the clip."""
+def build(config: Config) -> DummyClassifier:
+    """Returns a classifier that predicts the frequencies of the training labels for every clip."""
     return DummyClassifier(strategy="prior")
+
+
+def trainer(config: Config) -> EstimatorTrainer:
+    return EstimatorTrainer(partial(build, config))

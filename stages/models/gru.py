@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
 
-from stages.networks import network as TRAINER
+from stages.networks.frames import FrameTrainer
 from stages.networks.layers import RecurrentConfig as Config
 from stages.networks.layers import recurrent
 
-__all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
+__all__ = ["LAYOUTS", "Config", "build", "trainer"]
 
 LAYOUTS = ("frames",)
 
@@ -16,3 +18,7 @@ LAYOUTS = ("frames",)
 def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
     """Returns the network for inputs (n_frames, n_dims)."""
     return recurrent(config, input_shape, n_classes, keras.layers.GRU)
+
+
+def trainer(config: Config) -> FrameTrainer:
+    return FrameTrainer(partial(build, config), config.training)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
 from sklearn.neural_network import MLPClassifier
 
 from stages.base.params import Block, Count, Positive
-from stages.learning import estimator as TRAINER
+from stages.learning.estimator import EstimatorTrainer
 from stages.learning.preprocessing import Inputs
-
-__all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 
 LAYOUTS = ("mean", "stats", "flat")
 
@@ -25,7 +24,7 @@ class Config(Block):
     epochs: Count
 
 
-def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> MLPClassifier:
+def build(config: Config) -> MLPClassifier:
     """Returns an unfitted dense network: ReLU, softmax, Adam, L2 penalty `alpha`."""
     return MLPClassifier(
         hidden_layer_sizes=tuple(config.units),
@@ -34,3 +33,7 @@ def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> MLPCl
         batch_size=config.batch_size,
         max_iter=config.epochs,
     )
+
+
+def trainer(config: Config) -> EstimatorTrainer:
+    return EstimatorTrainer(partial(build, config))

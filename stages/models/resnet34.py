@@ -1,11 +1,12 @@
 """Residual network on the features as an image.
 
 He et al. 2016, "Deep residual learning for image recognition"; as torchvision, timm and KerasHub build
-ResNet-18 and -34, so that their ImageNet weights fit: see stages/convert.py.
+ResNet-18 and -34, so that their ImageNet weights fit: see stages/tools/convert.py.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Self
 
 import keras
@@ -13,10 +14,8 @@ from pydantic import Field, model_validator
 
 from stages.base.params import Block, Count, Fraction
 from stages.learning.preprocessing import Inputs
-from stages.networks import network as TRAINER
+from stages.networks.images import ImageTrainer, ImageTraining
 from stages.networks.layers import batch_normalized, check_size, dropped, head
-
-__all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 
 LAYOUTS = ("image",)
 
@@ -34,14 +33,12 @@ class Config(Block):
     filters: Annotated[list[Count], Field(min_length=1)]
     blocks: list[Count]
     dropout: Fraction
-    training: TRAINER.ImageTraining
+    training: ImageTraining
 
     @model_validator(mode="after")
     def _blocks_of_every_stage(self) -> Self:
         if len(self.blocks) != len(self.filters):
-            raise ValueError(
-                f"`blocks` tells of {len(self.blocks)} stages and `filters` of {len(self.filters)}"
-            )
+            raise ValueError(f"`blocks` has {len(self.blocks)} stages and `filters` {len(self.filters)}")
         return self
 
 
@@ -49,7 +46,7 @@ def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -
     """Returns the network for images (height, width, 1).
 
     Raises:
-        InputError: the image is smaller than what the network halves it to.
+        InputError: the image is too small to be halved that often.
     """
     x = inputs = keras.Input(input_shape)
     check_size(x, 2 ** (len(config.filters) + 1), n_axes=2)
@@ -65,8 +62,12 @@ def build(config: Config, input_shape: tuple[int | None, ...], n_classes: int) -
     return keras.Model(inputs, head(x, [], 0.0, n_classes))
 
 
+def trainer(config: Config) -> ImageTrainer:
+    return ImageTrainer(partial(build, config), config.training)
+
+
 def _residual(x: keras.KerasTensor, filters: int, downsample: bool) -> keras.KerasTensor:
-    """Returns the basic block: two convolutions beside a shortcut, which is a third where sizes change."""
+    """Returns the basic block: two convolutions and a shortcut, a third convolution where sizes change."""
     strides = 2 if downsample else 1
     shortcut = _convolution(x, filters, kernel_size=1, strides=strides) if downsample else x
     x = keras.layers.ReLU()(_convolution(x, filters, kernel_size=3, strides=strides))
@@ -75,7 +76,7 @@ def _residual(x: keras.KerasTensor, filters: int, downsample: bool) -> keras.Ker
 
 
 def _convolution(x: keras.KerasTensor, filters: int, kernel_size: int, strides: int) -> keras.KerasTensor:
-    """Returns convolution and batch normalisation. Padding is the same on both sides, which "same" is not."""
+    """Returns convolution and batch normalisation. Padding is symmetric, unlike "same"."""
     if kernel_size > 1 and strides > 1:
         x = keras.layers.ZeroPadding2D(kernel_size // 2)(x)
     padding = "same" if strides == 1 else "valid"

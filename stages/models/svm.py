@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from sklearn.svm import SVC
 
 from stages.base.params import Block, Positive
-from stages.learning import estimator as TRAINER
+from stages.learning.estimator import EstimatorTrainer
 from stages.learning.preprocessing import Inputs
-
-__all__ = ["LAYOUTS", "TRAINER", "Config", "build"]
 
 LAYOUTS = ("mean", "stats", "flat")
 
@@ -23,7 +22,11 @@ class Config(Block):
     class_weights: Literal["none", "balanced"]
 
 
-def build(config: Config, input_shape: tuple[int, ...], n_classes: int) -> SVC:
+def build(config: Config) -> SVC:
     """Returns an unfitted SVC (Cortes & Vapnik 1995), one against one, scores one against the rest."""
     weights = "balanced" if config.class_weights == "balanced" else None
     return SVC(C=config.c, kernel=config.kernel, gamma=config.gamma, class_weight=weights)
+
+
+def trainer(config: Config) -> EstimatorTrainer:
+    return EstimatorTrainer(partial(build, config))

@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 from stages.base.errors import InputError
 from stages.base.params import Block, Count, Fraction
 from stages.learning.preprocessing import Inputs
-from stages.networks.training import FrameTraining, ImageTraining
+from stages.networks.frames import FrameTraining
+from stages.networks.images import ImageTraining
 
 L2 = Annotated[float, Field(ge=0)]
 
@@ -26,7 +27,7 @@ SUMMARIES: dict[tuple[str, int], Any] = {
 
 
 class Convolution(Block):
-    """Convolution, batch normalisation if asked for, ReLU, pooling, dropout."""
+    """Convolution, optional batch normalisation, ReLU, pooling, dropout."""
 
     filters: Count
     kernel_size: Count
@@ -37,7 +38,7 @@ class Convolution(Block):
 
 
 class ConvolutionConfig(Block):
-    """What networks of convolutions have in common in params.yaml."""
+    """Settings that all convolutional networks share."""
 
     inputs: Inputs
     convolutions: Annotated[list[Convolution], Field(min_length=1)]
@@ -58,12 +59,12 @@ class FrameConvolutionConfig(ConvolutionConfig):
         several_lengths = self.training.length_buckets > 1
         if self.inputs.layout != "frames" and (several_lengths or self.training.spec_augment):
             raise ValueError(
-                "`training.length_buckets` above 1 and `training.spec_augment` are for layout frames; "
+                "`training.length_buckets` above 1 and `training.spec_augment` need layout frames; "
                 f"`inputs.layout` is {self.inputs.layout}"
             )
         if self.summary == "flatten" and several_lengths:
             raise ValueError(
-                "`summary: flatten` takes clips of one length; use `average` or `max`, or "
+                "`summary: flatten` needs clips of one length; use `average` or `max`, or "
                 "`training.length_buckets: 1`"
             )
         return self
@@ -78,14 +79,14 @@ class ImageConvolutionConfig(ConvolutionConfig):
     def _takes_every_size(self) -> Self:
         if self.summary == "flatten" and len(self.training.resizing) > 1:
             raise ValueError(
-                "`summary: flatten` takes images of one size; use `average` or `max`, or one size in "
+                "`summary: flatten` needs images of one size; use `average` or `max`, or one size in "
                 "`training.resizing`"
             )
         return self
 
 
 class RecurrentConfig(Block):
-    """What LSTM and GRU have in common in params.yaml."""
+    """Settings that LSTM and GRU share."""
 
     inputs: Inputs
     units: Annotated[list[Count], Field(min_length=1)]
@@ -106,10 +107,10 @@ class RecurrentConfig(Block):
 def convolutional(
     config: ConvolutionConfig, input_shape: tuple[int | None, ...], n_classes: int, n_axes: Literal[1, 2]
 ) -> keras.Model:
-    """Returns a stack of convolutions over `n_axes` axes, summarised, then dense layers and logits.
+    """Returns a stack of convolutions over `n_axes` axes, a summary over them, then dense layers and logits.
 
     Raises:
-        InputError: the input is too small for what is pooled.
+        InputError: the input is too small for the pooling.
     """
     regularizer = keras.regularizers.L2(config.l2) if config.l2 else None
     x = inputs = keras.Input(input_shape)
@@ -127,10 +128,10 @@ def convolve(
     n_axes: Literal[1, 2],
     regularizer: keras.regularizers.Regularizer | None = None,
 ) -> keras.KerasTensor:
-    """Returns `x` after the blocks: (n_clips, *axes divided by the pools' strides, filters).
+    """Returns `x` after the blocks: (n_clips, *axes divided by the pooling strides, filters).
 
     Raises:
-        InputError: an axis is shorter than what all strides together divide by.
+        InputError: an axis is shorter than the product of all strides.
     """
     check_size(x, prod(block.pool_strides for block in blocks if block.pool != "none"), n_axes)
     convolution = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}[n_axes]
@@ -165,39 +166,39 @@ def batch_normalized(
 
 
 class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Keras's layer, computed by TensorFlow's one kernel where Keras 3 composes it of five, in float32.
+    """Keras's layer, computed by one TensorFlow kernel; Keras 3 composes it of five, in float32.
 
-    Equal but for the last bits; networks of convolutions train up to twice as fast in bfloat16.
+    Equal up to the last bits; convolutional networks train up to twice as fast in bfloat16.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         """Returns float32 or bfloat16 (n_clips, *axes, n_channels), as `inputs`."""
         shape = tf.shape(inputs)
-        x = tf.reshape(inputs, [shape[0], -1, 1, inputs.shape[-1]])  # the kernel takes images alone
+        x = tf.reshape(inputs, [shape[0], -1, 1, inputs.shape[-1]])  # the kernel takes images only
         kernel = partial(tf.compat.v1.nn.fused_batch_norm, x, self.gamma, self.beta, epsilon=self.epsilon)
         if not (training and self.trainable):
             x, _, _ = kernel(mean=self.moving_mean, variance=self.moving_variance, is_training=False)
             return tf.reshape(x, shape)
         x, mean, variance = kernel(is_training=True)
         n = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
-        biased = variance * ((n - 1) / n)  # as Keras carries it on
+        biased = variance * ((n - 1) / n)  # as Keras keeps it
         for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, biased)):
             moving.assign(moving * self.momentum + of_batch * (1 - self.momentum))
         return tf.reshape(x, shape)
 
 
 def dropped(x: keras.KerasTensor, rate: float) -> keras.KerasTensor:
-    """Returns `x` after dropout, in training, of this share of its values."""
+    """Returns `x` after dropout (in training) of this fraction of its values."""
     return keras.layers.Dropout(rate)(x) if rate else x
 
 
 def check_size(x: keras.KerasTensor, divisor: int, n_axes: int) -> None:
-    """Raises InputError where one of the `n_axes` axes after the first is shorter than `divisor`."""
+    """Raises InputError when one of the `n_axes` axes after the first is shorter than `divisor`."""
     axes = x.shape[1 : 1 + n_axes]
     if any(size is not None and size < divisor for size in axes):
         raise InputError(
-            f"model: the network's strides divide by {divisor} an input of {' x '.join(map(str, axes))}. "
-            "Give it larger ones by `inputs` or `training.resizing`, or take strides away."
+            f"model: the network's strides divide an input of {' x '.join(map(str, axes))} by {divisor}. "
+            "Make it larger by `inputs` or `training.resizing`, or reduce the strides."
         )
 
 
@@ -209,8 +210,8 @@ def recurrent(
 ) -> keras.Model:
     """Returns a stack of recurrent layers over time, then dense layers and logits.
 
-    With `mask` the padding, frames whose every value is zero, is passed over; without it the network
-    reads it as the training mean.
+    With `mask` the padding (frames with only zeros) is skipped; without it the network reads it as the
+    training mean.
     """
     x = inputs = keras.Input(input_shape)
     if config.mask:
@@ -229,7 +230,7 @@ def recur(
     every_step: bool,
     dropout: float,
 ) -> keras.KerasTensor:
-    """Returns what recurrent layers make of (n_clips, n_steps, n_dims), at every step or at the last."""
+    """Returns the outputs of recurrent layers on (n_clips, n_steps, n_dims), at every step or at the last."""
     for i, width in enumerate(units):
         cell = layer(width, return_sequences=every_step or i + 1 < len(units))
         x = dropped(keras.layers.Bidirectional(cell)(x) if bidirectional else cell(x), dropout)

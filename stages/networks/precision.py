@@ -1,4 +1,4 @@
-"""The number format a network computes in while it trains."""
+"""The number format in which a network is trained."""
 
 from __future__ import annotations
 

@@ -74,7 +74,8 @@ def _protocol(leaky: bool, protocol: str) -> Notice:
         "alarm",
         "LEAKY",
         f"{IN_WORDS[protocol]} It knows how they speak, so the scores are too high for anyone new. Do not "
-        "compare them with speaker-independent ones; python -m stages.tools.leak_inflation measures the difference.",
+        "compare them with speaker-independent ones; python -m stages.tools.leak_inflation measures the "
+        "difference.",
     )
 
 

@@ -57,12 +57,12 @@ def check_settings(trained: trained_fold.TrainedFold, params: Params) -> None:
     Raises:
         InputError: they differ, in which key first; or the fold needs its speakers' statistics.
     """
-    if trained.facts["normalize"] == "speaker":
+    if trained.record["normalize"] == "speaker":
         raise InputError(
             f"{MODEL}: was trained with params.train.normalize 'speaker', which needs many clips of each "
             "speaker, and a file tells no speaker. Train with 'global' to predict."
         )
-    now, then = trained_fold.made_with(params, trained.config), trained.facts["made_with"]
+    now, then = trained_fold.made_with(params, trained.config), trained.record["made_with"]
     for key in {**now, **then}:
         if (key in now) != (key in then) or now[key] != then[key]:
             place = key if key in now else shown_key(key)

@@ -1,10 +1,9 @@
-"""Archives, good and hostile."""
+"""Archives, whole and damaged; tests/faults/test_hostile_archives.py has the hostile ones."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -14,8 +13,9 @@ import pytest
 
 from stages.acquire import archive
 from stages.base.errors import InputError
+from stages.base.params import Ingest
 
-LIMITS = archive.Limits(max_unpacked_gb=0.001, max_compression_ratio=200)
+LIMITS = Ingest(download=False, max_unpacked_gb=0.001, max_compression_ratio=200)
 NOISE = bytes((i * i * 31 + i // 7) % 256 for i in range(40_000))  # packs badly
 
 Files = dict[str, bytes]
@@ -49,7 +49,7 @@ def write_tar(path: Path, files: Files) -> Path:
     return path
 
 
-def read(path: Path, limits: archive.Limits = LIMITS) -> Files:
+def read(path: Path, limits: Ingest = LIMITS) -> Files:
     with archive.opened(path, limits) as members:
         return {str(member.path): b"".join(member.chunks()) for member in members}
 
@@ -75,35 +75,14 @@ def test_files_come_out_as_they_went_in(tmp_path: Path, name: str, write: Writer
     ("name", "stem"),
     [("a.zip", "a"), ("a.b.tar.gz", "a.b"), ("A.TGZ", "A"), ("a.tar", "a"), ("a.gz", None), ("a.wav", None)],
 )
-def test_an_archive_is_told_by_its_suffix(name: str, stem: str | None) -> None:
+def test_an_archive_is_reported_by_its_suffix(name: str, stem: str | None) -> None:
     assert archive.stem(Path(name)) == stem
-
-
-@FORMATS
-@pytest.mark.parametrize(
-    "entry", ["../x.wav", "a/../../x.wav", "/etc/x.wav", "..\\x.wav", "C:\\x.wav", "\\\\host\\x.wav"]
-)
-def test_an_entry_that_leads_outside_is_refused(tmp_path: Path, name: str, write: Writer, entry: str) -> None:
-    path = write(tmp_path / name, {"good.wav": NOISE, entry: b"x"})
-    with pytest.raises(InputError, match=rf"{name}: refused, its entry .*x\.wav' leads outside"):
-        read(path)
 
 
 @FORMATS
 def test_more_than_the_limit_is_refused(tmp_path: Path, name: str, write: Writer) -> None:
     path = write(tmp_path / name, {f"{i}.wav": NOISE for i in range(26)})  # 1.04 MB
-    with pytest.raises(
-        InputError, match=r"unpacks to more than 0\.001 GB, the limit in params\.ingest\.max_unpacked_gb"
-    ):
-        read(path)
-
-
-@pytest.mark.parametrize(("name", "write"), [("a.zip", write_zip), ("a.tar.gz", write_tar)])
-def test_a_bomb_is_refused(tmp_path: Path, name: str, write: Writer) -> None:
-    path = write(tmp_path / name, {"a.wav": bytes(900_000)})
-    with pytest.raises(
-        InputError, match=r"more than 200 times its size.*params\.ingest\.max_compression_ratio"
-    ):
+    with pytest.raises(InputError, match=r"params\.ingest\.max_unpacked_gb, 0\.001 GB"):
         read(path)
 
 
@@ -113,35 +92,7 @@ def test_a_gzip_bomb_stops_at_the_limit(tmp_path: Path) -> None:
         for _ in range(64):
             file.write(bytes(1 << 20))
     with pytest.raises(InputError, match="refused, it unpacks to more than"):
-        read(path, archive.Limits(max_unpacked_gb=1, max_compression_ratio=10))
-
-
-@pytest.mark.parametrize(
-    ("kind", "leads_to"),
-    [
-        (tarfile.SYMTYPE, "/etc/passwd"),
-        (tarfile.SYMTYPE, "good.wav"),
-        (tarfile.LNKTYPE, "../../secret"),
-        (tarfile.CHRTYPE, ""),
-        (tarfile.FIFOTYPE, ""),
-    ],
-)
-def test_a_link_or_device_in_a_tar_is_refused(tmp_path: Path, kind: bytes, leads_to: str) -> None:
-    path = tmp_path / "a.tar"
-    with tarfile.open(path, "w") as file:
-        file.addfile(tar_entry("bad.wav", kind=kind, leads_to=leads_to))
-    with pytest.raises(InputError, match=r"a\.tar: refused, its entry 'bad\.wav' is neither file nor folder"):
-        read(path)
-
-
-def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.zip"
-    entry = zipfile.ZipInfo("bad.wav")
-    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr(entry, "/etc/passwd")
-    with pytest.raises(InputError, match=r"a\.zip: refused, its entry 'bad\.wav' is neither file nor folder"):
-        read(path)
+        read(path, Ingest(download=False, max_unpacked_gb=1, max_compression_ratio=10))
 
 
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
@@ -150,36 +101,34 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # APPNOTE.TXT 4.3.7, 4.3.12, 4.4.4
         content[content.index(header) + flags] |= 0x1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.zip: encrypted\. Unpack it by hand"):
+    with pytest.raises(InputError, match=r"a\.zip: encrypted"):
         read(path)
 
 
-def test_an_unknown_compression_is_told(tmp_path: Path) -> None:
+def test_an_unknown_compression_is_reported(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"a.wav": NOISE})
     content = bytearray(path.read_bytes())
     for header, method in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
         content[content.index(header) + method] = 9  # Deflate64, which Windows uses for large files
     path.write_bytes(content)
-    with pytest.raises(
-        InputError, match=r"a\.zip: That compression method is not supported\. Unpack it by hand"
-    ):
+    with pytest.raises(InputError, match=r"a\.zip: .*not supported"):
         read(path)
 
 
 @FORMATS
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.85])
-def test_a_cut_archive_is_damaged(tmp_path: Path, name: str, write: Writer, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.85])
+def test_a_cut_archive_is_damaged(tmp_path: Path, name: str, write: Writer, fraction: float) -> None:
     path = write(tmp_path / name, {"a.wav": NOISE, "b.wav": NOISE[::-1]})
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match=rf"{name}: damaged or no archive of its name"):
+    path.write_bytes(whole[: int(fraction * len(whole))])
+    with pytest.raises(InputError, match=rf"{name}: damaged"):
         read(path)
 
 
 def test_a_tar_cut_between_two_files_is_damaged(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", {"a.wav": bytes(512), "b.wav": bytes(512)})
     path.write_bytes(path.read_bytes()[:1024])  # a header and a file, a block each
-    with pytest.raises(InputError, match=r"a\.tar: damaged or no archive of its name \(its end is missing\)"):
+    with pytest.raises(InputError, match=r"a\.tar: damaged"):
         read(path)
 
 
@@ -189,7 +138,7 @@ def test_a_flipped_bit_is_damage(tmp_path: Path, name: str, write: Writer) -> No
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x10
     path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"{name}: damaged or no archive of its name"):
+    with pytest.raises(InputError, match=rf"{name}: damaged"):
         read(path)
 
 
@@ -197,11 +146,11 @@ def test_a_flipped_bit_is_damage(tmp_path: Path, name: str, write: Writer) -> No
 def test_anything_else_is_no_archive(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("<html>Please log in</html>" * 100)
-    with pytest.raises(InputError, match=rf"{name}: damaged or no archive of its name"):
+    with pytest.raises(InputError, match=rf"{name}: damaged"):
         read(path)
 
 
-def test_damage_is_told_of_the_archive_that_has_it(tmp_path: Path) -> None:
+def test_damage_is_reported_of_the_archive_that_has_it(tmp_path: Path) -> None:
     bad = write_zip(tmp_path / "bad.zip", {"a.wav": NOISE})
     content = bytearray(bad.read_bytes())
     content[2000] ^= 0x10

@@ -13,12 +13,12 @@ EXTENDED = POINTER.replace("oid", "ext-0-foo sha256:00\noid")
 
 
 @pytest.mark.parametrize("text", [POINTER, EXTENDED, POINTER.replace("\n", "\r\n")])
-def test_a_pointer_tells_hash_and_size(text: str) -> None:
+def test_a_pointer_has_hash_and_size(text: str) -> None:
     assert lfs.parse(text.encode()) == lfs.Pointer(OID, 63040)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"RIFF\x24\x00\x00\x00WAVE", POINTER[:60].encode(), b"404: Not Found"]
 )
-def test_anything_else_is_no_pointer(content: bytes) -> None:
+def test_other_content_is_not_a_pointer(content: bytes) -> None:
     assert lfs.parse(content) is None

@@ -38,13 +38,13 @@ def patched(content: bytes, at: int, new: bytes) -> bytes:
 
 
 def flac_of_length(n_frames: int) -> bytes:
-    """FLAC whose STREAMINFO promises another length: the low 36 bits of the 8 bytes at offset 18."""
+    """FLAC whose STREAMINFO gives another length: the low 36 bits of the 8 bytes at offset 18."""
     content = encoded("FLAC")
     kept = int.from_bytes(content[18:26], "big") >> 36 << 36
     return patched(content, 18, (kept | n_frames).to_bytes(8, "big"))
 
 
-# In a canonical WAV the rate stands at offset 24, the channels at 22, the bytes of data at 40.
+# In a canonical WAV the number of channels is at offset 22, the rate at 24, the bytes of data at 40.
 BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", "empty: 0 bytes"),
     "text": (lambda: b"no sound, " * 50, "not audio or damaged: Format not recognised$"),
@@ -54,21 +54,21 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "half a wav": (
         lambda: encoded()[:16_044],
-        "truncated: header promises 32000 bytes of audio, 16000 are there",
+        "truncated: .*32000.* 16000 found",
     ),
-    "half an aiff": (lambda: encoded("AIFF")[:16_054], "truncated: header promises 32008 bytes"),
+    "half an aiff": (lambda: encoded("AIFF")[:16_054], "truncated: 32008 bytes"),
     "half a flac": (lambda: encoded("FLAC")[:9000], "not audio or damaged: .*lost sync"),
     "half an mp3": (
         lambda: encoded("MP3", "MPEG_LAYER_III")[:2500],
-        r"truncated: header promises 1\.000 s, 0\.\d+ s are there",
+        r"truncated: 1\.000 s .* 0\.\d+ s found",
     ),
-    "header alone": (lambda: encoded()[:44], "truncated: header promises 32000 bytes of audio, 0 are there"),
+    "header alone": (lambda: encoded()[:44], "truncated: .*32000.* 0 found"),
     "half a header": (lambda: encoded()[:20], "not audio or damaged"),
     "no samples": (lambda: encoded(samples=NOISE[:0]), "empty: no samples"),
     "0 Hz": (lambda: patched(encoded(), 24, bytes(4)), "not audio or damaged"),
     "2 GHz": (lambda: patched(encoded(), 24, b"\xff\xff\xff\x7f"), "impossible header: 2147483647 Hz"),
     "60000 channels": (lambda: patched(encoded(), 22, b"\x60\xea"), "not audio or damaged"),
-    "flac of unknown length": (lambda: flac_of_length(0), "unfinished header: it gives no length"),
+    "flac of unknown length": (lambda: flac_of_length(0), "unfinished header: "),
     "NaN": (
         lambda: encoded(subtype="FLOAT", samples=np.where(np.arange(RATE_HZ) < 3, np.nan, NOISE)),
         "not finite: 3 of 16000 samples are NaN, infinite or above",
@@ -85,7 +85,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_gives_its_reason(tmp_path: Path, kind: str) -> None:
+def test_a_broken_file_raises_the_reason(tmp_path: Path, kind: str) -> None:
     content, reason = BROKEN[kind]
     path = tmp_path / "clip.wav"
     path.write_bytes(content())
@@ -93,13 +93,13 @@ def test_a_broken_file_gives_its_reason(tmp_path: Path, kind: str) -> None:
         decode(path)
 
 
-def test_a_missing_file_gives_its_reason(tmp_path: Path) -> None:
+def test_a_missing_file_raises_the_reason(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="unreadable: No such file"):
         decode(tmp_path / "clip.wav")
 
 
 @pytest.mark.parametrize("n_frames", [2**36 - 1, 2**30])
-def test_memory_is_bounded_by_the_content(tmp_path: Path, n_frames: int) -> None:
+def test_memory_is_bounded_by_the_content_not_the_header(tmp_path: Path, n_frames: int) -> None:
     path = tmp_path / "clip.flac"
     path.write_bytes(flac_of_length(n_frames))
     with pytest.raises(AudioError, match=r"too long: \d+\.\d s by its header, limit 120 s"):
@@ -109,7 +109,7 @@ def test_memory_is_bounded_by_the_content(tmp_path: Path, n_frames: int) -> None
         decode(path)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak_bytes < 2**20  # for 256 GB, and 4 GB, promised
+    assert peak_bytes < 2**20  # although the header gives 256 GB or 4 GB
 
 
 def test_longest_s_is_a_limit(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_longest_s_is_a_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("container", ["WAV", "WAVEX", "AIFF", "FLAC", "RF64", "AU"])
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
-def test_content_decides_not_the_suffix(tmp_path: Path, container: str, subtype: str) -> None:
+def test_the_format_is_detected_from_the_content(tmp_path: Path, container: str, subtype: str) -> None:
     path = tmp_path / "clip.wav"
     path.write_bytes(encoded(container, subtype))
     recording = decode(path)
@@ -132,16 +132,16 @@ def test_content_decides_not_the_suffix(tmp_path: Path, container: str, subtype:
 
 
 @pytest.mark.parametrize("bitrate_mode", ["CONSTANT", "VARIABLE"])
-def test_an_mp3_without_a_length_is_whole(tmp_path: Path, bitrate_mode: str) -> None:
+def test_an_mp3_without_a_length_is_decoded(tmp_path: Path, bitrate_mode: str) -> None:
     path = tmp_path / "clip.mp3"
     soundfile.write(path, np.tile(NOISE, 3), 44_100, subtype="MPEG_LAYER_III", bitrate_mode=bitrate_mode)
     content = path.read_bytes()
     table = max(content.find(b"Xing"), content.find(b"Info"))
-    path.write_bytes(content[content.find(content[:2], table) :])  # all but the frame that tells the length
+    path.write_bytes(content[content.find(content[:2], table) :])  # without the frame with the length
     assert decode(path).samples.size > 0
 
 
-def test_a_wav_from_a_pipe_is_whole(tmp_path: Path) -> None:
+def test_a_wav_written_to_a_pipe_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "clip.wav"
     for unknown in (b"\xff\xff\xff\xff", b"\x00\xf0\xff\x7f"):  # ffmpeg's and SoX's
         path.write_bytes(patched(encoded(), 40, unknown))
@@ -169,7 +169,9 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
         ("tess/YAF_fear/YAF_neat_fear.wav", 24_414, 1, "AIFF"),
     ],
 )
-def test_publishers_files(corpora: Path, name: str, rate_hz: int, n_channels: int, container: str) -> None:
+def test_files_from_the_publishers_are_decoded(
+    corpora: Path, name: str, rate_hz: int, n_channels: int, container: str
+) -> None:
     path = corpora / "originals" / name
     assert soundfile.info(path).format.startswith(container)
     recording = decode(path, longest_s=10)
@@ -190,13 +192,13 @@ def test_resampling_keeps_a_tone(rate_hz: int) -> None:
     np.testing.assert_allclose(resampled[inner], tone(RATE_HZ)[inner], atol=1e-4)
 
 
-def test_resampling_leaves_no_empty_recording() -> None:
-    with pytest.raises(AudioError, match=r"too short: nothing is left of .* s at 4000 Hz"):
+def test_resampling_to_no_sample_is_an_error() -> None:
+    with pytest.raises(AudioError, match=r"^too short: .* 4000 Hz"):
         resample(Recording(np.ones(1, np.float32), 96_000, 1), 4000)
 
 
 @pytest.mark.parametrize("coefficient", [0.5, 0.97])
-def test_pre_emphasis_is_librosas(coefficient: float) -> None:
+def test_pre_emphasis_equals_librosas(coefficient: float) -> None:
     expected = librosa.effects.preemphasis(NOISE, coef=coefficient)
     np.testing.assert_allclose(pre_emphasize(NOISE, coefficient), expected, atol=1e-6)
 
@@ -212,10 +214,10 @@ def test_load_decodes_mixes_and_resamples(corpora: Path) -> None:
     np.testing.assert_allclose(load(path, RATE_HZ), expected, atol=1e-6)
 
 
-def test_a_listed_file_that_fails_is_named(tmp_path: Path) -> None:
+def test_a_usable_file_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     path = tmp_path / "clip.wav"
     path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"clip\.wav: empty: 0 bytes, yet the manifest lists it as fit"):
+    with pytest.raises(InputError, match=r"clip\.wav: empty: 0 bytes, "):
         load_listed(path, RATE_HZ)
 
 

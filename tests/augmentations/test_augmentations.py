@@ -1,4 +1,4 @@
-"""Every augmentation against its contract, and each for the one thing it should do."""
+"""Every augmentation against its contract, and each for its effect on the signal."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def test_contract(name: str, block: dict[str, Any]) -> None:
         assert low <= value <= high
     signal = voice(n_samples=4000)
     before = signal.copy()
-    altered = entry.apply(signal, RATE_HZ, rng(), **drawn)
-    assert altered.dtype == np.float32
-    assert altered.ndim == 1
-    assert np.isfinite(altered).all()
-    np.testing.assert_array_equal(altered, entry.apply(signal, RATE_HZ, rng(), **drawn))
+    augmented = entry.apply(signal, RATE_HZ, rng(), **drawn)
+    assert augmented.dtype == np.float32
+    assert augmented.ndim == 1
+    assert np.isfinite(augmented).all()
+    np.testing.assert_array_equal(augmented, entry.apply(signal, RATE_HZ, rng(), **drawn))
     np.testing.assert_array_equal(signal, before)
-    assert altered.shape != signal.shape or not np.array_equal(altered, signal)
+    assert augmented.shape != signal.shape or not np.array_equal(augmented, signal)
 
 
-def test_draws_fill_the_range(name: str, block: dict[str, Any]) -> None:
+def test_drawn_parameters_fill_the_range(name: str, block: dict[str, Any]) -> None:
     entry = registry.load("augmentations", name, "test")
     config = params.check(entry.Config, block, name)
     generator = rng()
@@ -80,18 +80,18 @@ def test_draws_fill_the_range(name: str, block: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("entry", "changes", "message"),
     [
-        (noise, {"snr_db": [30.0, 10.0]}, r"x\.snr_db: the low end 30 is above the high end 10"),
-        (noise, {"snr_db": [10.0, 300.0]}, r"x\.snr_db\.1: 300\.0 will not do"),
-        (noise, {"snr_db": [10.0]}, r"x\.snr_db: \[10\.0\] will not do"),
-        (noise, {"probability": 1.5}, r"x\.probability: 1\.5 will not do"),
-        (noise, {"snr": [1.0, 2.0]}, r"x\.snr: unknown key; did you mean 'snr_db'"),
-        (pitch, {"semitones": [-30.0, 0.0]}, r"x\.semitones\.0: -30\.0 will not do"),
-        (stretch, {"rate": [0.0, 1.0]}, r"x\.rate\.0: 0\.0 will not do"),
-        (speed, {"factor": ["slow", 1.0]}, r"x\.factor\.0: 'slow' will not do"),
-        (gain, {"gain_db": [0.0, 100.0]}, r"x\.gain_db\.1: 100\.0 will not do"),
+        (noise, {"snr_db": [30.0, 10.0]}, r"x\.snr_db: .*30 .*10"),
+        (noise, {"snr_db": [10.0, 300.0]}, r"x\.snr_db\.1: 300\.0 "),
+        (noise, {"snr_db": [10.0]}, r"x\.snr_db: \[10\.0\] "),
+        (noise, {"probability": 1.5}, r"x\.probability: 1\.5 "),
+        (noise, {"snr": [1.0, 2.0]}, r"x\.snr: .*'snr_db'"),
+        (pitch, {"semitones": [-30.0, 0.0]}, r"x\.semitones\.0: -30\.0 "),
+        (stretch, {"rate": [0.0, 1.0]}, r"x\.rate\.0: 0\.0 "),
+        (speed, {"factor": ["slow", 1.0]}, r"x\.factor\.0: 'slow' "),
+        (gain, {"gain_db": [0.0, 100.0]}, r"x\.gain_db\.1: 100\.0 "),
     ],
 )
-def test_impossible_ranges_are_refused(entry: Any, changes: dict[str, Any], message: str) -> None:
+def test_impossible_ranges_are_an_error(entry: Any, changes: dict[str, Any], message: str) -> None:
     block = params.read(ROOT / "params.yaml").augmentations[entry.__name__.rpartition(".")[2]]
     with pytest.raises(InputError, match=message):
         params.check(entry.Config, block | changes, "x")
@@ -156,7 +156,7 @@ def test_pitch_and_stretch_work_on_speech(corpora: Path) -> None:
         speech = recording.load(path, RATE_HZ)
         lower = pitch.apply(speech, RATE_HZ, rng(), semitones=-2.0)
         faster = stretch.apply(speech, RATE_HZ, rng(), rate=1.1)
-        moved.append([12 * np.log2(pitch_hz(altered) / pitch_hz(speech)) for altered in (lower, faster)])
+        moved.append([12 * np.log2(pitch_hz(augmented) / pitch_hz(speech)) for augmented in (lower, faster)])
     assert len(moved) == 12
     assert np.median(moved, axis=0) == pytest.approx([-2, 0], abs=0.4)
 
@@ -170,7 +170,7 @@ def speech(corpora: Path) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("rate", [0.9, 1.1])
-def test_stretch_is_librosas_in_double_precision(speech: list[np.ndarray], rate: float) -> None:
+def test_stretch_equals_librosas_in_double_precision(speech: list[np.ndarray], rate: float) -> None:
     for signal in speech[::4]:
         expected = librosa.effects.time_stretch(signal.astype(np.float64), rate=rate)
         ours = stretch.apply(signal, RATE_HZ, rng(), rate=rate)
@@ -180,7 +180,7 @@ def test_stretch_is_librosas_in_double_precision(speech: list[np.ndarray], rate:
 
 
 @pytest.mark.parametrize("semitones", [-2.0, 1.3])
-def test_pitch_is_librosas_in_double_precision(speech: list[np.ndarray], semitones: float) -> None:
+def test_pitch_equals_librosas_in_double_precision(speech: list[np.ndarray], semitones: float) -> None:
     for signal in speech[::4]:
         expected = librosa.effects.pitch_shift(signal.astype(np.float64), sr=RATE_HZ, n_steps=semitones)
         shifted = pitch.apply(signal, RATE_HZ, rng(), semitones=semitones)
@@ -190,7 +190,7 @@ def test_pitch_is_librosas_in_double_precision(speech: list[np.ndarray], semiton
 @pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")
 @pytest.mark.parametrize("n_samples", [2, 511, 2047, 4000])
 @pytest.mark.parametrize("rate", [0.25, 1.3])
-def test_stretch_of_few_samples_is_librosas(n_samples: int, rate: float) -> None:
+def test_stretch_of_few_samples_equals_librosas(n_samples: int, rate: float) -> None:
     signal = np.random.default_rng(6).normal(0, 0.1, n_samples).astype(np.float32)
     expected = librosa.effects.time_stretch(signal.astype(np.float64), rate=rate)
     np.testing.assert_allclose(stretch.apply(signal, RATE_HZ, rng(), rate=rate), expected, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Systems' files: what they may say, and that every one gives params that the pipeline takes."""
+"""Systems' files: what they may contain, how they change params.yaml, and that the result is valid."""
 
 from __future__ import annotations
 
@@ -7,21 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 
-from benchmark import overlay
-from benchmark.overlay import overlaid
-from stages.core import registry
-from stages.core.errors import InputError
+from benchmark.published import overlay
+from stages.base import registry
+from stages.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / overlay.SYSTEMS).glob("*.yaml"))
-BASE = {
-    "model": "svm",
-    "split": {"n_folds": 6, "labels": {"merge": {}, "drop": ["calm"]}, "lists": {"emobox": ["01 02"]}},
-    "plateau": {"factor": 0.5},
-    "augment": None,
-}
+PARAMS = ROOT / "params.yaml"
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +26,9 @@ def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def written(**changes: Any) -> dict[str, Any]:
     """Returns the content of a system's file with keys changed, underscores twice for dots."""
-    values = YAML(typ="safe", pure=True).load((ROOT / "benchmark" / "systems" / "B1_svm.yaml").read_text())
+    values = YAML(typ="safe", pure=True).load(
+        (ROOT / "benchmark" / "published" / "systems" / "B1_svm.yaml").read_text()
+    )
     for key, value in changes.items():
         block = values
         *above, last = key.split("__")
@@ -41,130 +38,142 @@ def written(**changes: Any) -> dict[str, Any]:
     return values
 
 
-def systems(folder: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes `X` the only system there is."""
-    overlay.write(values, folder / "X.yaml")
-    monkeypatch.setattr(overlay, "SYSTEMS", folder)
+@pytest.fixture
+def only_x(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes `X` the only system there is. Returns the path of its file, which is not yet there."""
+    monkeypatch.setattr(overlay, "SYSTEMS", tmp_path)
+    return tmp_path / "X.yaml"
 
 
-def test_blocks_are_merged_and_lists_replaced() -> None:
-    before = copy.deepcopy(BASE)
-    merged = overlaid(BASE, {"split": {"labels": {"drop": ["surprise"]}}, "model": "gru"}, "X.yaml")
-    assert merged == BASE | {
-        "model": "gru",
-        "split": BASE["split"] | {"labels": {"merge": {}, "drop": ["surprise"]}},
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Returns the params of the first experiment of the system `X`, whose `params` are `changes` alone."""
+    empty = {"role": "reported", "about": "", "params": {}}
+    values = written(params=changes, variants={"a": empty})
+    values["protocols"] = {"as_reported": {}, "speaker_independent": {}}
+    OmegaConf.save(OmegaConf.create(values), overlay.SYSTEMS / "X.yaml")
+    return overlay.experiments("X", base)[0].values
+
+
+def test_blocks_are_merged_and_lists_and_values_replaced(only_x: Path) -> None:
+    base = {"model": "svm", "split": {"n_folds": 6, "labels": {"merge": {}, "drop": ["calm"]}}}
+    before = copy.deepcopy(base)
+    changes = {"model": "gru", "split": {"labels": {"merge": {"calm": "neutral"}, "drop": ["surprise"]}}}
+    labels = {"merge": {"calm": "neutral"}, "drop": ["surprise"]}
+    assert merged(base, changes) == {"model": "gru", "split": {"n_folds": 6, "labels": labels}}
+    assert base == before
+
+
+def test_null_replaces_a_block_and_a_block_replaces_null(only_x: Path) -> None:
+    base = {"plateau": {"factor": 0.5}, "augment": None}
+    assert merged(base, {"plateau": None, "augment": {"copies": 1}}) == {
+        "plateau": None,
+        "augment": {"copies": 1},
     }
-    assert before == BASE
 
 
-def test_null_takes_a_block_away_and_a_block_takes_the_place_of_null() -> None:
-    merged = overlaid(BASE, {"plateau": None, "augment": {"copies": 1}}, "X.yaml")
-    assert merged["plateau"] is None
-    assert merged["augment"] == {"copies": 1}
+def test_a_full_training_block_is_merged_with_a_partial_one(only_x: Path) -> None:
+    base = {"training": {"epochs": 100}, "models": {"gru": {"units": [64], "training": {"epochs": 50}}}}
+    own = {"optimizer": "adam", "epochs": 3}
+    assert merged(base, {"models": {"gru": {"training": own}}}) == {
+        "training": {"epochs": 100},
+        "models": {"gru": {"units": [64], "training": own}},
+    }
 
 
-def test_an_unknown_key_is_told_with_its_place_and_the_nearest_one() -> None:
-    with pytest.raises(InputError, match=r"^X\.yaml: params\.split: no 'n_fold'; did you mean 'n_folds'\?"):
-        overlaid(BASE, {"split": {"n_fold": 10}}, "X.yaml: params")
-
-
-def test_labels_and_lists_are_the_users_own() -> None:
-    merged = overlaid(
-        BASE, {"split": {"labels": {"merge": {"calm": "neutral"}}, "lists": {"mine": ["03"]}}}, "X.yaml"
-    )
-    assert merged["split"]["labels"]["merge"] == {"calm": "neutral"}
-    assert merged["split"]["lists"] == {"emobox": ["01 02"], "mine": ["03"]}
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("params__modle", r"params\.modle: .*'model'"),
+        ("variants__ravdess_savee__params__sed", r"params\.sed: .*'seed'"),
+        ("protocols__as_reported__split__n_fold", r"params\.split\.n_fold: .*'n_folds'"),
+        ("params__features__mfcc__n_mfc", r"params\.features\.mfcc\.n_mfc: .*'n_mfcc'"),
+        ("params__models__svm__kernle", r"params\.models\.svm\.kernle: .*'kernel'"),
+    ],
+)
+def test_a_misspelt_key_is_rejected_with_its_place_and_a_suggestion(
+    only_x: Path, key: str, message: str
+) -> None:
+    OmegaConf.save(OmegaConf.create(written(**{key: 1})), only_x)
+    first, *_ = overlay.experiments("X", overlay.parse(PARAMS))
+    with pytest.raises(InputError, match=rf"X\.yaml, ravdess_savee-as_reported: {message}"):
+        first.params()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"report__accuracy": 51.7}, r"X\.yaml\.report\.accuracy: 51\.7 will not do"),
-        ({"variants__ravdess__role": "standin"}, r"variants\.ravdess\.role: 'standin' will not do"),
-        ({"titel": "SVM"}, r"X\.yaml\.titel: unknown key; did you mean 'title'\?"),
-        ({"variants": {}}, r"X\.yaml\.variants: \{\} will not do"),
-        ({"protocols": {"as_reported": {}}}, r"X\.yaml\.protocols: .* will not do"),
-        ({"protocols__random": {}}, r"protocols\.random"),
+        ({"report__accuracy": 51.7}, r"X\.yaml\.report\.accuracy: 51\.7"),
+        ({"variants__ravdess__role": "standin"}, r"X\.yaml\.variants\.ravdess\.role: 'standin'"),
+        ({"titel": "SVM"}, r"X\.yaml\.titel: .*'title'"),
+        ({"variants": {}}, r"X\.yaml\.variants: \{\}"),
+        ({"protocols": {"as_reported": {}}}, r"X\.yaml\.protocols: "),
+        ({"protocols__random": {}}, r"X\.yaml\.protocols\.random"),
     ],
 )
-def test_a_fault_in_a_file_is_told_with_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+def test_a_mistake_in_a_systems_file_is_reported_with_its_place(
+    only_x: Path, change: dict[str, Any], message: str
 ) -> None:
-    systems(tmp_path, written(**change), monkeypatch)
+    OmegaConf.save(OmegaConf.create(written(**change)), only_x)
     with pytest.raises(InputError, match=message):
         overlay.load("X")
 
 
-def test_a_value_that_the_pipeline_refuses_is_told_with_the_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    systems(tmp_path, written(params__models__svm__kernel="rbv"), monkeypatch)
-    first, *_ = overlay.runs("X", overlay.parse(ROOT / "params.yaml"))
-    with pytest.raises(
-        InputError, match=r"X\.yaml, ravdess_savee-as_reported: params\.models\.svm\.kernel: 'rbv' will not"
-    ):
+def test_a_value_that_is_not_valid_is_reported_with_the_row(only_x: Path) -> None:
+    OmegaConf.save(OmegaConf.create(written(params__models__svm__kernel="rbv")), only_x)
+    first, *_ = overlay.experiments("X", overlay.parse(PARAMS))
+    place = r"X\.yaml, ravdess_savee-as_reported: params\.models\.svm\.kernel: 'rbv'"
+    with pytest.raises(InputError, match=place):
         first.params()
 
 
-def test_what_a_row_needs_stands_under_a_key_of_params(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = overlay.parse(ROOT / "params.yaml")
-    systems(tmp_path, written(needs={"a kernel": "models.svm.kernel"}), monkeypatch)
-    assert overlay.runs("X", base)[0].needs == {"a kernel": "rbf"}
-    systems(tmp_path, written(needs={"a kernel": "models.svm.kernle"}), monkeypatch)
-    with pytest.raises(InputError, match=r"needs\.a kernel: params\.yaml has no 'models\.svm\.kernle'"):
-        overlay.runs("X", base)
-
-
-def test_a_system_that_is_none_is_told_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"benchmark/systems: no 'B1'.* Choose from A1_cnn1d, "):
+def test_an_unknown_system_is_reported_with_the_choices() -> None:
+    with pytest.raises(InputError, match=r"benchmark/published/systems: no 'B1'.*A1_cnn1d, "):
         overlay.load("B1")
 
 
-def test_another_folder_than_the_root_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_outside_the_repositorys_root_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        InputError, match=r"benchmark/systems: no such folder\. Run this from the repository's root"
-    ):
+    with pytest.raises(InputError, match=r"benchmark/published/systems: "):
         overlay.load("B1_svm")
 
 
-def test_a_file_that_is_no_yaml_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_yaml_is_reported(tmp_path: Path) -> None:
     (tmp_path / "X.yaml").write_text("a: [")
-    with pytest.raises(InputError, match=r"X\.yaml: not readable as YAML"):
+    with pytest.raises(InputError, match=r"X\.yaml: "):
         overlay.parse(tmp_path / "X.yaml")
 
 
 def test_the_pipeline_runs_every_system() -> None:
-    pipeline = YAML(typ="safe", pure=True).load((ROOT / "benchmark" / "dvc.yaml").read_text())
+    pipeline = YAML(typ="safe", pure=True).load((ROOT / "benchmark" / "published" / "dvc.yaml").read_text())
     assert pipeline["stages"]["system"]["foreach"] == NAMES
     assert len(NAMES) == 16
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_row_of_a_system_is_one_that_the_pipeline_takes(name: str) -> None:
-    system, found = overlay.load(name), overlay.runs(name, overlay.parse(ROOT / "params.yaml"))
+def test_every_row_of_a_system_has_valid_params(name: str) -> None:
+    system, found = overlay.load(name), overlay.experiments(name, overlay.parse(PARAMS))
     assert len(found) == 2 * len(system.variants)
-    for run in found:
-        params = run.params()
+    for experiment in found:
+        params = experiment.params()
         entry = registry.load("models", params.model, "params.model")
         config = params.config("models", params.model, "params.model")
         assert config.inputs.layout in entry.LAYOUTS
         assert set(config.inputs.features) <= set(params.featurize.features)
-        assert (params.split.protocol == "random") == (run.protocol == "as_reported")
+        assert (params.split.protocol == "random") == (experiment.protocol == "as_reported")
         if params.split.protocol == "fixed":
             assert params.split.fixed_list in params.split.lists
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_system_says_what_its_report_left_open(name: str) -> None:
-    text = (ROOT / "benchmark" / "systems" / f"{name}.yaml").read_text()
+def test_a_systems_file_states_what_its_report_leaves_open(name: str) -> None:
+    text = (ROOT / "benchmark" / "published" / "systems" / f"{name}.yaml").read_text()
     assert "# Left open: " in text
     assert "Chosen: " in text
 
 
-def test_params_come_back_from_the_file_as_they_were(tmp_path: Path) -> None:
-    base = overlay.parse(ROOT / "params.yaml")
-    overlay.write(base, tmp_path / "params.yaml")
+def test_params_survive_being_written_and_read(tmp_path: Path) -> None:
+    base = overlay.parse(PARAMS)
+    (tmp_path / "params.yaml").write_text(OmegaConf.to_yaml(base))
     assert overlay.parse(tmp_path / "params.yaml") == base

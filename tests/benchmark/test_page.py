@@ -1,4 +1,4 @@
-"""The benchmark's rows, its page and its picture."""
+"""The benchmark's rows, its page and its figure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmark import figure, overlay, page, rows
-from benchmark.overlay import Run, System
-from benchmark.page import Entry
-from stages.core.errors import InputError
+from benchmark.published import figure, overlay, page, rows
+from benchmark.published.overlay import Experiment, System
+from benchmark.published.page import Entry
+from stages.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = overlay.parse(ROOT / "params.yaml")
@@ -38,15 +38,15 @@ def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def svm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> System:
-    """A system of which no row is there yet."""
+    """A system that has no rows yet."""
     monkeypatch.setattr(rows, "ROWS", tmp_path / "rows")
     return overlay.load("B1_svm")
 
 
 @pytest.fixture
-def runs() -> dict[str, Run]:
-    """The rows of B1_svm, by name."""
-    return {run.name: run for run in overlay.runs("B1_svm", BASE)}
+def experiments() -> dict[str, Experiment]:
+    """The experiments of B1_svm, by name."""
+    return {each.name: each for each in overlay.experiments("B1_svm", BASE)}
 
 
 @pytest.fixture
@@ -68,15 +68,15 @@ def texts(found: list[dict[str, Any]], folder: Path) -> list[dict[str, str]]:
     return rows.read(folder / "rows.csv")
 
 
-def honest(found: dict[str, Any], accuracy: float) -> dict[str, Any]:
+def with_new_speakers(found: dict[str, Any], accuracy: float) -> dict[str, Any]:
     return found | {"accuracy": accuracy, "protocol": "speaker_independent"}
 
 
-def test_a_row_tells_what_was_measured_and_what_was_reported(
-    svm: System, runs: dict[str, Run], place: Path
+def test_a_row_has_what_was_measured_and_what_was_reported(
+    svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
-    (row,) = texts([rows.measured(runs["ravdess_savee-as_reported"], svm, place)], place)
-    told = {
+    (row,) = texts([rows.measured(experiments["ravdess_savee-as_reported"], svm, place)], place)
+    expected = {
         "system": "B1_svm",
         "model": "svm",
         "corpora": "ravdess+savee",
@@ -97,14 +97,14 @@ def test_a_row_tells_what_was_measured_and_what_was_reported(
         "leaky": "True",
         "status": "run",
     }
-    assert {name: row[name] for name in told} == told
+    assert {name: row[name] for name in expected} == expected
 
 
-def test_a_reported_number_stands_beside_its_own_clips_and_split_alone(
-    svm: System, runs: dict[str, Run]
+def test_a_reported_score_is_only_in_the_row_of_its_own_clips_and_split(
+    svm: System, experiments: dict[str, Experiment]
 ) -> None:
-    told = {name: rows.told(run, svm)["reported_accuracy"] for name, run in runs.items()}
-    assert told == {
+    reported = {name: rows.description(each, svm)["reported_accuracy"] for name, each in experiments.items()}
+    assert reported == {
         "ravdess_savee-as_reported": 0.517,
         "ravdess_savee-speaker_independent": None,
         "ravdess-as_reported": None,
@@ -112,62 +112,70 @@ def test_a_reported_number_stands_beside_its_own_clips_and_split_alone(
     }
 
 
-def test_a_row_that_could_not_be_run_has_no_number(svm: System, runs: dict[str, Run], tmp_path: Path) -> None:
-    (row,) = texts([rows.absent(runs["ravdess_savee-speaker_independent"], svm, ["SAVEE"])], tmp_path)
+def test_a_row_that_was_not_run_has_no_scores(
+    svm: System, experiments: dict[str, Experiment], tmp_path: Path
+) -> None:
+    (row,) = texts([rows.not_run(experiments["ravdess_savee-speaker_independent"], svm, ["SAVEE"])], tmp_path)
     assert row["status"] == "not run here: needs SAVEE"
     filled = {name for name, value in row.items() if value}
     assert filled == {"system", "variant", "role", "protocol", "status", "model", "corpora"}
 
 
-def test_a_model_without_epochs_has_none(svm: System, runs: dict[str, Run], place: Path) -> None:
+def test_a_model_without_epochs_has_none(
+    svm: System, experiments: dict[str, Experiment], place: Path
+) -> None:
     (place / "metrics" / "train.json").write_text(json.dumps(TRAIN | {"n_epochs": 0.0}))
-    (row,) = texts([rows.measured(runs["ravdess-as_reported"], svm, place)], place)
+    (row,) = texts([rows.measured(experiments["ravdess-as_reported"], svm, place)], place)
     assert (row["n_epochs"], row["seconds_per_epoch"]) == ("", "")
 
 
-def test_a_run_whose_seconds_are_gone_is_told(svm: System, runs: dict[str, Run], place: Path) -> None:
+def test_missing_training_times_are_reported(
+    svm: System, experiments: dict[str, Experiment], place: Path
+) -> None:
     (place / "data" / "timing.json").unlink()
-    with pytest.raises(InputError, match=r"timing\.json: missing\. Delete .* and run the same again"):
-        rows.measured(runs["ravdess-as_reported"], svm, place)
+    with pytest.raises(InputError, match=r"timing\.json: missing"):
+        rows.measured(experiments["ravdess-as_reported"], svm, place)
 
 
-def test_rows_of_other_columns_are_refused(tmp_path: Path) -> None:
+def test_rows_with_other_columns_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("system,accuracy\nB1_svm,0.5\n")
-    with pytest.raises(InputError, match=r"rows\.csv: has other columns .* Run the system again"):
+    with pytest.raises(InputError, match=r"rows\.csv: its columns"):
         rows.read(tmp_path / "rows.csv")
 
 
-def test_no_rows_at_all_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_rows_are_reported_with_the_command_that_makes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rows, "ROWS", tmp_path)
-    with pytest.raises(
-        InputError, match=r"no system has been run\. Run `python -m benchmark\.system A1_cnn1d`"
-    ):
+    with pytest.raises(InputError, match=r"python -m benchmark\.published\.system A1_cnn1d"):
         rows.gather()
 
 
-def test_the_reports_corpus_stands_for_a_system_where_it_was_run_and_else_another(
-    svm: System, runs: dict[str, Run], place: Path
+def test_the_main_table_shows_the_reports_corpus_if_it_was_run_and_else_a_stand_in(
+    svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
-    ran = rows.measured(runs["ravdess-as_reported"], svm, place)
-    absent = rows.absent(runs["ravdess_savee-as_reported"], svm, ["SAVEE"])
-    without = [absent, absent | {"protocol": "speaker_independent"}, ran, honest(ran, 0.3)]
+    ran = rows.measured(experiments["ravdess-as_reported"], svm, place)
+    absent = rows.not_run(experiments["ravdess_savee-as_reported"], svm, ["SAVEE"])
+    without = [absent, absent | {"protocol": "speaker_independent"}, ran, with_new_speakers(ran, 0.3)]
     (entry,) = page.entries(texts(without, place), BASE)
-    assert (entry.variant, entry.stands_in) == ("ravdess", True)
-    assert entry.told() == "reported 51.7, by its own split 55.5, with new speakers 30.0 %"
-    assert entry.leak == pytest.approx(25.5, abs=0.1)
-    own = rows.measured(runs["ravdess_savee-as_reported"], svm, place)
-    (entry,) = page.entries(texts([own, honest(own, 0.4), ran, honest(ran, 0.3)], place), BASE)
-    assert (entry.variant, entry.stands_in) == ("ravdess_savee", False)
+    assert (entry.variant, entry.is_stand_in) == ("ravdess", True)
+    assert entry.summary() == "reported 51.7, with its own split 55.5, with new speakers 30.0 %"
+    assert entry.points_lost == pytest.approx(25.5, abs=0.1)
+    own = rows.measured(experiments["ravdess_savee-as_reported"], svm, place)
+    (entry,) = page.entries(
+        texts([own, with_new_speakers(own, 0.4), ran, with_new_speakers(ran, 0.3)], place), BASE
+    )
+    assert (entry.variant, entry.is_stand_in) == ("ravdess_savee", False)
     (entry,) = page.entries(texts(without[:2], place), BASE)
-    assert entry.told() == "reported 51.7, not run here: needs SAVEE"
+    assert entry.summary() == "reported 51.7, not run here: needs SAVEE"
 
 
 def test_the_page_shows_every_row_and_draws_those_that_were_run(
-    svm: System, runs: dict[str, Run], place: Path
+    svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
-    ran = rows.measured(runs["ravdess-as_reported"], svm, place)
-    absent = rows.absent(runs["ravdess_savee-as_reported"], svm, ["SAVEE"])
-    found = [absent, absent | {"protocol": "speaker_independent"}, ran, honest(ran, 0.3)]
+    ran = rows.measured(experiments["ravdess-as_reported"], svm, place)
+    absent = rows.not_run(experiments["ravdess_savee-as_reported"], svm, ["SAVEE"])
+    found = [absent, absent | {"protocol": "speaker_independent"}, ran, with_new_speakers(ran, 0.3)]
     entries = page.entries(texts(found, place), BASE)
     text = page.render(entries)
     assert text.count("not run here: needs SAVEE") == 2
@@ -176,7 +184,7 @@ def test_the_page_shows_every_row_and_draws_those_that_were_run(
     drawn = figure.draw(entries)
     assert drawn.content == figure.draw(entries).content
     assert drawn.content.startswith(b"\x89PNG")
-    assert "B1_svm: reported 51.7, by its own split 55.5, with new speakers 30.0 %" in drawn.alt
+    assert "B1_svm: reported 51.7, with its own split 55.5, with new speakers 30.0 %" in drawn.alt
     figure.draw(page.entries(texts(found[:2], place), BASE))
 
 
@@ -186,24 +194,26 @@ def measured() -> dict[str, Entry]:
     return {entry.name: entry for entry in page.entries(rows.read(rows.RESULTS), BASE)}
 
 
-def test_another_training_with_new_speakers_is_told_from_the_systems_file(measured: dict[str, Entry]) -> None:
+def test_differences_in_training_are_found_in_the_systems_file(measured: dict[str, Entry]) -> None:
     assert measured["A2_lstm"].caveats == ["`patience_epochs` none, with new speakers 15"]
     assert measured["B5_resnet34"].caveats == ["`epochs` 60, with new speakers 30", "`resizing` differs"]
     assert measured["B3_resnet34"].caveats == []
 
 
-def test_a_training_that_learnt_nothing_is_told(svm: System, runs: dict[str, Run], place: Path) -> None:
-    ran = rows.measured(runs["ravdess-as_reported"], svm, place)
-    for accuracy, told in (
-        (0.145, ["at chance with new speakers, 14.5 % where the commonest emotion has 14.0 %"]),
+def test_a_model_at_chance_is_marked(svm: System, experiments: dict[str, Experiment], place: Path) -> None:
+    ran = rows.measured(experiments["ravdess-as_reported"], svm, place)
+    for accuracy, caveats in (
+        (0.145, ["at chance with new speakers: 14.5 %, majority class 14.0 %"]),
         (0.16, []),
     ):
-        (entry,) = page.entries(texts([ran, honest(ran, accuracy)], place), BASE)
-        assert entry.caveats == told
-        assert entry.is_fair == (not told)
+        (entry,) = page.entries(texts([ran, with_new_speakers(ran, accuracy)], place), BASE)
+        assert entry.caveats == caveats
+        assert entry.is_fair == (not caveats)
 
 
-def test_what_is_not_of_new_speakers_alone_is_marked_and_in_no_mean(measured: dict[str, Entry]) -> None:
+def test_rows_that_differ_in_more_than_speakers_are_marked_and_in_no_average(
+    measured: dict[str, Entry],
+) -> None:
     entries = list(measured.values())
     doubted = [entry for entry in entries if entry.ran and not entry.is_fair]
     assert {entry.name for entry in doubted} == {"A2_lstm", "B5_resnet34", "E2_cnn2d"}
@@ -211,23 +221,23 @@ def test_what_is_not_of_new_speakers_alone_is_marked_and_in_no_mean(measured: di
     assert text.count(" † |") == len(doubted)
     for entry in doubted:
         assert f"- `{entry.name}`: {'; '.join(entry.caveats)}\n" in text
-    leaks = [entry.leak for entry in entries if entry.is_fair]
-    assert f"{sum(leaks) / len(leaks):.0f} points on average" in text
-    assert f"{len(leaks)} were trained alike" in text
+    leaks = [entry.points_lost for entry in entries if entry.is_fair]
+    assert f"{sum(leaks) / len(leaks):.0f} points lower on average" in text
+    assert f"{len(leaks)} were trained in the same way" in text
 
 
-def test_nothing_is_doubted_where_both_trainings_are_alike(
-    svm: System, runs: dict[str, Run], place: Path
+def test_nothing_is_marked_if_both_trainings_are_the_same(
+    svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
-    ran = rows.measured(runs["ravdess-as_reported"], svm, place)
-    assert "†" not in page.render(page.entries(texts([ran, honest(ran, 0.3)], place), BASE))
+    ran = rows.measured(experiments["ravdess-as_reported"], svm, place)
+    assert "†" not in page.render(page.entries(texts([ran, with_new_speakers(ran, 0.3)], place), BASE))
 
 
-def test_what_differs_is_told_by_key() -> None:
-    heard = {"units": [64], "training": {"epochs": 60, "rate": 0.1, "plateau": None}}
-    unheard = {"units": [32], "training": {"epochs": 30, "rate": 0.1, "plateau": {"factor": 0.5}}}
-    told = ["`units` differs", "`epochs` 60, with new speakers 30", "`plateau` differs"]
-    assert page.differences(heard, unheard) == told
+def test_differences_are_listed_by_key() -> None:
+    report_split = {"units": [64], "training": {"epochs": 60, "rate": 0.1, "plateau": None}}
+    new_speakers = {"units": [32], "training": {"epochs": 30, "rate": 0.1, "plateau": {"factor": 0.5}}}
+    expected = ["`units` differs", "`epochs` 60, with new speakers 30", "`plateau` differs"]
+    assert page.differences(report_split, new_speakers) == expected
 
 
 def test_a_complete_copy_has_clips_of_each_channel() -> None:
@@ -238,7 +248,7 @@ def test_a_complete_copy_has_clips_of_each_channel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "variant", "clips", "is_cut"),
+    ("system", "variant", "clips", "is_partial"),
     [
         ("C1_cnn", "tess", "1,400 of 2,800", True),
         ("D1_mlp", "song", "1,009 of 1,012", False),
@@ -247,26 +257,26 @@ def test_a_complete_copy_has_clips_of_each_channel() -> None:
         ("E3_cnn2d", "ravdess", "176", False),
     ],
 )
-def test_a_row_says_of_how_many_clips_it_is(
-    measured: dict[str, Entry], system: str, variant: str, clips: str, is_cut: bool
+def test_a_row_states_how_many_clips_were_tested(
+    measured: dict[str, Entry], system: str, variant: str, clips: str, is_partial: bool
 ) -> None:
     row = measured[system].rows[variant]["speaker_independent"]
-    assert (row.clips, row.is_cut) == (clips, is_cut)
+    assert (row.clips, row.is_partial) == (clips, is_partial)
 
 
-def test_the_page_says_that_corpora_were_cut_down(measured: dict[str, Entry]) -> None:
+def test_the_page_says_that_corpora_are_incomplete(measured: dict[str, Entry]) -> None:
     text = page.render(list(measured.values()))
     of_c, of_d = text.split("## C: ")[1].split("## D: ")[0], text.split("## D: ")[1].split("## E: ")[0]
-    assert "The rows are of 1,400 of 2,800 clips" in of_c
-    assert "The songs are 1,009 of 1,012 clips, and each is cut to its first 2.389 s" in of_d
+    assert "These rows were measured on 1,400 of 2,800 clips" in of_c
+    assert "songs has 1,009 of 1,012 clips, each cut to its first 2.389 s" in of_d
 
 
-def test_the_table_is_of_the_rows_and_the_page_of_the_table() -> None:
+def test_the_table_matches_the_rows_and_the_page_the_table() -> None:
     found = rows.gather()
-    assert rows.read(rows.RESULTS) == found, "run `python -m benchmark.table`"
+    assert rows.read(rows.RESULTS) == found, "run `python -m benchmark.published.table`"
     entries = page.entries(found, BASE)
     assert (ROOT / "docs" / "benchmark.md").read_text() == page.render(entries), (
-        "run `python -m benchmark.table`"
+        "run `python -m benchmark.published.table`"
     )
 
 

@@ -1,4 +1,4 @@
-"""README repeats lines of the benchmark's page; what it repeats is what was measured."""
+"""docs/benchmark.md shows the numbers of results.csv, and README quotes them as they are there."""
 
 from __future__ import annotations
 
@@ -6,46 +6,68 @@ import re
 
 import pytest
 
-from benchmark import overlay, page, rows
-from benchmark.page import Entry
+from benchmark.published import overlay, page, rows
+from benchmark.published.page import Entry
 from tests.support.workspace import ROOT
 
-README = " ".join((ROOT / "README.md").read_text().split())
+README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "benchmark.md").read_text()
 
 
-@pytest.fixture
+def joined(text: str) -> str:
+    """Returns `text` without line breaks."""
+    return " ".join(text.split())
+
+
+@pytest.fixture(autouse=True)
 def entries(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """The systems, from results.csv as it is in the repository."""
     monkeypatch.chdir(ROOT)
-    return page.entries(rows.gather(), overlay.parse(ROOT / "params.yaml"))
+    return page.entries(rows.read(rows.RESULTS), overlay.parse(ROOT / "params.yaml"))
 
 
-def test_readme_shows_lines_of_the_benchmark_as_they_are() -> None:
-    shown = re.findall(r"^\| `[A-E]\d_\w+`.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert len(shown) > 4
-    assert set(shown) <= {*(ROOT / "docs" / "benchmark.md").read_text().splitlines()}
+def test_the_page_has_the_accuracies_of_results_csv(entries: list[Entry]) -> None:
+    lines = re.findall(r"^\| `([A-E]\d_\w+)` .*$", PAGE.split("## How to run it")[0], re.MULTILINE)
+    assert lines == [entry.name for entry in entries]
+    for entry in entries:
+        if entry.ran:
+            line = next(line for line in PAGE.splitlines() if line.startswith(f"| `{entry.name}` "))
+            report_split, new_speakers = (row["accuracy"] for row in measured(entry))
+            assert f"| {100 * float(report_split):.1f} [" in line
+            assert f"| **{100 * float(new_speakers):.1f} [" in line
 
 
-def test_readme_counts_the_systems_that_have_numbers(entries: list[Entry]) -> None:
+def measured(entry: Entry) -> list[dict[str, str]]:
+    """Returns the two rows of results.csv that the page's main table shows of a system."""
+    found = [row for row in rows.read(rows.RESULTS) if row["system"] == entry.name]
+    return [row for row in found if row["variant"] == entry.variant]
+
+
+def test_the_page_counts_the_systems_with_results(entries: list[Entry]) -> None:
     n_run = sum(entry.ran for entry in entries)
-    assert f"Sixteen published systems, built again in this pipeline; {n_run} have numbers here" in README
+    assert f"{n_run} of the {len(entries)} have results here" in joined(PAGE)
     for entry in entries:
         if not entry.ran:
-            needs = entry.heard.text("status").removeprefix(rows.ABSENT)
-            assert f"(`{entry.name[:2]}` needs {needs})" in README
+            assert f"`{entry.name}` was {entry.report_split.text('status')}." in joined(PAGE)
 
 
-def test_readme_shows_systems_that_new_speakers_do_not_harm(entries: list[Entry]) -> None:
-    for entry in entries:
-        if entry.is_fair and entry.leak < 0:
-            assert f"| `{entry.name}` " in README
-
-
-def test_readme_says_why_a_doubted_row_is(entries: list[Entry]) -> None:
-    for entry in entries:
-        if entry.caveats and f"| `{entry.name}` " in README:
-            assert f"`{entry.name}` ({'; '.join(entry.caveats)})" in README
-
-
-def test_readme_tells_how_long_it_takes(entries: list[Entry]) -> None:
+def test_the_page_states_the_training_time(entries: list[Entry]) -> None:
     seconds = sum(row.seconds for entry in entries for _, row in entry.pairs() if row.ran)
-    assert f"{seconds / 3600:.1f} hours of training for what has numbers" in README
+    assert f"took {seconds / 3600:.1f} hours" in joined(PAGE)
+
+
+def test_readme_quotes_the_scores_of_the_page() -> None:
+    assert scores(PAGE) >= scores(README)
+
+
+def scores(text: str) -> set[tuple[str, ...]]:
+    """Returns each line of the main table: the system's name, and its cells between title and corpus."""
+    lines = re.findall(r"^\| `([A-E]\d_\w+)` (.*) \|$", text, re.MULTILINE)
+    return {(name, *cells.split(" | ")[1:-1]) for name, cells in lines}
+
+
+def test_readme_quotes_the_number_of_systems_with_results_and_the_training_time(entries: list[Entry]) -> None:
+    n_run = sum(entry.ran for entry in entries)
+    seconds = sum(row.seconds for entry in entries for _, row in entry.pairs() if row.ran)
+    assert set(re.findall(r"(\d+) have (?:numbers|results)", joined(README))) <= {f"{n_run}"}
+    assert set(re.findall(r"([\d.]+) hours of training", joined(README))) <= {f"{seconds / 3600:.1f}"}

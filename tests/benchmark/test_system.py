@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from omegaconf import OmegaConf
 
-from benchmark import overlay, rows
+from benchmark.published import overlay, rows
 from tests.support.workspace import RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,13 +81,13 @@ def copied(folder: Path) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    shutil.rmtree(folder / "benchmark" / "rows", ignore_errors=True)
+    shutil.rmtree(folder / "benchmark" / "published" / "rows", ignore_errors=True)
     return folder
 
 
 def edit(project: Path, name: str, keep: str, **changes: Any) -> None:
     """Keeps one variant of a system and sets keys of its file, written with double underscores for dots."""
-    path = project / "benchmark" / "systems" / f"{name}.yaml"
+    path = project / "benchmark" / "published" / "systems" / f"{name}.yaml"
     values = overlay.parse(path)
     values["variants"] = {keep: values["variants"][keep]}
     for key, value in changes.items():
@@ -95,18 +96,18 @@ def edit(project: Path, name: str, keep: str, **changes: Any) -> None:
         for part in above:
             block = block[part]
         block[last] = value
-    overlay.write(values, path)
+    OmegaConf.save(OmegaConf.create(values), path)
 
 
 def run(project: Path, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmark.system", name],
+        [sys.executable, "-m", "benchmark.published.system", name],
         cwd=project, env=os.environ | {"PYTHONPATH": ""}, capture_output=True, text=True,
     )  # fmt: skip
 
 
 def result(project: Path, name: str) -> list[dict[str, str]]:
-    return rows.read(project / "benchmark" / "rows" / f"{name}.csv")
+    return rows.read(project / "benchmark" / "published" / "rows" / f"{name}.csv")
 
 
 def test_a_system_runs_when_its_corpus_is_there_and_only_what_changed_runs_again(project: Path) -> None:
@@ -131,45 +132,56 @@ def test_a_system_runs_when_its_corpus_is_there_and_only_what_changed_runs_again
     record(project, savee)
     done = run(project, "B1_svm")
     assert done.returncode == 0, done.stdout + done.stderr
-    heard, unheard = result(project, "B1_svm")
-    assert (heard["status"], heard["leaky"], unheard["leaky"]) == ("run", "True", "False")
-    assert (heard["reported_accuracy"], unheard["reported_accuracy"]) == ("0.517", "")
-    assert (heard["n_clips"], heard["n_speakers"]) == ("276", "10")
-    assert (heard["n_folds"], heard["of_folds"], unheard["n_folds"]) == ("10", "10", "6")
-    assert 0 <= float(heard["accuracy_low"]) <= float(heard["accuracy"]) <= float(heard["accuracy_high"]) <= 1
-    assert float(heard["train_seconds"]) > 0
-    assert "Stage 'ingest' didn't change, skipping" in done.stdout, "the second row made its features anew"
+    reported, new = result(project, "B1_svm")
+    assert (reported["status"], reported["leaky"], new["leaky"]) == ("run", "True", "False")
+    assert (reported["reported_accuracy"], new["reported_accuracy"]) == ("0.517", "")
+    assert (reported["n_clips"], reported["n_speakers"]) == ("276", "10")
+    assert (reported["n_folds"], reported["of_folds"], new["n_folds"]) == ("10", "10", "6")
+    assert (
+        0
+        <= float(reported["accuracy_low"])
+        <= float(reported["accuracy"])
+        <= float(reported["accuracy_high"])
+        <= 1
+    )
+    assert float(reported["train_seconds"]) > 0
+    first_row, second_row = done.stdout.split("B1_svm ravdess_savee-speaker_independent")[:2]
+    assert "Running stage 'ingest'" in first_row
+    assert "Running stage 'train'" in second_row
+    for stage in ("ingest", "manifest", "augment", "featurize"):
+        assert f"Running stage '{stage}'" not in second_row
 
     again = run(project, "B1_svm")
     assert "Running stage" not in again.stdout
-    assert result(project, "B1_svm") == [heard, unheard]
+    assert result(project, "B1_svm") == [reported, new]
 
     edit(project, "B1_svm", "ravdess_savee", params__models__svm__c=3.0)
     other = run(project, "B1_svm").stdout
     ran = [line.split("'")[1] for line in other.splitlines() if line.startswith("Running stage '")]
-    assert ran == ["train", "evaluate"] * 2
+    assert ran == ["select", "train", "evaluate"] * 2
 
 
-def test_a_row_that_fails_leaves_the_rows_of_before_and_tells_where(project: Path) -> None:
+def test_a_failing_row_leaves_the_earlier_rows_and_is_reported_with_its_workspace(project: Path) -> None:
     record(project, ravdess)
     edit(project, "B1_svm", "ravdess")
     assert run(project, "B1_svm").returncode == 0
-    before = (project / "benchmark" / "rows" / "B1_svm.csv").read_bytes()
+    before = (project / "benchmark" / "published" / "rows" / "B1_svm.csv").read_bytes()
     edit(project, "B1_svm", "ravdess", protocols__speaker_independent__split__n_folds=7)  # of six speakers
     failed = run(project, "B1_svm")
     assert failed.returncode == 1
-    assert "params.split.n_folds: 7 folds need 7 speakers, and there are 6." in failed.stderr
-    place = "benchmark/runs/B1_svm/ravdess-speaker_independent"
-    told = f"error: {place}: `dvc repro evaluate` failed there; what it says stands above."
-    assert failed.stderr.splitlines()[-1] == told
-    assert (project / "benchmark" / "rows" / "B1_svm.csv").read_bytes() == before
-    assert sorted(path.name for path in (project / "benchmark" / "rows").iterdir()) == ["B1_svm.csv"]
+    assert "params.split.n_folds: 7" in failed.stderr
+    place = "benchmark/published/runs/B1_svm/ravdess-speaker_independent"
+    assert failed.stderr.splitlines()[-1].startswith(f"error: {place}: ")
+    assert (project / "benchmark" / "published" / "rows" / "B1_svm.csv").read_bytes() == before
+    assert sorted(path.name for path in (project / "benchmark" / "published" / "rows").iterdir()) == [
+        "B1_svm.csv"
+    ]
 
 
-def test_a_killed_run_goes_on_where_it_stopped(project: Path) -> None:
+def test_a_killed_run_resumes(project: Path) -> None:
     record(project, ravdess)
     edit(project, "B1_svm", "ravdess")
-    command = [sys.executable, "-m", "benchmark.system", "B1_svm"]
+    command = [sys.executable, "-m", "benchmark.published.system", "B1_svm"]
     process = subprocess.Popen(
         command, cwd=project, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -190,13 +202,15 @@ def test_a_killed_run_goes_on_where_it_stopped(project: Path) -> None:
     assert [row["status"] for row in result(project, "B1_svm")] == ["run", "run"]
 
 
-def test_two_systems_run_side_by_side_as_they_do_alone(project: Path, tmp_path_factory: Any) -> None:
+def test_two_systems_running_side_by_side_give_the_same_rows_as_alone(
+    project: Path, tmp_path_factory: Any
+) -> None:
     record(project, ravdess)
     names = ("B1_svm", "D1_mlp")
     edit(project, "B1_svm", "ravdess")
     edit(project, "D1_mlp", "speech", params__models__mlp__epochs=20)
     alone = shutil.copytree(project, tmp_path_factory.mktemp("alone") / "project")
-    command = [sys.executable, "-m", "benchmark.system"]
+    command = [sys.executable, "-m", "benchmark.published.system"]
     both = [subprocess.Popen([*command, name], cwd=project, stdout=subprocess.DEVNULL) for name in names]
     assert [process.wait() for process in both] == [0, 0]
     for name in names:
@@ -220,20 +234,20 @@ def repro(project: Path, *targets: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_outer_pipeline_keeps_what_was_measured_where_there_are_no_recordings(project: Path) -> None:
-    measured = ROOT / "benchmark" / "rows" / "C1_cnn.csv"
-    (project / "benchmark" / "rows").mkdir()
-    shutil.copy(measured, project / "benchmark" / "rows")
-    done = repro(project, "benchmark/dvc.yaml:system@C1_cnn")
+def test_the_outer_pipeline_keeps_the_last_results_without_recordings(project: Path) -> None:
+    measured = ROOT / "benchmark" / "published" / "rows" / "C1_cnn.csv"
+    (project / "benchmark" / "published" / "rows").mkdir()
+    shutil.copy(measured, project / "benchmark" / "published" / "rows")
+    done = repro(project, "benchmark/published/dvc.yaml:system@C1_cnn")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "C1_cnn tess-as_reported: kept as measured before, needs TESS" in done.stdout
-    assert (project / "benchmark" / "rows" / "C1_cnn.csv").read_bytes() == measured.read_bytes()
+    assert "C1_cnn tess-as_reported: last results kept, needs TESS" in done.stdout
+    assert (project / "benchmark" / "published" / "rows" / "C1_cnn.csv").read_bytes() == measured.read_bytes()
 
 
 def test_the_outer_pipeline_runs_one_system_by_its_name(project: Path) -> None:
     record(project, ravdess)
     edit(project, "B1_svm", "ravdess")
-    said = [repro(project, "benchmark/dvc.yaml:system@B1_svm") for _ in range(2)]
+    said = [repro(project, "benchmark/published/dvc.yaml:system@B1_svm") for _ in range(2)]
     assert [done.returncode for done in said] == [0, 0], said[0].stdout + said[0].stderr
     assert "didn't change, skipping" in said[1].stdout
     assert [row["status"] for row in result(project, "B1_svm")] == ["run", "run"]
@@ -282,10 +296,10 @@ def check_runs(project: Path, name: str, n_clips: int, n_speakers: int) -> None:
     """Runs a system and checks that its rows are of the clips they say they are of."""
     done = run(project, name)
     assert done.returncode == 0, done.stdout + done.stderr
-    heard, unheard = result(project, name)
-    assert [row["status"] for row in (heard, unheard)] == ["run", "run"]
-    assert [row["leaky"] for row in (heard, unheard)] == ["True", "False"]
-    for row in (heard, unheard):
+    reported, new = result(project, name)
+    assert [row["status"] for row in (reported, new)] == ["run", "run"]
+    assert [row["leaky"] for row in (reported, new)] == ["True", "False"]
+    for row in (reported, new):
         assert 0 < int(row["n_clips"]) <= n_clips
         assert 0 < int(row["n_speakers"]) <= n_speakers
         assert int(row["n_parameters"]) > 0

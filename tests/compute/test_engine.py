@@ -159,8 +159,8 @@ def test_a_cluster_computes_the_bytes_that_this_machine_does(workspace: Workspac
     augment.main()
     featurize.main()
     here = computed()
-    for storage in (None, str(workspace.folder / "pool"), f"file://{workspace.folder}/other"):
-        workspace.set(compute=cluster.compute.model_dump() | {"storage": storage})
+    for place in (None, str(workspace.folder / "pool"), f"file://{workspace.folder}/other"):
+        workspace.set(compute=cluster.compute.model_dump() | {"storage": place})
         augment.main()
         featurize.main()
         assert computed() == here
@@ -174,8 +174,8 @@ def test_a_cluster_looks_into_files_as_this_machine_does(workspace: Workspace, c
     (RAW / "demo" / "2001_IEO_SAD_XX.wav").write_text("no sound")
     manifest.main()
     listed = MANIFEST.read_bytes()
-    for storage in (None, str(workspace.folder / "pool")):
-        workspace.set(compute=cluster.compute.model_dump() | {"storage": storage})
+    for place in (None, str(workspace.folder / "pool")):
+        workspace.set(compute=cluster.compute.model_dump() | {"storage": place})
         manifest.main()
         assert MANIFEST.read_bytes() == listed
 
@@ -200,8 +200,8 @@ def test_a_cluster_trains_the_folds_that_this_machine_does(
     train.main()
     here = model_bytes()
     assert len(here) >= 3 * 4
-    for storage in (None, str(trainable.folder / "pool")):
-        trainable.set(compute=cluster.compute.model_dump() | {"storage": storage})
+    for place in (None, str(trainable.folder / "pool")):
+        trainable.set(compute=cluster.compute.model_dump() | {"storage": place})
         shutil.rmtree(MODEL)
         train.main()
         assert model_bytes() == here
@@ -342,17 +342,17 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("storage", "message"),
+    ("place", "message"),
     [
         ("file/below", r"'file://\S+/file/below' cannot be written: .*(exists|Not a directory)"),
         ("sprak://bucket/folder", r"'sprak://bucket/folder' will not do: .*sprak"),
     ],
 )
 def test_storage_that_cannot_be_written_is_told(
-    workspace: Workspace, cluster: Cluster, storage: str, message: str
+    workspace: Workspace, cluster: Cluster, place: str, message: str
 ) -> None:
     Path("file").write_text("in the way")
-    compute = cluster.compute.model_copy(update={"storage": storage})
+    compute = cluster.compute.model_copy(update={"storage": place})
     done = shard("a", "made")
     fill(FEATURES, done, LOCAL, "test")
     with pytest.raises(InputError, match=rf"^params\.compute\.storage: {message}"):

@@ -27,23 +27,23 @@ def actors(corpora: Path) -> pd.DataFrame:
 
 def table_of(clips: list[str]) -> pd.DataFrame:
     """Returns the columns of a manifest that `annotate` reads and fills."""
-    facts = [crema_d.parse(PurePosixPath(f"{clip}.wav")) for clip in clips]
+    names = [crema_d.parse(PurePosixPath(f"{clip}.wav")) for clip in clips]
     columns = {
         "clip": [f"crema_d/{clip}" for clip in clips],
-        "speaker": [fact and f"crema_d/{fact.speaker}" for fact in facts],
-        "emotion": [fact and fact.emotion for fact in facts],
+        "speaker": [parsed and f"crema_d/{parsed.speaker}" for parsed in names],
+        "emotion": [parsed and parsed.emotion for parsed in names],
     }
     return pd.DataFrame(columns | dict.fromkeys(("age", "race", "ethnicity", "listeners")))
 
 
 def test_every_published_name_is_read(published: pd.DataFrame) -> None:
-    facts = [crema_d.parse(PurePosixPath("AudioWAV", name)) for name in published["filename"]]
-    found = [fact for fact in facts if fact is not None]
-    assert len(found) == len({fact.clip for fact in found}) == crema_d.ABOUT.n_clips == 7442
-    assert len({fact.speaker for fact in found}) == crema_d.ABOUT.n_speakers == 91
-    assert len({fact.sentence for fact in found}) == 12
+    names = [crema_d.parse(PurePosixPath("AudioWAV", name)) for name in published["filename"]]
+    found = [parsed for parsed in names if parsed is not None]
+    assert len(found) == len({parsed.clip for parsed in found}) == crema_d.ABOUT.n_clips == 7442
+    assert len({parsed.speaker for parsed in found}) == crema_d.ABOUT.n_speakers == 91
+    assert len({parsed.sentence for parsed in found}) == 12
     # Cao et al. 2014, section 3: 1271 clips of each emotion, 1087 neutral ones
-    assert Counter(fact.emotion for fact in found) == {
+    assert Counter(parsed.emotion for parsed in found) == {
         "anger": 1271,
         "disgust": 1271,
         "fear": 1271,
@@ -51,7 +51,7 @@ def test_every_published_name_is_read(published: pd.DataFrame) -> None:
         "sadness": 1271,
         "neutral": 1087,
     }
-    assert Counter(fact.intensity for fact in found) == {
+    assert Counter(parsed.intensity for parsed in found) == {
         "low": 455,
         "medium": 455,
         "high": 455,
@@ -60,15 +60,15 @@ def test_every_published_name_is_read(published: pd.DataFrame) -> None:
 
 
 def test_the_sexes_are_the_published_ones(actors: pd.DataFrame) -> None:
-    parsed = [crema_d.parse(PurePosixPath(f"{actor}_DFA_ANG_XX.wav")) for actor in actors["ActorID"]]
-    assert [fact.sex for fact in parsed if fact] == actors["Sex"].str.lower().to_list()
+    names = [crema_d.parse(PurePosixPath(f"{actor}_DFA_ANG_XX.wav")) for actor in actors["ActorID"]]
+    assert [parsed.sex for parsed in names if parsed] == actors["Sex"].str.lower().to_list()
     assert Counter(actors["Sex"]) == {"Male": 48, "Female": 43}  # the publisher's README
 
 
 def test_a_name_is_read_whole() -> None:
-    fact = crema_d.parse(PurePosixPath("AudioWAV/1002_IEO_SAD_MD.wav"))
-    assert fact is not None
-    assert (fact.speaker, fact.sex, fact.sentence, fact.emotion, fact.intensity) == (
+    parsed = crema_d.parse(PurePosixPath("AudioWAV/1002_IEO_SAD_MD.wav"))
+    assert parsed is not None
+    assert (parsed.speaker, parsed.sex, parsed.sentence, parsed.emotion, parsed.intensity) == (
         "1002",
         "female",
         "IEO",
@@ -103,7 +103,7 @@ def test_mp3_and_stand_ins_give_way(published: pd.DataFrame) -> None:
     assert wav.clip == mp3.clip
     assert (wav.preferred, mp3.preferred) == (True, False)
     twins = published[published["sha256"].duplicated(keep=False)]["filename"]
-    kept = [name for name in twins if (fact := crema_d.parse(PurePosixPath(name))) and fact.preferred]
+    kept = [name for name in twins if (parsed := crema_d.parse(PurePosixPath(name))) and parsed.preferred]
     assert kept == ["1006_TIE_HAP_XX.wav", "1013_WSI_SAD_XX.wav", "1017_IWW_ANG_XX.wav"]
 
 

@@ -21,7 +21,7 @@ from stages.data.vocabulary import ParsedName
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20
-CONFIG = demo.Config(n_speakers=8, sentences=["IEO", "MTI"], spread=1.0)
+CONFIG = demo.Config(n_speakers=8, sentences=["IEO", "MTI"], variability=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +76,14 @@ def test_contract() -> None:
 
 
 def test_names_tell_what_was_synthesised(folder: Path) -> None:
-    facts = [fact for path in folder.iterdir() if (fact := demo.parse(PurePosixPath(path.name)))]
-    assert {(fact.speaker, fact.sentence, fact.emotion) for fact in facts} == {
+    names = [parsed for path in folder.iterdir() if (parsed := demo.parse(PurePosixPath(path.name)))]
+    assert {(parsed.speaker, parsed.sentence, parsed.emotion) for parsed in names} == {
         (str(2001 + index), sentence, emotion)
         for index in range(8)
         for sentence in ("IEO", "MTI")
         for emotion in ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
     }
-    assert len({fact.clip for fact in facts}) == len(list(folder.iterdir()))
+    assert len({parsed.clip for parsed in names}) == len(list(folder.iterdir()))
 
 
 def test_parse() -> None:
@@ -178,11 +178,11 @@ def test_voices_are_there_and_differ() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("n_speakers", 25, r"params\.corpora\.demo\.n_speakers: 25 will not do\. .*less than or equal to 24"),
-        ("n_speakers", 0, r"params\.corpora\.demo\.n_speakers: 0 will not do"),
-        ("sentences", ["IEO", "ABC"], r"params\.corpora\.demo\.sentences\.1: 'ABC' will not do\. .*'WSI'"),
-        ("sentences", [], r"params\.corpora\.demo\.sentences: \[\] will not do"),
-        ("spread", -0.1, r"params\.corpora\.demo\.spread: -0\.1 will not do"),
+        ("n_speakers", 25, r"params\.corpora\.demo\.n_speakers: 25 .*less than or equal to 24"),
+        ("n_speakers", 0, r"params\.corpora\.demo\.n_speakers: 0 "),
+        ("sentences", ["IEO", "ABC"], r"params\.corpora\.demo\.sentences\.1: 'ABC' .*'WSI'"),
+        ("sentences", [], r"params\.corpora\.demo\.sentences: \[\] "),
+        ("variability", -0.1, r"params\.corpora\.demo\.variability: -0\.1 "),
     ],
 )
 def test_values_out_of_range(key: str, value: object, message: str) -> None:

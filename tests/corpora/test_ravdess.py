@@ -11,19 +11,19 @@ from stages.corpora import ravdess
 from stages.data.vocabulary import ParsedName
 
 
-def facts_in(folder: Path) -> list[ParsedName]:
-    """Returns the facts of every file; fails where a name is not read."""
+def parsed_names(folder: Path) -> list[ParsedName]:
+    """Returns every parsed file name; fails if one is not recognised."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     found = [ravdess.parse(PurePosixPath(path.relative_to(folder))) for path in paths]
     assert None not in found
-    return [fact for fact in found if fact]
+    return [parsed for parsed in found if parsed]
 
 
 def test_the_speech_is_read(corpora: Path) -> None:
-    found = facts_in(corpora / "ravdess")
+    found = parsed_names(corpora / "ravdess")
     # the Zenodo page: 60 clips of each of 24 actors; no strong neutral, so half as many neutral ones
-    assert Counter(fact.speaker for fact in found) == {f"{actor:02}": 60 for actor in range(1, 25)}
-    assert Counter(fact.emotion for fact in found) == {
+    assert Counter(parsed.speaker for parsed in found) == {f"{actor:02}": 60 for actor in range(1, 25)}
+    assert Counter(parsed.emotion for parsed in found) == {
         "neutral": 96,
         "calm": 192,
         "happiness": 192,
@@ -33,24 +33,31 @@ def test_the_speech_is_read(corpora: Path) -> None:
         "disgust": 192,
         "surprise": 192,
     }
-    assert Counter(fact.sex for fact in found) == {"male": 720, "female": 720}
-    assert Counter(fact.sentence for fact in found) == {"kids": 720, "dogs": 720}
-    assert Counter(fact.repetition for fact in found) == {1: 720, 2: 720}
-    assert Counter(fact.intensity for fact in found) == {"normal": 768, "strong": 672}
-    assert {fact.channel for fact in found} == {"speech"}
-    assert len({fact.clip for fact in found}) == 1440
+    assert Counter(parsed.sex for parsed in found) == {"male": 720, "female": 720}
+    assert Counter(parsed.sentence for parsed in found) == {"kids": 720, "dogs": 720}
+    assert Counter(parsed.repetition for parsed in found) == {1: 720, 2: 720}
+    assert Counter(parsed.intensity for parsed in found) == {"normal": 768, "strong": 672}
+    assert {parsed.channel for parsed in found} == {"speech"}
+    assert len({parsed.clip for parsed in found}) == 1440
 
 
 def test_the_song_is_read(corpora: Path) -> None:
-    found = facts_in(corpora / "ravdess_song")
-    assert len(found) == len({fact.clip for fact in found}) == 1009  # three of the 1012 are not in the copy
-    assert {fact.channel for fact in found} == {"song"}
-    assert {fact.emotion for fact in found} == {"neutral", "calm", "happiness", "sadness", "anger", "fear"}
-    assert "18" not in {fact.speaker for fact in found}
+    found = parsed_names(corpora / "ravdess_song")
+    assert len(found) == len({parsed.clip for parsed in found}) == 1009  # the copy has not all 1012
+    assert {parsed.channel for parsed in found} == {"song"}
+    assert {parsed.emotion for parsed in found} == {
+        "neutral",
+        "calm",
+        "happiness",
+        "sadness",
+        "anger",
+        "fear",
+    }
+    assert "18" not in {parsed.speaker for parsed in found}
 
 
 def test_the_originals_are_read(corpora: Path) -> None:
-    assert len(facts_in(corpora / "originals" / "ravdess")) == 4
+    assert len(parsed_names(corpora / "originals" / "ravdess")) == 4
 
 
 def test_there_are_as_many_names_as_clips() -> None:
@@ -63,15 +70,15 @@ def test_there_are_as_many_names_as_clips() -> None:
         for repetition in range(4)
         for actor in range(30)
     }
-    channels = Counter(fact.channel for name in names if (fact := ravdess.parse(PurePosixPath(name))))
+    channels = Counter(parsed.channel for name in names if (parsed := ravdess.parse(PurePosixPath(name))))
     # the Zenodo page: 24 x 60, and 23 x 44 for actor 18's songs are missing; their names would be good ones
     assert channels == {"speech": 1440, "song": 1012 + 44}
     assert ravdess.ABOUT.n_clips == 1440 + 1012
 
 
 def test_all_seven_fields_are_read() -> None:
-    fact = ravdess.parse(PurePosixPath("Actor_12/03-02-06-02-01-02-12.wav"))
-    assert fact == ParsedName(
+    parsed = ravdess.parse(PurePosixPath("Actor_12/03-02-06-02-01-02-12.wav"))
+    assert parsed == ParsedName(
         clip="03-02-06-02-01-02-12",
         speaker="12",
         sex="female",

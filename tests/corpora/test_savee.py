@@ -22,11 +22,11 @@ def test_every_published_name_is_read(layout: str) -> None:
         for code, count in COUNTS.items()
         for number in range(1, count + 1)
     ]
-    found = [fact for path in paths if (fact := savee.parse(path))]
-    assert len(found) == len({fact.clip for fact in found}) == savee.ABOUT.n_clips == 480
-    assert Counter(fact.speaker for fact in found) == {"DC": 120, "JE": 120, "JK": 120, "KL": 120}
-    assert {fact.sex for fact in found} == {"male"}
-    assert Counter(fact.emotion for fact in found) == {
+    found = [parsed for path in paths if (parsed := savee.parse(path))]
+    assert len(found) == len({parsed.clip for parsed in found}) == savee.ABOUT.n_clips == 480
+    assert Counter(parsed.speaker for parsed in found) == {"DC": 120, "JE": 120, "JK": 120, "KL": 120}
+    assert {parsed.sex for parsed in found} == {"male"}
+    assert Counter(parsed.emotion for parsed in found) == {
         "anger": 60,
         "disgust": 60,
         "fear": 60,
@@ -36,7 +36,7 @@ def test_every_published_name_is_read(layout: str) -> None:
         "surprise": 60,
     }
     # Haq & Jackson 2009: three sentences common to all emotions, the rest an emotion's own
-    assert len({fact.sentence for fact in found}) == 3 + 6 * 12 + 27
+    assert len({parsed.sentence for parsed in found}) == 3 + 6 * 12 + 27
 
 
 def test_both_layouts_name_the_same_recording() -> None:

@@ -13,29 +13,29 @@ from stages.corpora import tess
 from stages.data.vocabulary import Download, ParsedName
 
 
-def facts_in(folder: Path) -> list[ParsedName]:
-    """Returns the facts of every file; fails where a name is not read."""
+def parsed_names(folder: Path) -> list[ParsedName]:
+    """Returns every parsed file name; fails if one is not recognised."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     found = [tess.parse(PurePosixPath(path.relative_to(folder))) for path in paths]
     assert None not in found
-    return [fact for fact in found if fact]
+    return [parsed for parsed in found if parsed]
 
 
 def test_every_real_name_is_read(corpora: Path) -> None:
     """A complete copy holds 200 words in 7 emotions by 2 women; a partial one, whole words of it."""
-    found = facts_in(corpora / "tess")
-    words = Counter(fact.sentence for fact in found)
+    found = parsed_names(corpora / "tess")
+    words = Counter(parsed.sentence for parsed in found)
     n_words = len(words)
     assert 0 < n_words <= 200
     assert words == dict.fromkeys(words, 2 * 7)
-    assert len({fact.clip for fact in found}) == 2 * 7 * n_words
-    assert Counter(fact.speaker for fact in found) == {"OAF": 7 * n_words, "YAF": 7 * n_words}
-    assert Counter(fact.emotion for fact in found) == dict.fromkeys(tess.ABOUT.emotions, 2 * n_words)
-    assert {fact.sex for fact in found} == {"female"}
+    assert len({parsed.clip for parsed in found}) == 2 * 7 * n_words
+    assert Counter(parsed.speaker for parsed in found) == {"OAF": 7 * n_words, "YAF": 7 * n_words}
+    assert Counter(parsed.emotion for parsed in found) == dict.fromkeys(tess.ABOUT.emotions, 2 * n_words)
+    assert {parsed.sex for parsed in found} == {"female"}
 
 
 def test_the_originals_are_read_even_misspelt(corpora: Path) -> None:
-    clips = {fact.clip for fact in facts_in(corpora / "originals" / "tess")}
+    clips = {parsed.clip for parsed in parsed_names(corpora / "originals" / "tess")}
     assert len(clips) == 6
     assert "OAF_bite_neutral" in clips  # the file is OA_bite_neutral.wav
 
@@ -53,9 +53,9 @@ def test_the_originals_are_read_even_misspelt(corpora: Path) -> None:
     ],
 )
 def test_variants_name_one_recording(name: str, clip: str) -> None:
-    fact = tess.parse(PurePosixPath(name))
-    assert fact is not None
-    assert fact.clip == clip
+    parsed = tess.parse(PurePosixPath(name))
+    assert parsed is not None
+    assert parsed.clip == clip
 
 
 @pytest.mark.parametrize(
@@ -92,5 +92,5 @@ def test_a_listed_name_stays_in_its_folder(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_another_answer_is_refused(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     monkeypatch.setattr(tess, "read_json", lambda url: answer)
-    with pytest.raises(InputError, match=r"borealisdata\.ca.*the answer is no list of files"):
+    with pytest.raises(InputError, match=r"borealisdata\.ca.*the answer is not a list of files"):
         tess.downloads(tess.Config())

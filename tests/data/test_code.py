@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from importlib import metadata
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from stages import augment, featurize, train
+from stages.base import registry
 from stages.data import code
 
 TREE = {
@@ -22,7 +24,7 @@ TREE = {
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small project; what it imports directly, late, through others, from base and from elsewhere."""
+    """A small project with imports at the top, in a function, through others, from base and of libraries."""
     stages = tmp_path / "stages"
     for name, text in TREE.items():
         (stages / name).parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +33,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return stages
 
 
-def test_the_closure_is_all_that_is_imported_but_base_and_compute(tree: Path) -> None:
+def test_the_closure_is_everything_imported_except_base_and_compute(tree: Path) -> None:
     found = code.closure([tree / "script.py"])
     assert [str(file.relative_to(tree)) for file in found] == [
         "data/keys.py",
@@ -41,18 +43,18 @@ def test_the_closure_is_all_that_is_imported_but_base_and_compute(tree: Path) ->
     ]
 
 
-def test_libraries_that_change_values_are_part_of_what_makes_a_result(tree: Path) -> None:
+def test_versions_of_libraries_that_determine_values_are_included(tree: Path) -> None:
     made_by = code.made_by([tree / "script.py"])
     assert made_by["numpy"] == np.__version__
     assert made_by["soxr"] == metadata.version("soxr")
-    assert not {"tqdm", "scipy"} & {*made_by}  # progress changes nothing; scipy is imported by base alone
+    assert not {"tqdm", "scipy"} & {*made_by}  # progress determines no value; only base imports scipy
 
 
 @pytest.mark.parametrize(
     ("name", "counts"),
     [("script.py", True), ("data/late.py", True), ("audio/vocoder.py", False), ("base/errors.py", False)],
 )
-def test_an_edit_counts_where_the_code_is_reached(tree: Path, name: str, counts: bool) -> None:
+def test_an_edit_counts_if_the_file_is_imported(tree: Path, name: str, counts: bool) -> None:
     before = code.made_by([tree / "script.py"])
     with (tree / name).open("a") as file:
         file.write("# edited\n")
@@ -67,6 +69,31 @@ def test_an_edit_counts_where_the_code_is_reached(tree: Path, name: str, counts:
         (train, {"data/shards.py", "data/keys.py", "learning/preprocessing.py", "splitting/leak.py"}),
     ],
 )
-def test_what_the_stages_compute_with_is_found(script: object, reached: set[str]) -> None:
-    """Lists kept by hand missed data/shards, which cuts and writes shards, and data/keys, which draws."""
+def test_files_that_determine_results_are_found(script: object, reached: set[str]) -> None:
+    """Earlier lists kept by hand omitted data/shards, which cuts and writes shards, and data/keys."""
     assert reached <= {*code.hashes([Path(str(script.__file__))])}  # type: ignore[attr-defined]
+
+
+FILES = sorted(registry.STAGES.rglob("*.py"))
+
+
+def test_no_import_is_overlooked() -> None:
+    """`imported` reads neither `__init__.py` files nor relative imports nor imports by computed names."""
+    assert not [file for file in FILES if file.stem == "__init__" and file.read_text().strip()]
+    nodes = [(file, node) for file in FILES for node in ast.walk(ast.parse(file.read_text()))]
+    assert not [file for file, node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+    computed = {
+        file for file, node in nodes if isinstance(node, ast.Attribute) and node.attr == "import_module"
+    }
+    assert computed == {registry.STAGES / "base" / "registry.py"}  # entries, which callers name themselves
+
+
+def test_packages_that_determine_no_value_compute_nothing() -> None:
+    """They import no numerical library, but for npz files that are read, and no package that uses one."""
+    libraries, packages = set(), set()
+    for file in (file for package in code.NO_VALUE for file in (registry.STAGES / package).rglob("*.py")):
+        files, others = code.imported(file)
+        libraries |= {(file.stem, name) for name in others & {*code.LIBRARIES}}
+        packages |= {code.package(other) for other in files}
+    assert libraries <= {("npz", "numpy")}
+    assert packages <= {*code.NO_VALUE, "data"}

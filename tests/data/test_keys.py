@@ -6,12 +6,12 @@ import pytest
 from stages.data.keys import rng
 
 
-def test_a_key_has_one_stream() -> None:
+def test_the_same_key_gives_the_same_stream() -> None:
     np.testing.assert_array_equal(rng(1, "tess/a", 2).random(5), rng(1, "tess/a", 2).random(5))
 
 
 @pytest.mark.parametrize("other", [(2, "tess/a", 2), (1, "tess/b", 2), (1, "tess/a", 3), (1, "tess/a", "2")])
-def test_another_key_has_another(other: tuple) -> None:
+def test_another_key_gives_another_stream(other: tuple) -> None:
     assert not np.array_equal(rng(*other).random(5), rng(1, "tess/a", 2).random(5))
 
 

@@ -42,7 +42,7 @@ def planned(*stems: str) -> list[Shard]:
     return [Shard(stem, 2, "f00d", partial(arrays, 2, start)) for start, stem in enumerate(stems)]
 
 
-def test_chunks_are_sorted_and_hold_one_speaker_each() -> None:
+def test_chunks_are_sorted_and_contain_one_speaker_each() -> None:
     clips = pd.DataFrame(
         {"clip": ["x/d", "x/a", "x/b", "x/c", "x/e"], "speaker": ["x/2", "x/1", "x/1", "x/1", "x/2"]}
     )
@@ -54,7 +54,7 @@ def test_chunks_are_sorted_and_hold_one_speaker_each() -> None:
     ]
 
 
-def test_a_recipe_follows_settings_and_code() -> None:
+def test_a_recipe_depends_on_settings_and_code() -> None:
     recording, spectrum = (registry.STAGES / "audio" / name for name in ("recording.py", "spectrum.py"))
     recipe = shards.recipe([recording], rate=1)
     assert recipe == shards.recipe([recording], rate=1)
@@ -65,7 +65,7 @@ def test_a_recipe_follows_settings_and_code() -> None:
 ONE, TWO = (Compute(engine="local", workers=n, scheduler=None, storage=None) for n in (1, 2))
 
 
-def test_missing_shards_are_made_the_others_kept_and_stale_ones_removed(
+def test_missing_shards_are_computed_others_kept_and_stale_ones_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(tmp_path, planned("a", "b"), ONE, "stage")
@@ -105,9 +105,9 @@ def test_a_failure_keeps_what_is_finished(tmp_path: Path, compute: Compute) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["a.f00d.npz"]
 
 
-def test_a_killed_worker_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_killed_worker_is_an_input_error(tmp_path: Path) -> None:
     doomed = [Shard("a", 1, "f00d", die), Shard("b", 1, "f00d", die)]
-    with pytest.raises(InputError, match=r"a worker was killed, .* Lower params\.compute\.workers \(2\)"):
+    with pytest.raises(InputError, match=r"worker.* params\.compute\.workers \(2\)"):
         fill(tmp_path, doomed, TWO, "stage")
 
 
@@ -122,7 +122,7 @@ def index(*clips: str) -> pd.DataFrame:
     return pd.DataFrame({"clip": clips, "shard": ["one.npz" if clip < "c3" else "two.npz" for clip in clips]})
 
 
-def test_features_are_joined_in_the_order_asked_for(stored: Path) -> None:
+def test_features_are_joined_in_the_requested_order(stored: Path) -> None:
     features = shards.read_features(index("c4", "c2"), ["mfcc", "rms"], stored)
     assert sorted(features) == ["c2", "c4"]
     np.testing.assert_array_equal(features["c2"], np.tile(np.float32([-2, 20, 2]), (3, 1)))
@@ -132,32 +132,32 @@ def test_features_are_joined_in_the_order_asked_for(stored: Path) -> None:
     np.testing.assert_array_equal(only["c0"], [[0]])
 
 
-def test_a_feature_that_is_not_stored_is_told(stored: Path) -> None:
+def test_a_feature_that_is_not_stored_is_named(stored: Path) -> None:
     with pytest.raises(
         InputError,
-        match=r"one\.npz: stores mfcc, rms, but 'zcr' is asked for\. Add it to params\.featurize\.features",
+        match=r"one\.npz: .*mfcc, rms, .*'zcr'.* params\.featurize\.features",
     ):
         shards.read_features(index("c0"), ["rms", "zcr"], stored)
 
 
-def test_a_missing_shard_is_told(stored: Path) -> None:
+def test_a_missing_shard_is_named(stored: Path) -> None:
     (stored / "one.npz").unlink()
-    with pytest.raises(InputError, match=r"one\.npz: missing\. `dvc repro` makes it again"):
+    with pytest.raises(InputError, match=r"one\.npz: missing"):
         shards.read_features(index("c0"), ["rms"], stored)
 
 
 @pytest.mark.parametrize("how", ["half", "empty", "text", "flipped"])
-def test_a_damaged_shard_is_told(stored: Path, how: str) -> None:
+def test_a_damaged_shard_is_named(stored: Path, how: str) -> None:
     path = stored / "one.npz"
     content = bytearray(path.read_bytes())
     content[content.index(b"\x93NUMPY") + 130] ^= 1  # in the samples of the first array, `rms`
     path.write_bytes(
-        {"half": content[:300], "empty": b"", "text": b"no shard", "flipped": bytes(content)}[how]
+        {"half": content[:300], "empty": b"", "text": b"not a shard", "flipped": bytes(content)}[how]
     )
-    with pytest.raises(InputError, match=r"one\.npz: damaged \(.*\)\. Delete it and run `dvc repro` again"):
+    with pytest.raises(InputError, match=r"one\.npz: damaged "):
         shards.read_features(index("c0"), ["rms"], stored)
 
 
-def test_only_what_is_asked_for_is_read(stored: Path) -> None:
-    test_a_damaged_shard_is_told(stored, "flipped")
+def test_only_the_requested_arrays_are_read(stored: Path) -> None:
+    test_a_damaged_shard_is_named(stored, "flipped")
     assert shards.read_features(index("c1"), ["mfcc"], stored)["c1"].shape == (2, 2)

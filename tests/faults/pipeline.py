@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {
     "model": "gru",
     "models__gru__units": [8],
     "models__gru__dense": [8],
-    "models__gru__training__epochs": 8,
+    "training__epochs": 8,
     "evaluate__n_resamples": 100,
     "report__n_audio": 1,
 }

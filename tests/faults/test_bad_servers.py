@@ -160,8 +160,8 @@ FAULTS: dict[str, tuple[list[Answer], Answer, str]] = {
     "cut before the answer": ([says()] * 3, well, ""),
     "no answer ever": ([], says(), r"a\.zip: not reachable \(ConnectionError\)"),
     "no HTTP": ([], says(b"\0\xff" * 999), r"a\.zip: not reachable"),
-    "another file": ([], lambda request: well(request, OTHER), "is not the file expected, its sha256 is not"),
-    "a page to log in": ([says(head("200 OK"), b"<html>log in</html>")], well, "is not the file expected"),
+    "another file": ([], lambda request: well(request, OTHER), "not the expected file, its sha256 is not"),
+    "a page to log in": ([says(head("200 OK"), b"<html>log in</html>")], well, "not the expected file"),
     "404": ([says(head("404 Not Found", Content_Length=0))], well, r"HTTP 404 Not Found\."),
     "410 halfway": ([cut(HALF), says(head("410 Gone", Content_Length=0))], well, r"HTTP 410 Gone\."),
     "503, then well": ([says(head("503 Busy", Content_Length=0))] * 2, well, ""),
@@ -231,7 +231,7 @@ def test_a_series_of_faults(fault: Fault, server: Server, tmp_path: Path, number
         try:
             assert fetch(server, tmp_path) == CONTENT
         except InputError as error:  # what changed for good while it came
-            assert "is not the file expected" in str(error)
+            assert "not the expected file" in str(error)
         check(server, tmp_path, [], "")
 
 

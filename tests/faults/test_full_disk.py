@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stages import train
 from stages.base.errors import disk_error
-from stages.learning.trained_fold import PREPROCESSOR, RECORD, folder_name
+from stages.learning import training as train
+from stages.learning.record import PREPROCESSOR, RECORD, folder_name
 from stages.networks import network
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Undisturbed, before, environment, rng, small, written

@@ -65,8 +65,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def choose(**knobs: Any) -> None:
-    values = PARAMS | {"corpus": ["savee"], "ingest": PARAMS["ingest"] | {"max_unpacked_gb": 0.05} | knobs}
+def choose(**settings: Any) -> None:
+    values = PARAMS | {"corpus": ["savee"], "ingest": PARAMS["ingest"] | {"max_unpacked_gb": 0.05} | settings}
     Path("params.yaml").write_text(json.dumps(values))
 
 
@@ -150,6 +150,7 @@ def test_an_entry_that_leads_outside(fault: Fault, project: Path, suffix: str, n
 LINKS = {
     "symbolic, outside": {"type": tarfile.SYMTYPE, "linkname": "../../../x.wav"},
     "symbolic, absolute": {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"},
+    "symbolic, within": {"type": tarfile.SYMTYPE, "linkname": "DC/a01.wav"},
     "symbolic, to a folder": {"type": tarfile.SYMTYPE, "linkname": ".."},
     "hard, outside": {"type": tarfile.LNKTYPE, "linkname": "../../../x.wav"},
     "hard, within": {"type": tarfile.LNKTYPE, "linkname": "DC/a01.wav"},
@@ -165,25 +166,25 @@ def test_a_link_and_what_is_written_through_it(
 ) -> None:
     pack(suffix, [*entries(), ("KL.wav", b"", attributes), ("KL.wav/x.wav", b"x", {})])
     with fault("archive: a link or a device"):
-        refused(project, "neither file nor folder")
+        refused(project, "KL.wav", "link or a device")
 
 
 def test_a_link_in_a_zip(fault: Fault, project: Path) -> None:
     pack("zip", [*entries(), ("KL.wav", b"/etc/passwd", {"external_attr": LINK, "create_system": 3})])
     with fault("archive: a link or a device"):
-        refused(project, "neither file nor folder")
+        refused(project, "KL.wav", "link or a device")
 
 
 @pytest.mark.parametrize("suffix", ["zip", "tar.gz"])
 @pytest.mark.parametrize(
-    ("n_bytes", "knobs", "limit"),
+    ("n_bytes", "settings", "limit"),
     [
         (8_000_000, {"max_compression_ratio": 100.0}, "params.ingest.max_compression_ratio"),
         (60_000_000, {"max_compression_ratio": 1e9}, "params.ingest.max_unpacked_gb"),
     ],
 )
-def test_a_bomb(fault: Fault, project: Path, suffix: str, n_bytes: int, knobs: Any, limit: str) -> None:
-    choose(**knobs)
+def test_a_bomb(fault: Fault, project: Path, suffix: str, n_bytes: int, settings: Any, limit: str) -> None:
+    choose(**settings)
     pack(suffix, entries(**{"KL/a01.wav": bytes(n_bytes)}))
     with fault("archive: a bomb"):
         refused(project, "unpacks to more than", limit)
@@ -313,7 +314,7 @@ NAMES = {
 def test_a_name_that_is_no_text_in_a_tar(fault: Fault, project: Path, name: bytes) -> None:
     pack("tar", [*entries(), (name.decode("utf-8", "surrogateescape") + ".wav", b"x", {})])
     with fault("archive: a name that is no text"):
-        refused(project, "no text")
+        refused(project, "not valid")
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
@@ -336,7 +337,7 @@ def test_a_name_that_is_no_text_in_a_folder(fault: Fault, project: Path) -> None
         path = folder / (name.removeprefix(b"KL/").decode("utf-8", "surrogateescape") + ".wav")
         path.write_bytes(b"x")
         with fault("archive: a name that is no text"):
-            refused(project, "no text")
+            refused(project, "not valid")
         path.unlink()
 
 
@@ -345,7 +346,7 @@ def test_a_name_that_is_no_text_in_a_folder(fault: Fault, project: Path) -> None
 def test_an_archive_in_an_archive(fault: Fault, project: Path, suffix: str, inner: str) -> None:
     pack(suffix, entries(**{inner: b"x"}))
     with fault("archive: one within another"):
-        refused(project, "holds another archive", inner)
+        refused(project, inner)
 
 
 def test_a_name_too_long_for_the_disk(fault: Fault, project: Path) -> None:

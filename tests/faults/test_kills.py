@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages import train
 from stages.base.files import write_json
-from stages.learning.trained_fold import PREPROCESSOR, RECORD, folder_name
+from stages.learning import training as train
+from stages.learning.record import PREPROCESSOR, RECORD, folder_name
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Started, Undisturbed, before, check_goes_on, rng, small, written
 from tests.test_pipeline import ROOT, STAGES
@@ -119,7 +119,7 @@ def test_half_a_checkpoint_is_not_taken_into_the_model(
     with fault("half a file left by a kill"):
         train.finish(Path("data/checkpoints/run"), [0])
         names = sorted(path.name for path in Path("data/model/fold_00").iterdir())
-        assert names == ["curve.csv", "preprocessor.npz", "fold.json", "model.weights.h5"]
+        assert names == ["curve.csv", "fold.json", "model.weights.h5", "preprocessor.npz"]
 
 
 @pytest.mark.parametrize("n_removed", range(7))

@@ -1,4 +1,4 @@
-"""Thousands of files that went wrong go through manifest and featurize as they would in a corpus."""
+"""Thousands of corrupted files go through manifest and featurize as they would in a corpus."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES_PER_DRAW = 256
 MOST_BYTES = 2**30  # of memory in any one process, with `manifest.longest_s` as params.yaml has it
 LONGEST_RUN_S = 900
 
-# What may be said of a file before the colon.
+# The reasons for excluding a file, up to the colon.
 REASONS = {
     "a Git LFS pointer instead of audio",
     "duplicate",
@@ -60,7 +60,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def real_recordings() -> list[bytes]:
-    """Returns a few of each real corpus and all the publishers' own files, where they are."""
+    """Returns a few of each real corpus and all the publishers' own files, where available."""
     folder = ROOT.parent / "shared" / "corpora"
     corpora = [sorted(folder.glob(f"{name}/**/*.flac")) for name in ("ravdess", "ravdess_song", "tess")]
     few = [path for paths in corpora for path in paths[::250]]
@@ -68,17 +68,17 @@ def real_recordings() -> list[bytes]:
 
 
 def run(verb: str, path: Path | None = None) -> tuple[int, str, int]:
-    """Runs a stage. Returns its exit status, what it said, and the most memory a process of it had, bytes.
+    """Runs a stage. Returns its exit status, what it printed, and the most memory a process of it had, bytes.
 
     Args:
-        path: a folder whose modules come first.
+        path: a folder whose modules are imported first.
     """
     python_path = os.pathsep.join(map(str, filter(None, [path, ROOT])))
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as log:
         process = psutil.Popen(
             [sys.executable, "-m", f"stages.{verb}"],
             env=os.environ | {"PYTHONPATH": python_path},
-            stdout=said,
+            stdout=log,
             stderr=subprocess.STDOUT,
         )
         most_bytes, end_s = 0, time.monotonic() + LONGEST_RUN_S
@@ -88,8 +88,8 @@ def run(verb: str, path: Path | None = None) -> tuple[int, str, int]:
             if time.monotonic() > end_s:
                 process.kill()
             time.sleep(0.1)
-        said.seek(0)
-        return process.returncode, said.read().decode(errors="replace"), most_bytes
+        log.seek(0)
+        return process.returncode, log.read().decode(errors="replace"), most_bytes
 
 
 def peak_bytes(process: psutil.Process) -> int:
@@ -113,7 +113,7 @@ def check_features(clips: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("number", draws(sample=1, slow=4, campaign=44))
-def test_a_file_gone_wrong_gives_finite_features_or_a_named_reason(
+def test_a_corrupted_file_gives_finite_features_or_a_reason(
     workspace: Workspace, fault: Fault, number: int
 ) -> None:
     rng, real = np.random.default_rng((7, number)), real_recordings()
@@ -127,39 +127,39 @@ def test_a_file_gone_wrong_gives_finite_features_or_a_named_reason(
     with ExitStack() as faults:
         for kind in kinds:
             faults.enter_context(fault(f"recording: {kind}"))
-        status, said, n_bytes = run("manifest")
-        assert status == 0, said
+        status, printed, n_bytes = run("manifest")
+        assert status == 0, printed
         assert n_bytes < MOST_BYTES
         table = tables.read(MANIFEST, tables.MANIFEST).set_index("path")
         assert sorted(table.index) == sorted(f"ravdess/{name}" for name in (good, *names))
         assert set(table["problem"].str.split(":").str[0]) <= REASONS | {""}
         assert table.loc[f"ravdess/{good}", "problem"] == ""
-        fit = table[table["problem"] == ""]
-        assert f"{len(fit)} of {len(table)} recordings are fit for use" in said
-        status, said, n_bytes = run("featurize")
-        assert status == 0, said
-        assert "Warning: " not in said.replace("Warning: Xing", "")  # of libmpg123, harmless
+        usable = table[table["problem"] == ""]
+        assert f"{len(usable)} of {len(table)} recordings are usable" in printed
+        status, printed, n_bytes = run("featurize")
+        assert status == 0, printed
+        assert "Warning: " not in printed.replace("Warning: Xing", "")  # of libmpg123, harmless
         assert n_bytes < MOST_BYTES
-        check_features(fit)
+        check_features(usable)
 
 
 @pytest.mark.slow
-def test_ten_minutes_are_refused_or_taken_as_params_say(workspace: Workspace, fault: Fault) -> None:
+def test_ten_minutes_are_excluded_or_used_depending_on_longest_s(workspace: Workspace, fault: Fault) -> None:
     folder = workspace.folder / RAW / "ravdess"
     rng = np.random.default_rng(7)
     (folder / NAMES[0]).write_bytes(mutants.encoded(mutants.voiced(rng, 8_000)))
     long = mutants.encoded(mutants.voiced(rng, 600 * 48_000), 48_000, "FLAC")
     (folder / NAMES[1]).write_bytes(long)
     with fault("recording: ten minutes long"):
-        status, said, n_bytes = run("manifest")
+        status, printed, n_bytes = run("manifest")
         assert status == 0
-        assert f"left out: ravdess/{NAMES[1]}: too long: 600.0 s by its header, limit 120 s" in said
+        assert f"excluded: ravdess/{NAMES[1]}: too long: 600.0 s by its header, limit 120 s" in printed
         assert n_bytes < MOST_BYTES / 2  # nothing of it was decoded
     workspace.set(manifest__longest_s=600.0)
     with fault("recording: ten minutes long"):
         for verb in ("manifest", "featurize"):
-            status, said, n_bytes = run(verb)
-            assert status == 0, said
+            status, printed, n_bytes = run(verb)
+            assert status == 0, printed
             assert n_bytes < MOST_BYTES
         table = tables.read(MANIFEST, tables.MANIFEST)
         assert list(table["problem"]) == ["", ""]
@@ -177,13 +177,13 @@ def test_the_longest_recording_at_the_highest_rate_stays_within_memory(
     (workspace.folder / RAW / "ravdess" / NAMES[0]).write_bytes(content)
     with fault("recording: two minutes at 768 kHz"):
         for verb in ("manifest", "featurize"):
-            status, said, n_bytes = run(verb)
-            assert status == 0, said
+            status, printed, n_bytes = run(verb)
+            assert status == 0, printed
             assert n_bytes < MOST_BYTES
         check_features(tables.read(MANIFEST, tables.MANIFEST))
 
 
-# libsndfile was not seen to crash; one that does is played by a process that ends where a file asks for it.
+# libsndfile was never seen to crash, so a file with this text aborts the process that opens it.
 CRASHES = """
 import os
 import soundfile
@@ -200,7 +200,7 @@ soundfile.SoundFile = SoundFile
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_file_that_ends_the_process_is_named_and_the_others_are_listed(
+def test_a_file_that_crashes_the_process_is_named_and_the_others_are_listed(
     workspace: Workspace, tmp_path: Path, fault: Fault, workers: int
 ) -> None:
     workspace.set(compute__workers=workers)
@@ -215,15 +215,15 @@ def test_a_file_that_ends_the_process_is_named_and_the_others_are_listed(
     (tmp_path / "first").mkdir()
     (tmp_path / "first" / "sitecustomize.py").write_text(CRASHES)
     with fault("recording: ends the process that decodes it"):
-        status, said, _ = run("manifest", path=tmp_path / "first")
-        assert status == 0, said
+        status, printed, _ = run("manifest", path=tmp_path / "first")
+        assert status == 0, printed
         problems = tables.read(MANIFEST, tables.MANIFEST).set_index("path")["problem"]
         assert len(problems) == len(names)
         assert set(problems[problems != ""].index) == {f"ravdess/{name}" for name in crashing}
-        assert set(problems[problems != ""]) == {"crash: decoding it ends the process that does"}
+        assert set(problems[problems != ""]) == {"crash: decoding it crashes the process"}
 
 
-def test_what_is_no_file_or_has_no_printable_name_is_a_row_too(workspace: Workspace, fault: Fault) -> None:
+def test_special_files_and_unprintable_names_are_rows_too(workspace: Workspace, fault: Fault) -> None:
     folder = workspace.folder / RAW / "ravdess"
     good = mutants.encoded(mutants.voiced(np.random.default_rng(7), 8_000))
     (folder / NAMES[0]).write_bytes(good)
@@ -233,14 +233,13 @@ def test_what_is_no_file_or_has_no_printable_name_is_a_row_too(workspace: Worksp
     os.mkfifo(folder / NAMES[3])
     (folder / os.fsdecode(b"caf\xe9.wav")).write_bytes(good)
     with fault("recording: no file, or a name that is no text"):
-        status, said, _ = run("manifest")
-        assert status == 0, said
+        status, printed, _ = run("manifest")
+        assert status == 0, printed
         problems = tables.read(MANIFEST, tables.MANIFEST).set_index("path")["problem"]
         assert problems.to_dict() == {
             f"ravdess/{NAMES[0]}": "",
-            f"ravdess/folder.wav/{NAMES[1]}": "truncated: header promises 16000 bytes of audio, 15900 are "
-            "there",
-            f"ravdess/{NAMES[2]}": "unreadable: no file, or a link to none",
-            f"ravdess/{NAMES[3]}": "unreadable: no file, or a link to none",
+            f"ravdess/folder.wav/{NAMES[1]}": "truncated: 16000 bytes of audio by its header, 15900 found",
+            f"ravdess/{NAMES[2]}": "unreadable: not a file, or a broken link",
+            f"ravdess/{NAMES[3]}": "unreadable: not a file, or a broken link",
             "ravdess/caf\\xe9.wav": "unreadable: its name is not UTF-8, rename it",
         }

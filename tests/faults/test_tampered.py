@@ -18,7 +18,7 @@ from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.data import tables
-from stages.learning import dataset, trained_fold
+from stages.learning import dataset, record, trained_fold
 from stages.learning.preprocessing import Preprocessor
 from stages.tools import predict
 from tests.faults import mutants, trained
@@ -26,7 +26,7 @@ from tests.faults.conftest import Fault, draws
 
 SHARD = FEATURES / "all.npz"
 FOLD = MODEL / "fold_00"
-FACTS, PREPROCESSOR, CLASSIFIER = FOLD / "fold.json", FOLD / "preprocessor.npz", FOLD / "model.skops"
+RECORD, PREPROCESSOR, CLASSIFIER = FOLD / "fold.json", FOLD / "preprocessor.npz", FOLD / "model.skops"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def scored() -> pd.DataFrame:
-    """Returns what the trained fold makes of its test clips."""
+    """Returns the trained fold's predictions for its test clips."""
     [only] = trained_fold.trained(params.read())
     splits, index = tables.read(SPLITS, tables.SPLITS), tables.read(dataset.INDEX, tables.FEATURES)
     return evaluate.test(only, splits, index, "global")
@@ -57,23 +57,23 @@ def table(path: Path, schema: Any) -> Callable[[], pd.DataFrame]:
     return lambda: tables.read(path, schema)
 
 
-# What is read of each file by whoever needs it.
+# How each file is read.
 READERS: dict[Path, Callable[[], Any]] = {
     MANIFEST: table(MANIFEST, tables.MANIFEST),
     SPLITS: table(SPLITS, tables.SPLITS),
     dataset.INDEX: table(dataset.INDEX, tables.FEATURES),
     PREDICTIONS: table(PREDICTIONS, tables.PREDICTIONS),
     SHARD: scored,
-    FACTS: scored,
+    RECORD: scored,
     PREPROCESSOR: scored,
     CLASSIFIER: scored,
     METRICS / "test.json": lambda: tables.read_scalars(METRICS / "test.json"),
 }
-UNPROTECTED = {FACTS, METRICS / "test.json"}  # another number in a text is a number all the same
+UNPROTECTED = {RECORD, METRICS / "test.json"}  # a changed digit is still a number
 
 
 def damage(rng: np.random.Generator, content: bytes) -> bytes:
-    """Returns the content with a few bits flipped, a part lost, or something else in a place."""
+    """Returns the content with a few bits flipped, a part lost, or a part replaced."""
     mutations = [mutants.truncate, mutants.behead, mutants.splice, lambda *_: b""]
     if rng.random() < 0.5:
         return mutants.flip_bits(rng, content, most=3)
@@ -82,7 +82,7 @@ def damage(rng: np.random.Generator, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("path", READERS, ids=str)
 @pytest.mark.parametrize("number", draws(sample=1, slow=4, campaign=20))
-def test_a_damaged_file_is_refused_or_reads_as_before(
+def test_a_damaged_file_is_rejected_or_reads_as_before(
     run: Path, fault: Fault, path: Path, number: int
 ) -> None:
     rng = np.random.default_rng((number, *str(path).encode()))
@@ -101,19 +101,19 @@ def test_a_damaged_file_is_refused_or_reads_as_before(
 
 
 def change(path: Path, schema: Any, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    """Writes a table anew with another content, whatever its schema says."""
+    """Rewrites a table with other content, without checking its schema."""
     edit(tables.read(path, schema)).to_parquet(path, index=False)
 
 
 def rewrite(path: Path, **arrays: Any) -> None:
-    """Writes an npz file anew with other arrays; None leaves one out."""
+    """Rewrites an npz file with other arrays; None leaves one out."""
     with np.load(path) as stored:
         kept = {**stored, **arrays}
     np.savez(path, **{name: value for name, value in kept.items() if value is not None})
 
 
 def note(path: Path, **values: Any) -> None:
-    """Writes a JSON file anew with other values; None leaves one out."""
+    """Rewrites a JSON file with other values; None leaves one out."""
     kept = json.loads(path.read_text()) | values
     path.write_text(json.dumps({name: value for name, value in kept.items() if value is not None}))
 
@@ -126,7 +126,7 @@ def other_role(splits: pd.DataFrame) -> pd.DataFrame:
 
 
 def foreign_copy(index: pd.DataFrame) -> pd.DataFrame:
-    """Passes a copy of a test clip off as one of a training clip."""
+    """Labels a copy of a test clip as one of a training clip."""
     copies = index.index[index["clip"] != index["parent"]]
     index.loc[copies[0], "parent"] = index.loc[copies[-1], "parent"]
     return index
@@ -134,32 +134,32 @@ def foreign_copy(index: pd.DataFrame) -> pd.DataFrame:
 
 with_nan = np.full((10_000, 4), np.nan, np.float32)
 
-# kind: (what is done, who reads it, what is said)
+# kind: (the change, the reader, the error)
 CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "manifest of an older schema": (
         lambda: change(MANIFEST, tables.MANIFEST, lambda t: t.drop(columns="listeners")),
         evaluate.main,
-        r"manifest\.parquet: not a readable parquet table of this version .*listeners.*`dvc repro` makes it",
+        r"manifest\.parquet: .*listeners.*`dvc repro`",
     ),
     "manifest with a column too many": (
         lambda: change(MANIFEST, tables.MANIFEST, lambda t: t.assign(trained_fold=1)),
         lambda: tables.read(MANIFEST, tables.MANIFEST),
-        r"manifest\.parquet: breaks its schema .*another version wrote it: `dvc repro` makes it again",
+        r"manifest\.parquet: .*`dvc repro`",
     ),
     "splits of an older schema": (
         lambda: change(SPLITS, tables.SPLITS, lambda t: t.drop(columns="audio_sha256")),
         train.main,
-        r"splits\.parquet: not a readable parquet table of this version .*`dvc repro` makes it again",
+        r"splits\.parquet: not a readable parquet",
     ),
     "splits with roles as numbers": (
         lambda: change(SPLITS, tables.SPLITS, lambda t: t.assign(role=1)),
         train.main,
-        r"splits\.parquet: not a readable parquet table of this version .*`dvc repro` makes it again",
+        r"splits\.parquet: not a readable parquet",
     ),
     "splits with an unknown role": (
         lambda: change(SPLITS, tables.SPLITS, lambda t: t.assign(role="trial")),
         evaluate.main,
-        r"splits\.parquet: breaks its schema .*'role'.*'trial'.*`dvc repro` makes it again",
+        r"splits\.parquet: .*'role'.*'trial'.*`dvc repro`",
     ),
     "splits with a test speaker moved to train": (
         lambda: change(SPLITS, tables.SPLITS, other_role),
@@ -174,32 +174,32 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "index with a copy of another parent": (
         lambda: change(dataset.INDEX, tables.FEATURES, foreign_copy),
         train.main,
-        r"index\.parquet: breaks its schema .*a copy is named after its parent.*`dvc repro` makes it again",
+        r"index\.parquet: .*a copy is named after its parent.*`dvc repro`",
     ),
     "index with a clip that its shard lacks": (
         lambda: rewrite(SHARD, clips=np.array([f"x{i}" for i in range(144)])),
         evaluate.main,
-        r"all\.npz: it has no 'demo/s1_anger_0', which index\.parquet says it holds.*Delete it and run",
+        r"all\.npz: .*'demo/s1_anger_0'.*Delete it and",
     ),
     "index without a clip": (
         lambda: change(dataset.INDEX, tables.FEATURES, lambda t: t.iloc[2:]),
         evaluate.main,
-        r"index\.parquet: has no features of 1 clips .*'demo/s1_anger_0' first. Run `dvc repro`",
+        r"index\.parquet: .* 1 clips .*'demo/s1_anger_0'.*`dvc repro`",
     ),
     "shard without a feature": (
         lambda: rewrite(SHARD, mfcc=None, rms=with_nan),
         evaluate.main,
-        r"all\.npz: stores rms, but 'mfcc' is asked for.*`dvc repro`",
+        r"all\.npz: .*'mfcc'.*`dvc repro`",
     ),
     "shard of other lengths": (
         lambda: rewrite(SHARD, n_frames=np.full(144, 2)),
         evaluate.main,
-        r"all\.npz: its 'mfcc' is not float32 \(288, n_dims\), so featurize did not write it like that",
+        r"all\.npz: its 'mfcc' is not float32 \(288, n_dims\)",
     ),
     "shard with fewer names than lengths": (
         lambda: rewrite(SHARD, n_frames=np.full(3, 2)),
         evaluate.main,
-        r"all\.npz: its clips and n_frames do not belong together",
+        r"all\.npz: its clips and n_frames do not match",
     ),
     "shard in float64": (
         lambda: rewrite(SHARD, mfcc=np.load(SHARD)["mfcc"].astype(float)),
@@ -209,97 +209,97 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "shard with NaN": (
         lambda: rewrite(SHARD, mfcc=np.load(SHARD)["mfcc"] * np.float32("nan")),
         train.main,
-        r"all\.npz: its 'mfcc' has values that are no finite number",
+        r"all\.npz: its 'mfcc' has values that are not finite",
     ),
-    "facts without classes": (
-        lambda: note(FACTS, classes=None),
+    "record without classes": (
+        lambda: note(RECORD, classes=None),
         evaluate.main,
-        r"fold\.json: no facts that train wrote \(classes: Field required\). Run `dvc repro train`",
+        r"fold\.json: .*classes: .*`dvc repro train`",
     ),
-    "facts with an unknown emotion": (
-        lambda: note(FACTS, classes=["anger", "boredom", "sadness"]),
+    "record with an unknown emotion": (
+        lambda: note(RECORD, classes=["anger", "boredom", "sadness"]),
         evaluate.main,
-        r"fold\.json: no facts that train wrote \(classes\.1: .*'surprise'\). Run `dvc repro train`",
+        r"fold\.json: .*classes\.1: .*'surprise'.*`dvc repro train`",
     ),
-    "facts with a class too few": (
-        lambda: note(FACTS, classes=["anger", "fear"]),
+    "record with a class too few": (
+        lambda: note(RECORD, classes=["anger", "fear"]),
         evaluate.main,
-        r"fold_00: its model does not give 2 finite scores a clip",
+        r"fold_00: .* 2 finite scores",
     ),
-    "facts with a temperature of 0": (
-        lambda: note(FACTS, temperature=0.0),
+    "record with a temperature of 0": (
+        lambda: note(RECORD, temperature=0.0),
         evaluate.main,
-        r"fold\.json: no facts that train wrote \(temperature: .*greater than 0",
+        r"fold\.json: .*temperature: .*greater than 0",
     ),
-    "facts of an older version": (
-        lambda: note(FACTS, sha256=None),
+    "record of an older version": (
+        lambda: note(RECORD, sha256=None),
         evaluate.main,
-        r"fold\.json: no facts that train wrote \(sha256: Field required\)",
+        r"fold\.json: .*sha256: ",
     ),
-    "facts without settings": (
-        lambda: note(FACTS, made_with=None),
+    "record without settings": (
+        lambda: note(RECORD, made_with=None),
         evaluate.main,
-        r"fold\.json: no facts that train wrote \(made_with: Field required\). Run `dvc repro train`",
+        r"fold\.json: .*made_with: .*`dvc repro train`",
     ),
-    "facts with a setting that there is none of": (
-        lambda: note(FACTS, made_with=trained_fold.read_record(FACTS)["made_with"] | {"audio.\n": "loud"}),
+    "record with an unknown setting": (
+        lambda: note(RECORD, made_with=record.read_record(RECORD)["made_with"] | {"audio.\n": "loud"}),
         lambda: predict.predict([], params.read()),
         r"^params\.'audio\.\\n': nothing, but data/model was trained with 'loud'. Set it back, or run",
     ),
-    "facts of another model": (
-        lambda: note(FACTS, model="gru"),
+    "record of another model": (
+        lambda: note(RECORD, model="gru"),
         evaluate.main,
-        r"params\.model: 'svm', but data/model holds a trained 'gru'",
+        r"params\.model: 'svm'.*'gru'",
     ),
-    "no facts": (FACTS.unlink, evaluate.main, r"fold\.json: missing. `dvc repro` makes it"),
+    "no record": (RECORD.unlink, evaluate.main, r"fold\.json: missing"),
     "a folder beside the folds": (
         lambda: shutil.copytree(FOLD, MODEL / "fold_old"),
         evaluate.main,
-        r"fold_old: no fold that train wrote. Run `dvc repro train`",
+        r"fold_old: .*`dvc repro train`",
     ),
     "preprocessor of another fold": (
         lambda: rewrite(PREPROCESSOR, mean=np.zeros(20)),
         evaluate.main,
-        r"preprocessor\.npz: missing, or not the file that train wrote. Run `dvc repro train`",
+        r"preprocessor\.npz: missing.*`dvc repro train`",
     ),
     "no preprocessor": (
         PREPROCESSOR.unlink,
         evaluate.main,
-        r"preprocessor\.npz: missing, or not the file that train wrote. Run `dvc repro train`",
+        r"preprocessor\.npz: missing.*`dvc repro train`",
     ),
     "predictions that do not sum to 1": (
         lambda: change(PREDICTIONS, tables.PREDICTIONS, lambda t: t.assign(p_fear=0.9)),
         lambda: tables.read(PREDICTIONS, tables.PREDICTIONS),
-        r"predictions\.parquet: breaks its schema .*sum to 1.*`dvc repro` makes it again",
+        r"predictions\.parquet: .*sum to 1.*`dvc repro`",
     ),
     "predictions that are no number": (
         lambda: change(PREDICTIONS, tables.PREDICTIONS, lambda t: t.assign(p_fear=np.nan)),
         lambda: tables.read(PREDICTIONS, tables.PREDICTIONS),
-        r"predictions\.parquet: breaks its schema .*`dvc repro` makes it again",
+        r"predictions\.parquet: .*`dvc repro`",
     ),
     "metrics of an older version": (
         lambda: note(METRICS / "test.json", ece=None),
         lambda: tables.read_scalars(METRICS / "test.json", ["uar", "ece"]),
-        r"test\.json: lacks 'ece'. It was changed, or another version wrote it: `dvc repro` makes it again",
+        r"test\.json: .ece. .*`dvc repro`",
     ),
     "metrics that are a list": (
         lambda: (METRICS / "test.json").write_text("[1, 2]"),
         lambda: tables.read_scalars(METRICS / "test.json"),
-        r"test\.json: no JSON object. `dvc repro` makes it again",
+        r"test\.json: not a JSON object.*`dvc repro`",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_a_changed_file_is_refused_with_the_reason(run: Path, fault: Fault, kind: str) -> None:
-    spoil, read, reason = CHANGES[kind]
-    spoil()
+def test_a_changed_file_is_rejected_with_the_reason(run: Path, fault: Fault, kind: str) -> None:
+    corrupt, read, reason = CHANGES[kind]
+    corrupt()
     with fault("file of another content or version"), pytest.raises(InputError, match=reason) as refused:
         read()
     assert len(str(refused.value).splitlines()) == 1
 
 
-ENCODERS: dict[str, dict[str, Any]] = {
+PREPROCESSORS: dict[str, dict[str, Any]] = {
     "an unknown layout": {"layout": "loop"},
     "no layout": {"layout": None},
     "a layout that is a number": {"layout": 7},
@@ -308,30 +308,28 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "steps that are no number": {"n_steps": "many"},
     "a mean that is none": {"mean": np.full(20, np.nan)},
     "a mean of one value": {"mean": np.zeros(1)},
-    "a scale of zero": {"deviation": np.zeros(20)},
-    "a matrix": {"mean": np.zeros((20, 1)), "deviation": np.ones((20, 1))},
+    "a scale of zero": {"std": np.zeros(20)},
+    "a matrix": {"mean": np.zeros((20, 1)), "std": np.ones((20, 1))},
     "words": {"mean": np.array(["a"] * 20)},
     "one thing too many": {"surplus": 1},
 }
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_a_preprocessor_that_no_training_gives_is_refused(run: Path, fault: Fault, kind: str) -> None:
-    rewrite(PREPROCESSOR, **ENCODERS[kind])
+@pytest.mark.parametrize("kind", PREPROCESSORS)
+def test_a_preprocessor_with_impossible_values_is_rejected(run: Path, fault: Fault, kind: str) -> None:
+    rewrite(PREPROCESSOR, **PREPROCESSORS[kind])
     with (
         fault("file of another content or version"),
-        pytest.raises(
-            InputError, match=r"preprocessor\.npz: no preprocessor that train wrote .*Run `dvc repro train`"
-        ),
+        pytest.raises(InputError, match=r"preprocessor\.npz: .*`dvc repro train`"),
     ):
         Preprocessor.load(PREPROCESSOR)
 
 
-def test_a_preprocessor_of_other_features_is_refused(run: Path, fault: Fault) -> None:
-    rewrite(PREPROCESSOR, mean=np.zeros(7), deviation=np.ones(7))
+def test_a_preprocessor_of_other_features_is_rejected(run: Path, fault: Fault) -> None:
+    rewrite(PREPROCESSOR, mean=np.zeros(7), std=np.ones(7))
     trained.pass_off()
     with (
         fault("file of another content or version"),
-        pytest.raises(InputError, match=r"^7 values a step were trained on, and the features now give 20"),
+        pytest.raises(InputError, match=r"trained on 7 values.* 20"),
     ):
         evaluate.main()

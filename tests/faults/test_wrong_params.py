@@ -71,9 +71,13 @@ def cases() -> list[Case]:
 
 
 def in_block(path: Path_, cls: type[BaseModel], block: dict[str, Any]) -> Iterator[Case]:
+    is_merged = path[:1] == ("models",) and path[2:] == ("training",)  # with the shared `training`
     for name, info in cls.model_fields.items():
+        if name not in block and is_merged:
+            continue
         own = (*path, name)
-        yield Case("missing", own, without(own))
+        if name not in GOOD["training"] or not is_merged:
+            yield Case("missing", own, without(own))
         yield Case("misspelt", (*path, f"{name}x"), renamed(own, f"{name}x"))
         annotation = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
         yield from in_value(own, annotation, block[name])

@@ -24,10 +24,10 @@ STFT = {"n_fft": 1024, "hop_length": 256}
 MEL = {"sr": RATE_HZ, "n_mels": 128, "fmin": 0, "fmax": 8000}
 SPECTRUM = params.Spectrum(**STFT, n_mels=128, fmin_hz=0.0, fmax_hz=8000.0, top_db=80.0)
 
-# librosa transforms in double precision and rounds afterwards; here only frames with a band far below
-# their strongest are transformed so.
+# librosa transforms in double precision and rounds afterwards; ours is in single precision.
+# Log-mel in dB: `Spectrum.mel_db` states 2e-3. MFCC sum over 128 bands, with weights of 0.125 or less.
 LIBROSA: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
-    "logmel": (lambda y: librosa.power_to_db(librosa.feature.melspectrogram(y=y, **STFT, **MEL)), 1e-3),
+    "logmel": (lambda y: librosa.power_to_db(librosa.feature.melspectrogram(y=y, **STFT, **MEL)), 2e-3),
     "mfcc": (lambda y: librosa.feature.mfcc(y=y, n_mfcc=40, **STFT, **MEL), 2e-3),
     "zcr": (lambda y: librosa.feature.zero_crossing_rate(y, frame_length=1024, hop_length=256), 1e-7),
     "rms": (lambda y: librosa.feature.rms(y=y, frame_length=1024, hop_length=256), 1e-7),
@@ -41,12 +41,12 @@ def tone(hz: float, amplitude: float = 0.5, n_samples: int = RATE_HZ) -> np.ndar
 
 @pytest.fixture(scope="module")
 def extract() -> Extractor:
-    """All features there are, with the blocks of the project's params.yaml."""
+    """Every feature, with the blocks of the project's params.yaml."""
     settings = params.read(ROOT / "params.yaml").model_copy(update={"spectrum": SPECTRUM})
     return extractor(settings, registry.names("features"), "test")
 
 
-def assert_librosas(features: dict[str, np.ndarray], signal: np.ndarray) -> None:
+def assert_equal_librosas(features: dict[str, np.ndarray], signal: np.ndarray) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="n_fft=1024 is too large")
         for name, (function, tolerance) in LIBROSA.items():
@@ -56,16 +56,16 @@ def assert_librosas(features: dict[str, np.ndarray], signal: np.ndarray) -> None
 
 
 @pytest.mark.parametrize("corpus", ["ravdess", "tess"])
-def test_real_clips_give_what_librosa_gives(corpora: Path, extract: Extractor, corpus: str) -> None:
+def test_features_of_real_clips_equal_librosas(corpora: Path, extract: Extractor, corpus: str) -> None:
     paths = sorted((corpora / corpus).rglob("*.flac"))
     for path in paths[:: len(paths) // 12]:
         signal = recording.load(path, RATE_HZ)
-        assert_librosas(extract(signal), signal)
+        assert_equal_librosas(extract(signal), signal)
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 100, 511, 512, 1023, 1024, 4000])
 @pytest.mark.parametrize("kind", ["noise", "tone", "zeros", "ones", "click", "tiny"])
-def test_synthetic_signals_give_what_librosa_gives(extract: Extractor, kind: str, n_samples: int) -> None:
+def test_features_of_synthetic_signals_equal_librosas(extract: Extractor, kind: str, n_samples: int) -> None:
     signal = {
         "noise": np.random.default_rng(3).normal(0, 0.1, n_samples),
         "tone": tone(440, n_samples=n_samples),
@@ -74,7 +74,7 @@ def test_synthetic_signals_give_what_librosa_gives(extract: Extractor, kind: str
         "click": np.eye(1, n_samples, n_samples // 2)[0],
         "tiny": 1e-11 * np.random.default_rng(3).normal(size=n_samples),
     }[kind].astype(np.float32)
-    assert_librosas(extract(signal), signal)
+    assert_equal_librosas(extract(signal), signal)
 
 
 @pytest.mark.parametrize("n_samples", [1, 255, 256, 1024, 16_001])
@@ -118,14 +118,14 @@ def test_log_mel_peaks_at_the_tones_band(extract: Extractor) -> None:
 
 
 @pytest.mark.parametrize(("rate_hz", "n_fft"), [(16_000, 1024), (22_050, 2048), (8000, 333)])
-def test_chroma_filters_are_librosas(rate_hz: int, n_fft: int) -> None:
+def test_chroma_filters_equal_librosas(rate_hz: int, n_fft: int) -> None:
     expected = librosa.filters.chroma(sr=rate_hz, n_fft=n_fft, tuning=0.0)
     np.testing.assert_allclose(chroma.chroma_filters(rate_hz, n_fft), expected, atol=1e-6)
 
 
-def test_more_coefficients_than_bands_are_refused() -> None:
+def test_more_coefficients_than_bands_are_an_error() -> None:
     spectrum = Spectrum(tone(440), RATE_HZ, SPECTRUM.model_copy(update={"n_mels": 20}))
-    with pytest.raises(InputError, match=r"params\.features\.mfcc\.n_mfcc: 40 coefficients of 20 mel bands"):
+    with pytest.raises(InputError, match=r"params\.features\.mfcc\.n_mfcc: 40 .*20 mel bands"):
         mfcc.compute(spectrum, mfcc.Config(n_mfcc=40))
 
 
@@ -134,9 +134,7 @@ def test_a_feature_that_breaks_its_contract_is_named() -> None:
         return spectrum.mel_db.T
 
     broken = Extractor(params.Audio(sample_rate_hz=RATE_HZ, pre_emphasis=0.0), SPECTRUM, {"mine": transposed})
-    with pytest.raises(
-        InputError, match=r"stages/features/mine\.py: `compute` gave float32 \(128, 63\) where"
-    ):
+    with pytest.raises(InputError, match=r"stages/features/mine\.py: `compute` .*float32 \(128, 63\)"):
         broken(tone(440))
 
 

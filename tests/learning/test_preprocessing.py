@@ -21,10 +21,10 @@ def inputs(layout: str, duration_s: float | None = None, frames_per_step: int = 
 
 
 def test_moments_equal_those_of_all_frames_at_once(clips: list[np.ndarray]) -> None:
-    mean, deviation = moments(clips)
+    mean, std = moments(clips)
     together = np.concatenate(clips).astype(np.float64)
     np.testing.assert_allclose(mean, together.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(deviation, together.std(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(std, together.std(axis=0), rtol=1e-12)
 
 
 def test_moments_leave_a_constant_dimension_undivided() -> None:
@@ -51,31 +51,35 @@ def test_stats_of_one_frame_are_finite() -> None:
     [("mean", (4,)), ("stats", (20,)), ("frames", (12, 4)), ("image", (12, 4, 1)), ("flat", (48,))],
 )
 def test_shape_of_each_layout(clips: list[np.ndarray], layout: str, shape: tuple[int, ...]) -> None:
-    preprocessor = Preprocessor.fit(clips, inputs(layout), frames_per_second=10)
+    pooled = [pool(frames, layout) for frames in clips]
+    preprocessor = Preprocessor.fit(pooled, inputs(layout), frames_per_second=10)
     assert preprocessor.shape == shape
-    assert preprocessor.transform(clips).shape == (3, *shape)
+    assert preprocessor.transform(pooled).x.shape == (3, *shape)
 
 
 def test_padding_is_zero_and_a_longer_clip_is_cropped(clips: list[np.ndarray]) -> None:
     preprocessor = Preprocessor.fit(clips, inputs("frames", duration_s=0.5), frames_per_second=10)
-    x = preprocessor.transform(clips)
+    padded = preprocessor.transform(clips)
+    x = padded.x
     assert x.shape == (3, 5, 4)
+    assert padded.lengths.tolist() == [5, 3, 5]
     assert (x[1, 3:] == 0).all()
     assert (x[1, :3] != 0).all()
-    np.testing.assert_allclose(x[0], (clips[0][:5] - preprocessor.mean) / preprocessor.deviation, rtol=1e-5)
+    np.testing.assert_allclose(x[0], (clips[0][:5] - preprocessor.mean) / preprocessor.std, rtol=1e-5)
 
 
 def test_frames_are_averaged_into_steps_and_the_last_may_be_short() -> None:
     ramp = np.arange(5, dtype=np.float32)[:, None]
     np.testing.assert_array_equal(pool(ramp, "frames", frames_per_step=2), [[0.5], [2.5], [4]])
     preprocessor = Preprocessor.fit(
-        [ramp], inputs("frames", duration_s=1.2, frames_per_step=2), frames_per_second=10
+        [pool(ramp, "frames", 2)], inputs("frames", duration_s=1.2, frames_per_step=2), frames_per_second=10
     )
     assert preprocessor.shape == (6, 1)
 
 
-def test_encoded_training_clips_have_mean_0_and_deviation_1(clips: list[np.ndarray]) -> None:
-    x = Preprocessor.fit(clips, inputs("mean"), frames_per_second=10).transform(clips)
+def test_preprocessed_training_clips_have_mean_0_and_std_1(clips: list[np.ndarray]) -> None:
+    pooled = [pool(frames, "mean") for frames in clips]
+    x = Preprocessor.fit(pooled, inputs("mean"), frames_per_second=10).transform(pooled).x
     np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(x.std(axis=0), 1, atol=1e-5)
 
@@ -88,13 +92,13 @@ def test_saved_preprocessor_is_the_same_and_has_the_same_bytes(
         preprocessor.save(tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     np.testing.assert_array_equal(
-        Preprocessor.load(tmp_path / "a.npz").transform(clips), preprocessor.transform(clips)
+        Preprocessor.load(tmp_path / "a.npz").transform(clips).x, preprocessor.transform(clips).x
     )
 
 
-def test_a_file_that_is_no_preprocessor_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_preprocessor_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "preprocessor.npz").write_text("no")
-    with pytest.raises(InputError, match=r"preprocessor\.npz: no preprocessor that train wrote"):
+    with pytest.raises(InputError, match=r"preprocessor\.npz: .*`dvc repro train`"):
         Preprocessor.load(tmp_path / "preprocessor.npz")
 
 

@@ -29,7 +29,7 @@ CREMA_D_SENTENCES = ["IEO", "TIE", "IOM", "IWW", "TAI", "MTI", "IWL", "ITH", "DF
 def manifest(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Returns a table of schema MANIFEST; rows give corpus, clip, speaker, sex, sentence and emotion.
 
-    What a row does not give is filled in; names are given without their corpus.
+    Other columns are filled in. Clips, speakers and sentences are given without their corpus.
     """
     table = pd.DataFrame([{"channel": "speech", "problem": "", **row} for row in rows])
     for column in ("clip", "speaker", "sentence"):

@@ -1,4 +1,4 @@
-"""Runs a stage and notes as JSON what parameters it reads: `python -m tests.support.reads split reads.json`."""
+"""Runs a stage and writes the parameters it reads: `python -m tests.support.reads split reads.json`."""
 
 from __future__ import annotations
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 from ruamel.yaml import YAML
 
+from stages.base import registry
 from stages.base.files import MANIFEST, RAW
-from stages.data import keys, tables
+from stages.data import code, keys, tables
 from tests.support.manifests import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +24,7 @@ RATE_HZ = 16_000
 
 
 class Workspace:
-    """What `augment` and `featurize` find when they run in `folder`, which is the current one."""
+    """The inputs of `augment` and `featurize` in `folder`, which must be the current folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,7 +42,7 @@ class Workspace:
         (self.folder / "params.yaml").write_text(json.dumps(self.params))  # every JSON is YAML
 
     def record(self, **speakers: int) -> None:
-        """Lists so many clips of each speaker in a new manifest, and writes those that are not there."""
+        """Writes a new manifest with that many clips per speaker, and the audio files that are missing."""
         rows = []
         for speaker, n_clips in speakers.items():
             for number in range(n_clips):
@@ -50,34 +52,41 @@ class Workspace:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     soundfile.write(path, voice(speaker, number), RATE_HZ)
                 rows.append({"corpus": "demo", "clip": clip, "speaker": speaker, "sha256": keys.sha256(path)})
-        facts = {"sex": "female", "sentence": "1", "emotion": "anger"}
-        table = manifest(row | facts for row in rows)
+        common = {"sex": "female", "sentence": "1", "emotion": "anger"}
+        table = manifest(row | common for row in rows)
         tables.write(table, tables.MANIFEST, self.folder / MANIFEST)
 
 
+def pretend_edit(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a file of the code, given by its path below stages/, look edited to `stages.data.code`."""
+    edited = registry.STAGES / file
+    assert edited.is_file()
+    monkeypatch.setattr(code, "sha256", lambda path: "edited" if path == edited else keys.sha256(path))
+
+
 def start(verb: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-    """Starts a stage in a process of its own, as DVC does."""
+    """Starts a stage in its own process, as DVC does."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", f"stages.{verb}"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 def output(process: subprocess.Popen[str]) -> str:
-    """Returns what a process prints until it ends well."""
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    return said
+    """Returns what a process prints, and checks that it succeeds."""
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed
+    return printed
 
 
 def voice(speaker: str, number: int) -> np.ndarray:
-    """Returns a third of a second, another one for every speaker and number."""
+    """Returns a third of a second of a vowel-like signal, different for every speaker and number."""
     time_s = np.arange(RATE_HZ // 3 + 100 * number) / RATE_HZ
     f0_hz = 100 + 10 * sum(map(ord, speaker)) % 97 + number
     return sum(0.2 / k * np.sin(2 * np.pi * k * f0_hz * time_s) for k in range(1, 6))
 
 
 def state(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Returns each file's time of change and its bytes, by name."""
+    """Returns each file's modification time and its bytes, by name."""
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
 
 

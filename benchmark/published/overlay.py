@@ -1,0 +1,133 @@
+"""The files in benchmark/published/systems: what a report says, and how this pipeline runs its system.
+
+A system is an overlay on params.yaml: `params`, then those of a variant, then those of a protocol. OmegaConf,
+which DVC depends on, merges them: blocks key by key; lists and values are replaced.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import OmegaConf
+from pydantic import Field
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.base.errors import InputError, unknown
+from stages.base.params import PARAMS, Block, Params, Positive, check, read
+
+SYSTEMS = Path("benchmark/published/systems")
+Score = Annotated[float, Field(gt=0, le=1)]
+Protocol = Literal["as_reported", "speaker_independent"]
+
+
+class Report(Block):
+    """What the report says; null where it says nothing."""
+
+    source: str
+    split: str  # in words
+    scored_on: Literal["test", "validation"] | None  # the clips that its scores are computed on
+    accuracy: Score | None
+    f1: Score | None
+    train_seconds: Positive | None
+
+
+class Variant(Block):
+    """One set of recordings or features that a system is run on."""
+
+    # what the report's scores are computed on; the closest available corpus; what it compares in addition
+    role: Literal["reported", "stand_in", "further"]
+    about: str
+    params: dict[str, Any]
+
+
+class System(Block):
+    """A published system; `note` is what a reader of its row must know (fewer epochs, one fold), or ""."""
+
+    title: str
+    report: Report
+    note: str
+    params: dict[str, Any]
+    variants: Annotated[dict[str, Variant], Field(min_length=1)]  # the most important first
+    protocols: Annotated[dict[Protocol, dict[str, Any]], Field(min_length=2)]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What one row of the benchmark runs; `values` is the whole of params.yaml, merged."""
+
+    system: str
+    variant: str
+    protocol: Protocol
+    values: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}-{self.protocol}"
+
+    @property
+    def block(self) -> dict[str, Any]:
+        """The selected model's block of params.yaml."""
+        block: dict[str, Any] = self.values["models"][self.values["model"]]
+        return block
+
+    def params(self) -> Params:
+        """Returns the checked parameters, including the model's own.
+
+        Raises:
+            InputError: a key is unknown or a value not valid.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / PARAMS.name
+            path.write_text(OmegaConf.to_yaml(self.values), encoding="utf-8")
+            try:
+                params = read(path)
+                params.config("models", params.model, "params.model")
+            except InputError as error:
+                raise InputError(f"{SYSTEMS / self.system}.yaml, {self.name}: {error}") from error
+        return params
+
+
+def names() -> list[str]:
+    """Returns the systems, sorted."""
+    return sorted(path.stem for path in SYSTEMS.glob("*.yaml"))
+
+
+def load(name: str) -> System:
+    """Returns a system.
+
+    Raises:
+        InputError: there is no such file, or it is not valid.
+    """
+    if not SYSTEMS.is_dir():
+        raise InputError(f"{SYSTEMS}: no such folder. Run this from the repository's root.")
+    if name not in names():
+        raise unknown(str(SYSTEMS), name, names())
+    path = SYSTEMS / f"{name}.yaml"
+    return check(System, parse(path), str(path))
+
+
+def experiments(name: str, base: dict[str, Any]) -> list[Experiment]:
+    """Returns a system's experiments on the params `base`: each variant with each protocol."""
+    system, found = load(name), []
+    for variant, chosen in system.variants.items():
+        for protocol, split in system.protocols.items():
+            merged = OmegaConf.merge(base, system.params, chosen.params, split)
+            values: Any = OmegaConf.to_container(merged)
+            found.append(Experiment(name, variant, protocol, values))
+    return found
+
+
+def parse(path: Path) -> Any:
+    """Returns the content of a YAML file, read as DVC reads it (YAML 1.2).
+
+    Raises:
+        InputError: it is missing or not YAML.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error

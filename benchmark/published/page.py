@@ -1,0 +1,268 @@
+"""docs/benchmark.md: tables and discussion; every number comes from benchmark/published/results.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from benchmark.published import overlay
+from benchmark.published.overlay import Experiment, System
+from benchmark.published.rows import RAN
+from stages.base import registry
+
+TEMPLATE = Path("benchmark/published/page.md.j2")
+DASH = "–"
+N_SONGS = {"ravdess": 1012}  # in ABOUT.n_clips, which counts all channels; the other corpora have no songs
+MAX_MISSING = 0.01  # fraction of clips that a complete copy may exclude as duplicate or broken
+CHANCE_MARGIN = 0.01  # accuracy above the majority-class baseline that still counts as chance
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of benchmark/published/results.csv.
+
+    Attributes:
+        values: its columns, as text.
+        experiment: what its system's file says of it.
+    """
+
+    values: Mapping[str, str]
+    experiment: Experiment
+
+    @property
+    def ran(self) -> bool:
+        return self.text("status") == RAN
+
+    def text(self, column: str) -> str:
+        return self.values[column]
+
+    def number(self, column: str) -> float:
+        return float(self.values[column])
+
+    def percent(self, column: str) -> float:
+        return 100 * self.number(column)
+
+    def score(self, column: str) -> str:
+        """Returns `39.1 [34, 44]`, `39.1` where there is no interval, or a dash."""
+        if not self.text(column):
+            return DASH
+        ends = ""
+        if self.values.get(f"{column}_low"):
+            ends = f" [{self.percent(f'{column}_low'):.0f}, {self.percent(f'{column}_high'):.0f}]"
+        return f"{self.percent(column):.1f}{ends}"
+
+    def plain(self, column: str) -> str:
+        """Returns the column as text, with a dash if it is empty and commas between thousands."""
+        value = self.text(column)
+        if not value:
+            return DASH
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
+
+    @property
+    def n_complete(self) -> int | None:
+        """How many test clips a complete copy has; None if one fold is tested or labels are dropped."""
+        split, n_folds = self.experiment.values["split"], self.text("n_folds")
+        if n_folds == "1" or n_folds != self.text("of_folds") or split["labels"]["drop"]:
+            return None
+        return sum(n_clips(corpus, split["channels"]) for corpus in self.experiment.values["corpus"])
+
+    @property
+    def n_missing(self) -> int:
+        """How many of them are missing."""
+        return max(0, (self.n_complete or 0) - int(self.text("n_clips")))
+
+    @property
+    def clips(self) -> str:
+        """`144`, or `1,400 of 2,800` if a complete copy has more."""
+        return self.plain("n_clips") + (f" of {self.n_complete:,}" if self.n_missing else "")
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it was measured on an incomplete copy of its corpora."""
+        return self.n_missing > MAX_MISSING * (self.n_complete or 0)
+
+    @property
+    def seconds(self) -> float:
+        """Duration of all its trainings together."""
+        return self.number("train_seconds") * self.number("n_folds")
+
+    @property
+    def is_at_chance(self) -> bool:
+        """Whether its accuracy is about that of the majority-class baseline."""
+        return self.number("accuracy") - self.number("majority") <= CHANCE_MARGIN
+
+    @property
+    def folds(self) -> str:
+        """`all 6` or `1 of 10`."""
+        n, of = self.text("n_folds"), self.text("of_folds")
+        return f"all {n}" if n == of and n != "1" else n if n == of else f"{n} of {of}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A system with its rows.
+
+    Attributes:
+        name: of the system.
+        system: its file.
+        rows: by variant, the row with the report's split and the one with new speakers.
+    """
+
+    name: str
+    system: System
+    rows: dict[str, dict[str, Row]]
+
+    @property
+    def variant(self) -> str:
+        """The variant that the main table shows: the report's own if it was run, else a stand-in."""
+        candidates = [
+            name
+            for name, variant in self.system.variants.items()
+            if variant.role != "further" and name in self.rows
+        ]
+        ran = [name for name in candidates if all(row.ran for row in self.rows[name].values())]
+        return (ran or candidates)[0]
+
+    @property
+    def report_split(self) -> Row:
+        return self.rows[self.variant]["as_reported"]
+
+    @property
+    def new_speakers(self) -> Row:
+        return self.rows[self.variant]["speaker_independent"]
+
+    @property
+    def corpus(self) -> str:
+        """What the main table's rows were measured on."""
+        return self.system.variants[self.variant].about
+
+    @property
+    def is_stand_in(self) -> bool:
+        return self.system.variants[self.variant].role == "stand_in"
+
+    @property
+    def reported(self) -> float | None:
+        """Accuracy as published, in %."""
+        accuracy = self.system.report.accuracy
+        return None if accuracy is None else 100 * accuracy
+
+    @property
+    def report(self) -> str:
+        """The letter of its report."""
+        return self.name[0]
+
+    @property
+    def ran(self) -> bool:
+        return self.report_split.ran and self.new_speakers.ran
+
+    @property
+    def report_split_accuracy(self) -> float:
+        """Accuracy here with the report's split, in %."""
+        return self.report_split.percent("accuracy")
+
+    @property
+    def new_speakers_accuracy(self) -> float:
+        """Accuracy here with new speakers, in %."""
+        return self.new_speakers.percent("accuracy")
+
+    @property
+    def points_lost(self) -> float:
+        """How many points lower accuracy is with new speakers."""
+        return self.report_split_accuracy - self.new_speakers_accuracy
+
+    @property
+    def caveats(self) -> list[str]:
+        """Why the points lost have other causes than new speakers: other training, or a model at chance."""
+        if not self.ran:
+            return []
+        found = differences(self.report_split.experiment.block, self.new_speakers.experiment.block)
+        if self.new_speakers.is_at_chance:
+            ours, majority = self.new_speakers_accuracy, self.new_speakers.percent("majority")
+            found.append(f"at chance with new speakers: {ours:.1f} %, majority class {majority:.1f} %")
+        return found
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether both rows were trained in the same way and are above chance."""
+        return self.ran and not self.caveats
+
+    @property
+    def percent_trained(self) -> float:
+        """Training clips with new speakers, in % of those with the report's split."""
+        return 100 * self.new_speakers.number("n_train") / self.report_split.number("n_train")
+
+    def summary(self) -> str:
+        """Returns the accuracies in a sentence."""
+        reported = "not reported" if self.reported is None else f"reported {self.reported:.1f}"
+        if not self.ran:
+            return f"{reported}, {self.report_split.text('status')}"
+        own, new = f"{self.report_split_accuracy:.1f}", f"{self.new_speakers_accuracy:.1f}"
+        return f"{reported}, with its own split {own}, with new speakers {new} %"
+
+    def pairs(self) -> Iterator[tuple[str, Row]]:
+        """Yields each variant with each of its rows."""
+        for variant, rows in self.rows.items():
+            for row in rows.values():
+                yield variant, row
+
+
+def n_clips(corpus: str, channels: Sequence[str]) -> int:
+    """Returns how many clips of the channels a complete copy of a corpus has."""
+    of_all: int = registry.load("corpora", corpus, "params.corpus").ABOUT.n_clips
+    songs = N_SONGS.get(corpus, 0)
+    return (of_all - songs if "speech" in channels else 0) + (songs if "song" in channels else 0)
+
+
+def differences(block: Mapping[str, Any], other_block: Mapping[str, Any]) -> list[str]:
+    """Returns how a model's block differs with new speakers: `epochs 60, with new speakers 30`."""
+    found = []
+    for key, value in block.items():
+        other = other_block.get(key)
+        if value == other:
+            continue
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += differences(value, other)
+        elif isinstance(value, list | dict) or isinstance(other, list | dict):
+            found.append(f"`{key}` differs")
+        else:
+            ends = ["none" if end is None else f"{end}" for end in (value, other)]
+            found.append(f"`{key}` {ends[0]}, with new speakers {ends[1]}")
+    return found
+
+
+def entries(found: Sequence[Mapping[str, str]], base: dict[str, Any]) -> list[Entry]:
+    """Returns the systems that have rows, by name.
+
+    Args:
+        found: rows of benchmark/published/results.csv.
+        base: the content of params.yaml.
+    """
+    names = sorted({row["system"] for row in found})
+    experiments = {(name, each.name): each for name in names for each in overlay.experiments(name, base)}
+    by_system: dict[str, dict[str, dict[str, Row]]] = {}
+    for row in found:
+        experiment = experiments[row["system"], f"{row['variant']}-{row['protocol']}"]
+        variants = by_system.setdefault(experiment.system, {})
+        variants.setdefault(experiment.variant, {})[experiment.protocol] = Row(row, experiment)
+    return [Entry(name, overlay.load(name), by_system[name]) for name in names]
+
+
+def render(found: Sequence[Entry]) -> str:
+    """Returns the page as Markdown."""
+    environment = Environment(  # noqa: S701, Markdown: nothing to escape
+        loader=FileSystemLoader(TEMPLATE.parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.get_template(TEMPLATE.name)
+    return template.render(entries=found, by_name={entry.name: entry for entry in found})

@@ -1,0 +1,134 @@
+"""A folder in which one row of the benchmark runs: the pipeline, its own params.yaml, the corpora it needs.
+
+It is a DVC repository of its own, so rows never touch the user's workspace, may run side by side, and run
+again only where something changed. All share one cache, which stores equal files once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+
+from omegaconf import OmegaConf
+
+from benchmark.published.overlay import Experiment
+from stages.acquire import archive
+from stages.base import registry
+from stages.base.errors import InputError
+from stages.base.files import AUGMENTED, DATA, FEATURES, MANIFEST, PRETRAINED, RAW, SOURCES
+from stages.base.params import PARAMS
+
+RUNS = Path("benchmark/published/runs")
+WEIGHTS = {"imagenet": "ImageNet weights"}  # titles of folders in data/pretrained
+CONFIG = """\
+[core]
+    no_scm = true
+    analytics = false
+    check_update = false
+[cache]
+    dir = ../../../cache
+    type = "reflink,hardlink,copy"
+"""
+
+# What an outer `dvc repro` or `dvc exp run` sets for its stages; the inner one must not read it.
+OUTER = ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_BASELINE_REV", "DVC_EXP_NAME")
+
+
+def inputs(experiment: Experiment) -> dict[str, list[Path]]:
+    """Returns what the row reads, by title: the files and folders of corpora and of pretrained weights."""
+    found = {}
+    for name in experiment.values["corpus"]:
+        corpus = registry.load("corpora", name, "params.corpus")
+        if not hasattr(corpus, "synthesise"):
+            paths = [path for path in sorted(SOURCES.glob("*")) if name in (path.name, archive.stem(path))]
+            title = corpus.ABOUT.title.partition(",")[0]
+            found[title] = paths
+            for channel in _missing_channels(corpus, paths, experiment.values["split"]["channels"]):
+                found[f"{title} {channel}"] = []
+    if weights := experiment.block.get("training", {}).get("init_from"):
+        found[WEIGHTS.get(weights, weights)] = list(PRETRAINED.glob(weights))
+    return found
+
+
+def _missing_channels(corpus: ModuleType, paths: list[Path], channels: list[str]) -> list[str]:
+    """Returns the channels of which no file's name says that it is there."""
+    inside = [path.relative_to(folder) for folder in paths for path in folder.rglob("*")]
+    present = {parsed.channel for path in inside if (parsed := corpus.parse(PurePosixPath(path)))}
+    if not present or any(archive.stem(path) for path in inside):
+        return []  # ingest reports wrong names and opens archives
+    return [channel for channel in channels if channel not in present]
+
+
+def missing(experiment: Experiment) -> list[str]:
+    """Returns what the row reads and is not here, by title."""
+    return [title for title, paths in inputs(experiment).items() if not paths]
+
+
+def prepare(experiment: Experiment) -> Path:
+    """Brings the row's workspace up to date with the project, and returns it."""
+    place = RUNS / experiment.system / experiment.name
+    if not place.exists():
+        _start_from_last_row(place)
+    for folder in (Path("stages"), SOURCES, PRETRAINED):
+        shutil.rmtree(place / folder, ignore_errors=True)
+    for folder in (Path(".dvc"), SOURCES, PRETRAINED):
+        (place / folder).mkdir(parents=True, exist_ok=True)
+    for path in (Path("stages"), Path("dvc.yaml"), Path(".dvcignore")):
+        _copy(path, place / path, shutil.copy2)
+    for path in itertools.chain(*inputs(experiment).values()):
+        _copy(path, place / path, _link)
+    (place / ".dvc" / "config").write_text(CONFIG)
+    (place / PARAMS).write_text(OmegaConf.to_yaml(experiment.values), encoding="utf-8")
+    return place
+
+
+def _start_from_last_row(place: Path) -> None:
+    """Starts a workspace with the features that the system's last row made: DVC makes again what differs."""
+    unfinished = place.with_suffix(".part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    locks = sorted(place.parent.glob("*/dvc.lock"), key=lambda lock: lock.stat().st_mtime)
+    if not locks:
+        return
+    (unfinished / DATA).mkdir(parents=True)
+    for path in (RAW, MANIFEST, AUGMENTED, FEATURES):
+        if (locks[-1].parent / path).exists():
+            _copy(locks[-1].parent / path, unfinished / path, _link)
+    shutil.copy2(locks[-1], unfinished)
+    unfinished.rename(place)
+
+
+def _copy(path: Path, target: Path, copy: Callable[[str, str], object]) -> None:
+    """Copies a file or a folder. Symbolic links in it stay what they are: ingest rejects them."""
+    if path.is_dir():
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(path, target, symlinks=True, ignore=unwanted, copy_function=copy)
+    else:
+        copy(str(path), str(target))
+
+
+def _link(path: str, target: str) -> None:
+    try:
+        os.link(path, target)
+    except OSError:  # another device, or a file system without hard links
+        shutil.copy2(path, target)
+
+
+def reproduce(place: Path) -> None:
+    """Brings the row's metrics up to date. What is finished is kept, so the next call resumes from there.
+
+    Without DVC's run cache: it would restore a model without the seconds that its training took.
+
+    Raises:
+        InputError: a stage failed.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in OUTER}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "evaluate"]
+    if subprocess.run(command, cwd=place, env=environment).returncode:
+        raise InputError(f"{place}: `dvc repro evaluate` failed; see its message above.")

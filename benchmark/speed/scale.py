@@ -1,0 +1,252 @@
+"""Measures how time and memory grow with the number of clips, and what workers cost and gain.
+
+    python -m benchmark.speed.scale stages --clips 10000 40000 --folder /tmp/scale
+    python -m benchmark.speed.scale overhead --clips 2000 --folder /tmp/scale
+    python -m benchmark.speed.scale cost --clips 200 --seconds 2.5 --folder /tmp/scale
+
+`stages` writes that many short clips of noise into the folder, runs manifest, split, augment (without copies)
+and featurize on them as DVC would, and measures for each stage the seconds, the processor time of its own
+process and of its workers, and the peak memory of its own process and of the largest worker. `overhead`
+alternates between the two engines: empty tasks, then extracting the features of the clips. `cost` is the
+processor time per clip. All write to benchmark/speed/scale.json and delete their folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import psutil
+from distributed import LocalCluster
+from ruamel.yaml import YAML
+
+from stages import augment, corpora, featurize, manifest
+from stages.base import files, params, registry
+from stages.base.params import Compute
+from stages.compute import engine, hardware
+from stages.data import shards, tables
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmark" / "speed" / "scale.json"
+RATE_HZ = 16_000
+CLIPS_PER_SPEAKER = 200
+EMOTIONS = ("anger", "fear", "neutral", "sadness")
+STAGES = ("manifest", "split", "augment", "featurize")
+N_IDLE = 300  # empty tasks
+N_ROUNDS = 5
+N_WORKERS = os.cpu_count() or 1
+
+# A corpus that is only in the folder; file names give speaker, number and emotion.
+CORPUS = '''"""Noise, for measurements."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from stages.data.vocabulary import Corpus, Download, ParsedName
+from stages.base.params import Block
+
+EMOTIONS = ("anger", "fear", "neutral", "sadness")
+ABOUT = Corpus("noise", "CC0-1.0", "none", "none", 0, 0, EMOTIONS, "s_n_e.wav", "none")
+
+
+class Config(Block):
+    pass
+
+
+def parse(path: PurePosixPath) -> ParsedName | None:
+    speaker, number, emotion = path.stem.split("_")
+    sex = "female" if int(speaker) % 2 else "male"
+    return ParsedName(path.stem, speaker, sex, str(int(number) % 50), emotion)
+
+
+def downloads(config: Config) -> list[Download]:
+    return []
+'''
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark.speed.scale", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("what", choices=["stages", "overhead", "cost"])
+    parser.add_argument("--clips", type=int, nargs="+", default=[2000], help="numbers of clips, one run each")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of one clip")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("scale"), help="working folder; deleted afterwards"
+    )
+    chosen = parser.parse_args()
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    found["machine"] = f"{platform.machine()}, {N_WORKERS} cores, Python {platform.python_version()}"
+    for n_clips in chosen.clips:
+        about = f"{n_clips} clips of {chosen.seconds:g} s"
+        with workspace(chosen.folder, n_clips, chosen.seconds):
+            if chosen.what == "stages":
+                result: dict[str, Any] = {stage: measured(stage) for stage in STAGES}
+            elif chosen.what == "overhead":
+                result = overhead()
+            else:
+                measured("manifest")
+                result = cost()
+        print(about, json.dumps(result, indent=2))
+        found.setdefault(chosen.what, {})[about] = result
+        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+
+
+@contextmanager
+def workspace(folder: Path, n_clips: int, seconds: float) -> Iterator[None]:
+    """Changes into a folder with this project's code, one more corpus and its clips, until the block ends."""
+    folder.mkdir(parents=True)
+    before = Path.cwd()
+    try:
+        os.chdir(folder)
+        shutil.copytree(ROOT / "stages", "stages", ignore=shutil.ignore_patterns("__pycache__"))
+        registry.STAGES = Path("stages").absolute()
+        Path("stages/corpora/noise.py").write_text(CORPUS)
+        corpora.__path__.append(str(Path("stages/corpora").absolute()))  # for this process
+        started = time.monotonic()
+        record(n_clips, int(seconds * RATE_HZ))
+        print(f"clips written in {time.monotonic() - started:.0f} s", flush=True)
+        configure()
+        yield
+    finally:
+        os.chdir(before)
+        shutil.rmtree(folder)
+
+
+def configure(**compute: Any) -> None:
+    """Writes params.yaml: the project's, for this corpus and without copies."""
+    params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    params |= {"corpus": ["noise"], "corpora": {"noise": {}}}
+    params["augment"]["copies"] = 0
+    params["compute"] |= {"engine": "local", "workers": N_WORKERS} | compute
+    Path("params.yaml").write_text(json.dumps(params))
+
+
+def record(n_clips: int, n_samples: int) -> None:
+    """Writes clips, each a different section of the same noise: 16 bits, one channel."""
+    noise = np.random.default_rng(0).normal(0, 3000, n_clips + n_samples).astype("<i2")
+    n_bytes = 2 * n_samples
+    header = b"RIFF" + struct.pack("<I", 36 + n_bytes) + b"WAVEfmt "
+    header += (
+        struct.pack("<IHHIIHH", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16) + b"data" + struct.pack("<I", n_bytes)
+    )
+    for number in range(n_clips):
+        speaker, take = divmod(number, CLIPS_PER_SPEAKER)
+        path = Path(f"data/raw/noise/{speaker:05}/{speaker:05}_{take:03}_{EMOTIONS[take % 4]}.wav")
+        if not take:
+            path.parent.mkdir(parents=True)
+        path.write_bytes(header + noise[number : number + n_samples].tobytes())
+
+
+def measured(stage: str) -> dict[str, float]:
+    """Runs a stage and returns its seconds, its processes' processor time in s, and memory in MB."""
+    started = time.monotonic()
+    process = psutil.Popen([sys.executable, "-m", f"stages.{stage}"], stdout=subprocess.DEVNULL)
+    cpu_s: dict[int, float] = {}
+    mb: dict[int, float] = {process.pid: 0.0}
+    while process.poll() is None:
+        with suppress(psutil.Error):
+            for each in (process, *process.children(recursive=True)):
+                cpu_s[each.pid] = sum(each.cpu_times()[:2])
+                mb[each.pid] = max(mb.get(each.pid, 0.0), each.memory_info().rss / 1e6)
+        time.sleep(0.1)
+    if process.returncode:
+        raise SystemExit(f"{stage}: exit code {process.returncode}")
+    own_cpu_s, own_mb = cpu_s.pop(process.pid), mb.pop(process.pid)
+    found = {
+        "s": time.monotonic() - started,
+        "own_cpu_s": own_cpu_s,
+        "worker_cpu_s": sum(cpu_s.values()),
+        "own_mb": own_mb,
+        "worker_mb": max(mb.values(), default=0.0),
+    }
+    print(stage, *(f"{name} {value:.1f}" for name, value in found.items()), flush=True)
+    return {name: round(value, 1) for name, value in found.items()}
+
+
+def nothing() -> None:
+    """An empty task: all of its time is overhead."""
+
+
+def overhead() -> dict[str, Any]:
+    """Returns each engine's time for empty tasks, and for features.
+
+    `task_own_cpu_ms` is the time of the process that distributes tasks, with dask including the scheduler in
+    it: it limits the tasks per second, whatever the number of workers.
+    """
+    wall_ms: dict[str, list[float]] = {}
+    cpu_ms: dict[str, list[float]] = {}
+    features_s: dict[str, list[float]] = {}
+    with LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        address = cluster.scheduler_address
+        for name in ("local", "dask") * N_ROUNDS:
+            compute = Compute(engine=name, workers=N_WORKERS, scheduler=address, storage=None)
+            results = engine.run([engine.Task(f"{i}", nothing, 1) for i in range(N_IDLE)], compute, "idle")
+            next(results)  # the processes have started
+            wall, cpu = time.perf_counter(), time.process_time()
+            list(results)
+            wall_ms.setdefault(name, []).append(1000 * (time.perf_counter() - wall) / N_IDLE)
+            cpu_ms.setdefault(name, []).append(1000 * (time.process_time() - cpu) / N_IDLE)
+            print(f"{name}: {wall_ms[name][-1]:.2f} ms a task, {cpu_ms[name][-1]:.2f} of own cpu", flush=True)
+        for stage in STAGES[:-1]:
+            measured(stage)
+        for name in ("local", "dask") * N_ROUNDS:
+            configure(engine=name, scheduler=address)
+            shutil.rmtree("data/features", ignore_errors=True)
+            features_s.setdefault(name, []).append(measured("featurize")["s"])
+    return {
+        "task_ms": {name: round(statistics.median(times), 2) for name, times in wall_ms.items()},
+        "task_own_cpu_ms": {name: round(statistics.median(times), 2) for name, times in cpu_ms.items()},
+        "featurize_s": features_s,
+        "task_bytes": len(cloudpickle.dumps(first_shards()["featurize"].make)),
+    }
+
+
+def cost() -> dict[str, float]:
+    """Returns the processor time per clip in ms, on one core: medians after a warm-up."""
+    hardware.limit(1)
+    paths = sorted(Path("data/raw/noise").rglob("*.wav"))[:100]
+    limits = params.read().manifest
+    work = {"manifest": lambda: [manifest.probe(path, limits) for path in paths]}
+    work |= {name: shard.make for name, shard in first_shards().items()}
+    found = {}
+    for name, make in work.items():
+        times = []
+        for _ in range(1 + N_ROUNDS):
+            started = time.process_time()
+            make()
+            times.append(1000 * (time.process_time() - started) / len(paths))
+        found[name] = round(statistics.median(times[1:]), 2)
+    return found
+
+
+def first_shards() -> dict[str, shards.Shard]:
+    """Returns the first shard of augment and of featurize."""
+    chosen = params.read()
+    listed = tables.read(files.MANIFEST, tables.MANIFEST)
+    names = chosen.augment.chain
+    chain = augment.Chain({name: chosen.config("augmentations", name, "here") for name in names}, 0, RATE_HZ)
+    copied = chosen.model_copy(update={"augment": chosen.augment.model_copy(update={"copies": 1})})
+    return {
+        "augment": augment.plan(listed, chain, copied)[0],
+        "featurize": featurize.plan(listed, tables.build([], tables.AUGMENTED), chosen)[0],
+    }
+
+
+if __name__ == "__main__":
+    main()

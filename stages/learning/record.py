@@ -1,0 +1,67 @@
+"""The files of a trained fold, and the record that train keeps of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stages.base.errors import InputError
+from stages.base.params import Positive
+from stages.data import tables
+from stages.data.vocabulary import Emotion
+
+RECORD = "fold.json"  # settings, classes, temperature and counts; train writes it last
+PREPROCESSOR = "preprocessor.npz"
+TRAINED_ON = "trained_on.parquet"  # the recordings that trained or validated the weights
+
+
+class Record(BaseModel):
+    """What evaluate and predict need of a fold's record."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    model: str
+    classes: Annotated[list[Emotion], Field(min_length=1)]
+    temperature: Positive
+    normalize: Literal["global", "speaker"]
+    made_with: dict[str, Any]
+    sha256: dict[str, str]
+
+
+def folder_name(fold: int) -> str:
+    """Returns the name of a fold's folder in data/model."""
+    return f"fold_{fold:02d}"
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Returns the record of a fold.
+
+    Raises:
+        InputError: the file is missing or was not written by train.
+    """
+    record = tables.read_scalars(path)
+    try:
+        Record.model_validate(record)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        raise InputError(
+            f"{path}: not a record written by train ({key}: {fault['msg']}). Run `dvc repro train`."
+        ) from error
+    return record
+
+
+def read_classes(folder: Path) -> list[str]:
+    """Returns the classes of the weights in `folder`; none where they were not trained on emotions.
+
+    Raises:
+        InputError: the record is missing or has no list of classes.
+    """
+    path = folder / RECORD
+    try:
+        return [str(name) for name in json.loads(path.read_text())["classes"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no list of classes ({error!r}). Copy the whole fold there.") from error

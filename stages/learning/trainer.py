@@ -1,0 +1,39 @@
+"""What every kind of model offers: a trainer that fits, stores and applies it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.learning.preprocessing import Clips, Partition
+
+
+class Trainer(Protocol):
+    """Fits one model per fold. A model file in stages/models returns one from `trainer(config)`.
+
+    Attributes:
+        file: name of the stored model in the fold's folder.
+        started_from: a folder in data/pretrained with the initial weights; None without.
+    """
+
+    @property
+    def file(self) -> str: ...
+
+    @property
+    def started_from(self) -> str | None: ...
+
+    def fit(
+        self, train: Partition, validation: Partition | None, folder: Path, seed: int
+    ) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Fits the model and writes it to `folder`.
+
+        Returns:
+            The learning curve, a row per epoch, and further entries of the record (`n_parameters`, ...).
+        """
+
+    def scores(self, folder: Path, clips: Clips, n_classes: int) -> NDArray[np.float64]:
+        """Returns the stored model's logits or decision values, float64 (n_clips, n_classes)."""
