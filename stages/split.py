@@ -47,8 +47,9 @@ def usable_clips(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.Data
     for corpus in chosen.corpus:
         if corpus not in set(clips["corpus"]):
             raise InputError(
-                f"params.corpus: no clip of '{corpus}' is left after excluding problems, params.split.channels and "
-                f"params.split.labels.drop; {MANIFEST} lists {(manifest['corpus'] == corpus).sum()}."
+                f"params.corpus: no clip of '{corpus}' is left after problems, params.split.channels and "
+                f"params.split.labels.drop are applied; {MANIFEST} lists "
+                f"{(manifest['corpus'] == corpus).sum()}."
             )
     return clips.assign(label=clips["emotion"].replace(dict(policy.merge))), n_excluded
 

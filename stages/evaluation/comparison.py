@@ -112,8 +112,8 @@ def _remedy(revision: str) -> str:
     if revision == WORKSPACE:
         return f"Run `dvc pull {PREDICTIONS}` or `dvc repro`."
     return (
-        f"Run `dvc fetch --all-commits {PREDICTIONS}` to get it from a remote, or `make base BASE={revision}` "
-        "to reproduce it under the tag `base`, and compare with `base`."
+        f"Run `dvc fetch --all-commits {PREDICTIONS}` to get it from a remote, or "
+        f"`make base BASE={revision}` to reproduce it under the tag `base`, and compare with `base`."
     )
 
 

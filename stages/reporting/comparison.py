@@ -113,9 +113,9 @@ def remarks(comparison: Comparison) -> str:
     n_lost, n_gained = emotions["right_to_wrong"].sum(), emotions["wrong_to_right"].sum()
     return (
         "Intervals and p-values show variation between speakers, not between training runs. The smallest UAR "
-        f"difference detectable with 80 % power is {comparison.metrics['uar'].detectable:.3f}. {n_lost} clips "
-        f"become wrong and {n_gained} become right: McNemar's exact test, which treats clips as independent, "
-        f"p {p_value(comparison.mcnemar_p_value)}."
+        f"difference detectable with 80 % power is {comparison.metrics['uar'].detectable:.3f}. {n_lost} "
+        f"clips become wrong and {n_gained} become right: McNemar's exact test, which treats clips as "
+        f"independent, p {p_value(comparison.mcnemar_p_value)}."
     )
 
 

@@ -68,8 +68,8 @@ def notices(test: dict[str, Any], protocol: str, synthetic: list[str]) -> list[N
             Notice(
                 "caution",
                 f"Synthetic speech: {', '.join(synthetic)}",
-                "The numbers show that the pipeline works. They do not show how well emotions in human speech "
-                "are recognised.",
+                "The numbers show that the pipeline works. They do not show how well emotions in human "
+                "speech are recognised.",
             )
         )
     return found

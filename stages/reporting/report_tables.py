@@ -71,7 +71,7 @@ def of_speakers(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_sexes(predictions: pd.DataFrame, votes: pd.Series, n_resamples: int, seed: int) -> pd.DataFrame:
-    """Returns a row for all speakers and for each sex: uar, uar_low, uar_high, and listeners, the humans' uar.
+    """Returns a row for all speakers and for each sex: uar, uar_low, uar_high, and the listeners' uar.
 
     Args:
         predictions: of schema PREDICTIONS.

@@ -167,8 +167,8 @@ def check_pretrained(before: pd.DataFrame, test: pd.DataFrame, own: pd.DataFrame
     for rule, rows in broken.items():
         if len(rows):
             raise LeakError(
-                f"{source}: these weights were trained on {_named(rows['clip'])}, or on their speakers, which "
-                f"this fold tests. {len(rows)} clips break the rule 'no pretraining on {rule}'."
+                f"{source}: these weights were trained on {_named(rows['clip'])}, or on their speakers, "
+                f"which this fold tests. {len(rows)} clips break the rule 'no pretraining on {rule}'."
             )
 
 

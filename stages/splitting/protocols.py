@@ -115,10 +115,10 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
 def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     """Yields `n_folds` folds whose test speakers and test sentences are both absent from training.
 
-    Speakers and sentences are each split into groups. Fold i tests speaker group i on sentence group i (modulo
-    the number of sentence groups), validates speaker group i + 1 on sentence group i + 1 and trains on the
-    others of both; all other combinations are left out of the fold. So each speaker is tested once, on one
-    group of sentences.
+    Speakers and sentences are each split into groups. Fold i tests speaker group i on sentence group i
+    (modulo the number of sentence groups), validates speaker group i + 1 on sentence group i + 1 and trains
+    on the others of both; all other combinations are left out of the fold. So each speaker is tested once, on
+    one group of sentences.
 
     With only two sentences (RAVDESS), train and validation share one; with only two speakers (TESS, with
     `n_folds` 2), they share the speaker. Test shares neither.
@@ -172,8 +172,8 @@ def cross_corpus(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles
     labels = set.intersection(*(set(own["label"]) for _, own in clips.groupby("corpus")))
     if len(labels) < 2:
         raise InputError(
-            f"params.split.protocol {split.protocol}: needs two labels that all of {', '.join(corpora)} have, "
-            f"and there are: {', '.join(labels) or 'none'}. Merge labels or choose other corpora."
+            f"params.split.protocol {split.protocol}: needs two labels that all of {', '.join(corpora)} "
+            f"have, and there are: {', '.join(labels) or 'none'}. Merge labels or choose other corpora."
         )
     if left_out := sorted(set(clips["label"]) - labels):
         logger.warning("labels that not every corpus has are left out: %s", ", ".join(left_out))
@@ -312,7 +312,7 @@ def _masks(values: pd.Series, groups: list[list[str]], fold: int) -> tuple[pd.Se
 
 
 def _shuffled(values: pd.Series, seed: int) -> list[str]:
-    """Returns the distinct values in random order; of two values, the first is so whatever others there are."""
+    """Returns the distinct values in random order; the order of two does not depend on the others."""
     return sorted(values.unique(), key=lambda value: fingerprint(seed, value))
 
 
@@ -335,9 +335,9 @@ def _balanced_groups(
 ) -> list[list[str]]:
     """Returns the values of `column` in groups with similar numbers of clips within each stratum.
 
-    In each stratum, largest value first, each value joins the group with the fewest clips of that stratum and,
-    among equals, the fewest in all: the greedy rule of multiprocessor scheduling (Graham 1969). No group stays
-    empty.
+    In each stratum, largest value first, each value joins the group with the fewest clips of that stratum
+    and, among equals, the fewest in all: the greedy rule of multiprocessor scheduling (Graham 1969). No group
+    stays empty.
 
     Raises:
         InputError: there are fewer values than groups.

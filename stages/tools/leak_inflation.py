@@ -1,9 +1,9 @@
-"""Measure leak inflation: how much higher the selected model scores if test speakers are in its training data.
+"""Measure leak inflation: how much higher a model scores if its test speakers are in its training data.
 
     python -m stages.tools.leak_inflation
 
-Runs this pipeline under two protocols, on the same features and clips; DVC caches both runs. While they run,
-params.yaml has another `split.protocol`; at the end the file and all results are restored. Writes
+Runs the selected model under two protocols, on the same features and clips; DVC caches both runs. While they
+run, params.yaml has another `split.protocol`; at the end the file and all results are restored. Writes
 metrics/leak_inflation.json and metrics/leak_inflation.png, and prints a table.
 """
 

@@ -37,8 +37,8 @@ def predict(files: list[Path], params: Params) -> pd.DataFrame:
     """Returns the most probable `emotion` and all probabilities of each file, a row per file.
 
     Raises:
-        InputError: no model is trained, params.yaml does not match it, it needs speakers' statistics, or a file
-            is not a recording.
+        InputError: no model is trained, params.yaml does not match it, it needs speakers' statistics, or a
+            file is not a recording.
     """
     folds = trained_fold.trained(params)
     for trained in folds:

@@ -77,7 +77,7 @@ def test_scores_match_values_computed_by_hand() -> None:
 
 
 def auc_by_counting(table: pd.DataFrame) -> float:
-    """Returns the fraction of pairs of own and other clips ranked correctly, ties half, averaged over classes."""
+    """Returns the fraction of pairs of own and other clips ranked correctly, ties half: mean over classes."""
     areas = []
     for name in CLASSES:
         own = table.loc[table["label"] == name, f"p_{name}"]

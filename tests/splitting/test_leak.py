@@ -164,7 +164,7 @@ def test_a_copy_whose_parent_is_not_in_train_is_rejected(parent: str) -> None:
 
 
 def recordings(*clips: str) -> pd.DataFrame:
-    """Returns a table of schema TRAINED_ON; `a1` is speaker a's first recording, `x=a1` has the same audio."""
+    """Returns a table of schema TRAINED_ON; `a1` is a recording of speaker a, `x=a1` has the same audio."""
     rows = [(clip, clip.split("=")[0][0], clip.split("=")[-1]) for clip in clips]
     return pd.DataFrame(rows, columns=list(tables.TRAINED_ON.columns))
 
@@ -186,7 +186,7 @@ def test_pretrained_weights_are_not_trained_on_test_data(
 ) -> None:
     tables_of = [recordings(*clips) for clips in (before, test, own)]
     if broken is None:
-        leak.check_pretrained(*tables_of, Path("heard.parquet"))
+        leak.check_pretrained(*tables_of, Path("trained_on.parquet"))
     else:
-        with pytest.raises(LeakError, match=rf"heard\.parquet: .*{broken}"):
-            leak.check_pretrained(*tables_of, Path("heard.parquet"))
+        with pytest.raises(LeakError, match=rf"trained_on\.parquet: .*{broken}"):
+            leak.check_pretrained(*tables_of, Path("trained_on.parquet"))

@@ -25,7 +25,7 @@ def settings_with(**values: Any) -> Split:
 
 
 def assign(manifest: pd.DataFrame, seed: int = 20, **values: Any) -> pd.DataFrame:
-    """Returns the split of `manifest`, with emotions as labels, checked against its schema and for leakage."""
+    """Returns the split of `manifest`, with emotions as labels, after the check of schema and leakage."""
     split = settings_with(**values)
     splits = protocols.assign(manifest.assign(label=manifest["emotion"]), split, seed)
     leak.check(splits, split.protocol)

@@ -106,7 +106,7 @@ def speakers(scores: pd.DataFrame, chance: float) -> Picture:
 
 @styled
 def sexes(scores: pd.DataFrame, chance: float) -> Picture:
-    """Returns bars of the uar of all speakers and of each sex, beside the human listeners' if there are votes.
+    """Returns bars of the uar of all speakers and of each sex, beside human listeners' if there are votes.
 
     Args:
         scores: a row each, named by the index; columns uar, uar_low, uar_high and listeners, NaN if
@@ -190,8 +190,8 @@ def learning_curves(history: pd.DataFrame) -> Picture:
         axes.legend(loc="upper right" if axes is above else "lower right")
     lasts = history.groupby("fold")["epoch"].max()
     alt = (
-        f"Loss and validation UAR by epoch, folds: {len(lasts)}. Training stops between epochs {lasts.min()} and "
-        f"{lasts.max()}; the lowest training loss is {history['loss'].min():.2f}."
+        f"Loss and validation UAR by epoch, folds: {len(lasts)}. Training stops between epochs "
+        f"{lasts.min()} and {lasts.max()}; the lowest training loss is {history['loss'].min():.2f}."
     )
     return picture(figure, "learning_curves", "Learning curves", alt)
 

@@ -1,8 +1,8 @@
 """The look of all figures, and how they are saved: with the same bytes on every machine.
 
-Colours are those of Okabe & Ito 2008, "Color Universal Design", which colour-blind people can distinguish; markers
-and hatches do the same in greyscale. Sizes are chosen to be readable on a phone, where a figure is about
-90 mm wide.
+Colours are those of Okabe & Ito 2008, "Color Universal Design", which colour-blind people can distinguish;
+markers and hatches do the same in greyscale. Sizes are chosen to be readable on a phone, where a figure is
+about 90 mm wide.
 """
 
 from __future__ import annotations
