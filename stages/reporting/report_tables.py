@@ -12,7 +12,7 @@ from stages.reporting.page import Table, table
 
 NAMES = {
     "uar": "UAR: mean recall of the emotions",
-    "accuracy": "accuracy: fraction of clips",
+    "accuracy": "accuracy: fraction of clips recognised",
     "macro_f1": "F1, mean of the emotions",
     "weighted_f1": "F1, weighted by clips",
     "macro_precision": "precision, mean of the emotions",

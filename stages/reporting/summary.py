@@ -29,7 +29,7 @@ def summary(run: FinishedRun) -> dict[str, str]:
         else "none",
         "Probabilities": "uncalibrated"
         if params.train.calibrate == "none"
-        else f"calibrated by temperature scaling on validation clips, {train['temperature']:.2f} on average",
+        else f"calibrated on validation clips, mean temperature {train['temperature']:.2f}",
     }
 
 
