@@ -46,10 +46,10 @@ def usable_clips(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.Data
         clips = kept
     for corpus in chosen.corpus:
         if corpus not in set(clips["corpus"]):
+            n_listed = (manifest["corpus"] == corpus).sum()
             raise InputError(
-                f"params.corpus: no clip of '{corpus}' is left after problems, params.split.channels and "
-                f"params.split.labels.drop are applied; {MANIFEST} lists "
-                f"{(manifest['corpus'] == corpus).sum()}."
+                f"params.corpus: no clip of '{corpus}' is left after excluding problems, "
+                f"params.split.channels and params.split.labels.drop; {MANIFEST} lists {n_listed}."
             )
     return clips.assign(label=clips["emotion"].replace(dict(policy.merge))), n_excluded
 

@@ -312,7 +312,7 @@ def _masks(values: pd.Series, groups: list[list[str]], fold: int) -> tuple[pd.Se
 
 
 def _shuffled(values: pd.Series, seed: int) -> list[str]:
-    """Returns the distinct values in random order; the order of two does not depend on the others."""
+    """Returns the distinct values in random order; other values do not affect the order of two."""
     return sorted(values.unique(), key=lambda value: fingerprint(seed, value))
 
 

@@ -218,7 +218,7 @@ def test_groups_folds_and_the_worst_speaker() -> None:
 
 def test_one_fold_has_no_standard_deviation(caplog: pytest.LogCaptureFixture) -> None:
     assert set(metrics.over_folds(sure(TRUTH, GUESS))) == {"uar_mean", "accuracy_mean"}
-    assert "standard deviation over folds is undefined" in caplog.text
+    assert "deviation over folds is undefined" in caplog.text
 
 
 def flat(values: dict[str, Any], place: str = "") -> dict[str, Any]:
@@ -236,7 +236,7 @@ def test_the_summary_is_json_of_finite_scalars() -> None:
 
 
 def speakers_of(accuracies: list[float], n_clips: int = 20) -> pd.DataFrame:
-    """Returns predictions of anger, right for each speaker with the given frequency."""
+    """Returns predictions of anger, right for each speaker as often as given."""
     truth, guess, names = [], [], []
     for i, accuracy in enumerate(accuracies):
         n_right = round(accuracy * n_clips)
@@ -262,11 +262,11 @@ def test_intervals_are_within_0_and_1_and_contain_the_score() -> None:
         assert 0 <= found[f"{name}_low"] <= score[name] <= found[f"{name}_high"] <= 1
 
 
-def test_two_speakers_give_a_wide_interval_and_one_gives_none(caplog: pytest.LogCaptureFixture) -> None:
+def test_two_speakers_have_wide_intervals_and_one_has_none(caplog: pytest.LogCaptureFixture) -> None:
     two = metrics.intervals(speakers_of([0.4, 0.6]), 500, seed=0)
     assert (two["accuracy_low"], two["accuracy_high"]) == (0, 1)
     assert metrics.intervals(speakers_of([0.4]), 500, seed=0) == {}
-    assert "intervals are undefined and left out: they need at least two speakers" in caplog.text
+    assert "intervals are undefined" in caplog.text
 
 
 def test_intervals_repeat_with_their_seed() -> None:
@@ -310,13 +310,11 @@ def test_listeners_of_crema_d(corpora: Path) -> None:
     [
         ({"p_anger": 0.9}, "the probabilities of a row sum to 1"),
         ({"label": "calm"}, "every label has a probability"),
-        ({"p_anger": -0.1, "p_fear": 1.0}, "p_anger"),
+        ({"p_anger": -0.1, "p_fear": 1.0}, r"'p_anger'.* in_range.*-0\.1"),
         ({"p_joy": 0.0}, "p_joy"),
     ],
 )
-def test_an_invalid_table_of_predictions_is_rejected(
-    values: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_invalid_predictions_are_refused(values: dict[str, Any], message: str, tmp_path: Path) -> None:
     table = sure(["anger"], ["anger"]).assign(**values)
     with pytest.raises(InputError, match=message):
         tables.write(table, tables.PREDICTIONS, tmp_path / "predictions.parquet")

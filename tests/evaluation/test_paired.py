@@ -84,7 +84,7 @@ def test_two_speakers_with_the_same_difference_are_not_significant() -> None:
 
 
 def test_one_speaker_has_no_interval() -> None:
-    with pytest.raises(InputError, match=r"c/s is the only test speaker"):
+    with pytest.raises(InputError, match=r"^c/s .*only test speaker"):
         paired.differences(predictions(TRUTH, GUESS_A), predictions(TRUTH, GUESS_B), 100, seed=0)
 
 

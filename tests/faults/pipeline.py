@@ -21,7 +21,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from tests.test_pipeline import STAGES, clone, commit, edit, run
+from tests.test_pipeline import ALL_STAGES, clone, commit, edit, run
 
 SMALL: dict[str, Any] = {
     "corpora__demo__n_speakers": 3,
@@ -87,7 +87,7 @@ def reproduce(folder: Path, **changes: Any) -> Undisturbed:
     for path in log.iterdir():
         stage = path.name.split(".")[1]
         done.n_changes[stage] = max(done.n_changes[stage], len(path.read_text().splitlines()))
-    assert set(done.seconds) == set(done.n_changes) == set(STAGES)
+    assert set(done.seconds) == set(done.n_changes) == set(ALL_STAGES)
     commit(folder)
     return done
 
@@ -200,7 +200,7 @@ def check_goes_on(folder: Path, done: Undisturbed) -> None:
     """Runs `dvc repro`, and holds what comes of it against the undisturbed run: every hash, every metric."""
     run(folder, "dvc", "repro")
     found, wanted = locked(folder), done.lock
-    for stage in STAGES:
+    for stage in ALL_STAGES:
         assert found[stage] == wanted[stage], stage
     assert metrics(folder) == done.metrics
     assert run(folder, "git", "status", "--porcelain", "--", ".", ":!dvc.lock") == ""

@@ -111,7 +111,7 @@ def test_a_full_disk(fault: Fault, tmp_path: Path, undisturbed: Undisturbed, dis
     share = [0.0, 0.5 * draw.random(), 0.5 + 0.3 * draw.random()][number // 8 % 3]
     with fault("full disk"):
         disk.fill_up(int(share * n_bytes))
-        check_told(stage, folder, start(stage, folder), "the disk is full. Make room")
+        check_told(stage, folder, start(stage, folder), "the disk is full")
         disk.make_room()
         check_goes_on(stage, folder, undisturbed)
 
@@ -147,7 +147,7 @@ def test_a_folder_without_rights(fault: Fault, tmp_path: Path, undisturbed: Undi
         told = start(stage, folder, *(BOUND if os.getuid() == 0 else []))
         for path in filter(Path.is_dir, places):
             path.chmod(0o755)
-        check_told(stage, folder, told, "no permission. Change the rights of the file or its folder")
+        check_told(stage, folder, told, "permission denied")
         check_goes_on(stage, folder, undisturbed)
 
 
@@ -169,7 +169,7 @@ def test_no_room_for_the_weights_of_a_network(fault: Fault, disk: Disk) -> None:
         disk.fill_up(1_000_000)
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 1
-        assert f"error: {path}: the disk is full. Make room" in done.stderr
+        assert f"error: {path}: the disk is full" in done.stderr
         assert "Traceback" not in done.stderr
         disk.make_room()
         subprocess.run(command, cwd=ROOT, check=True)

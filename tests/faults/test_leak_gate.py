@@ -1,4 +1,4 @@
-"""The leakage check under attack: splits with every kind of leak, and mutants of the check itself."""
+"""The leakage check on splits with every kind of leak, and with each of its own rules changed."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def caught(fault: Fault, kind: str, made: pd.DataFrame, protocol: str, rule: str
 
 @attacked
 @given(splits())
-def test_every_protocols_splits_pass(drawn: tuple[pd.DataFrame, str]) -> None:
+def test_splits_of_every_protocol_pass(drawn: tuple[pd.DataFrame, str]) -> None:
     leak.check(*drawn)
 
 
@@ -210,7 +210,7 @@ def test_a_recording_re_encoded_or_from_a_video_counts_once(
 
 
 @pytest.mark.slow
-def test_mutants_of_the_leak_check_fail_its_tests(fault: Fault) -> None:
+def test_every_change_to_the_leakage_check_fails_a_test(fault: Fault) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.mutate_leak"], cwd=ROOT, capture_output=True, text=True
     )

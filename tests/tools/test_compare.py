@@ -72,19 +72,19 @@ def test_two_revisions_are_compared_whatever_the_workspace(revisions: Revisions,
     assert verdict.startswith("UAR 0.533 -> 0.775") and verdict.endswith("p < 0.001: better")
 
 
-def test_a_difference_that_is_not_significant_has_no_direction(revisions: Revisions, said) -> None:
+def test_an_insignificant_difference_has_no_direction(revisions: Revisions, said) -> None:
     revisions.evaluate(ALIKE)
     output = " ".join(said().split())
     assert ": no significant difference for these 6 speakers; smallest detectable 0.0" in output
     assert "worse" not in output and "better" not in output
 
 
-def test_the_same_predictions_are_called_the_same(revisions: Revisions, said) -> None:
+def test_equal_predictions_have_equal_recalls(revisions: Revisions, said) -> None:
     revisions.evaluate(BEFORE)
     assert "p = 1.000: the same recalls for every speaker" in " ".join(said().split())
 
 
-def test_markdown_has_the_verdict_first_and_collapses_the_speakers(said) -> None:
+def test_markdown_starts_with_the_verdict_and_collapses_the_speakers(said) -> None:
     lines = said("--md").splitlines()
     assert lines[0].startswith("**UAR 0.775 -> 0.533") and lines[0].endswith(": worse**")
     folded = lines[lines.index("<details><summary>By speaker</summary>") : lines.index("</details>")]
@@ -108,7 +108,7 @@ def test_the_pipeline_records_what_is_read_from_its_lock() -> None:
     assert set(PARAMS) <= set(pipeline["stages"]["evaluate"]["params"])
 
 
-def test_leakage_and_speaker_normalisation_are_stated(revisions: Revisions, said) -> None:
+def test_caveats_are_beside_the_names(revisions: Revisions, said) -> None:
     revisions.evaluate(BEFORE, split__protocol="random", train__normalize="speaker")
     revisions.commit("normalised")
     revisions.evaluate(WORSE, split__protocol="random")
@@ -139,14 +139,17 @@ def test_a_revision_that_does_not_exist(said) -> None:
 
 
 def test_a_revision_before_the_pipeline(said) -> None:
-    with pytest.raises(InputError, match=r"^start: .*dvc.lock.*`dvc repro`"):
+    with pytest.raises(InputError, match=r"^start: .*dvc\.lock.*`evaluate`.*`dvc repro`"):
         said("start")
 
 
 def test_a_revision_whose_predictions_are_not_in_the_cache(revisions: Revisions, said) -> None:
     revisions.evaluate(ALIKE).unlink()
     revisions.commit("elsewhere")
-    message = r"^elsewhere: data/predictions.parquet .*`dvc fetch --all-commits.*`make base BASE=elsewhere`"
+    message = (
+        r"^elsewhere: data/predictions\.parquet .*`dvc fetch --all-commits data/predictions\.parquet`.*"
+        r"`make base BASE=elsewhere`.*`base`\.$"
+    )
     with pytest.raises(InputError, match=message):
         said("elsewhere", "before")
     (revisions.folder / PREDICTIONS).unlink()
@@ -156,9 +159,9 @@ def test_a_revision_whose_predictions_are_not_in_the_cache(revisions: Revisions,
         said("before")
 
 
-def test_invalid_predictions(revisions: Revisions, said) -> None:
+def test_invalid_predictions_are_refused(revisions: Revisions, said) -> None:
     revisions.evaluate(BEFORE[:0])
-    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet .*`dvc repro -f evaluate`"):
+    with pytest.raises(InputError, match=r"^workspace: data/predictions\.parquet is empty\..*evaluate"):
         said()
     (revisions.folder / PREDICTIONS).write_bytes(b"")
     with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet: "):

@@ -78,12 +78,12 @@ def test_a_full_disk_is_reported_and_leaves_nothing(
         patch.setattr(weights.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(OSError, match=r"model\.weights\.h5") as no_room:
             convert.convert(str(preset), small, folder)
-    assert "the disk is full. Make room" in str(disk_error(no_room.value))
+    assert "the disk is full" in str(disk_error(no_room.value))
     with monkeypatch.context() as patch:
         patch.setattr(keras.Model, "save_weights", half_saved)
         with pytest.raises(OSError, match=r"model\.weights\.h5") as too_large:
             convert.convert(str(preset), small, folder)
-    assert "larger than files may be here" in str(disk_error(too_large.value))
+    assert "larger than the file size limit" in str(disk_error(too_large.value))
     assert [*folder.iterdir()] == []
 
 
