@@ -139,17 +139,20 @@ def test_dvc_is_told_of_the_parameters_a_stage_reads_and_of_no_others(
         assert not unread, f"dvc.yaml: stage {stage} reruns for {unread}, which it does not read"
 
 
-def test_the_exhibit_measures_the_leak_and_leaves_all_as_it_was(reproduced: Path) -> None:
+def test_leak_inflation_is_measured_and_everything_restored(reproduced: Path) -> None:
     honest = json.loads((reproduced / "metrics" / "test.json").read_text())
     said = run(reproduced, sys.executable, "-m", "stages.tools.leak_inflation")
-    found = json.loads((reproduced / "metrics" / "exhibit.json").read_text())
+    found = json.loads((reproduced / "metrics" / "leak_inflation.json").read_text())
     assert found["speaker_independent"]["uar"] == honest["uar"]
     assert found["speaker_independent"]["uar_low"] == honest["uar_low"]
     inflation = found["random"]["uar"] - found["speaker_independent"]["uar"]
     assert found["leak_inflation"]["uar"] == pytest.approx(inflation)
     assert f"| **leak inflation**  | {inflation:.3f} (" in said
     changed = run(reproduced, "git", "status", "--porcelain").split("\n")
-    assert sorted(filter(None, changed)) == ["?? metrics/exhibit.json", "?? metrics/exhibit.png"]
+    assert sorted(filter(None, changed)) == [
+        "?? metrics/leak_inflation.json",
+        "?? metrics/leak_inflation.png",
+    ]
     assert ran(run(reproduced, "dvc", "repro")) == []
     run(reproduced, "git", "clean", "--force", "--quiet", "metrics")
 

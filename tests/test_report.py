@@ -13,20 +13,28 @@ import pytest
 
 from stages import manifest, report
 from stages.base.errors import InputError
-from stages.reporting import page
+from stages.reporting import finished_run, notices, page
 from stages.reporting.figures.style import Picture
 from tests.support import runs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 VOID = {"br", "hr", "img", "input", "link", "meta"}
-FIGURES = {"confusion_counts", "confusion_share", "speakers", "sexes", "reliability", "emotions", "durations"}
+FIGURES = {
+    "confusion_counts",
+    "confusion_normalized",
+    "speakers",
+    "sexes",
+    "reliability",
+    "emotions",
+    "durations",
+}
 SOUNDS = {"waveforms", "spectrograms", "log_mels", "mfccs"}
 EXTRAS = {"learning_curves", "speech_song", "augmented"}
 HEAD, EPOCH = "fold,epoch,loss,val_loss,val_uar,learning_rate\n", "0,0,0.5,0.6,0.5,0.001\n"
 FULL = {"split__protocol": "random", "train__normalize": "speaker"}
 
-# A window cannot be as narrow as a phone's, a frame can. The page in it says what it looks like, and the
-# title of the page about it shows that to `--dump-dom`.
+# A window cannot be as narrow as a phone's, a frame can. The page in it reports its layout, and the
+# title of the outer page passes it on to `--dump-dom`.
 PROBE = """<script>addEventListener("load", () => setTimeout(() => {
   const sizes = [...document.images].map(i => [i.naturalWidth, i.clientWidth, i.clientHeight]);
   const players = [...document.querySelectorAll("audio")].map(a => a.error ? a.error.message : a.duration);
@@ -39,7 +47,7 @@ addEventListener("message", message => document.title = message.data)
 
 
 class Page(HTMLParser):
-    """The elements of a page, each a name and its attributes; and whether every one is closed in turn."""
+    """The elements of a page, each a name and its attributes; and those still open."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -105,16 +113,16 @@ def test_every_figure_has_a_title_an_alternative_text_and_a_caption(html: str) -
     assert len({image["alt"] for image in images}) == len(images)
 
 
-def test_a_page_shows_what_its_run_has(plain: Path, full: Path) -> None:
+def test_the_page_shows_the_figures_of_its_run(plain: Path, full: Path) -> None:
     shown = {path: {f["id"] for f in Page(path.read_text()).all("figure")} for path in (plain, full)}
     assert shown[plain] == FIGURES | SOUNDS
     assert shown[full] == FIGURES | SOUNDS | EXTRAS
     assert "listeners" in full.read_text()
     assert "listeners" not in plain.read_text()
-    assert "there are no epochs to show" in plain.read_text()
+    assert "is not trained in epochs" in plain.read_text()
 
 
-def test_nothing_is_fetched_from_anywhere(html: str) -> None:
+def test_the_page_loads_nothing_from_elsewhere(html: str) -> None:
     shown = Page(html)
     assert not shown.all("script")
     for tag, attributes in shown.elements:
@@ -126,7 +134,7 @@ def test_nothing_is_fetched_from_anywhere(html: str) -> None:
     assert "@import" not in shown.text["style"]
 
 
-def test_headings_and_tables_can_be_read_aloud(html: str) -> None:
+def test_the_page_is_accessible_to_screen_readers(html: str) -> None:
     shown = Page(html)
     assert shown.all("html")[0]["lang"] == "en"
     assert len(shown.all("h1")) == 1
@@ -137,23 +145,22 @@ def test_headings_and_tables_can_be_read_aloud(html: str) -> None:
     assert {str(link["href"])[1:] for link in shown.all("a") if str(link["href"]).startswith("#")} <= targets
 
 
-def test_the_banner_says_leaky_where_it_is(plain: Path, full: Path) -> None:
+def test_a_leaky_protocol_has_an_alarm(plain: Path, full: Path) -> None:
     honest, leaky = Page(plain.read_text()), Page(full.read_text())
     assert "notice plain" in honest.classes()
     assert "Not leaky" in honest.text["strong"]
     assert "notice alarm" not in honest.classes()
     assert "notice alarm" in leaky.classes()
     assert "LEAKY" in leaky.text["strong"]
-    assert "Normalised by test speakers" in leaky.text["strong"]
+    assert "Normalised with test speakers" in leaky.text["strong"]
 
 
-def test_a_synthetic_corpus_is_called_so(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_synthetic_corpus_has_a_notice(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Synthetic" not in plain.read_text()
     monkeypatch.chdir(plain.parent.parent)
-    done = report.read_run(report.read())
+    done = finished_run.read(report.read())
     done = dataclasses.replace(done, corpora={"demo": manifest.about("demo")})
-    notices = report.about_corpora(done)["notices"]
-    assert [notice.head for notice in notices] == ["Not leaky", "Synthetic speech: demo"]
+    assert [notice.head for notice in notices.of_run(done)] == ["Not leaky", "Synthetic speech: demo"]
 
 
 def test_the_numbers_are_those_of_the_metrics(plain: Path) -> None:
@@ -174,11 +181,11 @@ def test_the_same_run_gives_the_same_bytes(full: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_the_epochs_are_those_that_train_wrote(full: bool, tmp_path: Path) -> None:
+def test_the_history_is_read_as_train_wrote_it(full: bool, tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     written = runs.history(3 if full else 0)
     written.to_csv(path, index=False)
-    read = report.read_history(path)
+    read = finished_run.read_history(path)
     assert len(read) == len(written) == (5 if full else 0)
     pd.testing.assert_frame_equal(read, written, check_dtype=full)
 
@@ -189,41 +196,41 @@ CONFLICT = "<<<<<<< HEAD\n{}=======\n{}>>>>>>> theirs\n"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"missing\. `dvc repro train` makes it\."),
+        (None, r"missing\. "),
         ("", "not the table that train wrote"),
-        ("fold,epoch\n0,0\n", "not the table that train wrote .*'val_uar'"),
+        ("fold,epoch\n0,0\n", ".*'val_uar'"),
         (CONFLICT.format(HEAD + EPOCH, HEAD + EPOCH), "not the table that train wrote"),
         (HEAD + CONFLICT.format(EPOCH, EPOCH), "not the table that train wrote"),
         (HEAD + EPOCH + CONFLICT.format("", EPOCH), "not the table that train wrote"),
-        (HEAD + EPOCH + "0,1,0.4,much,0.6,0.001\n", "not the table that train wrote .*much"),
+        (HEAD + EPOCH + "0,1,0.4,much,0.6,0.001\n", ".*much"),
     ],
 )
-def test_a_history_that_is_none_is_refused(content: str | None, message: str, tmp_path: Path) -> None:
+def test_an_invalid_history_is_rejected(content: str | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(InputError, match=rf"history\.csv: {message}") as refused:
-        report.read_history(path)
-    assert len(str(refused.value).splitlines()) == 1
-    assert "`dvc repro train`" in str(refused.value)
+    with pytest.raises(InputError, match=rf"history\.csv: {message}") as rejected:
+        finished_run.read_history(path)
+    assert len(str(rejected.value).splitlines()) == 1
+    assert "`dvc repro train`" in str(rejected.value)
 
 
-def test_a_report_without_recordings_says_nothing_of_them(full: Path, tmp_path: Path) -> None:
+def test_a_report_without_recordings_does_not_mention_them(full: Path, tmp_path: Path) -> None:
     html = make(tmp_path, full=False, report__n_audio=0).read_text()
     assert not Page(html).all("audio")
-    assert "This page holds recordings" not in html
+    assert "This page contains recordings" not in html
     assert len(Page(full.read_text()).all("audio")) == 5
-    assert "This page holds recordings" in full.read_text()
+    assert "This page contains recordings" in full.read_text()
 
 
-def test_figures_of_an_earlier_run_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_of_an_earlier_run_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("learning_curves", "speakers"):
         report.write_figures([Picture(name, name, name, "svg", b"<svg/>", 1, 1)])
     assert [path.name for path in (tmp_path / report.FIGURES).iterdir()] == ["speakers.svg"]
 
 
-def test_what_a_name_holds_is_text_and_no_markup(tmp_path: Path) -> None:
+def test_values_are_escaped(tmp_path: Path) -> None:
     template = tmp_path / "page.html.j2"
     template.write_text("<p>{{ name }}</p>")
     assert page.render(template, name="<script>") == "<p>&lt;script&gt;</p>"

@@ -62,7 +62,7 @@ def test_the_stage_writes_table_and_metrics_the_same_each_time(stage: Any) -> No
     }
 
 
-def test_what_is_left_out_is_counted_by_reason(stage: Any) -> None:
+def test_excluded_clips_are_counted_by_reason(stage: Any) -> None:
     speech, song = manifests.ravdess(), manifests.ravdess(channel="song").head(30)
     song["clip"] = song["clip"].str.replace("/03-01", "/03-02")
     song["path"] = song["clip"] + ".wav"

@@ -1,4 +1,4 @@
-"""Recordings that stand for many: chosen by rule, so that the same data show the same ones."""
+"""Example recordings for the report, chosen by fixed rules, so that equal data give equal examples."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from stages.base.files import AUGMENTED, RAW
 from stages.data import shards
 from stages.evaluation import metrics
 
-LONGEST_PLAYED_S = 6.0  # of one clip in a page: 16 kHz take some 20 kB/s
+LONGEST_PLAYED_S = 6.0  # of one clip in the page; 16 kHz audio takes about 20 kB/s
 SAMPLE_FORMAT = "PCM_16"
 
 
 def one_per_emotion(clips: pd.DataFrame) -> pd.DataFrame:
-    """Returns a row for each emotion, of the same speaker and sentence where these have them all.
+    """Returns a clip per emotion, of the same speaker and sentence as far as possible.
 
-    Of the (channel, speaker, sentence) with the most emotions the first by name is taken, speech before
-    song; what it lacks comes from the same speaker, and at last from anyone.
+    The clips are those of the (channel, speaker, sentence) with the most emotions, the first by name, speech
+    before song. Emotions missing there are taken from the same speaker, or else from any speaker.
 
     Args:
         clips: columns emotion, channel, speaker, sentence, intensity, repetition and clip.
@@ -40,7 +40,7 @@ def one_per_emotion(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def speech_and_song(clips: pd.DataFrame) -> pd.DataFrame | None:
-    """Returns two rows, one speaker's same sentence in the same emotion spoken and sung; None if none is.
+    """Returns two clips, a speaker's sentence in one emotion spoken and sung; None if there are none.
 
     Args:
         clips: columns channel, corpus, speaker, sentence, emotion, intensity, repetition and clip.
@@ -52,7 +52,7 @@ def speech_and_song(clips: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def augmented_copy(copies: pd.DataFrame, parents: pd.Series) -> pd.Series | None:
-    """Returns the row of the copy to show: of these parents, the one altered by the most augmentations.
+    """Returns the copy to show: of these parents, the one with the most augmentations; None if there is none.
 
     Args:
         copies: a table of schema AUGMENTED.
@@ -74,23 +74,22 @@ def read_copy(copy: pd.Series) -> recording.Samples:
 
 
 def hardest(predictions: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Returns the `n` clips whose emotion the model held least likely.
+    """Returns the `n` clips whose true emotion has the lowest predicted probability.
 
     Their columns: clip, speaker, label, p_label, predicted and p_predicted.
     """
-    classes = metrics.class_names(predictions)
-    probabilities = predictions[[f"p_{name}" for name in classes]].to_numpy()
-    true = pd.Categorical(predictions["label"], classes).codes
-    judged = predictions[["clip", "speaker", "label"]].assign(
-        p_label=probabilities[np.arange(len(true)), true],
-        predicted=np.array(classes)[probabilities.argmax(axis=1)],
+    truth, predicted, probabilities = metrics.arrays(predictions)
+    column = np.searchsorted(metrics.class_names(predictions), truth)
+    clips = predictions[["clip", "speaker", "label"]].assign(
+        p_label=probabilities[np.arange(len(column)), column],
+        predicted=predicted,
         p_predicted=probabilities.max(axis=1),
     )
-    return judged.sort_values(["p_label", "clip"]).head(n)
+    return clips.sort_values(["p_label", "clip"]).head(n)
 
 
 def player(path: str, sample_rate_hz: int) -> str:
-    """Returns the beginning of a recording as a `data:` address, mono FLAC: the same bytes every time.
+    """Returns the beginning of a recording as a `data:` URL of mono FLAC, with the same bytes every time.
 
     Args:
         path: below data/raw.

@@ -1,23 +1,25 @@
-"""What a reader must know before the first number."""
+"""What a reader needs to know before the first number."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-IN_WORDS = {
-    "speaker_independent": "Speaker-independent: no model has heard the speakers it is tested on.",
-    "leave_one_speaker_out": "Leave one speaker out: no model has heard the speaker it is tested on.",
-    "speaker_and_text_independent": "Speaker- and text-independent: no model has heard the speakers it is "
-    "tested on, nor their sentences from anyone.",
-    "cross_corpus": "Cross-corpus: no model has heard any recording of the corpus it is tested on.",
-    "random": "Random clips: every model has heard the speakers it is tested on.",
-    "fixed": "Fixed lists of speakers: no model has heard the speakers it is tested on.",
+from stages.reporting.finished_run import FinishedRun
+
+PROTOCOLS = {
+    "speaker_independent": "Speaker-independent: no test speaker is in the training data.",
+    "leave_one_speaker_out": "Leave one speaker out: the test speaker is not in the training data.",
+    "speaker_and_text_independent": "Speaker- and text-independent: neither the test speakers nor the test "
+    "sentences are in the training data.",
+    "cross_corpus": "Cross-corpus: no recording of the test corpus is in the training data.",
+    "random": "Random clips: the test speakers are in the training data.",
+    "fixed": "Fixed lists of speakers: no test speaker is in the training data.",
 }
 
 NORMALIZATION = {
-    "global": "by mean and deviation of the training clips",
-    "speaker": "each speaker by mean and deviation of their own clips, the test speakers too",
+    "global": "by the mean and standard deviation of the training clips",
+    "speaker": "each speaker by the mean and standard deviation of their own clips, test speakers included",
 }
 
 
@@ -26,7 +28,7 @@ class Notice:
     """A box above all numbers.
 
     Attributes:
-        kind: `alarm` where the scores are too high, `caution` where they want a word beside them.
+        kind: `alarm` if the scores are too high, `caution` if they need an explanation.
         head: in a few words.
         text: what follows from it.
     """
@@ -36,59 +38,63 @@ class Notice:
     text: str
 
 
+def of_run(run: FinishedRun) -> list[Notice]:
+    """Returns the notices of a finished run."""
+    synthetic = [name for name, about in run.corpora.items() if about["synthetic"]]
+    return notices(run.test, run.params.split.protocol, synthetic)
+
+
 def notices(test: dict[str, Any], protocol: str, synthetic: list[str]) -> list[Notice]:
-    """Returns the boxes, the protocol first.
+    """Returns the notices, the one on the protocol first.
 
     Args:
         test: metrics/test.json.
-        protocol: a name of core.protocols.
-        synthetic: the corpora that no person spoke.
+        protocol: a name of `splitting.protocols`.
+        synthetic: the corpora of synthetic speech.
     """
-    told = [_protocol(test["leaky"], protocol)]
+    found = [_protocol(test["leaky"], protocol)]
     if test["uses_test_speaker_statistics"]:
-        told.append(
+        found.append(
             Notice(
                 "caution",
-                "Normalised by test speakers",
-                "Each speaker's features are standardised by the mean and deviation of all their clips, the "
-                "test speakers' too. It needs many clips of a new speaker before the first is recognised; "
-                "compare only with results that do the same.",
+                "Normalised with test speakers",
+                "Each speaker's features are standardised by the mean and standard deviation of all their "
+                "clips, test speakers included. A new speaker needs many clips before the first can be "
+                "recognised. Compare only with results that do the same.",
             )
         )
     if synthetic:
-        told.append(
+        found.append(
             Notice(
                 "caution",
                 f"Synthetic speech: {', '.join(synthetic)}",
-                "The numbers show that the pipeline runs. They say nothing of how well people's emotions are "
-                "recognised.",
+                "The numbers show that the pipeline works. They do not show how well emotions in human "
+                "speech are recognised.",
             )
         )
-    return told
+    return found
 
 
 def _protocol(leaky: bool, protocol: str) -> Notice:
     if not leaky:
-        return Notice("plain", "Not leaky", IN_WORDS[protocol])
+        return Notice("plain", "Not leaky", PROTOCOLS[protocol])
     return Notice(
         "alarm",
         "LEAKY",
-        f"{IN_WORDS[protocol]} It knows how they speak, so the scores are too high for anyone new. Do not "
-        "compare them with speaker-independent ones; python -m stages.tools.leak_inflation measures the "
-        "difference.",
+        f"{PROTOCOLS[protocol]} So the scores are too high for new speakers. Do not compare them with "
+        "speaker-independent results; python -m stages.tools.leak_inflation measures the difference.",
     )
 
 
 def validation(split: dict[str, Any]) -> str:
-    """Returns who chose epochs and the temperature.
+    """Returns on what epochs and the temperature were chosen.
 
     Args:
         split: metrics/split.json.
     """
     if "validation" not in split:
-        return "nothing"
+        return "none"
     shared = [name for name in ("speakers", "sentences") if split[f"validation_shares_{name}"]]
-    told = (
-        f"{split['validation']['clips']:.0f} clips a fold, of {split['validation']['speakers']:.0f} speakers"
-    )
-    return f"{told}; in training too: {', '.join(shared)}" if shared else told
+    clips, speakers = split["validation"]["clips"], split["validation"]["speakers"]
+    size = f"{clips:.0f} clips of {speakers:.0f} speakers per fold"
+    return f"{size}; {' and '.join(shared)} shared with training" if shared else size

@@ -1,4 +1,4 @@
-"""A page of HTML that needs nothing but itself."""
+"""A self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text: the first of the columns names the rows.
+    """A table of text. The first column names the rows.
 
     Attributes:
-        caption: what it tells.
+        caption: shown above.
         header: of each column.
-        rows: as many cells as the header has.
+        rows: each with as many cells as the header.
     """
 
     caption: str
@@ -32,7 +32,7 @@ def table(frame: pd.DataFrame, caption: str) -> Table:
 
 
 def render(template: Path, **content: Any) -> str:
-    """Returns the page: every value escaped, a name that is missing an error."""
+    """Returns the page, with every value escaped. A missing name is an error."""
     environment = Environment(
         loader=FileSystemLoader(template.parent),
         undefined=StrictUndefined,

@@ -1,4 +1,4 @@
-"""Tables that tell a reader what was measured, on whom, and of what."""
+"""The report's tables: scores, folds and recordings."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from stages.evaluation import metrics
 from stages.reporting.page import Table, table
 
 NAMES = {
-    "uar": "UAR: mean of the emotions' recalls",
-    "accuracy": "accuracy: share recognised",
-    "macro_f1": "F1, each emotion alike",
-    "weighted_f1": "F1, each emotion by its clips",
-    "macro_precision": "precision, each emotion alike",
+    "uar": "UAR: mean recall of the emotions",
+    "accuracy": "accuracy: fraction of clips recognised",
+    "macro_f1": "F1, mean of the emotions",
+    "weighted_f1": "F1, weighted by clips",
+    "macro_precision": "precision, mean of the emotions",
     "auc": "AUC, each emotion against the rest",
     "log_loss": "log loss, nats (best is 0)",
     "brier": "Brier score, 0 to 2 (best is 0)",
     "ece": "calibration error (best is 0)",
 }
-MOST_NAMED = 12  # speakers of a fold told by name
+MOST_NAMED = 12  # speakers of a fold listed by name
 
 
 def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Table]:
@@ -46,7 +46,9 @@ def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Tab
         }.items()
     ]
     if "human_uar" in test:
-        groups.append(["listeners, by ear", f"{test['human_uar']:.3f}", "", str(test["human_n_clips"])])
+        groups.append(
+            ["human listeners, audio only", f"{test['human_uar']:.3f}", "", str(test["human_n_clips"])]
+        )
     return {
         "scores": Table("Scores of all test clips", ["score", "value", "95 % interval"], scores),
         "emotions": Table("Recall of each emotion", ["emotion", "recall", "clips"], emotions),
@@ -55,12 +57,12 @@ def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Tab
 
 
 def interval(test: dict[str, Any], name: str) -> str:
-    """Returns `0.535 to 0.690`, or nothing where there is no interval."""
+    """Returns `0.535 to 0.690`, or "" if there is no interval."""
     return f"{test[f'{name}_low']:.3f} to {test[f'{name}_high']:.3f}" if f"{name}_low" in test else ""
 
 
 def of_speakers(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Returns a row per speaker: speaker, sex and uar. The corpus is named where there are several."""
+    """Returns a row per speaker: speaker, sex and uar. Names include the corpus only if there are several."""
     scores = pd.DataFrame.from_dict(metrics.by_group(predictions, "speaker"), orient="index")
     scores["sex"] = predictions.groupby("speaker")["sex"].first()
     scores = scores.rename_axis("speaker").reset_index()
@@ -69,13 +71,13 @@ def of_speakers(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_sexes(predictions: pd.DataFrame, votes: pd.Series, n_resamples: int, seed: int) -> pd.DataFrame:
-    """Returns a row for all speakers and for each sex: uar, uar_low, uar_high and listeners, their uar.
+    """Returns a row for all speakers and for each sex: uar, uar_low, uar_high, and the listeners' uar.
 
     Args:
         predictions: of schema PREDICTIONS.
-        votes: the listeners' vote on each clip that has one, by clip.
-        n_resamples: draws for the intervals.
-        seed: of those draws.
+        votes: the listeners' majority vote by clip.
+        n_resamples: number of resamples for the intervals.
+        seed: of the resamples.
     """
     scores = {}
     for name, rows in [("all", predictions), *predictions.groupby("sex")]:
@@ -90,7 +92,7 @@ def of_sexes(predictions: pd.DataFrame, votes: pd.Series, n_resamples: int, seed
 
 
 def of_split(splits: pd.DataFrame) -> dict[str, Table]:
-    """Returns who has which role: on average, and fold by fold."""
+    """Returns the clips and speakers of each role: means over folds, and fold by fold."""
     present = [role for role in tables.ROLES if role in set(splits["role"])]
     speakers = splits.drop_duplicates(["fold", "role", "speaker"])
     counts: list[pd.DataFrame | pd.Series] = [
@@ -104,26 +106,26 @@ def of_split(splits: pd.DataFrame) -> dict[str, Table]:
     names = tested.groupby("fold")["speaker"].agg(_names)
     folds = pd.crosstab(splits["fold"], splits["role"])[present].assign(**{"test speakers": names})
     return {
-        "roles": table(roles.map("{:.4g}".format), "Clips and speakers of each role, a fold's mean"),
+        "roles": table(roles.map("{:.4g}".format), "Clips and speakers of each role, mean over folds"),
         "folds": table(folds, "Clips of each fold"),
     }
 
 
 def _short(speakers: pd.Series) -> pd.Series:
-    """Returns the speakers without their corpus where it is the same for all."""
+    """Returns the speakers, without their corpus if it is the same for all."""
     parts = speakers.str.split("/", n=1)
     return parts.str[1] if len(parts.str[0].unique()) == 1 else speakers
 
 
 def _names(speakers: pd.Series) -> str:
-    """Returns the speakers' names, or their number where they are many."""
+    """Returns the speakers' names, or their number if there are many."""
     names = sorted(speakers.unique())
     return ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} speakers"
 
 
 def of_recordings(manifest: pd.DataFrame) -> dict[str, Table]:
-    """Returns the recordings by corpus, emotion, sex and intensity, and why others were left out."""
-    clips, unfit = manifest[manifest["problem"] == ""], manifest[manifest["problem"] != ""]
+    """Returns the recordings by corpus, emotion, sex and intensity, and why others were excluded."""
+    clips, excluded = manifest[manifest["problem"] == ""], manifest[manifest["problem"] != ""]
     corpus = (clips["corpus"] + ", " + clips["channel"]).rename("corpus")
     corpora = clips.groupby(corpus).agg(
         clips=("clip", "size"),
@@ -132,13 +134,13 @@ def of_recordings(manifest: pd.DataFrame) -> dict[str, Table]:
         minutes=("duration_s", lambda seconds: f"{seconds.sum() / 60:.1f}"),
         median=("duration_s", lambda seconds: f"{seconds.median():.2f} s"),
     )
-    reason = unfit["problem"].str.split(":").str[0].rename("reason")
+    reason = excluded["problem"].str.split(":").str[0].rename("reason")
     return {
-        "corpora": table(corpora, "Recordings fit for use"),
+        "corpora": table(corpora, "Usable recordings"),
         "by_emotion": table(pd.crosstab(corpus, clips["emotion"]), "Clips by emotion"),
         "by_sex": table(pd.crosstab(corpus, clips["sex"]), "Clips by sex of the speaker"),
         "by_intensity": table(pd.crosstab(corpus, clips["intensity"]), "Clips by intensity"),
-        "unfit": table(pd.crosstab(unfit["corpus"], reason), "Files left out, by reason"),
+        "excluded": table(pd.crosstab(excluded["corpus"], reason), "Excluded files, by reason"),
     }
 
 

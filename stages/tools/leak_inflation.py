@@ -1,10 +1,10 @@
-"""Measure the leak: the selected model where it has heard its test speakers, and where it has not.
+"""Measure leak inflation: how much higher a model scores if its test speakers are in its training data.
 
     python -m stages.tools.leak_inflation
 
-Both are runs of this pipeline, on the same features and clips, so DVC keeps them; only `split.protocol`
-differs. It stands changed in params.yaml while they run, and all is as before at the end. Writes
-metrics/exhibit.json and metrics/exhibit.png, and prints a table.
+Runs the selected model under two protocols, on the same features and clips; DVC caches both runs. While they
+run, params.yaml has another `split.protocol`; at the end the file and all results are restored. Writes
+metrics/leak_inflation.json and metrics/leak_inflation.png, and prints a table.
 """
 
 from __future__ import annotations
@@ -27,51 +27,53 @@ from stages.reporting.figures import results
 from stages.splitting import leak
 
 LEAKY = "random"
-EXHIBIT = METRICS / "exhibit.json"
+RESULT = METRICS / "leak_inflation.json"
 
 
 def main() -> None:
     params = read()
     repro()
-    honest = honest_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
+    independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
     with restoring(PARAMS):
-        unheard, heard = (predict(protocol) for protocol in (honest, LEAKY))
-    unheard, heard = on_shared_clips(unheard, heard)
-    scores = compare(unheard, heard, params).rename({"unheard": honest, "heard": LEAKY})
+        independent, leaky = (predict(protocol) for protocol in (independent_protocol, LEAKY))
+    independent, leaky = on_shared_clips(independent, leaky)
+    scores = compare(independent, leaky, params)
+    scores = scores.rename({"independent": independent_protocol, "leaky": LEAKY})
     subject = f"{params.model} on {', '.join(params.corpus)}"
-    chance = 1 / unheard["label"].nunique()
-    tested = {"n_clips": len(unheard), "n_speakers": unheard["speaker"].nunique(), "chance_uar": chance}
-    told = {str(name): row.to_dict() for name, row in scores.iterrows()}
-    write_json({"subject": subject, **tested, **told}, EXHIBIT)
-    with replacing(EXHIBIT.with_suffix(".png")) as temporary:
+    chance = 1 / independent["label"].nunique()
+    n_speakers = independent["speaker"].nunique()
+    tested = {"n_clips": len(independent), "n_speakers": n_speakers, "chance_uar": chance}
+    rows = {str(name): row.to_dict() for name, row in scores.iterrows()}
+    write_json({"subject": subject, **tested, **rows}, RESULT)
+    with replacing(RESULT.with_suffix(".png")) as temporary:
         temporary.write_bytes(results.leak_inflation(scores, chance, subject).content)
     print(", ".join([subject, *(f"{name} {value:.4g}" for name, value in tested.items())]))
     print(f"\n{markdown(scores)}")
 
 
-def honest_protocol(params: Params, manifest: pd.DataFrame) -> str:
-    """Returns the protocol to hold against `random`: the chosen one, if that does not leak.
+def choose_protocol(params: Params, manifest: pd.DataFrame) -> str:
+    """Returns the protocol to compare with `random`: the chosen one, unless that is leaky.
 
     Raises:
-        InputError: params let `random` test other clips than the rest do.
+        InputError: with these parameters `random` would test other clips than the other protocols.
     """
     if params.train.fold != "all":
         raise InputError(
-            f"params.train.fold: {params.train.fold} tests other clips under each protocol; set it to all."
+            f"params.train.fold: {params.train.fold} tests other clips under each protocol. Set it to all."
         )
     if params.split.n_folds == 1:
         raise InputError(
-            f"params.split.n_folds: with 1 {LEAKY} tests a share of the clips only; set 3 or more."
+            f"params.split.n_folds: with 1 fold, {LEAKY} tests only some of the clips. Set 3 or more."
         )
     if not leak.leaky(params.split.protocol):
         return params.split.protocol
-    fit = manifest[(manifest["problem"] == "") & manifest["corpus"].isin(params.corpus)]
-    divisible = leak.FEWEST_TO_SEPARATE <= params.split.n_folds <= fit["speaker"].nunique()
+    usable = manifest[(manifest["problem"] == "") & manifest["corpus"].isin(params.corpus)]
+    divisible = leak.FEWEST_TO_SEPARATE <= params.split.n_folds <= usable["speaker"].nunique()
     return "speaker_independent" if divisible else "leave_one_speaker_out"
 
 
 def predict(protocol: str) -> pd.DataFrame:
-    """Returns the predictions under a protocol, which stands in params.yaml from now on."""
+    """Sets the protocol in params.yaml, runs the pipeline and returns its predictions."""
     yaml = YAML()
     values = yaml.load(PARAMS)
     values["split"]["protocol"] = protocol
@@ -83,7 +85,7 @@ def predict(protocol: str) -> pd.DataFrame:
 
 @contextmanager
 def restoring(path: Path) -> Iterator[None]:
-    """Puts the file, and the pipeline's results with it, back as they are now."""
+    """Restores the file and the pipeline's results when the block ends."""
     before = path.read_bytes()
     try:
         yield
@@ -94,50 +96,50 @@ def restoring(path: Path) -> Iterator[None]:
 
 
 def repro() -> None:
-    """Brings the predictions up to date; what DVC prints goes to stderr.
+    """Brings the predictions up to date. DVC's output goes to stderr.
 
     Raises:
         InputError: a stage failed.
     """
     done = subprocess.run([sys.executable, "-m", "dvc", "repro", "evaluate"], stdout=sys.stderr)
     if done.returncode:
-        raise InputError("exhibit: `dvc repro evaluate` failed; what it says stands above.")
+        raise InputError("leak_inflation: `dvc repro evaluate` failed; see its output above.")
 
 
-def on_shared_clips(unheard: pd.DataFrame, heard: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def on_shared_clips(independent: pd.DataFrame, leaky: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns the predictions of the clips that both have, in the same order.
 
     Raises:
-        InputError: they do not tell apart the same labels.
+        InputError: they do not have the same labels.
     """
-    labels = [set(metrics.class_names(predictions)) for predictions in (unheard, heard)]
+    labels = [set(metrics.class_names(predictions)) for predictions in (independent, leaky)]
     if labels[0] != labels[1]:
         raise InputError(
-            f"params.split.protocol: of it and {LEAKY} only one tells apart "
-            f"{', '.join(sorted(labels[0] ^ labels[1]))}. Drop these by params.split.labels.drop."
+            f"params.split.protocol: only one of it and {LEAKY} has the labels "
+            f"{', '.join(sorted(labels[0] ^ labels[1]))}. Drop them with params.split.labels.drop."
         )
-    shared = set(unheard["clip"]) & set(heard["clip"])
+    shared = set(independent["clip"]) & set(leaky["clip"])
     first, second = (
         predictions[predictions["clip"].isin(shared)].sort_values("clip", ignore_index=True)
-        for predictions in (unheard, heard)
+        for predictions in (independent, leaky)
     )
     return first, second
 
 
-def compare(unheard: pd.DataFrame, heard: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """Returns uar and accuracy, each with `_low` and `_high`: rows heard, unheard and leak_inflation.
+def compare(independent: pd.DataFrame, leaky: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """Returns uar and accuracy, each with `_low` and `_high`: rows leaky, independent, leak_inflation.
 
     Args:
-        unheard: predictions by models that have not heard their test speakers.
-        heard: of the same clips, by models that have.
+        independent: predictions by models whose training data does not contain the test speakers.
+        leaky: of the same clips, by models whose training data does.
     """
     n_resamples, seed = params.evaluate.n_resamples, params.seed
     scores = {
         name: metrics.headline(table) | metrics.intervals(table, n_resamples, seed)
-        for name, table in {"heard": heard, "unheard": unheard}.items()
+        for name, table in {"leaky": leaky, "independent": independent}.items()
     }
     scores["leak_inflation"] = {}
-    for name, found in paired.differences(unheard, heard, n_resamples, seed).items():
+    for name, found in paired.differences(independent, leaky, n_resamples, seed).items():
         ends = {name: found.difference, f"{name}_low": found.low, f"{name}_high": found.high}
         scores["leak_inflation"] |= ends
     columns = [f"{name}{end}" for name in metrics.HEADLINE for end in ("", "_low", "_high")]

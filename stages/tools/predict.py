@@ -1,6 +1,6 @@
-"""Say which emotion recordings sound like: `python -m stages.tools.predict clip.wav ...`.
+"""Predict the emotion of recordings: `python -m stages.tools.predict clip.wav ...`.
 
-A tool beside the pipeline. The probabilities are the mean over the trained folds' models.
+Prints the mean probabilities of the trained folds' models, as CSV.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stages.learning.preprocessing import Frames
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.tools.predict", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, help="audio in any format libsndfile reads")
+    parser.add_argument("files", nargs="+", type=Path, help="audio in a format that libsndfile reads")
     files = parser.parse_args().files
     params = read()
     hardware.limit(params.train.threads)
@@ -37,13 +37,13 @@ def predict(files: list[Path], params: Params) -> pd.DataFrame:
     """Returns the most probable `emotion` and all probabilities of each file, a row per file.
 
     Raises:
-        InputError: no model is trained, params.yaml does not say what it was trained with, it needs its
-            speakers' statistics, or a file is no recording.
+        InputError: no model is trained, params.yaml does not match it, it needs speakers' statistics, or a
+            file is not a recording.
     """
     folds = trained_fold.trained(params)
     for trained in folds:
         check_settings(trained, params)
-    clips = [listen(path, folds[0].config.inputs.features, params) for path in files]
+    clips = [extract_features(path, folds[0].config.inputs.features, params) for path in files]
     each = [trained.probabilities(clips) for trained in folds]
     mean = sum(each[1:], start=each[0]) / len(each)
     mean.index = pd.Index([str(path) for path in files])
@@ -52,39 +52,39 @@ def predict(files: list[Path], params: Params) -> pd.DataFrame:
 
 
 def check_settings(trained: trained_fold.TrainedFold, params: Params) -> None:
-    """Holds today's parameters, by which recordings are heard, against those that the fold was trained with.
+    """Checks that the parameters by which features are extracted are those that the fold was trained with.
 
     Raises:
-        InputError: they differ, in which key first; or the fold needs its speakers' statistics.
+        InputError: names the first parameter that differs; or the fold needs speakers' statistics.
     """
     if trained.record["normalize"] == "speaker":
         raise InputError(
-            f"{MODEL}: was trained with params.train.normalize 'speaker', which needs many clips of each "
-            "speaker, and a file tells no speaker. Train with 'global' to predict."
+            f"{MODEL}: was trained with params.train.normalize 'speaker', which needs to know the speaker "
+            "of each clip. Train with 'global' to predict."
         )
     now, then = trained_fold.made_with(params, trained.config), trained.record["made_with"]
     for key in {**now, **then}:
         if (key in now) != (key in then) or now[key] != then[key]:
             place = key if key in now else shown_key(key)
             raise InputError(
-                f"params.{place}: {_told(now, key)}, but {MODEL} was trained with {_told(then, key)}. "
+                f"params.{place}: {_shown(now, key)}, but {MODEL} was trained with {_shown(then, key)}. "
                 "Set it back, or run `dvc repro train`."
             )
 
 
-def _told(settings: dict[str, Any], key: str) -> str:
-    """Returns a setting in at most a few hundred characters; a list whole, for its order may be all of it."""
+def _shown(settings: dict[str, Any], key: str) -> str:
+    """Returns a setting, cut to a few hundred characters."""
     value = repr(settings[key]) if key in settings else "nothing"
     return textwrap.shorten(value, N_LISTED, placeholder=" ...")
 
 
-def listen(path: Path, features: list[str], params: Params) -> Frames:
+def extract_features(path: Path, features: list[str], params: Params) -> Frames:
     """Returns the features of a recording side by side, float32 (n_frames, n_dims).
 
-    Memory is bounded as manifest's is, for a stranger's file may promise any length.
+    Memory is bounded as in manifest: a file's header may claim any length.
 
     Raises:
-        InputError: the file is no recording, or one longer than `params.manifest.longest_s`.
+        InputError: the file is not a recording, or is longer than `params.manifest.longest_s`.
     """
     extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
     try:

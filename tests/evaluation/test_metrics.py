@@ -24,7 +24,7 @@ CLASSES = ["anger", "fear", "neutral"]
 def predictions(
     truth: list[str], probabilities: np.ndarray, speaker: list[str] | None = None, **columns: Any
 ) -> pd.DataFrame:
-    """Returns a table of schema PREDICTIONS, in which each clip is another speaker's if not told."""
+    """Returns a table of schema PREDICTIONS, in which each clip has its own speaker by default."""
     n = len(truth)
     table = pd.DataFrame(
         {
@@ -57,7 +57,7 @@ TRUTH = ["anger"] * 5 + ["fear"] * 2 + ["neutral"] * 3
 GUESS = ["anger"] * 4 + ["fear", "fear", "anger", "neutral", "anger", "fear"]
 
 
-def test_scores_are_those_worked_by_hand() -> None:
+def test_scores_match_values_computed_by_hand() -> None:
     assert metrics.scores(sure(TRUTH, GUESS)) == pytest.approx(
         {
             "uar": (4 / 5 + 1 / 2 + 1 / 3) / 3,
@@ -77,7 +77,7 @@ def test_scores_are_those_worked_by_hand() -> None:
 
 
 def auc_by_counting(table: pd.DataFrame) -> float:
-    """Returns the share of pairs of own and other clips ranked rightly, ties half, averaged over classes."""
+    """Returns the fraction of pairs of own and other clips ranked correctly, ties half: mean over classes."""
     areas = []
     for name in CLASSES:
         own = table.loc[table["label"] == name, f"p_{name}"]
@@ -86,13 +86,13 @@ def auc_by_counting(table: pd.DataFrame) -> float:
     return float(np.mean(areas))
 
 
-def test_calibration_error_weighs_the_bins_by_their_clips() -> None:
+def test_calibration_error_weights_the_bins_by_their_clips() -> None:
     # three clips in the bin of 0.9, one right; one clip in that of 0.5, right
     error = metrics.calibration_error(np.array([0.9, 0.9, 0.9, 0.5]), np.array([True, False, False, True]))
     assert error == pytest.approx(3 / 4 * (0.9 - 1 / 3) + 1 / 4 * (1 - 0.5))
 
 
-def test_reliability_is_what_the_calibration_error_weighs() -> None:
+def test_reliability_has_the_bins_of_the_calibration_error() -> None:
     table = sure(["anger", "anger", "fear"], ["anger", "fear", "fear"])
     table.loc[2, ["p_anger", "p_fear", "p_neutral"]] = [0.05, 0.9, 0.05]
     bins = metrics.reliability(table)
@@ -105,7 +105,7 @@ def test_reliability_is_what_the_calibration_error_weighs() -> None:
     assert gaps.sum() / 3 == pytest.approx(metrics.scores(table)["ece"])
 
 
-def test_votes_follow_the_label_policy() -> None:
+def test_votes_are_merged_like_labels() -> None:
     manifest = pd.DataFrame({"clip": list("abcd"), "listeners": ["calm", "calm+neutral", None, "fear+anger"]})
     votes = metrics.votes(manifest, {"calm": "neutral"})
     assert votes.to_dict() == {"a": "neutral", "b": "neutral", "d": "anger+fear"}
@@ -145,7 +145,7 @@ def test_scores_agree_with_scikit_learn(table: pd.DataFrame) -> None:
 
 @given(any_predictions(), st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
-def test_the_order_of_rows_and_columns_does_not_matter(table: pd.DataFrame, seed: int) -> None:
+def test_order_of_rows_and_columns_does_not_matter(table: pd.DataFrame, seed: int) -> None:
     other = table.sample(frac=1, random_state=seed)[list(table.columns[:8]) + list(table.columns[:7:-1])]
     assert flat(metrics.summarize(other, 50, seed=1)) == pytest.approx(
         flat(metrics.summarize(table, 50, seed=1))
@@ -161,7 +161,7 @@ def test_uar_is_accuracy_where_classes_are_balanced(table: pd.DataFrame) -> None
 
 @given(any_predictions(), st.integers(2, 5))
 @settings(max_examples=20, deadline=None)
-def test_a_class_weighs_the_same_however_many_clips_it_has(table: pd.DataFrame, times: int) -> None:
+def test_uar_does_not_depend_on_the_number_of_clips_of_a_class(table: pd.DataFrame, times: int) -> None:
     fear = table[table["label"] == "fear"]
     more = pd.concat([table, *[fear.assign(clip=fear["clip"] + f"#{i}") for i in range(times)]])
     assert metrics.scores(more)["uar"] == pytest.approx(metrics.scores(table)["uar"])
@@ -175,7 +175,7 @@ def test_a_uniform_guess_has_the_known_losses() -> None:
     assert scores["uar"] == pytest.approx(1 / 3)
 
 
-def test_a_class_without_clips_counts_neither_for_nor_against(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_class_without_clips_is_not_averaged(caplog: pytest.LogCaptureFixture) -> None:
     table = sure(["anger", "anger", "fear"], ["anger", "neutral", "fear"])
     scores = metrics.scores(table)
     assert scores["uar"] == pytest.approx((1 / 2 + 1) / 2)
@@ -246,7 +246,7 @@ def speakers_of(accuracies: list[float], n_clips: int = 20) -> pd.DataFrame:
     return sure(truth, guess, speaker=names)
 
 
-def test_the_interval_of_equal_speakers_is_student_s() -> None:
+def test_the_interval_of_equal_speakers_is_students_t() -> None:
     accuracies = [0.3, 0.5, 0.4, 0.75, 0.6, 0.45, 0.55, 0.2, 0.65, 0.5, 0.35, 0.7]
     expected = stats.ttest_1samp(accuracies, 0).confidence_interval(0.95)
     found = metrics.intervals(speakers_of(accuracies), 20_000, seed=0)
@@ -255,7 +255,7 @@ def test_the_interval_of_equal_speakers_is_student_s() -> None:
     assert found["uar_low"] == pytest.approx(found["accuracy_low"])
 
 
-def test_intervals_stay_within_0_and_1_and_hold_the_score() -> None:
+def test_intervals_are_within_0_and_1_and_contain_the_score() -> None:
     table = speakers_of([0.9, 1.0, 1.0])
     score, found = metrics.scores(table), metrics.intervals(table, 500, seed=0)
     for name in ("uar", "accuracy", "macro_f1", "weighted_f1", "macro_precision"):
@@ -275,7 +275,7 @@ def test_intervals_repeat_with_their_seed() -> None:
     assert metrics.intervals(table, 100, seed=1) != metrics.intervals(table, 100, seed=2)
 
 
-def draws_of_speakers(n_speakers: int, n_draws: int) -> Iterator[pd.DataFrame]:
+def samples_of_speakers(n_speakers: int, n_draws: int) -> Iterator[pd.DataFrame]:
     """Yields predictions of speakers whose recalls are Beta distributed about 0.7, 0.5 and 0.3."""
     rng = np.random.default_rng(n_speakers)
     truth = np.repeat(CLASSES, 10)
@@ -291,7 +291,7 @@ def draws_of_speakers(n_speakers: int, n_draws: int) -> Iterator[pd.DataFrame]:
 @pytest.mark.slow
 @pytest.mark.parametrize("n_speakers", [4, 24])
 def test_intervals_cover_the_true_uar(n_speakers: int) -> None:
-    found = [metrics.intervals(table, 500, seed=0) for table in draws_of_speakers(n_speakers, 1000)]
+    found = [metrics.intervals(table, 500, seed=0) for table in samples_of_speakers(n_speakers, 1000)]
     covered = np.mean([values["uar_low"] <= 0.5 <= values["uar_high"] for values in found])
     assert 0.92 <= covered <= 0.98
 

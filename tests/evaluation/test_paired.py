@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
 from stages.base.errors import InputError
-from stages.evaluation import comparison, metrics, paired
+from stages.evaluation import metrics, paired
 from tests.support.predictions import of_speakers, pairs, predictions
 
 # anger 5 clips, fear 3, neutral 2; the second model gains c/1's last anger and loses both fears of c/2
@@ -23,7 +20,7 @@ N_A = [8, 12, 10, 15, 9, 13, 11, 14]
 N_B = [10, 13, 10, 18, 9, 16, 15, 14]
 
 
-def test_values_are_those_of_metrics() -> None:
+def test_values_match_metrics() -> None:
     found = paired.differences(A, B, 100, seed=0)
     for table, model in ((A, "a"), (B, "b")):
         expected = metrics.scores(table)
@@ -31,7 +28,7 @@ def test_values_are_those_of_metrics() -> None:
         assert {name: getattr(own, model) for name, own in found.items()} == pytest.approx(expected)
 
 
-def test_values_are_those_worked_by_hand() -> None:
+def test_values_match_values_computed_by_hand() -> None:
     found = paired.differences(A, B, 100, seed=0)
     assert found["uar"].difference == pytest.approx((1 + 1 / 3 + 1 / 2) / 3 - (4 / 5 + 1 + 1 / 2) / 3)
     # every clip has 0.7 for the guess and, where that is wrong, 0.2 for the truth: 2 wrong clips, then 3
@@ -40,7 +37,7 @@ def test_values_are_those_worked_by_hand() -> None:
     assert found["ece"].difference == pytest.approx(abs(0.7 - 0.7) - abs(0.7 - 0.8))
 
 
-def test_among_equal_speakers_it_is_the_paired_t_test() -> None:
+def test_with_equal_speakers_it_is_the_paired_t_test() -> None:
     expected = stats.ttest_rel(np.array(N_B) / 20, np.array(N_A) / 20)
     interval = expected.confidence_interval(0.95)
     found = paired.differences(of_speakers(N_A, 20), of_speakers(N_B, 20), 100_000, seed=0)
@@ -60,7 +57,7 @@ def test_what_makes_a_speaker_hard_for_both_cancels() -> None:
     assert found["uar"].low > 0
 
 
-def test_the_other_way_round_it_is_the_opposite() -> None:
+def test_swapping_the_models_negates_the_difference() -> None:
     there, back = paired.differences(A, B, 200, seed=0), paired.differences(B, A, 200, seed=0)
     for name in there:
         one, other = there[name], back[name]
@@ -78,7 +75,7 @@ def test_a_model_does_not_differ_from_itself() -> None:
     assert paired.mcnemar(A, A) == 1
 
 
-def test_two_speakers_who_differ_alike_prove_nothing() -> None:
+def test_two_speakers_with_the_same_difference_are_not_significant() -> None:
     found = paired.differences(of_speakers([3, 7], 20), of_speakers([5, 9], 20), 500, seed=0)["accuracy"]
     assert found.difference == pytest.approx(0.1)
     # the difference for its own standard error: t = 1, whose p at 1 degree of freedom is 1/2
@@ -91,12 +88,12 @@ def test_one_speaker_has_no_interval() -> None:
         paired.differences(predictions(TRUTH, GUESS_A), predictions(TRUTH, GUESS_B), 100, seed=0)
 
 
-def test_draws_repeat_with_their_seed() -> None:
+def test_resamples_depend_on_the_seed_only() -> None:
     assert paired.differences(A, B, 100, seed=1) == paired.differences(A, B, 100, seed=1)
     assert paired.differences(A, B, 100, seed=1) != paired.differences(A, B, 100, seed=2)
 
 
-def test_mcnemar_is_the_sign_test_of_what_flips() -> None:
+def test_mcnemar_is_the_sign_test_of_flipped_clips() -> None:
     # one clip is lost and five are won: 2 * (1 + 6) / 2^6
     truth = ["anger"] * 8
     before = predictions(truth, ["anger", "anger"] + ["fear"] * 6)
@@ -104,7 +101,7 @@ def test_mcnemar_is_the_sign_test_of_what_flips() -> None:
     assert paired.mcnemar(before, after) == pytest.approx(14 / 64)
 
 
-def test_flips_are_counted_and_the_most_hurt_come_first() -> None:
+def test_flips_are_counted_and_the_largest_losses_come_first() -> None:
     by_label = paired.flips(A, B, "label")
     assert by_label.to_dict(orient="records") == [
         {"label": "fear", "clips": 3, "a": 1, "b": pytest.approx(1 / 3)}
@@ -115,44 +112,9 @@ def test_flips_are_counted_and_the_most_hurt_come_first() -> None:
     assert list(paired.flips(A, B, "speaker")["speaker"]) == ["c/2", "c/3", "c/1"]
 
 
-def revision(table: pd.DataFrame, name: str = "main", **params: Any) -> comparison.Revision:
-    return comparison.Revision(name, table, {"split.protocol": "speaker_independent"} | params)
-
-
-def test_rows_are_matched_by_fold_and_clip_in_any_order() -> None:
-    first, second = comparison.match(revision(A), revision(B.sample(frac=1, random_state=0), "workspace"))
-    assert list(first["clip"]) == list(second["clip"])
-    pd.testing.assert_frame_equal(second, B)
-
-
-@pytest.mark.parametrize(
-    ("table", "params", "message"),
-    [
-        (
-            B,
-            {"split.protocol": "random"},
-            r"^main .*independent.* other .*random.*params\.split\.protocol",
-        ),
-        (B.drop(columns="p_neutral"), {}, r"^main and other .*labels: .* neutral\..*params\.split\.labels"),
-        (B[1:], {}, "^main and other .*same clips: of 10 and 9 clips 9 .*c/0000"),
-        (B.assign(fold=[0] * 5 + [1] * 5), {}, "^main and other .*same folds: of 10 and 10 clips 5 .*c/0005"),
-        (
-            B.assign(label=["fear", *TRUTH[1:]]),
-            {},
-            "^main and other .*labels: of 10 and 10 clips 9 .*c/0000",
-        ),
-    ],
-)
-def test_revisions_that_are_not_comparable_are_refused(
-    table: pd.DataFrame, params: dict[str, str], message: str
-) -> None:
-    with pytest.raises(InputError, match=message):
-        comparison.match(revision(A), revision(table, "other", **params))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("n_speakers", "n_clips"), [(2, 120), (4, 120), (24, 60)])
-def test_equal_models_alarm_falsely_one_time_in_twenty(n_speakers: int, n_clips: int) -> None:
+def test_equal_models_differ_significantly_one_time_in_twenty(n_speakers: int, n_clips: int) -> None:
     found = [paired.differences(a, b, 400, seed=0) for a, b in pairs(n_speakers, n_clips, n_draws=1000)]
     for name in ("uar", "accuracy", "macro_f1", "log_loss", "brier"):
         alarms = np.mean([one[name].significant for one in found])
@@ -162,12 +124,12 @@ def test_equal_models_alarm_falsely_one_time_in_twenty(n_speakers: int, n_clips:
 
 
 @pytest.mark.slow
-def test_clips_of_one_speaker_are_not_independent_as_mcnemar_takes_them() -> None:
+def test_mcnemar_finds_too_many_differences_because_clips_of_a_speaker_are_alike() -> None:
     assert np.mean([paired.mcnemar(a, b) < 0.05 for a, b in pairs(4, 120, n_draws=300)]) > 0.1
 
 
 @pytest.mark.slow
-def test_a_detectable_difference_is_detected_four_times_in_five() -> None:
+def test_the_detectable_difference_is_detected_with_80_percent_power() -> None:
     detectable = np.mean([paired.differences(a, b, 400, 0)["uar"].detectable for a, b in pairs(24, 60, 100)])
     gains = np.linspace(0.05, 0.4, 8)
     worth = [mean_difference(gain) for gain in gains]

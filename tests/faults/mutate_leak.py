@@ -1,6 +1,6 @@
-"""Changes stages/splitting/leak.py in every small way and says which its tests notice.
+"""Mutation testing of stages/splitting/leak.py: which small changes its tests notice.
 
-`python -m tests.faults.mutate_leak` prints a JSON object: each change, and whether a test fails for it.
+`python -m tests.faults.mutate_leak` prints a JSON object of each change and whether a test fails.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ OTHER_WORD |= {"speaker": "sentence", "sentence": "speaker", "corpus": "fold", "
 
 
 def mutants() -> Iterator[tuple[str, ast.Module]]:
-    """Yields what is changed, with its line, and the gate's code so changed."""
+    """Yields each change, with its line, and the changed code."""
     tree = ast.parse(GATE.read_text())
-    # What tells two sides apart tells them apart as well the other way round.
+    # Which of two sides is called which does not matter.
     sides = [node.args[-1] for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) == 3]
     for number, node in enumerate(ast.walk(tree)):
         for change in [] if node in sides else changes(node):
-            spoilt = copy.deepcopy(tree)
-            twin = next(twin for i, twin in enumerate(ast.walk(spoilt)) if i == number)
-            told = change(twin)
+            mutant = copy.deepcopy(tree)
+            twin = next(twin for i, twin in enumerate(ast.walk(mutant)) if i == number)
+            text = change(twin)
             place = f"{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
-            yield f"{place}: {told}", ast.fix_missing_locations(spoilt)
+            yield f"{place}: {text}", ast.fix_missing_locations(mutant)
 
 
 def changes(node: ast.AST) -> Iterator[types.FunctionType]:
-    """Yields functions that change such a node in place and tell how."""
+    """Yields functions that change such a node in place and describe the change."""
     match node:
         case ast.Compare(ops=[op]) if type(op) in OPPOSITE:
             yield opposite
@@ -140,13 +140,13 @@ def other_word(node: ast.Constant) -> str:
     return f"{was} -> {node.value}"
 
 
-def noticed(spoilt: ast.Module) -> bool:
-    """Returns whether a test of the gate fails when this is the gate."""
+def noticed(mutant: ast.Module) -> bool:
+    """Returns whether a test of the leakage check fails with this code."""
     for name in [name for name in sys.modules if name.endswith(("test_leak", "test_leak_gate"))]:
         del sys.modules[name]
     gate = types.ModuleType("stages.splitting.leak")
     sys.modules["stages.splitting.leak"] = stages.splitting.leak = gate  # type: ignore[attr-defined]
-    exec(compile(spoilt, str(GATE), "exec"), gate.__dict__)
+    exec(compile(mutant, str(GATE), "exec"), gate.__dict__)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not faults", *TESTS])
     return status == pytest.ExitCode.TESTS_FAILED
@@ -154,8 +154,8 @@ def noticed(spoilt: ast.Module) -> bool:
 
 def main() -> None:
     if noticed(ast.parse(GATE.read_text())):
-        raise SystemExit("the gate as it is fails its tests")
-    print(json.dumps({told: noticed(spoilt) for told, spoilt in mutants()}))
+        raise SystemExit("the unchanged leakage check fails its tests")
+    print(json.dumps({text: noticed(mutant) for text, mutant in mutants()}))
 
 
 if __name__ == "__main__":

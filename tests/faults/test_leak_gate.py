@@ -39,7 +39,7 @@ attacked = settings(
 
 @st.composite
 def splits(draw: st.DrawFn) -> tuple[pd.DataFrame, str]:
-    """Draws what a protocol makes of a drawn manifest, and the protocol's name."""
+    """Draws a manifest and a protocol; returns its splits and its name."""
     protocol = draw(st.sampled_from(PROTOCOLS))
     n_corpora = draw(st.integers(2, 3)) if protocol == "cross_corpus" else draw(st.integers(1, 2))
     n_speakers, n_sentences = draw(st.integers(3, 6)), draw(st.integers(2, 4))
@@ -57,7 +57,7 @@ def splits(draw: st.DrawFn) -> tuple[pd.DataFrame, str]:
 
 @cache
 def recordings(n_corpora: int, n_speakers: int, n_sentences: int) -> pd.DataFrame:
-    """Returns the manifest of corpora in which everybody says every sentence in two emotions."""
+    """Returns the manifest of corpora in which every speaker says every sentence in two emotions."""
     return manifest(
         {
             "corpus": f"c{corpus}",
@@ -157,7 +157,7 @@ def test_a_recording_in_two_roles_is_caught_under_every_protocol(
 
 @attacked
 @given(splits(), st.data())
-def test_a_copy_where_it_must_not_be_is_caught(
+def test_a_copy_of_a_clip_outside_train_is_caught(
     fault: Fault, drawn: tuple[pd.DataFrame, str], data: st.DataObject
 ) -> None:
     made, _ = drawn
@@ -167,12 +167,12 @@ def test_a_copy_where_it_must_not_be_is_caught(
     stranger = rows.loc[data.draw(st.sampled_from(list(rows.index[rows["role"] != "train"])))]
     role = data.draw(st.sampled_from(["train", stranger["role"]]))
     copy = {"clip": f"{stranger['clip']}#1", "parent": stranger["clip"], "role": role}
-    with fault("leak: a copy of a recording that does not train"), pytest.raises(LeakError, match=r"#1 in"):
+    with fault("leak: a copy of a recording outside train"), pytest.raises(LeakError, match=r"#1 in"):
         leak.check_training(pd.concat([rows, pd.DataFrame([copy])]))
 
 
-# A recording of one actor, and the same sound under the names of others: as a file, in another format or
-# depth, on two channels, and as a video's sound track.
+# A recording of one actor, and the same audio under other names: as a copy, in another format or bit depth,
+# with two channels, and as the sound track of a video.
 @pytest.mark.parametrize(
     ("name", "container", "subtype", "n_channels"),
     [
@@ -218,5 +218,5 @@ def test_every_change_to_the_leakage_check_fails_a_test(fault: Fault) -> None:
     noticed = json.loads(done.stdout.splitlines()[-1])
     assert len(noticed) > 50
     for failed in noticed.values():
-        with fault("leak gate with a rule spoilt"):
+        with fault("mutant of the leakage check"):
             assert failed, [mutant for mutant, failed in noticed.items() if not failed]

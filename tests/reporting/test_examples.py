@@ -24,7 +24,7 @@ def named(**columns: list[str]) -> pd.DataFrame:
     return table
 
 
-def test_the_speaker_and_sentence_with_the_most_emotions_stand_for_all() -> None:
+def test_clips_are_those_of_the_speaker_and_sentence_with_the_most_emotions() -> None:
     clips = named(
         emotion=["anger", "anger", "fear", "neutral", "sadness"],
         speaker=["a", "b", "b", "b", "a"],
@@ -35,7 +35,7 @@ def test_the_speaker_and_sentence_with_the_most_emotions_stand_for_all() -> None
     assert chosen["clip"].tolist() == ["c/1", "c/2", "c/3", "c/4"]
 
 
-def test_speech_stands_before_song() -> None:
+def test_speech_is_preferred_to_song() -> None:
     clips = named(
         emotion=["anger", "fear", "anger", "fear"],
         speaker=["a", "a", "b", "b"],
@@ -45,7 +45,7 @@ def test_speech_stands_before_song() -> None:
     assert examples.one_per_emotion(clips)["clip"].tolist() == ["c/2", "c/3"]
 
 
-def test_of_ravdess_all_eight_are_one_actor_and_sentence() -> None:
+def test_all_eight_clips_of_ravdess_are_of_one_actor_and_sentence() -> None:
     chosen = examples.one_per_emotion(manifests.ravdess())
     assert chosen["emotion"].is_unique
     assert len(chosen) == 8
@@ -53,13 +53,13 @@ def test_of_ravdess_all_eight_are_one_actor_and_sentence() -> None:
     assert len(chosen["sentence"].unique()) == 1
 
 
-def test_order_of_the_table_chooses_nothing() -> None:
+def test_the_choice_does_not_depend_on_the_order_of_the_table() -> None:
     clips = manifests.ravdess()
     shuffled = clips.sample(frac=1, random_state=3)
     pd.testing.assert_frame_equal(examples.one_per_emotion(clips), examples.one_per_emotion(shuffled))
 
 
-def test_song_is_set_beside_the_same_words_spoken() -> None:
+def test_song_is_paired_with_the_same_sentence_spoken() -> None:
     clips = named(
         emotion=["anger", "fear", "fear", "fear"],
         speaker=["a", "a", "b", "b"],
@@ -73,7 +73,7 @@ def test_song_is_set_beside_the_same_words_spoken() -> None:
     assert examples.speech_and_song(clips.iloc[:2]) is None
 
 
-def test_the_most_altered_copy_is_shown() -> None:
+def test_the_copy_with_the_most_augmentations_is_shown() -> None:
     copies = pd.DataFrame(
         {
             "clip": ["a#1", "b#1", "c#1"],
@@ -91,14 +91,16 @@ def test_the_most_altered_copy_is_shown() -> None:
     assert examples.augmented_copy(copies, pd.Series(["d"])) is None
 
 
-def test_a_copys_samples_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_samples_of_a_copy_are_read_from_its_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     runs.copy(tmp_path, ["p/a", "p/bb"])
     samples = examples.read_copy(pd.Series({"clip": "p/bb#1", "shard": "copies.npz"}))
     np.testing.assert_array_equal(samples, runs.voice("p/bb", 3).astype(np.float32))
 
 
-def test_the_hardest_clips_are_those_least_believed() -> None:
+def test_the_hardest_clips_have_the_lowest_probability_of_their_label() -> None:
     table = predictions(["anger", "fear", "neutral"], ["anger", "neutral", "neutral"])
     table.loc[2, ["p_anger", "p_fear", "p_neutral"]] = [0.9, 0.05, 0.05]
     hardest = examples.hardest(table, 2)
@@ -109,7 +111,9 @@ def test_the_hardest_clips_are_those_least_believed() -> None:
     ]
 
 
-def test_a_player_holds_the_recordings_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_player_contains_the_beginning_of_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / RAW).mkdir(parents=True)
     loud = np.sin(np.arange(8 * 16_000) / 5) * 1.5

@@ -54,8 +54,12 @@ def sexes(listeners: float, low: float = 0.4) -> pd.DataFrame:
 
 
 DRAWN: dict[str, Callable[[], Picture]] = {
-    "confusion_counts": lambda: results.confusion(np.array([[3, 1], [0, 0]]), ["anger", "fear"], share=False),
-    "confusion_share": lambda: results.confusion(np.array([[3, 1], [0, 2]]), ["anger", "fear"], share=True),
+    "confusion_counts": lambda: results.confusion(
+        np.array([[3, 1], [0, 0]]), ["anger", "fear"], normalized=False
+    ),
+    "confusion_normalized": lambda: results.confusion(
+        np.array([[3, 1], [0, 2]]), ["anger", "fear"], normalized=True
+    ),
     "speakers": lambda: results.speakers(speakers(5), 0.25),
     "speakers_many": lambda: results.speakers(speakers(91), 0.25),
     "speakers_one": lambda: results.speakers(speakers(1), 0.25),
@@ -78,7 +82,7 @@ DRAWN: dict[str, Callable[[], Picture]] = {
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_a_figure_is_told_in_words_too(name: str) -> None:
+def test_a_figure_has_an_alternative_text(name: str) -> None:
     drawn = DRAWN[name]()
     assert drawn.title
     assert len(drawn.alt) > len(drawn.title)
@@ -119,21 +123,21 @@ def test_drawing_leaves_the_users_style_alone() -> None:
         ("durations", "stroke-dasharray"),
     ],
 )
-def test_what_colours_tell_hatches_and_dashes_tell_too(name: str, mark: str) -> None:
+def test_hatches_and_dashes_distinguish_what_colours_do(name: str, mark: str) -> None:
     assert mark in DRAWN[name]().content.decode()
 
 
-def test_the_alternative_text_of_a_confusion_names_the_worst_mistake() -> None:
+def test_the_alternative_text_of_a_confusion_matrix_names_the_most_frequent_error() -> None:
     drawn = results.confusion(
-        np.array([[3, 1, 2], [0, 4, 0], [0, 0, 0]]), ["anger", "fear", "joy"], share=False
+        np.array([[3, 1, 2], [0, 4, 0], [0, 0, 0]]), ["anger", "fear", "joy"], normalized=False
     )
     assert drawn.alt == (
-        "Confusions, number of clips. anger: 3 of 6 right, 2 taken for joy; fear: 4 of 4 right."
+        "Confusion matrix, number of clips. anger: 3 of 6 correct, 2 predicted as joy; fear: 4 of 4 correct."
     )
 
 
-def test_the_picture_of_the_leak_tells_both_scores_and_chance() -> None:
+def test_the_figure_of_leak_inflation_describes_both_scores_and_chance() -> None:
     assert DRAWN["leak"]().alt == (
-        "One model, the same features: svm on a. UAR 0.80 under random, 0.50 under speaker independent, "
+        "Same model and features: svm on a. UAR 0.80 under random, 0.50 under speaker independent, "
         "chance 0.125."
     )

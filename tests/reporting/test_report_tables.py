@@ -13,19 +13,19 @@ def cells(table: page.Table) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in table.rows}
 
 
-def test_scores_are_told_with_their_intervals_and_left_out_where_undefined() -> None:
+def test_scores_have_intervals_and_undefined_ones_are_left_out() -> None:
     table = of_speakers([1, 2, 3, 4], 4)
     test = metrics.summarize(table, 100, seed=0)
-    told = report_tables.of_results(test, table)
-    scores = cells(told["scores"])
-    assert scores["UAR: mean of the emotions' recalls"] == [
+    made = report_tables.of_results(test, table)
+    scores = cells(made["scores"])
+    assert scores["UAR: mean recall of the emotions"] == [
         "0.625",
         f"{test['uar_low']:.3f} to {test['uar_high']:.3f}",
     ]
     assert scores["log loss, nats (best is 0)"][1] == ""
     assert not any("AUC" in name for name in scores)  # all clips are anger
-    assert cells(told["emotions"]) == {"anger": ["0.625", "16"]}
-    assert cells(told["groups"])["worst speaker, c/00"] == ["0.250", "0.250", "4"]
+    assert cells(made["emotions"]) == {"anger": ["0.625", "16"]}
+    assert cells(made["groups"])["worst speaker, c/00"] == ["0.250", "0.250", "4"]
 
 
 def test_one_speaker_has_no_interval() -> None:
@@ -34,13 +34,17 @@ def test_one_speaker_has_no_interval() -> None:
     assert all(interval == "" for _, interval in scores.values())
 
 
-def test_listeners_stand_beside_the_groups() -> None:
+def test_listeners_are_listed_with_the_groups() -> None:
     table = of_speakers([1, 2], 4)
     test = metrics.summarize(table, 100, seed=0) | {"human_uar": 0.43, "human_n_clips": 8}
-    assert cells(report_tables.of_results(test, table)["groups"])["listeners, by ear"] == ["0.430", "", "8"]
+    assert cells(report_tables.of_results(test, table)["groups"])["human listeners, audio only"] == [
+        "0.430",
+        "",
+        "8",
+    ]
 
 
-def test_speakers_are_named_without_a_corpus_that_all_share() -> None:
+def test_speakers_are_named_without_the_corpus_if_there_is_only_one() -> None:
     table = of_speakers([1, 4], 4)
     alone = report_tables.of_speakers(table)
     assert alone.to_numpy().tolist() == [["00", "female", 0.25], ["01", "female", 1.0]]
@@ -74,11 +78,11 @@ def test_roles_are_means_over_folds() -> None:
         ],
         ignore_index=True,
     )
-    told = report_tables.of_split(splits)
-    assert told["roles"].header[:5] == ["role", "clips", "speakers", "female", "male"]
-    assert cells(told["roles"])["test"][:5] == ["180", "3", "1.5", "1.5", "24"]
-    assert list(cells(told["roles"])) == ["train", "test"]
-    assert cells(told["folds"])["0"] == ["1320", "120", "01, 02"]
+    made = report_tables.of_split(splits)
+    assert made["roles"].header[:5] == ["role", "clips", "speakers", "female", "male"]
+    assert cells(made["roles"])["test"][:5] == ["180", "3", "1.5", "1.5", "24"]
+    assert list(cells(made["roles"])) == ["train", "test"]
+    assert cells(made["folds"])["0"] == ["1320", "120", "01, 02"]
 
 
 def test_many_speakers_are_counted() -> None:
@@ -86,11 +90,11 @@ def test_many_speakers_are_counted() -> None:
     assert cells(report_tables.of_split(clips)["folds"])["0"] == ["1440", "24 speakers"]
 
 
-def test_recordings_are_counted_and_the_others_with_their_reason() -> None:
+def test_usable_and_excluded_recordings_are_counted() -> None:
     manifest = manifests.ravdess().assign(duration_s=3.0, intensity="normal")
     manifest.loc[0, "problem"] = "silent: peak -80.0 dBFS"
-    told = report_tables.of_recordings(manifest)
-    assert cells(told["corpora"]) == {"ravdess, speech": ["1439", "24", "2", "72.0", "3.00 s"]}
-    assert cells(told["by_sex"]) == {"ravdess, speech": ["720", "719"]}
-    assert told["unfit"].header == ["corpus", "silent"]
-    assert cells(told["unfit"]) == {"ravdess": ["1"]}
+    made = report_tables.of_recordings(manifest)
+    assert cells(made["corpora"]) == {"ravdess, speech": ["1439", "24", "2", "72.0", "3.00 s"]}
+    assert cells(made["by_sex"]) == {"ravdess, speech": ["720", "719"]}
+    assert made["excluded"].header == ["corpus", "silent"]
+    assert cells(made["excluded"]) == {"ravdess": ["1"]}

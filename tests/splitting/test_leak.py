@@ -40,7 +40,7 @@ STRICT = [protocol for protocol in PROTOCOLS if protocol != "random"]
 
 
 def planted(clip: str, **values: str) -> pd.DataFrame:
-    """Returns the clean fold with other values for one clip."""
+    """Returns the clean fold with changed values for one clip."""
     table = CLEAN.copy()
     for column, value in values.items():
         table.loc[table["clip"] == clip, column] = value
@@ -61,7 +61,7 @@ def test_a_clean_split_passes(protocol: str) -> None:
         ("v1", "b/2", r"train \(t2\) and validation \(v1\)"),
     ],
 )
-def test_a_speaker_in_two_roles_is_refused(protocol: str, clip: str, speaker: str, roles: str) -> None:
+def test_a_speaker_in_two_roles_is_rejected(protocol: str, clip: str, speaker: str, roles: str) -> None:
     with pytest.raises(
         LeakError, match=f"{protocol}, fold 0: the speaker '{speaker}' is in {roles}.*one speaker"
     ):
@@ -78,7 +78,7 @@ def test_random_alone_may_share_speakers() -> None:
     ("column", "rule"), [("sha256", "one file in one role"), ("audio_sha256", "one recording in one role")]
 )
 @pytest.mark.parametrize(("first", "second"), [("t1", "e1"), ("t1", "v1"), ("v1", "e2")])
-def test_the_same_recording_in_two_roles_is_refused(
+def test_the_same_recording_in_two_roles_is_rejected(
     protocol: str, column: str, rule: str, first: str, second: str
 ) -> None:
     same = CLEAN.loc[CLEAN["clip"] == first, column].item()
@@ -93,27 +93,27 @@ def test_the_same_recording_twice_in_one_role_or_in_two_folds_passes() -> None:
 
 
 @pytest.mark.parametrize("clip", ["t1", "v1"])
-def test_a_test_sentence_outside_test_is_refused_where_text_counts(clip: str) -> None:
+def test_a_test_sentence_outside_test_is_rejected_when_sentences_must_differ(clip: str) -> None:
     leaking = planted(clip, sentence="s3")
     with pytest.raises(LeakError, match=r"the sentence 's3' is in test .*one sentence in one role"):
         leak.check(leaking, "speaker_and_text_independent")
     leak.check(leaking, "speaker_independent")
 
 
-def test_a_validation_sentence_in_train_is_refused_where_text_counts() -> None:
+def test_a_validation_sentence_in_train_is_rejected_when_sentences_must_differ() -> None:
     with pytest.raises(LeakError, match=r"the sentence 's1' is in train \(t1\) and validation \(v1\)"):
         leak.check(planted("v1", sentence="s1"), "speaker_and_text_independent")
 
 
 @pytest.mark.parametrize("clip", ["t1", "v1"])
-def test_a_test_corpus_outside_test_is_refused_across_corpora(clip: str) -> None:
+def test_a_test_corpus_outside_test_is_rejected_across_corpora(clip: str) -> None:
     leaking = planted(clip, corpus="c")
     with pytest.raises(LeakError, match=r"the corpus 'c' is in test .*no test corpus outside test"):
         leak.check(leaking, "cross_corpus")
     leak.check(leaking, "speaker_independent")
 
 
-def test_of_two_speakers_or_sentences_validation_shares_with_train_and_never_with_test() -> None:
+def test_with_two_speakers_or_sentences_validation_shares_with_train_but_not_with_test() -> None:
     two = splits(
         ("t1", "train", "a/1", "s1"),
         ("t2", "validation", "a/1", "s2"),
@@ -127,11 +127,11 @@ def test_of_two_speakers_or_sentences_validation_shares_with_train_and_never_wit
         leak.check(two.assign(sentence=["s1", "s2", "s2"]), "speaker_and_text_independent")
 
 
-@pytest.mark.parametrize(("n_clips", "told"), [(3, ""), (4, " and 1 more"), (9, " and 6 more")])
-def test_an_error_names_three_clips_and_counts_the_rest(n_clips: int, told: str) -> None:
+@pytest.mark.parametrize(("n_clips", "more"), [(3, ""), (4, " and 1 more"), (9, " and 6 more")])
+def test_an_error_names_three_clips_and_counts_the_rest(n_clips: int, more: str) -> None:
     rows = [(f"clip{i}", "train" if i < n_clips else "test", "a/1", "s") for i in range(n_clips + 1)]
     others = [("v", "validation", "a/2", "s"), ("e", "test", "a/3", "s")]
-    reason = rf"train \(clip0, clip1, clip2{told}\)\. {n_clips + 1} rows break the rule"
+    reason = rf"train \(clip0, clip1, clip2{more}\)\. {n_clips + 1} rows break the rule"
     with pytest.raises(LeakError, match=reason):
         leak.check(splits(*rows, *others), "fixed")
 
@@ -146,13 +146,13 @@ def with_row(*row: str) -> pd.DataFrame:
     return pd.concat([ROWS, pd.DataFrame([row], columns=ROWS.columns)], ignore_index=True)
 
 
-def test_copies_beside_their_parents_in_train_pass() -> None:
+def test_copies_of_training_clips_pass() -> None:
     leak.check_training(ROWS)
 
 
 @pytest.mark.parametrize("role", ["validation", "test"])
 @pytest.mark.parametrize("parent", ["t1", "v1", "e1"])
-def test_a_copy_outside_train_is_refused(role: str, parent: str) -> None:
+def test_a_copy_outside_train_is_rejected(role: str, parent: str) -> None:
     with pytest.raises(LeakError, match=f"copy in {role} break the rule 'augmented copies are for training"):
         leak.check_training(with_row("copy", parent, role))
 

@@ -26,7 +26,7 @@ def settings_with(**values: Any) -> Split:
 
 
 def assign(manifest: pd.DataFrame, seed: int = 20, **values: Any) -> pd.DataFrame:
-    """Returns the split of `manifest`, its emotions as labels, held against schema and leak gate."""
+    """Returns the split of `manifest`, with emotions as labels, after the check of schema and leakage."""
     split = settings_with(**values)
     splits = protocols.assign(manifest.assign(label=manifest["emotion"]), split, seed)
     leak.check(splits, split.protocol)
@@ -97,7 +97,7 @@ def test_leave_one_speaker_out_tests_each_speaker_in_a_fold() -> None:
     assert (validators["sex"].nunique() == 2).all()
 
 
-def test_of_two_speakers_validation_takes_other_sentences_of_the_one_who_trains() -> None:
+def test_with_two_speakers_validation_takes_other_sentences_of_the_training_speaker() -> None:
     splits = assign(TESS, protocol="leave_one_speaker_out", validation_fraction=0.1)
     assert each_is_tested_once(splits, TESS["clip"])
     assert sorted(speakers(splits, "test")) == [["OAF"], ["YAF"]]
@@ -109,7 +109,7 @@ def test_of_two_speakers_validation_takes_other_sentences_of_the_one_who_trains(
 
 
 @pytest.mark.parametrize("protocol", ["leave_one_speaker_out", "random", "cross_corpus"])
-def test_a_validation_share_of_zero_goes_without(protocol: str) -> None:
+def test_a_validation_fraction_of_zero_gives_no_validation(protocol: str) -> None:
     manifest = pd.concat([SAVEE, TESS]) if protocol == "cross_corpus" else TESS
     splits = assign(manifest, protocol=protocol, validation_fraction=0.0)
     assert set(splits["role"]) == {"train", "test"}
@@ -125,7 +125,7 @@ def test_a_validation_share_of_zero_goes_without(protocol: str) -> None:
     ],
     ids=["ravdess", "tess", "savee", "crema_d"],
 )
-def test_speaker_and_text_independent_parts_voices_and_words(
+def test_speaker_and_text_independent_separates_speakers_and_sentences(
     manifest: pd.DataFrame, n_folds: int, shared: set[str]
 ) -> None:
     splits = assign(manifest, protocol="speaker_and_text_independent", n_folds=n_folds)
@@ -140,7 +140,7 @@ def test_speaker_and_text_independent_parts_voices_and_words(
             assert bool(own["validation"] & own["train"]) == (column in shared)
 
 
-def test_cross_corpus_tests_what_it_never_heard_on_labels_all_have(caplog: pytest.LogCaptureFixture) -> None:
+def test_cross_corpus_tests_each_corpus_on_the_labels_that_all_have(caplog: pytest.LogCaptureFixture) -> None:
     splits = assign(pd.concat([RAVDESS, SAVEE, CREMA_D]), protocol="cross_corpus")
     assert "left out: calm, surprise" in caplog.text
     assert not {"calm", "surprise"} & set(splits["label"])
@@ -151,7 +151,7 @@ def test_cross_corpus_tests_what_it_never_heard_on_labels_all_have(caplog: pytes
 
 
 @pytest.mark.parametrize("n_folds", [2, 5, 10])
-def test_random_tests_each_clip_once_and_keeps_the_labels_shares(n_folds: int) -> None:
+def test_random_tests_each_clip_once_and_keeps_the_label_fractions(n_folds: int) -> None:
     splits = assign(RAVDESS, protocol="random", n_folds=n_folds, validation_fraction=0.1)
     assert each_is_tested_once(splits, RAVDESS["clip"])
     counts = splits[splits["role"] == "test"].groupby("fold")["label"].value_counts()
@@ -159,10 +159,11 @@ def test_random_tests_each_clip_once_and_keeps_the_labels_shares(n_folds: int) -
     assert (counts.sub(expected, level="label").abs() < 1).all()
 
 
-def test_random_with_one_fold_takes_the_shares_asked_for() -> None:
+def test_random_with_one_fold_takes_the_given_fractions() -> None:
     # 12 % train, 44 % each validation and test, as one published system splits CREMA-D
-    fractions = {"test_fraction": 0.44, "validation_fraction": 0.44 / 0.56}
-    splits = assign(RAVDESS, protocol="random", n_folds=1, **fractions)
+    splits = assign(
+        RAVDESS, protocol="random", n_folds=1, test_fraction=0.44, validation_fraction=0.44 / 0.56
+    )
     assert splits["role"].value_counts().to_dict() == {"test": 634, "validation": 634, "train": 172}
 
 
@@ -214,24 +215,24 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             SAVEE[SAVEE["speaker"] == "savee/DC"],
             {"protocol": "leave_one_speaker_out"},
-            "needs two speakers, and there is only savee/DC",
+            "leave_one_speaker_out: .*savee/DC",
         ),
         (
             TESS[TESS["sentence"] == "tess/word7"],
             {"protocol": "leave_one_speaker_out"},
-            "has only tess/word7. Set params.split.validation_fraction: 0",
+            "tess/word7. Set params.split.validation_fraction: 0",
         ),
         (
             TESS[TESS["sentence"].isin(["tess/word7", "tess/word8"])],
             {"protocol": "speaker_and_text_independent", "n_folds": 2},
-            "needs two speakers, two sentences and three of either, and there are 2 and 2",
+            "speaker_and_text_independent: .* 2 and 2",
         ),
         (
             RAVDESS,
             {"protocol": "speaker_and_text_independent", "n_folds": 2},
             r"^params\.split\.n_folds: 2 .*speaker_and_text_independent.* 24 speakers.* 3 or more",
         ),
-        (RAVDESS, {"protocol": "cross_corpus"}, "needs two corpora, and params.corpus has only ravdess"),
+        (RAVDESS, {"protocol": "cross_corpus"}, "cross_corpus: .*params.corpus .*ravdess"),
         (
             pd.concat([RAVDESS[RAVDESS["emotion"] == "calm"], SAVEE]),
             {"protocol": "cross_corpus"},
@@ -256,17 +257,17 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             SAVEE,
             {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC", "JE", "JK"]}},
-            "lists.mine: does not list the speakers KL",
+            "lists.mine: does not list .* KL",
         ),
         (
             SAVEE,
             {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC", "JE", "JK KL DC"]}},
-            "lists.mine: lists twice the speakers DC",
+            "lists.mine: lists twice .* DC",
         ),
         (
             SAVEE,
             {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC JK", "JE KL"]}},
-            "lists.mine: needs three folds",
+            "lists.mine: .*three folds",
         ),
         (
             SAVEE,
@@ -281,7 +282,7 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             RAVDESS[(RAVDESS["emotion"] != "calm") | (RAVDESS["speaker"] == "ravdess/01")],
             {"n_folds": 6},
-            "has no training clip of calm. Choose other folds",
+            "fold . has no training clip of calm",
         ),
         (RAVDESS[RAVDESS["emotion"] == "calm"], {}, r"^params\.split\.labels: calm .*two"),
     ],

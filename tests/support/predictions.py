@@ -1,4 +1,4 @@
-"""Predictions worked out in words, for tests of what is made of them."""
+"""Made-up predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = ["anger", "fear", "neutral"]
 def predictions(truth: list[str], guess: list[str], **columns: Any) -> pd.DataFrame:
     """Returns a table of schema PREDICTIONS: 0.7 for the guess, 0.2 for the truth (or another), 0.1.
 
-    Columns are those of one speaker in one fold if not told.
+    All clips are of one speaker in one fold unless `columns` say otherwise.
     """
     probabilities = np.full((len(truth), len(CLASSES)), 0.1)
     for row, (true, guessed) in enumerate(zip(truth, guess, strict=True)):
@@ -40,7 +40,7 @@ def predictions(truth: list[str], guess: list[str], **columns: Any) -> pd.DataFr
 
 
 def of_speakers(n_right: list[int], n_clips: int) -> pd.DataFrame:
-    """Returns predictions of anger, so many right of each speaker: the first of their clips."""
+    """Returns predictions of anger, of which the first `n_right` clips of each speaker are correct."""
     guess = [name for n in n_right for name in ["anger"] * n + ["fear"] * (n_clips - n)]
     speakers = np.repeat([f"c/{i:02}" for i in range(len(n_right))], n_clips)
     return predictions(["anger"] * len(guess), guess, speaker=speakers)
@@ -49,10 +49,10 @@ def of_speakers(n_right: list[int], n_clips: int) -> pd.DataFrame:
 def pairs(
     n_speakers: int, n_clips: int, n_draws: int, gain: float = 0.0
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Yields two models' predictions of freshly drawn speakers, the second better by `gain`.
+    """Yields two models' predictions of newly sampled speakers, the second better by `gain`.
 
     The models' evidence for the true class is normal about a mean that differs from speaker to speaker, and
-    for each speaker from model to model: some voices suit one model better, on average neither.
+    for each speaker from model to model: a speaker may suit one model better, but on average neither.
     """
     rng = np.random.default_rng(n_speakers)
     speaker = np.repeat(np.arange(n_speakers), n_clips)

@@ -20,7 +20,7 @@ yaml = YAML()
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Returns what git prints, and fails when it does."""
+    """Returns git's output; fails if git does."""
     who = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
     done = subprocess.run(["git", *who, *arguments], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -39,7 +39,7 @@ class Revisions:
         self._dump({"stages": {"evaluate": {"cmd": CMD, "outs": [str(PREDICTIONS)]}}}, "dvc.yaml")
 
     def evaluate(self, predictions: pd.DataFrame, **params: Any) -> Path:
-        """Leaves what `dvc repro` would; params are written with double underscores for dots.
+        """Writes what `dvc repro` would; in `params`, double underscores stand for dots.
 
         Returns:
             the predictions in DVC's cache.

@@ -1,4 +1,4 @@
-"""What a finished run leaves behind, made up in a folder of its own for the report to show."""
+"""A made-up finished run, for the report."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SENTENCES = ["dogs", "kids"]
 
 
 def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
-    """Returns the folder with a run in it: plain, or with all that a run can have.
+    """Returns the folder with a finished run in it.
 
     Args:
-        full: with epochs, song, altered copies and listeners' votes.
-        changes: keys of params.yaml, with double underscores for dots.
+        full: with epochs, song, augmented copies and listeners' votes.
+        changes: keys of params.yaml, with double underscores instead of dots.
     """
     workspace = Workspace(folder)
     workspace.set(corpus=["ravdess"], split__n_folds=2, augment__copies=int(full), **changes)
@@ -91,7 +91,7 @@ def record(folder: Path, full: bool) -> pd.DataFrame:
 
 
 def assign(clips: pd.DataFrame) -> pd.DataFrame:
-    """Returns two folds that test one half of the speakers each, of schema SPLITS."""
+    """Returns two folds that each test half of the speakers, of schema SPLITS."""
     folds = []
     for fold in (0, 1):
         tested = clips["speaker"].str[-2:].astype(int) % 2 == fold
@@ -104,11 +104,13 @@ def guess(rows: pd.DataFrame) -> pd.DataFrame:
     rng = np.random.default_rng(7)
     evidence = rng.normal(size=(len(rows), len(EMOTIONS)))
     evidence += 1.5 * (rows["label"].to_numpy()[:, None] == np.array(EMOTIONS))
-    shares = np.exp(evidence) / np.exp(evidence).sum(axis=1, keepdims=True)
+    probabilities = np.exp(evidence) / np.exp(evidence).sum(axis=1, keepdims=True)
     described = rows.drop(columns=["sha256", "audio_sha256"])[
         ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "label"]
     ].reset_index(drop=True)
-    return pd.concat([described, pd.DataFrame(shares, columns=[f"p_{name}" for name in EMOTIONS])], axis=1)
+    return pd.concat(
+        [described, pd.DataFrame(probabilities, columns=[f"p_{name}" for name in EMOTIONS])], axis=1
+    )
 
 
 def copy(folder: Path, parents: list[str]) -> None:

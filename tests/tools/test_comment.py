@@ -58,7 +58,7 @@ def printed(*arguments: str) -> str:
     return done.stdout
 
 
-def test_the_verdict_comes_first_and_the_metrics_are_folded_away() -> None:
+def test_the_verdict_comes_first_and_the_metrics_are_collapsed() -> None:
     said = comment.comment("main", "**UAR 1 -> 0: worse**", "| model |", "| uar |")
     assert said.startswith(f"{comment.MARKER}\n\n### Results against `main`\n\n**UAR 1 -> 0: worse**\n")
     assert (
@@ -147,7 +147,7 @@ def test_the_workflow_posts_one_comment_and_updates_it(posted: str, expected: st
     assert f'startswith("{comment.MARKER}")' in step["run"]
 
 
-def test_what_may_write_runs_nothing_of_the_pull_request() -> None:
+def test_the_job_that_may_write_runs_no_code_of_the_pull_request() -> None:
     assert WORKFLOW["permissions"] == {}
     assert list(WORKFLOW["on"]) == ["pull_request"]
     compare, post = WORKFLOW["jobs"]["compare"], WORKFLOW["jobs"]["comment"]

@@ -92,7 +92,7 @@ def test_markdown_starts_with_the_verdict_and_collapses_the_speakers(said) -> No
     assert [line for line in lines if line.startswith("| c/")] == folded[4:-1]
 
 
-def test_json_holds_every_digit(said) -> None:
+def test_json_is_not_rounded(said) -> None:
     values = json.loads(said("--json"))
     assert values["metrics"]["uar"]["difference"] == pytest.approx(-29 / 120)
     assert values["metrics"]["uar"]["low"] < values["metrics"]["uar"]["high"] < 0
@@ -164,12 +164,10 @@ def test_invalid_predictions_are_refused(revisions: Revisions, said) -> None:
     with pytest.raises(InputError, match=r"^workspace: data/predictions\.parquet is empty\..*evaluate"):
         said()
     (revisions.folder / PREDICTIONS).write_bytes(b"")
-    with pytest.raises(
-        InputError, match=r"^workspace: data/predictions.parquet: not a readable parquet table"
-    ):
+    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet: "):
         said()
     revisions.evaluate(BEFORE.drop(columns="sex"))
-    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet: violates its schema"):
+    with pytest.raises(InputError, match=r"^workspace: data/predictions.parquet: .*sex"):
         said()
 
 
@@ -185,7 +183,7 @@ def test_invalid_predictions_are_refused(revisions: Revisions, said) -> None:
         ),
     ],
 )
-def test_runs_that_cannot_be_compared(
+def test_revisions_that_cannot_be_compared(
     table: pd.DataFrame, protocol: str, message: str, revisions: Revisions, said
 ) -> None:
     revisions.evaluate(table, split__protocol=protocol)

@@ -1,4 +1,4 @@
-"""Figures of what recordings there are."""
+"""Figures of the recordings as a whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINES = [(INK, "-"), (VERMILION, "--"), (BLUE, ":"), (GREY, "-."), (ORANGE, (0, 
 
 @styled
 def emotions(clips: pd.DataFrame) -> Picture:
-    """Returns the number of clips of each emotion, women's and men's end to end.
+    """Returns the number of clips of each emotion, female and male stacked.
 
     Args:
         clips: columns emotion and sex.
@@ -48,8 +48,8 @@ def emotions(clips: pd.DataFrame) -> Picture:
     axes.set(xlabel="clips")
     axes.tick_params(axis="y", length=0)
     figure.legend(loc="outside lower right", ncols=2)
-    told = ", ".join(f"{name} {total:.0f}" for name, total in zip(counts.index, start, strict=True))
-    return picture(figure, "emotions", "Clips of each emotion", f"Clips of each emotion: {told}.")
+    listed = ", ".join(f"{name} {total:.0f}" for name, total in zip(counts.index, start, strict=True))
+    return picture(figure, "emotions", "Clips of each emotion", f"Clips of each emotion: {listed}.")
 
 
 @styled
@@ -61,13 +61,13 @@ def durations(clips: pd.DataFrame) -> Picture:
     """
     figure, (axes,) = canvas(3.0)
     ends = np.linspace(0, clips["duration_s"].max(), N_BINS + 1)
-    told = []
+    ranges = []
     for number, ((corpus, channel), rows) in enumerate(clips.groupby(["corpus", "channel"])):
         colour, dashes = LINES[number % len(LINES)]
         count, _ = np.histogram(rows["duration_s"], ends)
         axes.stairs(count, ends, color=colour, linestyle=dashes, linewidth=1.5, label=f"{corpus}, {channel}")
         shortest, median, longest = rows["duration_s"].quantile([0, 0.5, 1])
-        told.append(f"{corpus} {channel}: {shortest:.1f} to {longest:.1f} s, median {median:.1f} s")
+        ranges.append(f"{corpus} {channel}: {shortest:.1f} to {longest:.1f} s, median {median:.1f} s")
     axes.set(xlabel="duration, s", ylabel="clips", ylim=(0, None))
     figure.legend(loc="outside lower right", ncols=2)
-    return picture(figure, "durations", "How long the clips are", f"Durations. {'; '.join(told)}.")
+    return picture(figure, "durations", "Durations of clips", f"Durations. {'; '.join(ranges)}.")

@@ -1,4 +1,4 @@
-"""Figures of what a model's predictions are worth."""
+"""Figures of predictions and training."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from stages.reporting.figures.style import (
     styled,
 )
 
-MOST_NAMED = 32  # speakers whose names fit below the dots
+MOST_NAMED = 32  # speakers whose names fit on the axis
 MARKS = {"female": ("o", VERMILION), "male": ("s", BLUE)}
 
 
 @styled
-def confusion(counts: NDArray[np.int64], classes: Sequence[str], *, share: bool) -> Picture:
+def confusion(counts: NDArray[np.int64], classes: Sequence[str], *, normalized: bool) -> Picture:
     """Returns the confusion matrix, truth by prediction.
 
     Args:
         counts: (n_classes, n_classes).
         classes: their names.
-        share: whether each row is divided by its sum.
+        normalized: whether each row is divided by its sum.
     """
     support = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(support, 1)
+    fractions = counts / np.maximum(support, 1)
     figure, (axes,) = canvas(4.4)
-    axes.imshow(shares, vmin=0, vmax=1, aspect="equal")
-    for (row, column), value in np.ndenumerate(shares):
-        text = f"{value:.2f}".removeprefix("0") if share else str(counts[row, column])
+    axes.imshow(fractions, vmin=0, vmax=1, aspect="equal")
+    for (row, column), value in np.ndenumerate(fractions):
+        text = f"{value:.2f}".removeprefix("0") if normalized else str(counts[row, column])
         axes.text(
             column, row, text, ha="center", va="center", color="white" if value > 0.6 else INK, fontsize=9
         )
@@ -49,19 +49,19 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str], *, share: bool)
     axes.set_yticks(range(len(classes)), classes)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set(xlabel="recognised as", ylabel="acted emotion")
-    title = "Confusions, share of each row" if share else "Confusions, number of clips"
-    name = "confusion_share" if share else "confusion_counts"
-    told = "; ".join(_confused(counts, classes, row) for row in range(len(classes)) if support[row, 0])
-    return picture(figure, name, title, f"{title}. {told}.")
+    axes.set(xlabel="predicted emotion", ylabel="acted emotion")
+    title = "Confusion matrix, fraction of each row" if normalized else "Confusion matrix, number of clips"
+    name = "confusion_normalized" if normalized else "confusion_counts"
+    rows = "; ".join(_confused(counts, classes, row) for row in range(len(classes)) if support[row, 0])
+    return picture(figure, name, title, f"{title}. {rows}.")
 
 
 def _confused(counts: NDArray[np.int64], classes: Sequence[str], row: int) -> str:
-    """Returns `anger: 77 of 96 right, 9 taken for happiness`, the most frequent mistake."""
+    """Returns `anger: 77 of 96 correct, 9 predicted as happiness`, the most frequent mistake."""
     wrong = counts[row].copy()
     wrong[row] = 0
-    told = f"{classes[row]}: {counts[row, row]} of {counts[row].sum()} right"
-    return f"{told}, {wrong.max()} taken for {classes[wrong.argmax()]}" if wrong.any() else told
+    text = f"{classes[row]}: {counts[row, row]} of {counts[row].sum()} correct"
+    return f"{text}, {wrong.max()} predicted as {classes[wrong.argmax()]}" if wrong.any() else text
 
 
 @styled
@@ -101,27 +101,27 @@ def speakers(scores: pd.DataFrame, chance: float) -> Picture:
         f"UAR of {len(ordered)} speakers, sorted: from {low['uar']:.2f} ({low['speaker']}) to "
         f"{high['uar']:.2f} ({high['speaker']}); mean {mean:.2f}, chance {chance:.3f}."
     )
-    return picture(figure, "speakers", "Recall, speaker by speaker", alt)
+    return picture(figure, "speakers", "UAR by speaker", alt)
 
 
 @styled
 def sexes(scores: pd.DataFrame, chance: float) -> Picture:
-    """Returns bars of the uar of all speakers and of each sex, with listeners' beside where there are votes.
+    """Returns bars of the uar of all speakers and of each sex, beside human listeners' if there are votes.
 
     Args:
-        scores: a row each, named by the index; columns uar, uar_low, uar_high and listeners, NaN where
+        scores: a row each, named by the index; columns uar, uar_low, uar_high and listeners, NaN if
             unknown.
         chance: the uar of guessing.
     """
     figure, (axes,) = canvas(3.2)
-    heard = scores["listeners"].notna().any()
-    width = 0.38 if heard else 0.55
-    places = np.arange(len(scores)) - (width / 2 if heard else 0)
+    voted = scores["listeners"].notna().any()
+    width = 0.38 if voted else 0.55
+    places = np.arange(len(scores)) - (width / 2 if voted else 0)
     axes.bar(places, scores["uar"], width, color=BLUE, label="model")
     axes.errorbar(
         places, scores["uar"], _reach(scores), fmt="none", ecolor=INK, capsize=4, label="95 % interval"
     )
-    if heard:
+    if voted:
         axes.bar(
             places + width, scores["listeners"], width, color="white", edgecolor=VERMILION, hatch="///",
             label="listeners",
@@ -131,18 +131,18 @@ def sexes(scores: pd.DataFrame, chance: float) -> Picture:
     axes.set(ylim=(0, 1.02), xlim=(-0.5, len(scores) + 0.1), ylabel="UAR", xlabel="speakers")
     axes.grid(visible=True, axis="y")
     figure.legend(loc="outside lower right", ncols=3)
-    told = [_recognised(str(group), row) for group, row in scores.iterrows()]
-    return picture(figure, "sexes", "Recall by sex", f"UAR by sex. {'; '.join(told)}; chance {chance:.3f}.")
+    groups = [_described(str(group), row) for group, row in scores.iterrows()]
+    return picture(figure, "sexes", "UAR by sex", f"UAR by sex. {'; '.join(groups)}; chance {chance:.3f}.")
 
 
-def _recognised(group: str, scores: pd.Series) -> str:
+def _described(group: str, scores: pd.Series) -> str:
     """Returns `female: model 0.53 (0.44 to 0.62), listeners 0.43`."""
-    told = f"{group}: model {scores['uar']:.2f}"
+    text = f"{group}: model {scores['uar']:.2f}"
     if pd.notna(scores["uar_low"]):
-        told += f" ({scores['uar_low']:.2f} to {scores['uar_high']:.2f})"
+        text += f" ({scores['uar_low']:.2f} to {scores['uar_high']:.2f})"
     if pd.notna(scores["listeners"]):
-        told += f", listeners {scores['listeners']:.2f}"
-    return told
+        text += f", listeners {scores['listeners']:.2f}"
+    return text
 
 
 @styled
@@ -150,25 +150,25 @@ def reliability(bins: pd.DataFrame, ece: float) -> Picture:
     """Returns the reliability diagram, with the number of clips below.
 
     Args:
-        bins: columns confidence, accuracy and n_clips (core.metrics.reliability).
+        bins: columns confidence, accuracy and n_clips (`metrics.reliability`).
         ece: expected calibration error.
     """
     figure, (above, below) = canvas(4.6, 2, sharex=True, height_ratios=(3, 1))
-    above.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="as sure as right")
+    above.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfect calibration")
     above.vlines(
         bins["confidence"], bins["confidence"], bins["accuracy"], color=ORANGE, linewidth=3, label="gap"
     )
     above.plot(bins["confidence"], bins["accuracy"], color=BLUE, linewidth=1)
     sizes = 10 + 90 * bins["n_clips"] / bins["n_clips"].max()
     above.scatter(bins["confidence"], bins["accuracy"], sizes, color=BLUE, zorder=3, label="this model")
-    above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share recognised")
+    above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
     above.legend(loc="upper left", title=f"ECE {ece:.3f}", alignment="left")
     above.grid(visible=True, axis="both")
     below.bar(bins["confidence"], bins["n_clips"], width=0.04, color=GREY)
-    below.set(xlabel="the model's confidence", ylabel="clips")
-    told = ", ".join(f"{row.accuracy:.2f} at {row.confidence:.2f}" for row in bins.itertuples())
-    alt = f"Share recognised against confidence, expected calibration error {ece:.3f}: {told}."
-    return picture(figure, "reliability", "How sure, and how often right", alt)
+    below.set(xlabel="confidence", ylabel="clips")
+    points = ", ".join(f"{row.accuracy:.2f} at {row.confidence:.2f}" for row in bins.itertuples())
+    alt = f"Accuracy against confidence, expected calibration error {ece:.3f}: {points}."
+    return picture(figure, "reliability", "Reliability diagram", alt)
 
 
 @styled
@@ -190,14 +190,14 @@ def learning_curves(history: pd.DataFrame) -> Picture:
         axes.legend(loc="upper right" if axes is above else "lower right")
     lasts = history.groupby("fold")["epoch"].max()
     alt = (
-        f"Loss and validation UAR by epoch, folds: {len(lasts)}. They stop between epochs {lasts.min()} and "
-        f"{lasts.max()}, with a training loss of {history['loss'].min():.2f} at the lowest."
+        f"Loss and validation UAR by epoch, folds: {len(lasts)}. Training stops between epochs "
+        f"{lasts.min()} and {lasts.max()}; the lowest training loss is {history['loss'].min():.2f}."
     )
     return picture(figure, "learning_curves", "Learning curves", alt)
 
 
 def _curves(axes: Axes, history: pd.DataFrame, column: str, colour: str, dashes: str, label: str) -> None:
-    """Draws a column's mean over folds still training, and each fold thinly."""
+    """Draws a column of each fold as a thin line, and the mean over folds still in training."""
     table = history.set_index(["epoch", "fold"])[column].unstack()  # noqa: PD010
     axes.plot(table.index, table, color=colour, linewidth=0.6, alpha=0.35)
     axes.plot(table.index, table.mean(axis=1), dashes, color=colour, linewidth=1.8, label=label)
@@ -205,16 +205,16 @@ def _curves(axes: Axes, history: pd.DataFrame, column: str, colour: str, dashes:
 
 @styled
 def leak_inflation(scores: pd.DataFrame, chance: float, subject: str) -> Picture:
-    """Returns one model's uar under a protocol that leaks and under one that does not.
+    """Returns one model's uar under a leaky protocol and under a speaker-independent one.
 
     Args:
-        scores: the leaky protocol, the honest one and their difference, named by the index; columns uar,
+        scores: the leaky protocol, the other one and their difference, named by the index; columns uar,
             uar_low and uar_high.
         chance: the uar of guessing.
         subject: the model and the corpora.
     """
     shown = scores.iloc[:2]
-    heard, unheard, inflation = scores["uar"]
+    leaky, independent, inflation = scores["uar"]
     figure, (axes,) = canvas(3.6)
     axes.bar(
         [0, 1], shown["uar"], 0.55, color=["white", BLUE], hatch=["///", ""], edgecolor=[VERMILION, BLUE]
@@ -223,20 +223,26 @@ def leak_inflation(scores: pd.DataFrame, chance: float, subject: str) -> Picture
     for place, value in enumerate(shown["uar"]):
         box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
         axes.text(place, value / 2, f"{value:.2f}", ha="center", va="center", weight="bold", bbox=box)
-    axes.hlines([heard, unheard], [0, 1], 1.5, color=GREY, linestyle=":", linewidth=1, zorder=0)
-    axes.annotate("", (1.45, heard), (1.45, unheard), arrowprops={"arrowstyle": "<->", "color": INK})
-    axes.text(1.52, (heard + unheard) / 2, f"leak inflation\n{inflation:+.2f}", va="center", weight="bold")
+    axes.hlines([leaky, independent], [0, 1], 1.5, color=GREY, linestyle=":", linewidth=1, zorder=0)
+    axes.annotate("", (1.45, leaky), (1.45, independent), arrowprops={"arrowstyle": "<->", "color": INK})
+    axes.text(
+        1.52, (leaky + independent) / 2, f"leak inflation\n{inflation:+.2f}", va="center", weight="bold"
+    )
     level(axes, chance, f"chance {chance:.3f}")
     names = [str(name).replace("_", " ") for name in shown.index]
-    axes.set_xticks([0, 1], [f"{names[0]}:\ntest speakers heard", f"{names[1]}:\ntest speakers new"])
+    axes.set_xticks(
+        [0, 1], [f"{names[0]}:\ntest speakers in training", f"{names[1]}:\ntest speakers not in training"]
+    )
     axes.set(ylim=(0, 1.02), xlim=(-0.5, 2.45), ylabel="UAR")
     axes.grid(visible=True, axis="y")
-    title = f"One model, the same features: {subject}"
-    alt = f"{title}. UAR {heard:.2f} under {names[0]}, {unheard:.2f} under {names[1]}, chance {chance:.3f}."
+    title = f"Same model and features: {subject}"
+    alt = (
+        f"{title}. UAR {leaky:.2f} under {names[0]}, {independent:.2f} under {names[1]}, chance {chance:.3f}."
+    )
     return picture(figure, "leak", title, alt, "png")
 
 
 def _reach(scores: pd.DataFrame) -> NDArray[np.float64]:
-    """Returns how far each interval reaches down and up: (2, n), NaN where there is none."""
+    """Returns how far each interval reaches down and up: (2, n), NaN if there is none."""
     ends = scores[["uar_low", "uar_high"]].to_numpy(dtype=float)
     return np.asarray(np.abs(ends - scores[["uar"]].to_numpy(dtype=float)).T)

@@ -1,8 +1,8 @@
-"""How every figure looks, and how it becomes bytes: the same ones wherever it is drawn.
+"""The look of all figures, and how they are saved: with the same bytes on every machine.
 
-Colours are of Okabe & Ito 2008, "Color Universal Design", which colour-blind eyes tell apart; marks and
-hatches say the same in greyscale. Widths and letters are chosen to be read on a phone, where a figure is
-some 90 mm wide.
+Colours are those of Okabe & Ito 2008, "Color Universal Design", which colour-blind people can distinguish;
+markers and hatches do the same in greyscale. Sizes are chosen to be readable on a phone, where a figure is
+about 90 mm wide.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _STYLE = {
     "ytick.labelsize": 9,
 }
 
-# A decorator, or a context: what is drawn and saved under it looks so, whatever the user's matplotlibrc says.
+# A decorator or context that applies this style, whatever the user's matplotlibrc says.
 styled = matplotlib.style.context(["default", _STYLE])
 
 
@@ -57,9 +57,9 @@ class Picture:
     """A figure as bytes, with what a page needs to show it.
 
     Attributes:
-        name: of its file, without a suffix.
-        title: a few words.
-        alt: what the figure tells, for those who do not see it.
+        name: of its file, without the suffix.
+        title: above the figure.
+        alt: alternative text, for screen readers.
         suffix: the format.
         content: the file's bytes.
         width_px, height_px: its size on a page, in CSS pixels.
@@ -75,13 +75,13 @@ class Picture:
 
     @property
     def uri(self) -> str:
-        """The picture itself as a `data:` address."""
+        """The picture as a `data:` URL."""
         media_type = {"svg": "image/svg+xml", "png": "image/png"}[self.suffix]
         return f"data:{media_type};base64,{base64.b64encode(self.content).decode()}"
 
 
 def canvas(height_in: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """Returns an empty figure as wide as all, and its axes, row by row.
+    """Returns an empty figure of the common width, and its axes, row by row.
 
     Args:
         options: of matplotlib.figure.Figure.subplots.
@@ -94,10 +94,10 @@ def canvas(height_in: float, rows: int = 1, columns: int = 1, **options: Any) ->
 def picture(
     figure: Figure, name: str, title: str, alt: str, suffix: Literal["svg", "png"] = "svg"
 ) -> Picture:
-    """Returns the figure under its title. The bytes hold no date and no random id.
+    """Returns the figure with its title. The bytes contain no date and no random id.
 
     Args:
-        suffix: svg for lines and letters, png for images.
+        suffix: svg for lines and text, png for images.
     """
     figure.suptitle(title, x=0.01, ha="left")
     width_px, height_px = (round(inches * CSS_DPI) for inches in figure.get_size_inches())

@@ -1,0 +1,92 @@
+"""What a finished run left in data/ and metrics/."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages.base.errors import InputError
+from stages.base.files import CORPORA, MANIFEST, METRICS, PREDICTIONS, SPLITS
+from stages.base.params import Params
+from stages.data import tables
+
+# The keys of metrics/*.json that the report shows.
+KEYS = {
+    "split": ("n_folds", "validation_shares_sentences", "validation_shares_speakers"),
+    "train": ("n_parameters", "n_train", "temperature"),
+    "test": (
+        *("uar", "accuracy", "macro_f1", "chance_uar", "ece", "recall", "worst_speaker"),
+        *("corpus", "sex", "fold", "n_clips", "n_folds", "n_speakers"),
+        *("leaky", "uses_test_speaker_statistics"),
+    ),
+}
+# The columns of metrics/history.csv.
+HISTORY = {
+    **dict.fromkeys(("fold", "epoch"), "int64"),
+    **dict.fromkeys(("loss", "val_loss", "val_uar", "learning_rate"), "float64"),
+}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """The parameters, tables and metrics of a run.
+
+    Attributes:
+        corpora: title, licence and more of each chosen corpus, as in data/corpora.json.
+        manifest: of the chosen corpora.
+        history: a row per fold and epoch; empty if the model is not trained in epochs.
+        split, train, test: metrics/<name>.json.
+    """
+
+    params: Params
+    corpora: dict[str, dict[str, Any]]
+    manifest: pd.DataFrame
+    splits: pd.DataFrame
+    predictions: pd.DataFrame
+    history: pd.DataFrame
+    split: dict[str, Any]
+    train: dict[str, Any]
+    test: dict[str, Any]
+
+    @property
+    def clips(self) -> pd.DataFrame:
+        """The usable recordings."""
+        return self.manifest[self.manifest["problem"] == ""]
+
+
+def read(params: Params) -> FinishedRun:
+    """Returns the finished run of these parameters.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    manifest = tables.read(MANIFEST, tables.MANIFEST)
+    return FinishedRun(
+        params=params,
+        corpora=tables.read_scalars(CORPORA, params.corpus),
+        manifest=manifest[manifest["corpus"].isin(params.corpus)],
+        splits=tables.read(SPLITS, tables.SPLITS),
+        predictions=tables.read(PREDICTIONS, tables.PREDICTIONS),
+        history=read_history(METRICS / "history.csv"),
+        **{name: tables.read_scalars(METRICS / f"{name}.json", keys) for name, keys in KEYS.items()},
+    )
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Returns the epochs of every fold's training, with the columns HISTORY.
+
+    Raises:
+        InputError: the file is missing or damaged, for example by merge conflict markers.
+    """
+    try:
+        return pd.read_csv(path, usecols=list(HISTORY), dtype=HISTORY)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing. Run `dvc repro train`.") from error
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path}: not the table that train wrote ({reason}). Run `dvc repro train`."
+        ) from error
