@@ -104,3 +104,8 @@ def test_a_stage_that_loads_entries_depends_on_what_select_wrote(kind: str) -> N
         "models": {"train", "evaluate"},
     }
     assert loading == expected[kind]
+
+
+def test_no_output_with_audio_is_pushed() -> None:
+    for stage, folder in (("ingest", "data/raw"), ("augment", "data/augmented")):
+        assert {folder: {"persist": True, "push": False}} in PIPELINE[stage]["outs"]
