@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from stages.base.errors import run
 from stages.base.files import MANIFEST, METRICS, PREDICTIONS, SPLITS, replacing, write_json
 from stages.base.params import Params, read
+from stages.base.stage import run
 from stages.compute import hardware
 from stages.data import tables
 from stages.evaluation import metrics
@@ -21,9 +21,13 @@ def main() -> None:
     hardware.limit(params.train.threads)
     splits = tables.read(SPLITS, tables.SPLITS)
     leak.check(splits, params.split.protocol)  # again: the table may have changed since split
+    folds = trained_fold.trained(params)
+    records = {fold.number: fold.record for fold in folds}
+    trained_fold.check_tested(records, params, splits, [SPLITS, dataset.INDEX])
     index = tables.read(dataset.INDEX, tables.FEATURES)
-    parts = [test(trained, splits, index, params.train.normalize) for trained in trained_fold.trained(params)]
+    parts = [test(fold, splits, index, params.train.normalize) for fold in folds]
     predictions = pd.concat(parts, ignore_index=True)
+    predictions.attrs.update(trained_fold.origin(records))
     tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
     measured = measure(predictions, params)
     write_json(measured, METRICS / "test.json")
@@ -39,10 +43,12 @@ def main() -> None:
 def test(
     trained: trained_fold.TrainedFold, splits: pd.DataFrame, index: pd.DataFrame, normalize: str
 ) -> pd.DataFrame:
-    """Returns the fold's test clips with a probability column `p_<emotion>` for each class."""
+    """Returns the fold's test clips, `predicted` and a probability column `p_<emotion>` for each class."""
     rows = dataset.test_rows(splits, index, trained.number)
     clips = dataset.load(rows, trained.config.inputs.features, normalize)
-    return pd.concat([rows[dataset.DESCRIPTION], trained.probabilities(clips)], axis=1)
+    probabilities = trained.probabilities(clips)
+    predicted = tables.most_probable(probabilities).rename("predicted")
+    return pd.concat([rows[dataset.DESCRIPTION], predicted, probabilities], axis=1)
 
 
 def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:

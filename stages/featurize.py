@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from stages.audio.extractor import Extractor, extractor
 from stages.audio.recording import load_listed
 from stages.base import registry
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, FEATURES, MANIFEST, RAW
 from stages.base.params import Params, read
+from stages.base.stage import run
 from stages.compute.fill import fill
 from stages.data import keys, shards, tables
 from stages.data.shards import Shard

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from stages.acquire import mirror, sources
 from stages.base import registry
-from stages.base.errors import run
 from stages.base.files import RAW
 from stages.base.params import read
+from stages.base.stage import run
 
 
 def main() -> None:

@@ -22,9 +22,10 @@ from tqdm import tqdm
 from stages.audio.quality import identify, mark_duplicates, probe
 from stages.audio.recording import SUFFIXES
 from stages.base import files, registry
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError
 from stages.base.files import CORPORA, MANIFEST, METRICS, RAW
 from stages.base.params import Manifest, Params, read
+from stages.base.stage import run
 from stages.compute import engine
 from stages.compute.engine import Task
 from stages.compute.lifetime import end_with_parent

@@ -7,9 +7,9 @@ feature or model that is not selected, or in code that only such entries import,
 from __future__ import annotations
 
 from stages.base import registry
-from stages.base.errors import run
 from stages.base.files import SELECTED, write_json
 from stages.base.params import read
+from stages.base.stage import run
 from stages.data import code
 
 

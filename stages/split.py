@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from stages.base import params
-from stages.base.errors import InputError, run, unknown
+from stages.base.errors import InputError, unknown
 from stages.base.files import MANIFEST, METRICS, SPLITS, write_json
+from stages.base.stage import run
 from stages.data import tables
 from stages.data.vocabulary import CHANNELS, EMOTIONS
 from stages.splitting import leak, protocols
@@ -21,6 +22,7 @@ def main() -> None:
     clips, n_excluded = usable_clips(manifest, chosen)
     splits = protocols.assign(clips, split, chosen.seed)
     leak.check(splits, split.protocol)
+    splits.attrs["made_with"] = protocols.made_with(chosen)
     tables.write(splits, tables.SPLITS, SPLITS)
     n_excluded["protocol"] = len(set(clips["clip"]) - set(splits["clip"]))
     write_json(describe(splits, split.protocol, n_excluded), METRICS / "split.json")

@@ -12,13 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from stages.base import registry
-from stages.base.errors import run
 from stages.base.files import CHECKPOINTS, FEATURES, PRETRAINED
 from stages.base.params import read
+from stages.base.stage import run
 from stages.compute import engine, hardware
 from stages.compute.engine import Task
 from stages.data import tables
-from stages.learning import dataset, training
+from stages.learning import dataset, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON, folder_name
 from stages.splitting import leak
 
@@ -31,11 +31,11 @@ def main() -> None:
     training.check_inputs(entry, config.inputs, params.model)
     trainer = entry.trainer(config)
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
-    folds = training.chosen_folds(params, splits)
+    folds = trained_fold.training_folds(params, splits)
     splits = splits[splits["fold"].isin(folds)]
     initial = [*(PRETRAINED / trainer.started_from).glob("[!.]*")] if trainer.started_from else []
-    sources = [Path(__file__), registry.STAGES / "models" / f"{params.model}.py"]
-    work = CHECKPOINTS / training.run_name(params, config, sources, initial)
+    made = training.origin(params, initial)
+    work = CHECKPOINTS / training.run_name(params, made)
     pooled = training.store_pooled(params, config.inputs, splits, index, work)
 
     def unfinished() -> Iterator[Task]:
@@ -46,7 +46,7 @@ def main() -> None:
             record_recordings(trainer.started_from, splits[splits["fold"] == fold], folder)
             rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
             leak.check_training(rows)
-            make = partial(training.train_fold, params, trainer, config, rows, pooled, folder)
+            make = partial(training.train_fold, params, trainer, config.inputs, made, rows, pooled, folder)
             clips = {pooled} if pooled else {FEATURES / shard for shard in rows["shard"]}
             reads = clips | {*folder.glob("[!.]*"), *initial}
             yield Task(folder.name, make, params.train.threads, tuple(sorted(reads)), folder)

@@ -22,10 +22,10 @@ FILES = sorted(path for path in STAGES.rglob("*.py") if path.stem != "__init__")
 LEVELS = (
     {"base"},
     {"data"},
-    {"audio", "splitting", "learning", "evaluation", "compute"},
-    {"acquire", "networks", "reporting"},
-    {*registry.CONTRACTS},
-    {"tools", *(path.name for path in SCRIPTS)},
+    {"audio", "splitting", "evaluation", "compute"},
+    {"acquire", "learning"},
+    {"networks", "reporting"},
+    {*registry.CONTRACTS, "tools", *(path.name for path in SCRIPTS)},
 )
 MOST_FILES = 16  # in one folder
 MOST_DEPS = 8  # of code, in one stage

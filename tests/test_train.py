@@ -29,6 +29,7 @@ from stages.base.files import (
 from stages.data import tables
 from stages.learning import dataset, training
 from stages.learning.trained_fold import made_with
+from stages.splitting import protocols
 from stages.tools import predict
 from tests.support.manifests import manifest
 from tests.support.workspace import RATE_HZ, Workspace, contents, voice
@@ -94,8 +95,9 @@ def store_splits(clips: pd.DataFrame) -> None:
     for fold in range(3):
         role = np.select([group == fold, group == (fold + 1) % 3], ["test", "validation"], "train")
         folds.append(clips.assign(fold=fold, role=role, label=clips["emotion"]))
-    splits = pd.concat(folds).assign(audio_sha256=lambda table: table["sha256"])
-    tables.write(splits[list(tables.SPLITS.columns)], tables.SPLITS, SPLITS)
+    splits = pd.concat(folds).assign(audio_sha256=lambda table: table["sha256"])[list(tables.SPLITS.columns)]
+    splits.attrs["made_with"] = protocols.made_with(params.read())
+    tables.write(splits, tables.SPLITS, SPLITS)
 
 
 def model_bytes() -> dict[str, bytes]:
@@ -136,7 +138,12 @@ def test_training_never_reads_a_test_label(workspace: Workspace, model: str) -> 
     splits.loc[test, "label"] = np.random.default_rng(0).permutation(splits.loc[test, "label"].tolist())
     tables.write(splits, tables.SPLITS, SPLITS)
     train.main()
-    assert model_bytes() == before
+    record = "fold_00/fold.json"  # names the file of the splits by its hash, which covers the test labels
+    after = model_bytes()
+    first, second = (json.loads(files.pop(record)) for files in (before, after))
+    assert after == before
+    assert first.pop("made_from") != second.pop("made_from")
+    assert second == first
 
 
 @pytest.mark.parametrize("model", ["ann", "mlp", "svm", "dummy"])
@@ -269,9 +276,10 @@ def test_clips_without_features_are_never_left_out_silently(workspace: Workspace
     train.main()
     index = tables.read(dataset.INDEX, tables.FEATURES)
     tables.write(index[index["clip"] != "demo/s1_fear_2"], tables.FEATURES, dataset.INDEX)
-    for stage in (train, evaluate):
-        with pytest.raises(InputError, match=r"index\.parquet.* 1 clips .*'demo/s1_fear_2'"):
-            stage.main()
+    with pytest.raises(InputError, match=r"index\.parquet.* 1 clips .*'demo/s1_fear_2'"):
+        train.main()
+    with pytest.raises(InputError, match=r"^data/features/index\.parquet: "):
+        evaluate.main()
 
 
 def test_evaluate_without_a_model_says_what_makes_one(workspace: Workspace) -> None:
@@ -360,21 +368,19 @@ def test_predict_refuses_other_settings_than_the_models(
         predict.predict([Path("any.wav")], params.read())
 
 
-def test_predict_reads_in_the_model_how_it_was_normalized(workspace: Workspace) -> None:
+def test_predict_refuses_a_model_that_needs_the_speakers_statistics(workspace: Workspace) -> None:
     workspace.set(features__mfcc__n_mfcc=N_DIMS, train__normalize="speaker", train__fold=0)
     train.main()
-    workspace.set(train__normalize="global")
     with pytest.raises(InputError, match=r"^data/model: was trained with params\.train\.normalize 'speaker'"):
         predict.predict([Path("any.wav")], params.read())
-    train.main()
-    workspace.set(train__normalize="speaker")
-    soundfile.write("a.wav", voice("s1", 1), RATE_HZ)
-    assert len(predict.predict([Path("a.wav")], params.read())) == 1
+    workspace.set(train__normalize="global")
+    with pytest.raises(InputError, match=r"^params\.train\.normalize: 'global', .*'speaker'"):
+        predict.predict([Path("any.wav")], params.read())
 
 
 def test_every_value_of_a_networks_block_has_a_key(workspace: Workspace) -> None:
     chosen = params.read().model_copy(update={"model": "cnn1d"})
-    noted = made_with(chosen, chosen.config("models", "cnn1d", "params.model"))
+    noted = made_with(chosen)
     assert noted["models.cnn1d.convolutions.1.filters"] == 128
     assert noted["models.cnn1d.inputs.features"] == ["mfcc", "zcr", "rms"]
     assert noted["models.cnn1d.training.plateau.factor"] == 0.5

@@ -39,8 +39,13 @@ def opened(name: str, corpus: ModuleType, params: Params) -> Iterator[list[Sourc
             folder, paths = (source, walk(source)) if source.is_dir() else (source.parent, [source])
         elif hasattr(corpus, "synthesise"):
             folder = stack.enter_context(files.scratch("ingest"))
-            corpus.synthesise(folder, config, params.seed)
+            n_made = corpus.synthesise(folder, config, params.seed)
             paths = walk(folder)
+            if len(paths) != n_made:
+                raise InputError(
+                    f"{folder}: has {len(paths)} of the {n_made} recordings that were synthesised. Something "
+                    "else removes files there; stop it and run the same command again."
+                )
         else:
             folder = DOWNLOADS / name
             paths = downloaded(name, corpus, config, params.ingest.download)

@@ -13,8 +13,6 @@ import textwrap
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from stages.base import files
-
 N_SHOWN = 60  # characters of a value that a message repeats
 N_LISTED = 400  # characters of the choices it lists
 INTERRUPTED = "interrupted: finished work is kept; run the same command to continue"
@@ -87,7 +85,6 @@ def run(main: Callable[[], None]) -> NoReturn:
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        files.sweep()
         main()
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -132,7 +132,18 @@ FEATURES = pa.DataFrameSchema(
     checks=_OF_PARENT,
 )
 
-# One row per clip and fold that evaluate assesses. The class with the highest probability is the prediction.
+
+def most_probable(table: pd.DataFrame) -> pd.Series:
+    """Returns the class of each row's highest probability, the first one of equals.
+
+    >>> most_probable(pd.DataFrame({"p_anger": [0.6, 0.5], "p_fear": [0.4, 0.5]})).tolist()
+    ['anger', 'anger']
+    """
+    probabilities = table.filter(regex="^p_")
+    return probabilities.rename(columns=lambda name: name.removeprefix("p_")).idxmax(axis="columns")
+
+
+# One row per clip and fold that evaluate assesses. What they were made from is in the table's `attrs`.
 PREDICTIONS = pa.DataFrameSchema(
     {
         "fold": _number("int64", 0),
@@ -142,7 +153,9 @@ PREDICTIONS = pa.DataFrameSchema(
         "speaker": _text(),
         "sex": _text(choices=SEXES),
         "sentence": _text(),
+        "audio_sha256": _text(),  # so that predictions of other recordings of the same name are told apart
         "label": _text(choices=EMOTIONS),
+        "predicted": _text(choices=EMOTIONS),  # the class with the highest probability
         f"^p_({'|'.join(EMOTIONS)})$": pa.Column("float64", pa.Check.in_range(0, 1), regex=True),
     },
     strict=True,
@@ -156,6 +169,10 @@ PREDICTIONS = pa.DataFrameSchema(
         pa.Check(
             lambda table: set("p_" + table["label"]) <= set(table.columns),
             name="every label has a probability",
+        ),
+        pa.Check(
+            lambda table: (table["predicted"] == most_probable(table)).all(),
+            name="the predicted class has the highest probability",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from stages.learning.preprocessing import Frames, Inputs, pool, standardize_spea
 
 INDEX = FEATURES / shards.INDEX
 COLUMNS = ["fold", "role", "clip", "speaker", "audio_sha256", "label"]
-DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "label"]
+DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "audio_sha256", "label"]
 
 
 def training_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int, use_augmented: bool) -> pd.DataFrame:

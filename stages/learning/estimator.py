@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stages.base import npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
+from stages.data import keys
 from stages.learning.preprocessing import Clips, Partition
 
 FILE = "model.skops"
@@ -54,12 +55,12 @@ class EstimatorTrainer:
         Raises:
             InputError: it cannot be fitted.
         """
-        model = self.build()
-        if "random_state" in model.get_params():
-            model.set_params(random_state=seed)
+        model = seeded(self.build(), seed)
         with warnings.catch_warnings():
             # An MLP that stops at its max_iter did what params.yaml asks for.
             warnings.filterwarnings("ignore", message=".*Maximum iterations.*")
+            # An MLP takes Ctrl-C for the end of its training, and warns.
+            warnings.filterwarnings("error", message=".*interrupted.*")
             try:
                 model.fit(train.x, train.y)
             except ValueError as error:
@@ -67,6 +68,8 @@ class EstimatorTrainer:
                     f"{folder.name}: cannot be fitted with the settings of the model's block in params.yaml "
                     f"({_one_line(error)})."
                 ) from error
+            except UserWarning as warning:
+                raise KeyboardInterrupt from warning
         save(model, folder / FILE)
         return pd.DataFrame(), {"n_parameters": _n_parameters(model)}
 
@@ -85,6 +88,13 @@ class EstimatorTrainer:
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise _unreadable(path, error) from error
         return np.stack([-values, values], axis=1) if values.ndim == 1 else values
+
+
+def seeded(model: Any, seed: int) -> Any:
+    """Returns `model` with a `random_state` for itself and each estimator in it, all drawn from `seed`."""
+    names = sorted(name for name in model.get_params() if name.split("__")[-1] == "random_state")
+    states = {name: int(keys.fingerprint(seed, name)[:8], 16) for name in names}
+    return model.set_params(**states | ({"random_state": seed} if "random_state" in states else {}))
 
 
 def _n_parameters(model: Any) -> int:

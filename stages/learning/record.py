@@ -1,4 +1,4 @@
-"""The files of a trained fold, and the record that train keeps of it."""
+"""The files of a trained fold, and the record that train keeps of it and of what it was made from."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ class Record(BaseModel):
     classes: Annotated[list[Emotion], Field(min_length=1)]
     temperature: Positive
     normalize: Literal["global", "speaker"]
-    made_with: dict[str, Any]
-    sha256: dict[str, str]
+    made_with: dict[str, Any]  # settings, by key of params.yaml
+    made_by: dict[str, str]  # SHA-256 of the code, by file; versions of libraries, by name
+    made_from: dict[str, str]  # SHA-256 of the data, by file
+    sha256: dict[str, str]  # of the fold's own files
 
 
 def folder_name(fold: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.base import registry
-from stages.base.errors import InputError
-from stages.base.files import MODEL
+from stages.base.errors import N_LISTED, InputError, shown_key
+from stages.base.files import MODEL, SPLITS
 from stages.base.params import Params
-from stages.data import keys
+from stages.data import code, keys, tables
 from stages.learning import calibration
 from stages.learning.preprocessing import Frames, Preprocessor, pool
-from stages.learning.record import PREPROCESSOR, RECORD, read_record
+from stages.learning.record import PREPROCESSOR, RECORD, TRAINED_ON, folder_name, read_record
+from stages.splitting import leak, protocols
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class TrainedFold:
     Attributes:
         number: of the fold, as in the splits.
         config: the model's block of params.yaml.
-        record: what train recorded: `made_with`, `classes`, `temperature`, counts.
+        record: what train recorded: what the fold was made from, `classes`, `temperature`, counts.
         preprocessor: standardises clips and pads them to one length.
         folder: where its weights are.
     """
@@ -64,16 +66,16 @@ class TrainedFold:
         return pd.DataFrame(calibration.probabilities(scores, self.record["temperature"]), columns=columns)
 
 
-def trained(params: Params) -> list[TrainedFold]:
-    """Returns the trained folds.
+def read_records(params: Params) -> dict[int, dict[str, Any]]:
+    """Returns the record of each trained fold, by its number, after checking that it belongs here.
 
     Raises:
-        InputError: there are none, or they are of another model than `params.model`.
+        InputError: no fold is trained, a file of one has changed since, or the folds were trained with other
+            settings, code or libraries than the present ones.
     """
-    config = params.config("models", params.model, "params.model")
-    folds = []
+    records = {}
     for folder in sorted(MODEL.glob("fold_*")):
-        number, record = _number(folder), read_record(folder / RECORD)
+        record = records[_number(folder)] = read_record(folder / RECORD)
         if record["model"] != params.model:
             raise InputError(
                 f"params.model: '{params.model}', but {MODEL} contains a trained '{record['model']}'. "
@@ -83,39 +85,137 @@ def trained(params: Params) -> list[TrainedFold]:
             path = folder / Path(name).name
             if not path.is_file() or keys.sha256(path) != written:
                 raise InputError(f"{path}: missing, or changed since train wrote it. Run `dvc repro train`.")
-        folds.append(TrainedFold(number, config, record, Preprocessor.load(folder / PREPROCESSOR), folder))
-    if not folds:
+        _check_same("params.", made_with(params), record["made_with"])
+        _check_same("", made_by(params.model), record["made_by"])
+    if not records:
         raise InputError(f"{MODEL}: contains no trained fold. Run `dvc repro train`.")
+    return records
+
+
+def trained(params: Params) -> list[TrainedFold]:
+    """Returns the trained folds, ready to be applied.
+
+    Raises:
+        InputError: see `read_records`.
+    """
+    config = params.config("models", params.model, "params.model")
+    folds = []
+    for number, record in read_records(params).items():
+        folder = MODEL / folder_name(number)
+        folds.append(TrainedFold(number, config, record, Preprocessor.load(folder / PREPROCESSOR), folder))
     return folds
 
 
-def made_with(params: Params, config: Any) -> dict[str, Any]:
-    """Returns the settings that determine a recording's scores, by key of params.yaml (`audio.pre_emphasis`).
-
-    A list of plain values is one value; in blocks and other lists every value has its own key. The model's
-    whole block is included and comes first.
+def check_tested(
+    records: dict[int, dict[str, Any]],
+    params: Params,
+    splits: pd.DataFrame,
+    inputs: Iterable[Path] = (SPLITS,),
+) -> None:
+    """Checks that the folds may be tested on the test clips of these splits: call it before any score.
 
     Args:
-        config: the model's block.
+        records: of the folds, as `read_records` returns them.
+        params: all parameters.
+        splits: the table at SPLITS.
+        inputs: the files that have to be those that the folds were trained with.
+
+    Raises:
+        InputError: the splits were made with other settings, or the folds trained with other inputs; or they
+            are not all the folds that params choose.
+        LeakError: a fold was trained on a test recording or, unless the protocol is leaky, a test speaker.
     """
-    used = {name: params.features[name] for name in config.inputs.features if name in params.features}
+    _check_same("params.", protocols.made_with(params), splits.attrs.get("made_with", {}), SPLITS, "split")
+    chosen = training_folds(params, splits)
+    if sorted(records) != chosen:
+        raise InputError(
+            f"{MODEL}: contains the folds {_listed(records)}, but {SPLITS} and params.train.fold ask for "
+            f"{_listed(chosen)}. Run `dvc repro train`."
+        )
+    now = {path.as_posix(): keys.sha256(path) for path in inputs}
+    for number, record in records.items():
+        source = MODEL / folder_name(number) / TRAINED_ON
+        for path, content in now.items():
+            if record["made_from"].get(path) != content:
+                raise InputError(
+                    f"{path}: is not the one that {source.parent} was trained with. Run `dvc repro train`."
+                )
+        test = splits[(splits["fold"] == number) & (splits["role"] == "test")]
+        leak.check_model(tables.read(source, tables.TRAINED_ON), test, params.split.protocol, source)
+
+
+def origin(records: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Returns what predictions of these folds were made from, to be stored with them.
+
+    It has the settings, code, versions of libraries and data that the folds have in common, and in `models` a
+    fingerprint of each fold's own files.
+    """
+    first, *_ = records.values()
+    common = {key: first[key] for key in ("made_with", "made_by", "made_from")}
+    models = {str(number): keys.fingerprint(record["sha256"]) for number, record in records.items()}
+    return common | {"models": models}
+
+
+def training_folds(params: Params, splits: pd.DataFrame) -> list[int]:
+    """Returns the folds that params choose to train.
+
+    Raises:
+        InputError: `train.fold` is not a fold of the splits.
+    """
+    folds = sorted(int(fold) for fold in splits["fold"].unique())
+    if params.train.fold == "all":
+        return folds
+    if params.train.fold not in folds:
+        raise InputError(
+            f"params.train.fold: no fold {params.train.fold}. Choose from all, {folds[0]} to {folds[-1]}."
+        )
+    return [params.train.fold]
+
+
+def made_with(params: Params) -> dict[str, Any]:
+    """Returns the settings that determine a model's scores, by key of params.yaml (`audio.pre_emphasis`).
+
+    The model's whole block is included and comes first.
+    """
+    block = params.block("models", params.model)
+    used = {name: params.features[name] for name in block["inputs"]["features"] if name in params.features}
     blocks = {
-        "models": {params.model: config.model_dump(mode="json")},
+        "models": {params.model: block},
         "features": used,
         "audio": params.audio.model_dump(),
         "spectrum": params.spectrum.model_dump(),
+        "train": params.train.model_dump(exclude={"fold", "threads"}),
+        "seed": params.seed,
     }
-    return dict(_leaves("", blocks))
+    return keys.leaves(blocks)
 
 
-def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        value = dict(enumerate(value))
-    if isinstance(value, dict) and value:
-        for name, below in value.items():
-            yield from _leaves(f"{key}.{name}" if key else str(name), below)
-    else:
-        yield key, value
+def made_by(model: str) -> dict[str, str]:
+    """Returns the code that trains and applies a model, and the versions of the libraries that it uses."""
+    return code.made_by([registry.STAGES / "train.py", registry.STAGES / "models" / f"{model}.py"])
+
+
+def _check_same(
+    prefix: str, now: dict[str, Any], then: dict[str, Any], made: Path = MODEL, stage: str = "train"
+) -> None:
+    """Raises InputError with the first key that differs between now and the time when `stage` wrote `made`."""
+    for key in {**now, **then}:
+        if (key in now) != (key in then) or now[key] != then[key]:
+            place = key if key in now else shown_key(key)
+            raise InputError(
+                f"{prefix}{place}: {_shown(now, key)}, but {made} was made with {_shown(then, key)}. "
+                f"Set it back, or run `dvc repro {stage}`."
+            )
+
+
+def _shown(settings: dict[str, Any], key: str) -> str:
+    """Returns a setting, cut to a few hundred characters."""
+    value = repr(settings[key]) if key in settings else "nothing"
+    return textwrap.shorten(value, N_LISTED, placeholder=" ...")
+
+
+def _listed(folds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(folds))) or "none"
 
 
 def _number(folder: Path) -> int:

@@ -19,14 +19,14 @@ import pandas as pd
 from sklearn.metrics import recall_score
 
 from stages.base import registry
-from stages.base.errors import InputError, unknown
+from stages.base.errors import unknown
 from stages.base.files import DATA, METRICS, MODEL, SPLITS, replacing, write_json
 from stages.base.params import Params
-from stages.data import code, keys
+from stages.data import keys
 from stages.learning import calibration, dataset
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
-from stages.learning.record import PREPROCESSOR, RECORD, folder_name
-from stages.learning.trained_fold import made_with
+from stages.learning.record import PREPROCESSOR, RECORD, TRAINED_ON, folder_name
+from stages.learning.trained_fold import made_by, made_with
 from stages.learning.trainer import Trainer
 
 CURVE, TIMING, POOLED = "curve.csv", "timing.json", "pooled.npz"
@@ -43,39 +43,24 @@ def check_inputs(entry: ModuleType, inputs: Inputs, name: str) -> None:
             raise unknown(f"{place}.features", feature, registry.names("features"))
 
 
-def run_name(params: Params, config: Any, sources: Iterable[Path], initial: Iterable[Path]) -> str:
-    """Returns the name of the unfinished work: the model and a hash of all that determines the result.
+def origin(params: Params, initial: Iterable[Path]) -> dict[str, Any]:
+    """Returns all that determines the result, for the folds' records: made_with, made_by and made_from.
 
     Args:
         params: all parameters.
-        config: the model's block.
-        sources: the files of code that train; what they import counts too.
         initial: the files of the initial weights.
     """
-    determining = (
-        params.seed,
-        params.train.model_dump(exclude={"fold"}),
-        made_with(params, config),
-        code.made_by(sources),
-        [keys.sha256(path) for path in (SPLITS, dataset.INDEX, *sorted(initial))],
-    )
-    return f"{params.model}-{keys.fingerprint(*determining)}"
+    inputs = [SPLITS, dataset.INDEX, *sorted(initial)]
+    return {
+        "made_with": made_with(params),
+        "made_by": made_by(params.model),
+        "made_from": {path.as_posix(): keys.sha256(path) for path in inputs},
+    }
 
 
-def chosen_folds(params: Params, splits: pd.DataFrame) -> list[int]:
-    """Returns the folds to train.
-
-    Raises:
-        InputError: `train.fold` is not a fold of the split.
-    """
-    folds = sorted(int(fold) for fold in splits["fold"].unique())
-    if params.train.fold == "all":
-        return folds
-    if params.train.fold not in folds:
-        raise InputError(
-            f"params.train.fold: no fold {params.train.fold}. Choose from all, {folds[0]} to {folds[-1]}."
-        )
-    return [params.train.fold]
+def run_name(params: Params, made: dict[str, Any]) -> str:
+    """Returns the name of the unfinished work: the model and a hash of its `origin` and thread count."""
+    return f"{params.model}-{keys.fingerprint(params.train.threads, made)}"
 
 
 def store_pooled(
@@ -104,14 +89,21 @@ def store_pooled(
 
 
 def train_fold(
-    params: Params, trainer: Trainer, config: Any, rows: pd.DataFrame, pooled: Path | None, folder: Path
+    params: Params,
+    trainer: Trainer,
+    inputs: Inputs,
+    made: dict[str, Any],
+    rows: pd.DataFrame,
+    pooled: Path | None,
+    folder: Path,
 ) -> None:
     """Trains one fold and writes preprocessor, model, curve.csv, timing.json and, last, the record.
 
     Args:
         params: all parameters.
         trainer: of the model.
-        config: the model's block.
+        inputs: of the model.
+        made: the `origin` of the model.
         rows: of the fold, as `dataset.training_rows` returns them.
         pooled: the file with the clips, None to read their frames.
         folder: of the fold.
@@ -121,8 +113,8 @@ def train_fold(
     if pooled is not None:
         clips = dataset.read_pooled(rows, pooled)
     else:
-        clips = dataset.load_pooled(rows, config.inputs, params.train.normalize)
-    preprocessor, train, validation = partitions(params, config.inputs, rows, clips)
+        clips = dataset.load_pooled(rows, inputs, params.train.normalize)
+    preprocessor, train, validation = partitions(params, inputs, rows, clips)
     preprocessor.save(folder / PREPROCESSOR)
     seed = int(keys.fingerprint(params.seed, params.model, folder.name)[:8], 16)
     curve, fitted = trainer.fit(train, validation, folder, seed)
@@ -134,8 +126,8 @@ def train_fold(
         "temperature": 1.0,
         "threads": params.train.threads,
         "normalize": params.train.normalize,
-        "made_with": made_with(params, config),
-        "sha256": {name: keys.sha256(folder / name) for name in (PREPROCESSOR, trainer.file)},
+        "sha256": {name: keys.sha256(folder / name) for name in (PREPROCESSOR, TRAINED_ON, trainer.file)},
+        **made,
         **fitted,
     }
     if validation is not None:

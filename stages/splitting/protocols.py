@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.base.errors import InputError, unknown
-from stages.base.params import Split
-from stages.data.keys import fingerprint
+from stages.base.params import Params, Split
+from stages.data.keys import fingerprint, leaves
 from stages.data.tables import SPLITS
 
 Roles = NDArray[np.object_]  # (n_clips,) of "train", "validation", "test" or ""
@@ -45,6 +45,14 @@ def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
     splits: pd.DataFrame = pd.concat(folds, ignore_index=True)[list(SPLITS.columns)]
     _check_classes(splits)
     return splits
+
+
+def made_with(params: Params) -> dict[str, Any]:
+    """Returns the settings that determine the splits, by key of params.yaml, to be stored with them."""
+    split = params.split.model_dump(exclude={"lists"})
+    if params.split.protocol == "fixed":
+        split["lists"] = {params.split.fixed_list: params.split.lists.get(params.split.fixed_list)}
+    return leaves({"seed": params.seed, "corpus": params.corpus, "split": split})
 
 
 def speaker_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stages.audio import extractor
 from stages.audio.recording import AudioError, decode, resample
-from stages.base.errors import N_LISTED, InputError, run, shown_key
+from stages.base.errors import InputError, run
 from stages.base.files import MODEL
 from stages.base.params import Params, read
 from stages.compute import hardware
@@ -41,41 +39,17 @@ def predict(files: list[Path], params: Params) -> pd.DataFrame:
             file is not a recording.
     """
     folds = trained_fold.trained(params)
-    for trained in folds:
-        check_settings(trained, params)
+    if params.train.normalize == "speaker":
+        raise InputError(
+            f"{MODEL}: was trained with params.train.normalize 'speaker', which needs to know the speaker "
+            "of each clip. Train with 'global' to predict."
+        )
     clips = [extract_features(path, folds[0].config.inputs.features, params) for path in files]
     each = [trained.probabilities(clips) for trained in folds]
     mean = sum(each[1:], start=each[0]) / len(each)
     mean.index = pd.Index([str(path) for path in files])
     mean.insert(0, "emotion", mean.idxmax(axis=1).str.slice(len("p_")))
     return mean
-
-
-def check_settings(trained: trained_fold.TrainedFold, params: Params) -> None:
-    """Checks that the parameters by which features are extracted are those that the fold was trained with.
-
-    Raises:
-        InputError: names the first parameter that differs; or the fold needs speakers' statistics.
-    """
-    if trained.record["normalize"] == "speaker":
-        raise InputError(
-            f"{MODEL}: was trained with params.train.normalize 'speaker', which needs to know the speaker "
-            "of each clip. Train with 'global' to predict."
-        )
-    now, then = trained_fold.made_with(params, trained.config), trained.record["made_with"]
-    for key in {**now, **then}:
-        if (key in now) != (key in then) or now[key] != then[key]:
-            place = key if key in now else shown_key(key)
-            raise InputError(
-                f"params.{place}: {_shown(now, key)}, but {MODEL} was trained with {_shown(then, key)}. "
-                "Set it back, or run `dvc repro train`."
-            )
-
-
-def _shown(settings: dict[str, Any], key: str) -> str:
-    """Returns a setting, cut to a few hundred characters."""
-    value = repr(settings[key]) if key in settings else "nothing"
-    return textwrap.shorten(value, N_LISTED, placeholder=" ...")
 
 
 def extract_features(path: Path, features: list[str], params: Params) -> Frames:

@@ -35,7 +35,9 @@ def predictions(
             "speaker": speaker or [f"c/{i}" for i in range(n)],
             "sex": "female",
             "sentence": "c/s",
+            "audio_sha256": [f"{i:064x}" for i in range(n)],
             "label": truth,
+            "predicted": [CLASSES[i] for i in probabilities.argmax(axis=1)],
             **{f"p_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)},
         }
     ).assign(**columns)
