@@ -14,7 +14,7 @@ import pandas as pd
 from stages.base import registry
 from stages.base.files import CHECKPOINTS, FEATURES, PRETRAINED
 from stages.base.params import read
-from stages.base.stage import run
+from stages.base.stage import check_unchanged, run
 from stages.compute import engine, hardware
 from stages.compute.engine import Task
 from stages.data import tables
@@ -53,6 +53,7 @@ def main() -> None:
 
     for _ in engine.run(unfinished(), params.compute, "train", processes=1):
         pass
+    check_unchanged()  # before the finished folds are moved: after an edit is undone, the run goes on
     training.finish(work, folds)
 
 

@@ -27,6 +27,7 @@ CODE = "stages"
 IGNORED = {"__pycache__"}  # as in .dvcignore
 
 State = dict[str, Any]  # by the name of a file or parameter
+_at_start: dict[str, State] = {}  # of the stage that this process runs
 
 
 def run(main: Callable[[], None]) -> NoReturn:
@@ -38,12 +39,11 @@ def run(main: Callable[[], None]) -> NoReturn:
     def guarded() -> None:
         files.sweep()
         stage = running_stage()
-        if stage is None:
-            return main()
-        check_not_edited_at_start(stage)
-        before = state(stage)
+        if stage is not None:
+            check_not_edited_at_start(stage)
+            _at_start[stage] = state(stage)
         main()
-        return check_unchanged(stage, before)
+        check_unchanged()
 
     errors.run(guarded)
 
@@ -87,20 +87,21 @@ def check_not_edited_at_start(stage: str) -> None:
                 raise InputError(f"{file}: edited while {stage} was starting. Run the same command again.")
 
 
-def check_unchanged(stage: str, before: State) -> None:
-    """Checks that nothing has changed since `before`, the `state` at the start.
+def check_unchanged() -> None:
+    """Checks that what the running stage depends on is as it was at its start.
 
     Raises:
-        InputError: names the first parameter or file that has.
+        InputError: names the first parameter or file that has changed.
     """
-    after = state(stage)
-    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    if changed:
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        raise InputError(
-            f"{changed[0]}{more}: changed while {stage} was running, so its result may belong to neither "
-            "state. Run the same command again."
-        )
+    for stage, before in _at_start.items():
+        after = state(stage)
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        if changed:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise InputError(
+                f"{changed[0]}{more}: changed while {stage} was running, so its result may belong to neither "
+                "state. Run the same command again."
+            )
 
 
 def _yaml(path: Path) -> Any:

@@ -198,7 +198,7 @@ def made_by(model: str) -> dict[str, str]:
 def _check_same(
     prefix: str, now: dict[str, Any], then: dict[str, Any], made: Path = MODEL, stage: str = "train"
 ) -> None:
-    """Raises InputError with the first key that differs between now and the time when `stage` wrote `made`."""
+    """Raises InputError with the first key that differs from what `stage` wrote `made` with."""
     for key in {**now, **then}:
         if (key in now) != (key in then) or now[key] != then[key]:
             place = key if key in now else shown_key(key)

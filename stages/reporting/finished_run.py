@@ -96,14 +96,11 @@ def check_belongs(run: FinishedRun) -> None:
         "leaky": leak.leaky(run.params.split.protocol),
         "uses_test_speaker_statistics": run.params.train.normalize == "speaker",
     }
+    measured = all(math.isclose(run.test.get(key, math.nan), now[key]) for key in now)
     for path, belongs, stage in (
         (SPLITS, _pairs(run.splits, audio) <= _pairs(run.clips, audio), "split"),
         (PREDICTIONS, predicted == json.loads(json.dumps(trained_fold.origin(records))), "evaluate"),
-        (
-            METRICS / "test.json",
-            all(math.isclose(run.test.get(key, math.nan), now[key]) for key in now),
-            "evaluate",
-        ),
+        (METRICS / "test.json", measured, "evaluate"),
         (METRICS / "train.json", run.train == training.summary([*records.values()]), "train"),
     ):
         if not belongs:
