@@ -86,10 +86,28 @@ class Ingest(Block):
     max_compression_ratio: Positive
 
 
+class Notices(Block):
+    """From where on a usable recording is counted as unusual; see `audio.quality.Measures`."""
+
+    dc_above: Annotated[float, Field(gt=0)]
+    clipped_above: Fraction
+    narrow_below_hz: Annotated[float, Field(ge=0)]
+    agreement_below: Annotated[float, Field(ge=0, le=1)]
+    long_above_s: Positive
+
+
 class Manifest(Block):
-    silent_below_dbfs: Annotated[float, Field(lt=0)]
+    """From where on a recording is excluded; see `audio.quality.Measures`."""
+
     shortest_s: Annotated[float, Field(ge=0)]
     longest_s: Positive
+    silent_below_dbfs: Annotated[float, Field(lt=0)]
+    loud_above_dbfs: float
+    overloaded_above: Fraction
+    shortest_active_s: Annotated[float, Field(ge=0)]
+    steady_below_db: Annotated[float, Field(ge=0)]
+    narrow_below_hz: Annotated[float, Field(ge=0)]
+    notices: Notices
 
 
 class Labels(Block):

@@ -81,7 +81,8 @@ def parse(path: PurePosixPath) -> ParsedName | None:
         emotion=EMOTIONS[emotion],
         intensity=INTENSITIES[intensity],
         # the publisher has each recording as MP3 too, for listeners; some of those are broken
-        preferred=path.suffix.lower() != ".mp3" and path.stem not in STAND_INS,
+        preferred=path.suffix.lower() != ".mp3",
+        authentic=path.stem not in STAND_INS,
     )
 
 
