@@ -30,16 +30,22 @@ LONGEST_RUN_S = 900
 # The reasons for excluding a file, up to the colon.
 REASONS = {
     "a Git LFS pointer instead of audio",
+    "contradiction",
     "duplicate",
     "empty",
     "impossible header",
+    "no decoder",
+    "no speech",
     "not audio or damaged",
     "not finite",
+    "overloaded",
     "silent",
     "too long",
+    "too loud",
     "too short",
     "truncated",
     "unfinished header",
+    "wrong scale",
 }
 NAMES = [
     f"03-01-{emotion:02}-{intensity:02}-{statement:02}-{repetition:02}-{actor:02}.wav"
