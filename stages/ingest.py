@@ -18,6 +18,7 @@ from stages.base.params import read
 
 N_KINDS = 5  # of ignored files, named in a notice
 
+
 def main() -> None:
     params = read()
     RAW.mkdir(parents=True, exist_ok=True)

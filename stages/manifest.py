@@ -30,6 +30,7 @@ from stages.compute import engine
 from stages.compute.engine import Task
 from stages.compute.lifetime import end_with_parent
 from stages.data import tables
+from stages.data.published import checksums
 from stages.data.vocabulary import ParsedName
 
 FILES_PER_TASK = 200
@@ -41,10 +42,11 @@ def main() -> None:
     table = pd.concat([list_corpus(name, params) for name in sorted(params.corpus)], ignore_index=True)
     table = mark_duplicates(table)
     counts = {str(corpus): count(rows) for corpus, rows in table.groupby("corpus")}
+    differing = {corpus: not_published(corpus, table[table["corpus"] == corpus]) for corpus in counts}
     tables.write(table[list(tables.MANIFEST.columns)], tables.MANIFEST, MANIFEST)
     files.write_json({name: about(name) for name in params.corpus}, CORPORA)
     files.write_json(counts, METRICS / "manifest.json")
-    report(table, counts)
+    report(table, counts, differing)
 
 
 def about(name: str) -> dict[str, Any]:
@@ -163,8 +165,22 @@ def shortened(names: list[str]) -> str:
     return textwrap.shorten(", ".join(names), N_LISTED, placeholder=" ...")
 
 
-def report(table: pd.DataFrame, counts: dict[str, Any]) -> None:
-    """Prints the counts and the first excluded files.
+def not_published(name: str, rows: pd.DataFrame) -> list[str]:
+    """Returns the speakers of whom a recording is missing or is not the published one, if that is known."""
+    corpus = registry.load("corpora", name, "params.corpus")
+    if not hasattr(corpus, "CHECKSUMS"):
+        return []
+    found = checksums(rows[rows["preferred"]], corpus.CHECKSUMS_OF)
+    return sorted(speaker for speaker, own in found.items() if corpus.CHECKSUMS.get(speaker) != own)
+
+
+def report(table: pd.DataFrame, counts: dict[str, Any], differing: dict[str, list[str]]) -> None:
+    """Prints the counts, the first excluded files and notices.
+
+    Args:
+        table: of schema MANIFEST.
+        counts: what `count` returns, by corpus.
+        differing: what `not_published` returns, by corpus.
 
     Raises:
         InputError: a corpus has no usable recording.
@@ -178,6 +194,11 @@ def report(table: pd.DataFrame, counts: dict[str, Any]) -> None:
             print(f"  ... and {len(excluded) - N_NAMED} more, in {MANIFEST}, column `problem`")
         for notice, n_clips in counted["n_noticed"].items():
             print(f"  notice: {n_clips} usable recordings: {notice}; {MANIFEST}, column `notices`")
+        if differing[corpus]:
+            print(
+                f"  notice: not the published recordings, or not all of them, of {len(differing[corpus])} "
+                f"speakers: {shortened(differing[corpus])}"
+            )
         missing = sorted({*table.loc[table["corpus"] == corpus, "speaker"].dropna()} - usable_speakers(table))
         if missing:
             print(f"  notice: no recording is usable of {len(missing)} speakers: {shortened(missing)}")

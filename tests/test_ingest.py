@@ -430,7 +430,9 @@ def test_every_audio_suffix_is_taken(choose: Choose) -> None:
     write("data/sources/savee", files)
     ingest.main()
     assert raw() == below("savee", files)
-    assert {".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".opus", ".m4a", ".sph"} <= {*recording.SUFFIXES}
+    assert {".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".opus", ".m4a", ".sph"} <= {
+        *recording.SUFFIXES
+    }
 
 
 @pytest.mark.parametrize("place", ["data/sources/savee.zip", "data/sources/savee/DC/a01.wav"])
@@ -453,7 +455,7 @@ def test_channels_are_counted_each_by_itself(choose: Choose, capsys: pytest.Capt
         for r in (1, 2)
         if (e, i) != (1, 2)
     ]
-    write("data/sources/ravdess", {name: b"x" for name in speech})
+    write("data/sources/ravdess", dict.fromkeys(speech, b"x"))
     ingest.main()
     assert "notice" not in capsys.readouterr().out
     write("data/sources/ravdess", {"03-02-01-01-01-01-01.wav": b"x"})

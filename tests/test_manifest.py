@@ -12,7 +12,8 @@ import soundfile
 from stages import manifest
 from stages.base import params
 from stages.base.errors import InputError
-from stages.data import tables
+from stages.corpora import crema_d, tess
+from stages.data import published, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000
@@ -177,7 +178,9 @@ def test_a_folder_that_contradicts_the_name_is_a_problem(raw: Path) -> None:
         soundfile.write(raw / folder / f"03-01-01-01-01-0{number + 1}-01.wav", tone(hz=200 + number), RATE_HZ)
     problems = listed()["problem"]
     assert problems["ravdess/Actor_01/03-01-01-01-01-01-01.wav"] == ""
-    assert problems["ravdess/Actor_05/03-01-01-01-01-02-01.wav"].startswith("contradiction: it is in the folder")
+    assert problems["ravdess/Actor_05/03-01-01-01-01-02-01.wav"].startswith(
+        "contradiction: it is in the folder"
+    )
 
 
 def test_what_is_unusual_is_counted_and_speakers_that_are_left_out_are_named(
@@ -188,7 +191,9 @@ def test_what_is_unusual_is_counted_and_speakers_that_are_left_out_are_named(
     write_bad("silent", raw / "03-01-01-01-01-01-03.wav")
     table = listed()
     notices = table["notices"]
-    assert notices["ravdess/03-01-01-01-01-01-01.wav"].startswith("DC offset: 0.050, removed; channels cancel")
+    assert notices["ravdess/03-01-01-01-01-01-01.wav"].startswith(
+        "DC offset: 0.050, removed; channels cancel"
+    )
     assert notices["ravdess/03-01-01-01-01-01-02.wav"] == "long: 5.0 s"
     counts = json.loads(Path("metrics/manifest.json").read_text())["ravdess"]
     assert counts["n_noticed"] == {"DC offset": 1, "channels cancel": 1, "long": 1}
@@ -227,3 +232,39 @@ def test_real_ravdess_has_one_recording_twice(raw: Path, corpora: Path) -> None:
     assert len(table) == 124
     assert set(table["n_channels"]) == {1, 2}
     assert params.read().corpus == ["ravdess"]
+
+
+def test_recordings_that_are_not_the_published_ones_are_noticed(
+    raw: Path, capsys: pytest.CaptureFixture[str], corpora: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = raw.rename(raw.parent / "tess")
+    text = Path("params.yaml").read_text().replace("corpus:\n- ravdess", "corpus:\n- tess", 1)
+    Path("params.yaml").write_text(text)
+    for name in ("OAF_angry/OAF_back_angry.wav", "YAF_angry/YAF_germ_angry.wav"):
+        shutil.copy(corpora / "originals" / "tess" / name, folder)
+    rows = listed().reset_index()
+    assert "not all of them, of 2 speakers: OAF, YAF" in capsys.readouterr().out
+    monkeypatch.setattr(tess, "CHECKSUMS", published.checksums(rows, "audio_sha256"))
+    shutil.copy(folder / "OAF_back_angry.wav", folder / "OAF_back_angry.flac")  # the same, under another name
+    manifest.main()
+    assert "not the published" not in capsys.readouterr().out
+    soundfile.write(folder / "YAF_germ_angry.wav", tone(), RATE_HZ)
+    manifest.main()
+    assert "of 1 speakers: YAF" in capsys.readouterr().out
+
+
+def test_crema_d_checksums_are_those_of_the_published_files(corpora: Path) -> None:
+    files = pd.read_csv(corpora / "crema_d_metadata" / "AudioWAV.sha256.csv")
+    files["clip"] = "crema_d/" + files["filename"].str.removesuffix(".wav")
+    files["speaker"] = "crema_d/" + files["filename"].str[:4]
+    assert published.checksums(files, "sha256") == crema_d.CHECKSUMS
+
+
+@pytest.mark.slow
+def test_tess_checksums_are_those_of_the_published_recordings(raw: Path, corpora: Path) -> None:
+    folder = raw.rename(raw.parent / "tess")
+    text = Path("params.yaml").read_text().replace("corpus:\n- ravdess", "corpus:\n- tess", 1)
+    Path("params.yaml").write_text(text)
+    folder.rmdir()
+    shutil.copytree(corpora / "tess", folder)
+    assert published.checksums(listed().reset_index(), "audio_sha256") == tess.CHECKSUMS

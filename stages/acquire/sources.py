@@ -72,7 +72,7 @@ def walk(folder: Path) -> list[Path]:
     """Returns the files below `folder`, sorted.
 
     Raises:
-        InputError: it contains something that is neither a file nor a folder, or a folder that cannot be read.
+        InputError: it contains something that is no file and no folder, or a folder that cannot be read.
     """
 
     def refuse(error: OSError) -> None:

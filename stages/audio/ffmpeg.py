@@ -1,4 +1,4 @@
-"""Decoding what libsndfile does not read (m4a, mp4, webm, wma, aac, amr) with FFmpeg, through the extra `av`."""
+"""Decoding what libsndfile does not read (m4a, mp4, webm, wma, aac, amr) with FFmpeg: the extra `av`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIGNATURES = (
     (0, b"\xff\xf9", "aac"),
 )
 SUFFIXES = (".3gp", ".aac", ".amr", ".m4a", ".m4b", ".mka", ".mp4", ".webm", ".wma")
-MISSING_S = 0.25  # by which a container's duration may exceed the sound: encoders count their delay and padding
+MISSING_S = 0.25  # by which the header may exceed the sound: encoders count their delay and padding
 
 
 class FfmpegError(Exception):
@@ -57,12 +57,12 @@ def opened(path: Path, demuxer: str) -> Iterator[tuple[int, int, float, Iterator
         ) from error
     try:
         # A file object, not a name: FFmpeg's protocols and playlists open other files.
-        with path.open("rb") as file, av.open(file, format=demuxer) as opened_container:
+        with path.open("rb") as file, av.open(file, "r", format=demuxer) as opened_container:
             if not opened_container.streams.audio:
                 raise FfmpegError("no audio stream")
             stream = opened_container.streams.audio[0]
             length_s = math.nan
-            if stream.duration:
+            if stream.duration and stream.time_base:
                 length_s = float(stream.duration * stream.time_base)
             elif opened_container.duration:
                 length_s = opened_container.duration / av.time_base

@@ -1,4 +1,4 @@
-"""Which recordings are usable: what each file contains, why a file is excluded, and what is unusual about it."""
+"""Which recordings are usable: what a file contains, why it is excluded, and what is unusual about it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FRAME_S = 0.02  # a whole number of periods of mains hum at 50 and 100 Hz
 ACTIVE_DB = 40.0  # a frame is active if it is at most so far below the loudest
 BAND_DB = 60.0  # a frequency belongs to the band if its power is at most so far below the strongest
 LOWEST_DB = -120.0
-FRAMES_PER_BLOCK = 256  # bounds the memory beside the samples
+WINDOWS_AT_ONCE = 256  # bounds the memory beside the samples
 MIXED_UP = ("emotion", "speaker", "sentence")  # what copies of the same audio must agree on
 
 
@@ -132,7 +132,7 @@ def measure(recording: Recording) -> Measures:
 
 
 def problem(measures: Measures, limits: Manifest) -> str:
-    """Returns why a recording with these measures is not usable, "" if it is; limits are `params.manifest`."""
+    """Returns why a recording with these measures is not usable, "" if it is, by `params.manifest`."""
     level, peak = measures.level_dbfs, measures.peak_dbfs
     found = {
         f"too short: {measures.duration_s:.3f} s": measures.duration_s < limits.shortest_s,
@@ -154,7 +154,7 @@ def problem(measures: Measures, limits: Manifest) -> str:
 
 
 def notices(measures: Measures, limits: Manifest) -> list[str]:
-    """Returns what is unusual about a usable recording; limits are `params.manifest.notices`."""
+    """Returns what is unusual about a usable recording, by `params.manifest.notices`."""
     thresholds = limits.notices
     found = {
         f"DC offset: {measures.dc_offset:.3f}, removed": abs(measures.dc_offset) > thresholds.dc_above,
@@ -175,12 +175,7 @@ def frame_levels(samples: Samples, rate_hz: int) -> NDArray[np.float64]:
     """Returns the mean power of each whole frame of FRAME_S (at least one), dB re full scale, (n_frames,)."""
     n = min(max(1, round(FRAME_S * rate_hz)), len(samples))
     frames = samples[: len(samples) // n * n].reshape(-1, n)
-    power = np.concatenate(
-        [
-            np.einsum("ij,ij->i", block, block, dtype=np.float64) / n
-            for block in (frames[at : at + FRAMES_PER_BLOCK] for at in range(0, len(frames), FRAMES_PER_BLOCK))
-        ]
-    )
+    power = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / n  # buffered: copies a part at a time
     return np.asarray(10 * np.log10(np.maximum(power, 10 ** (LOWEST_DB / 10))))
 
 
@@ -204,14 +199,14 @@ def _windows(samples: Samples, n: int) -> Iterator[Samples]:
     """Yields half-overlapping windows, float32 (n_windows, n), some at a time; the last may be left out."""
     padded = np.pad(samples, (0, n - len(samples))) if len(samples) < n else samples
     every = np.lib.stride_tricks.sliding_window_view(padded, n)[:: n // 2]
-    for at in range(0, len(every), FRAMES_PER_BLOCK):
-        yield every[at : at + FRAMES_PER_BLOCK]
+    for at in range(0, len(every), WINDOWS_AT_ONCE):
+        yield every[at : at + WINDOWS_AT_ONCE]
 
 
 def _fraction(samples: Samples, low: float, high: float) -> float:
     """Returns the fraction of the samples at or beyond the bounds."""
     n_beyond = np.count_nonzero(samples <= low) + np.count_nonzero(samples >= high)
-    return n_beyond / len(samples)
+    return float(n_beyond / len(samples))
 
 
 def _decibels(power: float) -> float | None:
@@ -256,7 +251,9 @@ def mark_duplicates(table: pd.DataFrame) -> pd.DataFrame:
 def _mark_contradictions(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows with a `problem` for identical audio whose labels differ."""
     table = table.copy()
-    usable = table[(table["problem"] == "") & table["authentic"] & table["audio_sha256"].duplicated(keep=False)]
+    usable = table[
+        (table["problem"] == "") & table["authentic"] & table["audio_sha256"].duplicated(keep=False)
+    ]
     for _, copies in usable[usable["audio_sha256"].notna()].groupby("audio_sha256"):
         for row in copies.itertuples():
             others = copies[copies["path"] != row.path]

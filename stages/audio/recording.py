@@ -104,7 +104,8 @@ class _Mix:
     def variances(self) -> NDArray[np.float64]:
         """Returns float64 (1 + n_channels,): of the mixed samples and of each channel."""
         mean = self.sums / self.n_samples
-        return np.maximum(np.asarray(self.squares / self.n_samples - mean**2), 0)
+        variances: NDArray[np.float64] = np.maximum(self.squares / self.n_samples - mean**2, 0)
+        return variances
 
 
 def decode(path: Path, longest_s: float = math.inf) -> Recording:

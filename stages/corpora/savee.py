@@ -36,8 +36,8 @@ EMOTIONS: dict[str, Emotion] = {
 }
 N_SENTENCES = 15  # of each emotion
 N_COMMON_SENTENCES = 3  # the first three, the same in every emotion
-# The neutral recordings from 16 on repeat the common sentences and two of each emotion's own. The publisher says
-# so without the numbers; these were found by aligning the recordings of all four speakers.
+# The neutral recordings from 16 on repeat the common sentences and two of each emotion's own. The publisher
+# says so without the numbers; these were found by aligning the recordings of all four speakers.
 REPEATED_FROM = 16
 REPEATED = (
     *("common01", "common02", "common03", "a04", "a05", "d04", "d05", "f04", "f05"),

@@ -39,6 +39,10 @@ EMOTIONS: dict[str, Emotion] = {
 DATAVERSE = "https://borealisdata.ca/api"
 DOI = "doi:10.5683/SP2/E8H2MF"
 
+# Of each speaker's recordings (data.published), from the decoded samples: they do not depend on the format.
+CHECKSUMS_OF = "audio_sha256"
+CHECKSUMS = {"OAF": "912315c7c5c3", "YAF": "169d49564f5e"}
+
 # One published name has `OA` for `OAF`.
 _NAME = re.compile(
     r"([OY])AF?_([a-z]+)_(angry|disgust|fear|happy|neutral|ps|pleasant[ _]surprised?|sad)",

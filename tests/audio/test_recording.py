@@ -268,14 +268,14 @@ def test_a_flipped_bit_in_an_ogg_file_is_damage(tmp_path: Path, subtype: str) ->
     for _ in range(100):
         at = int(rng.integers(len(content)))
         path.write_bytes(patched(content, at, bytes([content[at] ^ 1 << int(rng.integers(8))])))
-        with pytest.raises(AudioError, match="^not audio or damaged"):
+        with pytest.raises(AudioError, match=r"^not audio or damaged"):
             decode(path)
 
 
 def test_24_bit_samples_in_the_low_bits_of_32_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "clip.wav"
     soundfile.write(path, (NOISE * 2**23).astype(np.int32), RATE_HZ, subtype="PCM_32")
-    with pytest.raises(AudioError, match="^wrong scale: 24-bit"):
+    with pytest.raises(AudioError, match=r"^wrong scale: 24-bit"):
         decode(path)
     soundfile.write(path, (NOISE * 2**7).astype(np.int32) << 16, RATE_HZ, subtype="PCM_32")  # only quiet
     assert np.abs(decode(path).samples).max() <= 2**-8
@@ -283,13 +283,13 @@ def test_24_bit_samples_in_the_low_bits_of_32_are_refused(tmp_path: Path) -> Non
 
 def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "clip.wav")
-    with pytest.raises(AudioError, match="^unreadable: not a file"):
+    with pytest.raises(AudioError, match=r"^unreadable: not a file"):
         decode(tmp_path / "clip.wav")
 
 
 def test_samples_without_a_header_are_not_guessed(tmp_path: Path) -> None:
     (tmp_path / "clip.raw").write_bytes(b"abc" * 100)
-    with pytest.raises(AudioError, match="^not audio or damaged"):
+    with pytest.raises(AudioError, match=r"^not audio or damaged"):
         decode(tmp_path / "clip.raw")
 
 
@@ -317,11 +317,11 @@ def test_what_libsndfile_does_not_read_is_decoded_by_ffmpeg(
     assert (recording.sample_rate_hz, recording.n_channels) == (48_000, 1)
     assert recording.duration_s == pytest.approx(1.0, abs=0.1)
     assert recording.samples.std() == pytest.approx(NOISE.std(), rel=0.3)
-    with pytest.raises(AudioError, match="^too long"):
+    with pytest.raises(AudioError, match=r"^too long"):
         decode(path, longest_s=0.5)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(AudioError, match="^(not audio or damaged|truncated)"):
+    with pytest.raises(AudioError, match=r"^(not audio or damaged|truncated)"):
         decode(path)
 
 

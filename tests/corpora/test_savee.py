@@ -35,8 +35,8 @@ def test_every_published_name_is_read(layout: str) -> None:
         "sadness": 60,
         "surprise": 60,
     }
-    # The publisher's page: 15 phonetically-balanced sentences per emotion, 3 common, 2 emotion-specific and 10
-    # generic, which differ; the 3 common and 2 x 6 emotion-specific ones are also recorded as neutral, 30 in all.
+    # The publisher: 15 sentences per emotion, 3 common, 2 specific to the emotion and 10 generic, which
+    # differ; the 3 common and 2 x 6 specific ones are also recorded as neutral, 30 in all.
     assert len({parsed.sentence for parsed in found}) == 3 + 6 * 12 + 12
     neutral = {parsed.sentence for parsed in found if parsed.emotion == "neutral"}
     others = Counter(
