@@ -235,6 +235,24 @@ class Training(Block):
     init_from: Annotated[str, Field(pattern=files.PRETRAINED_NAME)] | None
 
 
+class Predict(Block):
+    """What predict does with a recording that it should not be used for.
+
+    Attributes:
+        excluded: one that manifest would exclude as no usable speech.
+        unlike: one that is unlike the training clips.
+        level_db, duration_factor, bandwidth_factor, active_fraction: how far a value may be outside the range
+            from the 1st to the 99th percentile of the training clips.
+    """
+
+    excluded: Literal["answer", "warn", "abstain"]
+    unlike: Literal["answer", "warn", "abstain"]
+    level_db: Annotated[float, Field(ge=0)]
+    duration_factor: Annotated[float, Field(ge=1)]
+    bandwidth_factor: Annotated[float, Field(ge=1)]
+    active_fraction: Annotated[float, Field(ge=0, le=1)]
+
+
 class Evaluate(Block):
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
 
@@ -275,6 +293,7 @@ class Params(Block):
     train: Train
     training: Training
     evaluate: Evaluate
+    predict: Predict
     report: Report
     compute: Compute
     corpora: dict[str, Any]
