@@ -1,7 +1,7 @@
 """Predict the emotion of recordings: `python -m stages.tools.predict clip.wav ...`.
 
 Prints the mean probabilities of the trained folds' models, as CSV, with a status per file: `answered`,
-`warned` (unlike the training data), `abstained` (no usable speech) or `failed` (not a recording; exit code 1).
+`warned` (unlike the training data), `abstained` (no usable speech) or `failed` (not a recording; exit 1).
 params.predict sets which of them a recording gets.
 """
 
