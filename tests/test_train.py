@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 
 from stages import evaluate, train
+from stages.audio.quality import measure
 from stages.audio.recording import Recording, resample
 from stages.base import params
 from stages.base.errors import InputError
@@ -360,7 +362,8 @@ def syllables(seconds: float) -> np.ndarray:
 def test_predict_warns_of_or_refuses_what_is_unlike_the_training_clips(workspace: Workspace) -> None:
     workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0)
     table = tables.read(MANIFEST, tables.MANIFEST)
-    measured = {"duration_s": 1.0, "level_dbfs": -20.0, "active_s": 0.8, "bandwidth_hz": 8000.0}
+    of_speech = asdict(measure(Recording(np.float32(syllables(1.0)), RATE_HZ, 1)))
+    measured = {name: of_speech[name] for name in ("duration_s", "level_dbfs", "active_s", "bandwidth_hz")}
     tables.write(tables.typed(table.assign(**measured), tables.MANIFEST), tables.MANIFEST, MANIFEST)
     train.main()
     soundfile.write("like.wav", syllables(1.0), RATE_HZ)
