@@ -12,13 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from stages.base import registry
-from stages.base.files import CHECKPOINTS, FEATURES, PRETRAINED
+from stages.base.files import CHECKPOINTS, FEATURES, MANIFEST, PRETRAINED
 from stages.base.params import read
 from stages.base.stage import check_unchanged, run
 from stages.compute import engine, hardware
 from stages.compute.engine import Task
 from stages.data import tables
-from stages.learning import dataset, trained_fold, training
+from stages.learning import dataset, profile, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON, folder_name
 from stages.splitting import leak
 
@@ -35,6 +35,7 @@ def main() -> None:
     splits = splits[splits["fold"].isin(folds)]
     initial = [*(PRETRAINED / trainer.started_from).glob("[!.]*")] if trainer.started_from else []
     made = training.origin(params, initial)
+    measured = tables.read(MANIFEST, tables.MANIFEST, profile.COLUMNS)
     work = CHECKPOINTS / training.run_name(params, made)
     pooled = training.store_pooled(params, config.inputs, splits, index, work)
 
@@ -45,6 +46,8 @@ def main() -> None:
                 continue
             record_recordings(trainer.started_from, splits[splits["fold"] == fold], folder)
             rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
+            trained_on = measured[measured["clip"].isin(rows.loc[rows["role"] == "train", "clip"])]
+            profile.write(trained_on, params.audio.sample_rate_hz, folder / profile.PROFILE)
             leak.check_training(rows)
             make = partial(training.train_fold, params, trainer, config.inputs, made, rows, pooled, folder)
             clips = {pooled} if pooled else {FEATURES / shard for shard in rows["shard"]}

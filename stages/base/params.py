@@ -86,10 +86,28 @@ class Ingest(Block):
     max_compression_ratio: Positive
 
 
+class Notices(Block):
+    """From where on a usable recording is counted as unusual; see `audio.quality.Measures`."""
+
+    dc_above: Annotated[float, Field(gt=0)]
+    clipped_above: Fraction
+    narrow_below_hz: Annotated[float, Field(ge=0)]
+    agreement_below: Annotated[float, Field(ge=0, le=1)]
+    long_above_s: Positive
+
+
 class Manifest(Block):
-    silent_below_dbfs: Annotated[float, Field(lt=0)]
+    """From where on a recording is excluded; see `audio.quality.Measures`."""
+
     shortest_s: Annotated[float, Field(ge=0)]
     longest_s: Positive
+    silent_below_dbfs: Annotated[float, Field(lt=0)]
+    loud_above_dbfs: float
+    overloaded_above: Fraction
+    shortest_active_s: Annotated[float, Field(ge=0)]
+    steady_below_db: Annotated[float, Field(ge=0)]
+    narrow_below_hz: Annotated[float, Field(ge=0)]
+    notices: Notices
 
 
 class Labels(Block):
@@ -217,6 +235,24 @@ class Training(Block):
     init_from: Annotated[str, Field(pattern=files.PRETRAINED_NAME)] | None
 
 
+class Predict(Block):
+    """What predict does with a recording that it should not be used for.
+
+    Attributes:
+        excluded: one that manifest would exclude as no usable speech.
+        unlike: one that is unlike the training clips.
+        level_db, duration_factor, bandwidth_factor, active_fraction: how far a value may be outside the range
+            from the 1st to the 99th percentile of the training clips.
+    """
+
+    excluded: Literal["answer", "warn", "abstain"]
+    unlike: Literal["answer", "warn", "abstain"]
+    level_db: Annotated[float, Field(ge=0)]
+    duration_factor: Annotated[float, Field(ge=1)]
+    bandwidth_factor: Annotated[float, Field(ge=1)]
+    active_fraction: Annotated[float, Field(ge=0, le=1)]
+
+
 class Evaluate(Block):
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
 
@@ -257,6 +293,7 @@ class Params(Block):
     train: Train
     training: Training
     evaluate: Evaluate
+    predict: Predict
     report: Report
     compute: Compute
     corpora: dict[str, Any]

@@ -57,11 +57,15 @@ MANIFEST = pa.DataFrameSchema(
         "duration_s": _number("float64", 0, nullable=True),
         "sample_rate_hz": _number("Int64", 1, nullable=True),
         "n_channels": _number("Int64", 1, nullable=True),
-        "peak_dbfs": _number("float64", nullable=True),  # null where every sample is zero
+        "peak_dbfs": _number("float64", nullable=True),  # null where all samples are equal, as the next
+        "level_dbfs": _number("float64", nullable=True),  # RMS of the active frames
+        "active_s": _number("float64", 0, nullable=True),  # total duration of the active frames
+        "bandwidth_hz": _number("float64", 0, nullable=True),
         "n_bytes": _number("int64", 0),
         "sha256": _text(),  # of the file
         "audio_sha256": _text(nullable=True),  # of the decoded samples, independent of name and format
         "problem": _text(),
+        "notices": _text(),  # what is unusual, joined by "; "
     },
     strict=True,
     ordered=True,

@@ -42,11 +42,12 @@ class Corpus:
         licence: SPDX identifier or the publisher's words.
         citation: the paper to cite.
         url: official address.
-        n_clips: recordings in a complete copy, of every channel.
+        n_clips: recordings of speech in a complete copy.
         n_speakers: speakers in a complete copy.
         emotions: the labels it has, a subset of EMOTIONS.
         name_pattern: the naming scheme in words, shown if no file name follows it.
         access: one sentence on how to get the corpus.
+        n_songs: recordings of song in a complete copy.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Corpus:
     emotions: tuple[Emotion, ...]
     name_pattern: str
     access: str
+    n_songs: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ class ParsedName:
         clip: the recording's canonical name within its corpus. Two files that contain the same recording,
             such as RAVDESS's audio file and the sound track of its video, have the same one.
         preferred: False for the file to exclude if another one has the same `clip`.
+        authentic: False for a name that the publisher is known to have given to another recording's audio:
+            the labels of a copy with an authentic name are right.
+        contradiction: what the file's folder says otherwise than its name, as "folder Actor_05".
     """
 
     clip: str
@@ -79,3 +84,5 @@ class ParsedName:
     repetition: int = 1
     channel: Channel = "speech"
     preferred: bool = field(default=True, kw_only=True)
+    authentic: bool = field(default=True, kw_only=True)
+    contradiction: str = field(default="", kw_only=True)

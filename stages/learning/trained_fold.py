@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -45,6 +46,8 @@ class TrainedFold:
     def probabilities(self, clips: Sequence[Frames]) -> pd.DataFrame:
         """Returns a row per clip and a column `p_<emotion>` per class, rows summing to one.
 
+        For a clip that is longer than the model's input, this is the mean over windows of the whole clip.
+
         Args:
             clips: float32 (n_frames, n_dims) each, the config's features side by side.
 
@@ -54,16 +57,32 @@ class TrainedFold:
         entry = registry.load("models", self.record["model"], "params.model")
         n_classes, preprocessor = len(self.record["classes"]), self.preprocessor
         pooled = [pool(frames, preprocessor.layout, preprocessor.frames_per_step) for frames in clips]
+        split = [windows(steps, preprocessor.n_steps) for steps in pooled]
+        n_windows = np.array([len(each) for each in split], np.int64)
         scores: NDArray[np.float64] = entry.trainer(self.config).scores(
-            self.folder, preprocessor.transform(pooled), n_classes
+            self.folder, preprocessor.transform([window for each in split for window in each]), n_classes
         )
-        if scores.shape != (len(clips), n_classes) or not np.isfinite(scores).all():
+        if scores.shape != (n_windows.sum(), n_classes) or not np.isfinite(scores).all():
             raise InputError(
                 f"{self.folder}: its model does not return {n_classes} finite scores per clip. "
                 "Run `dvc repro train`."
             )
         columns = [f"p_{emotion}" for emotion in self.record["classes"]]
-        return pd.DataFrame(calibration.probabilities(scores, self.record["temperature"]), columns=columns)
+        each_window = pd.DataFrame(calibration.probabilities(scores, self.record["temperature"]))
+        mean = each_window.groupby(np.repeat(np.arange(len(clips)), n_windows)).mean()
+        return mean.set_axis(columns, axis="columns")
+
+
+def windows(steps: Frames, n_steps: int) -> list[Frames]:
+    """Returns as few windows as cover the clip, evenly spaced, each at most (n_steps, n_dims).
+
+    Examples:
+        >>> [window.ravel().tolist() for window in windows(np.arange(5.0)[:, None], n_steps=3)]
+        [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]
+    """
+    last = max(0, len(steps) - n_steps)
+    starts = np.linspace(0, last, max(1, math.ceil(len(steps) / n_steps))).round().astype(int)
+    return [steps[start : start + n_steps] for start in starts]
 
 
 def read_records(params: Params) -> dict[int, dict[str, Any]]:

@@ -25,6 +25,7 @@ from stages.base.params import Params
 from stages.data import keys
 from stages.learning import calibration, dataset
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
+from stages.learning.profile import PROFILE
 from stages.learning.record import PREPROCESSOR, RECORD, TRAINED_ON, folder_name
 from stages.learning.trained_fold import made_by, made_with
 from stages.learning.trainer import Trainer
@@ -126,7 +127,9 @@ def train_fold(
         "temperature": 1.0,
         "threads": params.train.threads,
         "normalize": params.train.normalize,
-        "sha256": {name: keys.sha256(folder / name) for name in (PREPROCESSOR, TRAINED_ON, trainer.file)},
+        "sha256": {
+            name: keys.sha256(folder / name) for name in (PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file)
+        },
         **made,
         **fitted,
     }

@@ -30,7 +30,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("seed: 20", "seed: -1", "params.seed", "-1"),
         ("seed: 20", f"seed: {'x' * 999}", "params.seed", "'xxx"),
         ("seed: 20", f"{'x' * 999}: 20", "params.'xxx", "audio"),
-        ("silent_below_dbfs: -60.0", "silent_below_dbfs: .nan", "params.manifest.silent_below_dbfs", "nan"),
+        ("silent_below_dbfs: -70.0", "silent_below_dbfs: .nan", "params.manifest.silent_below_dbfs", "nan"),
         ("model: svm", "model: svn", "params.model", "'svn'; did you mean 'svm'"),
         ("model: svm", "model: zzz", "params.model", "'zzz'. Choose from ann"),
         ("model: svm", f"model: {'x' * 999}", "params.model", "Choose from ann"),
