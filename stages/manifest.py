@@ -26,8 +26,8 @@ from stages.base.errors import InputError, run
 from stages.base.files import CORPORA, MANIFEST, METRICS, RAW
 from stages.base.params import Manifest, Params, read
 from stages.compute import engine
-from stages.compute.engine import Task
 from stages.compute.lifetime import end_with_parent
+from stages.compute.task import Task, WorkerKilledError
 from stages.data import tables
 from stages.data.vocabulary import ParsedName
 
@@ -84,12 +84,12 @@ def probe_all(paths: list[Path], params: Params, title: str) -> dict[Path, dict[
     for start in range(0, len(paths), FILES_PER_TASK):
         batch = paths[start : start + FILES_PER_TASK]
         make = partial(probe_batch, batch, params.manifest)
-        tasks.append(Task(f"{title} {start}", make, 1, tuple(filter(Path.is_file, batch))))
+        tasks.append(Task(f"{title} {start}", make, 1))
     if params.compute.engine == "local" and params.compute.workers == 1:
         tasks = []  # the engine would run them in this process, which must not crash
     probed: dict[Path, dict[str, Any]] = {}
     with tqdm(total=len(paths), desc=title, unit="file", leave=False) as bar:
-        with suppress(engine.WorkerKilledError):
+        with suppress(WorkerKilledError):
             for batch_probed in engine.run(tasks, params.compute, "manifest"):
                 probed |= batch_probed
                 bar.update(len(batch_probed))

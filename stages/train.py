@@ -13,10 +13,10 @@ import pandas as pd
 
 from stages.base import registry
 from stages.base.errors import run
-from stages.base.files import CHECKPOINTS, FEATURES, PRETRAINED
+from stages.base.files import CHECKPOINTS, PRETRAINED
 from stages.base.params import read
 from stages.compute import engine, hardware
-from stages.compute.engine import Task
+from stages.compute.task import Task
 from stages.data import tables
 from stages.learning import dataset, training
 from stages.learning.record import RECORD, TRAINED_ON, folder_name
@@ -47,9 +47,7 @@ def main() -> None:
             rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
             leak.check_training(rows)
             make = partial(training.train_fold, params, trainer, config, rows, pooled, folder)
-            clips = {pooled} if pooled else {FEATURES / shard for shard in rows["shard"]}
-            reads = clips | {*folder.glob("[!.]*"), *initial}
-            yield Task(folder.name, make, params.train.threads, tuple(sorted(reads)), folder)
+            yield Task(folder.name, make, params.train.threads)
 
     for _ in engine.run(unfinished(), params.compute, "train", processes=1):
         pass

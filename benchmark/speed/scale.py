@@ -38,6 +38,7 @@ from stages import augment, corpora, featurize, manifest
 from stages.base import files, params, registry
 from stages.base.params import Compute
 from stages.compute import engine, hardware
+from stages.compute.task import Task
 from stages.data import shards, tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,8 +196,8 @@ def overhead() -> dict[str, Any]:
     with LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         address = cluster.scheduler_address
         for name in ("local", "dask") * N_ROUNDS:
-            compute = Compute(engine=name, workers=N_WORKERS, scheduler=address, storage=None)
-            results = engine.run([engine.Task(f"{i}", nothing, 1) for i in range(N_IDLE)], compute, "idle")
+            compute = Compute(engine=name, workers=N_WORKERS, scheduler=address)
+            results = engine.run([Task(f"{i}", nothing, 1) for i in range(N_IDLE)], compute, "idle")
             next(results)  # the processes have started
             wall, cpu = time.perf_counter(), time.process_time()
             list(results)

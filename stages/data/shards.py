@@ -38,14 +38,12 @@ class Shard:
         n_clips: number of clips.
         fingerprint: of everything that determines the content.
         make: computes the arrays, in any process.
-        reads: the files that `make` reads.
     """
 
     stem: str
     n_clips: int
     fingerprint: str
     make: Callable[[], dict[str, NDArray]]
-    reads: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 import soundfile
 
@@ -23,9 +24,10 @@ from stages import augment, featurize, manifest, train
 from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, FEATURES, MANIFEST, MODEL, RAW
 from stages.base.params import Compute
-from stages.compute import engine, storage, worker
-from stages.compute.engine import Task
+from stages.compute import cluster as dask
+from stages.compute import engine, hardware
 from stages.compute.fill import fill
+from stages.compute.task import Task
 from stages.data import shards
 from tests.support import tasks
 from tests.support.workspace import RATE_HZ, Workspace, contents, output, start, voice
@@ -33,9 +35,10 @@ from tests.test_train import model_bytes
 from tests.test_train import workspace as trainable  # noqa: F401, a fixture
 
 distributed = pytest.importorskip("distributed")
+cloudpickle.register_pickle_by_value(tasks)  # workers have the code of `stages` only
 
 PATIENCE_S = 180  # with a machine that has much else to do
-LOCAL = Compute(engine="local", workers=2, scheduler=None, storage=None)
+LOCAL = Compute(engine="local", workers=2, scheduler=None)
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Cluster:
 
     @property
     def compute(self) -> Compute:
-        return Compute(engine="dask", workers=1, scheduler=self.address, storage=None)
+        return Compute(engine="dask", workers=1, scheduler=self.address)
 
 
 @contextmanager
@@ -137,7 +140,7 @@ def test_tasks_return_by_processes_of_this_machine(processes: int) -> None:
 def test_tasks_return_from_a_cluster_more_of_them_than_it_is_told_of_at_once(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "AHEAD", 5)
+    monkeypatch.setattr(dask, "PER_THREAD", 2)
     given = [Task(f"{number}", partial(tasks.square, number), 1) for number in range(50)]
     assert sorted(engine.run(given, cluster.compute, "test")) == [number**2 for number in range(50)]
 
@@ -159,11 +162,10 @@ def test_a_cluster_computes_the_bytes_that_this_machine_does(workspace: Workspac
     augment.main()
     featurize.main()
     here = computed()
-    for place in (None, str(workspace.folder / "pool"), f"file://{workspace.folder}/other"):
-        workspace.set(compute=cluster.compute.model_dump() | {"storage": place})
-        augment.main()
-        featurize.main()
-        assert computed() == here
+    workspace.set(compute=cluster.compute.model_dump())
+    augment.main()
+    featurize.main()
+    assert computed() == here
 
 
 def test_a_cluster_looks_into_files_as_this_machine_does(workspace: Workspace, cluster: Cluster) -> None:
@@ -174,10 +176,9 @@ def test_a_cluster_looks_into_files_as_this_machine_does(workspace: Workspace, c
     (RAW / "demo" / "2001_IEO_SAD_XX.wav").write_text("no sound")
     manifest.main()
     listed = MANIFEST.read_bytes()
-    for place in (None, str(workspace.folder / "pool")):
-        workspace.set(compute=cluster.compute.model_dump() | {"storage": place})
-        manifest.main()
-        assert MANIFEST.read_bytes() == listed
+    workspace.set(compute=cluster.compute.model_dump())
+    manifest.main()
+    assert MANIFEST.read_bytes() == listed
 
 
 @pytest.mark.slow
@@ -200,11 +201,10 @@ def test_a_cluster_trains_the_folds_that_this_machine_does(
     train.main()
     here = model_bytes()
     assert len(here) >= 3 * 4
-    for place in (None, str(trainable.folder / "pool")):
-        trainable.set(compute=cluster.compute.model_dump() | {"storage": place})
-        shutil.rmtree(MODEL)
-        train.main()
-        assert model_bytes() == here
+    trainable.set(compute=cluster.compute.model_dump())
+    shutil.rmtree(MODEL)
+    train.main()
+    assert model_bytes() == here
 
 
 def test_a_worker_lost_in_the_middle_costs_its_shard(workspace: Workspace, own_cluster: Cluster) -> None:
@@ -233,7 +233,7 @@ def test_a_worker_lost_in_the_middle_costs_its_shard(workspace: Workspace, own_c
 
 def test_a_task_that_kills_its_process_each_time_ends_the_run(cluster: Cluster) -> None:
     given = [Task("fine", partial(tasks.square, 3), 1), Task("heavy", tasks.die, 1)]
-    with pytest.raises(InputError, match=r"^test: heavy killed every worker that took it, 4 in all.*memory"):
+    with pytest.raises(InputError, match=r"^test: heavy .* 4 times"):
         list(engine.run(given, cluster.compute, "test"))
     assert list(engine.run(given[:1], cluster.compute, "test")) == [9]
 
@@ -241,9 +241,9 @@ def test_a_task_that_kills_its_process_each_time_ends_the_run(cluster: Cluster) 
 def test_a_task_that_kills_every_worker_ends_the_run(
     own_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "WATCH_S", 0.5)
-    monkeypatch.setattr(engine, "GONE_S", 2.0)
-    with pytest.raises(InputError, match=r"^test: no worker has been there for 2 s\. Start some and run the"):
+    monkeypatch.setattr(dask, "CHECK_S", 0.5)
+    monkeypatch.setattr(dask, "NO_WORKER_S", 2.0)
+    with pytest.raises(InputError, match=r"^test: .* 2 s"):
         list(engine.run([Task("heavy", tasks.die_with_the_worker, 1)], own_cluster.compute, "test"))
 
 
@@ -267,14 +267,14 @@ def test_a_mistake_found_on_a_worker_is_told_here(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "sprak://here"])
 def test_a_scheduler_that_does_not_answer_is_told_within_ten_seconds(address: str) -> None:
-    compute = Compute(engine="dask", workers=1, scheduler=address, storage=None)
+    compute = Compute(engine="dask", workers=1, scheduler=address)
     started = time.monotonic()
     with pytest.raises(
         InputError, match=rf"^params\.compute\.scheduler: no Dask scheduler answers at '{address}'"
     ):
         list(engine.run([Task("a", partial(tasks.square, 1), 1)], compute, "test"))
-    assert engine.CONNECT_S < 10
-    assert time.monotonic() - started < 3 * engine.CONNECT_S  # the rest is this machine's own
+    assert dask.CONNECT_S < 10
+    assert time.monotonic() - started < 3 * dask.CONNECT_S  # the rest is this machine's own
 
 
 @pytest.mark.slow
@@ -315,109 +315,51 @@ def test_a_process_ends_with_its_worker(own_cluster: Cluster, tmp_path: Path) ->
     running.close()
 
 
-def test_a_worker_of_another_environment_is_refused(
+def test_workers_of_another_environment_are_refused(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "versions", lambda: {"numpy": "1.0"})
-    with pytest.raises(InputError, match=r"the worker on \S+ has numpy 2\S+, and this machine 1\.0; results"):
-        list(engine.run([Task("a", partial(tasks.square, 1), 1)], cluster.compute, "test"))
-
-
-def test_a_worker_that_does_not_find_the_folder_is_told(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    elsewhere = partial(worker.delegate, "test", "/no/such/folder")
-    monkeypatch.setattr(worker, "delegate", lambda name, root, code, storage: elsewhere(code, storage))
-    with pytest.raises(
-        InputError, match=r"^test: a worker cannot start: .*'/no/such/folder'\. It has to find"
-    ):
+    monkeypatch.setattr(hardware, "environment", lambda: {"numpy": "1.0"})
+    with pytest.raises(InputError, match=r"^test: .* has numpy 2\S+, and the client 1\.0"):
         list(engine.run([Task("a", partial(tasks.square, 1), 1)], cluster.compute, "test"))
 
 
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    compute = Compute(engine="dask", workers=1, scheduler=None, storage=None)
+    compute = Compute(engine="dask", workers=1, scheduler=None)
     with pytest.raises(InputError, match=r"'dask' needs the extra `dask`: `pip install -e '\.\[dask\]'`"):
         list(engine.run([Task("a", partial(tasks.square, 1), 1)], compute, "test"))
-
-
-@pytest.mark.parametrize(
-    ("place", "message"),
-    [
-        ("file/below", r"'file://\S+/file/below' cannot be written: .*(exists|Not a directory)"),
-        ("sprak://bucket/folder", r"'sprak://bucket/folder' will not do: .*sprak"),
-    ],
-)
-def test_storage_that_cannot_be_written_is_told(
-    workspace: Workspace, cluster: Cluster, place: str, message: str
-) -> None:
-    Path("file").write_text("in the way")
-    compute = cluster.compute.model_copy(update={"storage": place})
-    done = shard("a", "made")
-    fill(FEATURES, done, LOCAL, "test")
-    with pytest.raises(InputError, match=rf"^params\.compute\.storage: {message}"):
-        fill(FEATURES, done + shard("b", "more"), compute, "test")
-    assert [path.name for path in FEATURES.iterdir()] == ["a.made.npz"]
 
 
 def shard(stem: str, fingerprint: str) -> list[shards.Shard]:
     return [shards.Shard(stem, 1, fingerprint, partial(tasks.numbers, 3))]
 
 
-def test_what_is_damaged_in_storage_is_not_taken_for_good(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("content")
-    files = storage.Storage.open(str(tmp_path / "pool"))
-    (name,) = files.put([tmp_path / "a"]).values()
-    files.get({tmp_path / "b": name})
-    assert (tmp_path / "b").read_text() == "content"
-    (tmp_path / "pool" / name).write_text("half")
-    with pytest.raises(InputError, match=rf"/pool/{name}: damaged"):
-        files.get({tmp_path / "b": name})
-    storage.Storage.open(str(tmp_path / "pool")).put(
-        [tmp_path / "a"]
-    )  # a run that was cut short left half of it
-    files.get({tmp_path / "b": name})
-
-
-def test_code_that_somebody_changed_in_storage_is_not_run(
-    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = storage.Storage.put_code
-
-    def changed(self: storage.Storage) -> str:
-        name = real(self)
-        with (tmp_path / "pool" / name).open("ab") as archive:
-            archive.write(b"more")
-        return name
-
-    monkeypatch.setattr(storage.Storage, "put_code", changed)
-    compute = cluster.compute.model_copy(update={"storage": str(tmp_path / "pool")})
-    with pytest.raises(InputError, match=r"/pool/code-\w+\.zip is not what was put there"):
-        list(engine.run([Task("a", partial(tasks.square, 1), 1)], compute, "test"))
+def test_a_half_written_file_of_a_lost_worker_is_deleted(workspace: Workspace) -> None:
+    half_written = (FEATURES / ".a.made.npz.123.part").absolute()
+    fill(FEATURES, [shards.Shard("a", 1, "made", partial(tasks.numbers, 3, half_written))], LOCAL, "test")
+    assert [path.name for path in FEATURES.iterdir()] == ["a.made.npz"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("full", "size"), [("data/features", "100k"), ("pool", "300k")])
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
-    workspace: Workspace, cluster: Cluster, full: str, size: str
+    workspace: Workspace, cluster: Cluster
 ) -> None:
     workspace.set(augment__copies=0, featurize__clips_per_shard=1)
     workspace.record(ada=12)
     output(start("augment"))
-    disk = workspace.folder / full
+    disk = workspace.folder / FEATURES
     disk.mkdir(parents=True, exist_ok=True)
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], capture_output=True)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], capture_output=True)
     if mount.returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
-        compute = cluster.compute.model_dump() | {"storage": str(disk) if full == "pool" else None}
-        workspace.set(compute=compute)
+        workspace.set(compute=cluster.compute.model_dump())
         running = start("featurize", stderr=subprocess.PIPE)
         _, said = running.communicate()
         assert running.returncode == 1
         assert "the disk is full" in said.strip().splitlines()[-1]
         left = list(FEATURES.glob("*.npz"))
-        assert left or full == "pool"  # all recordings go there before the first shard is made
+        assert left
         subprocess.run(["mount", "-o", "remount,size=60m", disk], check=True)
         assert f"12 shards, {len(left)} kept, {12 - len(left)} computed" in output(start("featurize"))
     finally:

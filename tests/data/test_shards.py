@@ -62,7 +62,7 @@ def test_a_recipe_depends_on_settings_and_code() -> None:
     assert recipe != shards.recipe([recording, spectrum], rate=1)
 
 
-ONE, TWO = (Compute(engine="local", workers=n, scheduler=None, storage=None) for n in (1, 2))
+ONE, TWO = (Compute(engine="local", workers=n, scheduler=None) for n in (1, 2))
 
 
 def test_missing_shards_are_computed_others_kept_and_stale_ones_removed(

@@ -25,7 +25,7 @@ def main(kind: str, folder: Path) -> None:
     if kind != "espeak":  # of one shard the second worker waits for work
         names = "abc" if kind == "three_shards" else "a"
         made = [shards.Shard(name, 1, "f00d", partial(sleep, folder / f"{name}.started")) for name in names]
-        two = Compute(engine="local", workers=2, scheduler=None, storage=None)
+        two = Compute(engine="local", workers=2, scheduler=None)
         fill(folder / "shards", made, two, "sleep")
     else:
         word = espeak.Utterance("en-us+f1", "Well.", 165, 50, 50)
