@@ -149,8 +149,7 @@ class Cluster:
         """Cancels what is not finished, and ends this run's processes on the workers."""
         self._client.cancel([*self.given], force=True)
         with suppress(OSError, ValueError):
-            workers = [*self._n_threads, *self._refused]
-            self._client.run(self._worker.remove, self._name, workers=workers, on_error="ignore")
+            self._client.run(self._worker.remove, self._name, on_error="ignore")
 
     def _look(self) -> None:
         """Checks workers that have joined, and gives again the tasks of those that are gone.
@@ -165,10 +164,8 @@ class Cluster:
             if self._n_threads:
                 self._seen = time.monotonic()
                 self._give_again()
-            elif present and all(address in self._refused for address in present):
-                raise InputError(
-                    f"{self._stage}: no worker can be used. {self._refused[next(iter(present))]}"
-                )
+            elif not self.given and present and present.keys() <= self._refused.keys():
+                raise InputError(f"{self._stage}: no worker can be used. {self._refused[min(present)]}")
         if time.monotonic() > self._seen + NO_WORKER_S:
             raise InputError(
                 f"{self._stage}: the cluster has had no worker for {NO_WORKER_S:.0f} s. Start some "
@@ -179,15 +176,16 @@ class Cluster:
         """Prepares the workers that are new, and forgets those that are gone."""
         self._n_threads = {address: n for address, n in self._n_threads.items() if address in present}
         new = [*(present.keys() - self._n_threads.keys() - self._refused.keys())]
-        arguments = self._worker.prepare, self._runner, self._request(bool, 1)
-        for address, answer in (
-            self._client.run(*arguments, workers=new, on_error="return").items() if new else ()
-        ):
+        if not new:
+            return
+        arguments = self._runner, self._request(bool, 1)
+        answers = self._client.run(self._worker.prepare, *arguments, workers=new, on_error="return")
+        for address, answer in answers.items():
             problem = pickle.loads(answer)[1] if isinstance(answer, bytes) else answer  # noqa: S301
             if problem is None:
                 self._n_threads[address] = present[address]["nthreads"]
             else:
-                self._refused[address] = str(problem) or repr(problem)
+                self._refused[address] = str(problem)
                 tqdm.write(f"{self._stage}: the worker at {address} is left out. {problem}")
 
     def _request(self, make: Callable[[], Any], threads: int) -> bytes:

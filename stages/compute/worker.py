@@ -104,7 +104,10 @@ async def prepare(runner: bytes, request: bytes, dask_worker: Worker) -> bytes:
     """Brings a run to a worker, and returns the answer to a first request."""
     plugin = pickle.loads(runner)  # noqa: S301, of the client, whose code runs here anyway
     await dask_worker.plugin_add(plugin, name=plugin.name, catch_errors=False)
-    return await asyncio.wait_for(asyncio.to_thread(plugin.perform, request), START_S)
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(plugin.perform, request), START_S)
+    except TimeoutError as error:
+        raise OSError(f"Its first process does not answer within {START_S} s.") from error
 
 
 async def remove(name: str, dask_worker: Worker) -> None:

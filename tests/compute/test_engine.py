@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +48,7 @@ class Cluster:
     address: str
     scheduler: subprocess.Popen
     workers: list[subprocess.Popen]
+    folder: Path
 
     @property
     def compute(self) -> Compute:
@@ -55,14 +56,17 @@ class Cluster:
 
 
 @contextmanager
-def launched(folder: Path, n_workers: int = 2) -> Iterator[Cluster]:
-    """Yields a cluster whose workers have no nanny: who dies stays dead."""
+def launched(folder: Path, n_workers: int = 2, before_worker: Sequence[str] = ()) -> Iterator[Cluster]:
+    """Yields a cluster whose workers have no nanny: who dies stays dead.
+
+    `before_worker` is a command that the first worker is started by.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     processes = []
 
-    def dask(*arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1", "--no-dashboard"]
+    def dask(*arguments: str, before: Sequence[str] = ()) -> subprocess.Popen:
+        command = [*before, sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1", "--no-dashboard"]
         command += ["--scheduler-file", "cluster.json"]
         processes.append(
             subprocess.Popen(
@@ -73,12 +77,13 @@ def launched(folder: Path, n_workers: int = 2) -> Iterator[Cluster]:
 
     try:
         scheduler = dask("scheduler", "--port", "0")
-        workers = [dask("worker", "--no-nanny", "--nthreads", "1") for _ in range(n_workers)]
+        worker = "worker", "--no-nanny", "--nthreads", "1"
+        workers = [dask(*worker, before=() if n else before_worker) for n in range(n_workers)]
         until((folder / "cluster.json").exists)
         with distributed.Client(scheduler_file=str(folder / "cluster.json"), timeout=PATIENCE_S) as client:
             client.wait_for_workers(n_workers, timeout=PATIENCE_S)
             address = client.scheduler.address
-        yield Cluster(address, scheduler, workers)
+        yield Cluster(address, scheduler, workers, folder)
     finally:
         for process in processes:
             process.kill()
