@@ -14,6 +14,7 @@ import soxr
 from numpy.typing import NDArray
 
 from stages.audio import lfs
+from stages.base import errors
 from stages.base.errors import InputError
 
 Samples = NDArray[np.float32]
@@ -27,11 +28,16 @@ SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d
 # Programs that write to a pipe do not know the length: ffmpeg writes 2^32 - 1, SoX 2^31 - 4096.
 UNKNOWN_BYTES = 0x7FFFF000
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX, for a FLAC stream of unknown length
+SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM
 MPEG_FRAME_SAMPLES = 1152  # without a Xing header, an MP3's length is estimated to within one frame
 
 
 class AudioError(Exception):
     """A file cannot be decoded into a usable recording; the message gives the reason."""
+
+
+class UnreadableError(AudioError):
+    """The system does not return a file's content, which says nothing about the recording."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
     Raises:
         AudioError: the file is empty, not audio, truncated, damaged or longer than `longest_s`, or some
             samples are not finite.
+        UnreadableError: the file is missing, or the disk or the operating system reports an error.
     """
     _check_content(path)
     try:
@@ -76,6 +83,8 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
                 raise AudioError(f"truncated: {header_s:.3f} s by its header, {found_s:.3f} s found")
             n_channels = file.channels
     except soundfile.LibsndfileError as error:
+        if error.code == SYSTEM_ERROR:
+            raise UnreadableError("unreadable: the system reports an error to libsndfile") from error
         raise AudioError(f"not audio or damaged: {error.error_string.rstrip('.')}") from error
     if n_samples == 0:
         raise AudioError("empty: no samples")
@@ -132,10 +141,12 @@ def load_listed(path: Path, sample_rate_hz: int) -> Samples:
     """Does what `load` does, for a recording that the manifest lists as usable.
 
     Raises:
-        InputError: the recording cannot be decoded after all.
+        InputError: the recording cannot be decoded after all, or not read on this machine.
     """
     try:
         return load(path, sample_rate_hz)
+    except UnreadableError as error:
+        raise errors.unreadable(path, str(error)) from error
     except AudioError as error:
         raise InputError(
             f"{path}: {error}, although the manifest lists it as usable. If the file has changed since, "
@@ -144,12 +155,12 @@ def load_listed(path: Path, sample_rate_hz: int) -> Samples:
 
 
 def _check_content(path: Path) -> None:
-    """Raises AudioError if a file's first bytes show that it is not audio."""
+    """Raises AudioError if a file's first bytes show that it is not audio, or if they cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(lfs.MAX_BYTES)
     except OSError as error:
-        raise AudioError(f"unreadable: {error.strerror}") from error
+        raise UnreadableError(f"unreadable: {error.strerror}") from error
     if not head:
         raise AudioError("empty: 0 bytes")
     if lfs.parse(head):

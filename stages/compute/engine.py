@@ -6,7 +6,6 @@ number of threads and seeds its own random numbers.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from stages.base.errors import InputError
 from stages.base.params import Compute
 from stages.compute import cluster, hardware
-from stages.compute.lifetime import end_with_parent
+from stages.compute.lifetime import check_semaphores, end_with_parent
 from stages.compute.task import Task, WorkerKilledError
 
 
@@ -56,17 +54,3 @@ def _make(make: Callable[[], Any], n_threads: int, root: Path) -> Any:
     os.chdir(root)  # a process that joblib reuses may be elsewhere
     hardware.limit(n_threads)
     return make()
-
-
-def check_semaphores() -> None:
-    """Makes sure that this machine can start worker processes.
-
-    Raises:
-        InputError: it has no place for semaphores.
-    """
-    try:
-        multiprocessing.get_context("spawn").Lock()
-    except OSError as error:
-        raise InputError(
-            f"/dev/shm: {error.strerror}. Worker processes write there: mount a tmpfs on it."  # noqa: S108
-        ) from error

@@ -1,4 +1,4 @@
-"""Worker processes that do not outlive the process that started them."""
+"""Starting worker processes, and ending them when the process that started them is gone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import threading
 import time
+
+from stages.base.errors import InputError
 
 INTERVAL_S = 0.2  # between two checks of the parent
 
@@ -33,3 +35,17 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(INTERVAL_S)
     os._exit(1)  # at once: neither queued nor half-finished work is needed
+
+
+def check_semaphores() -> None:
+    """Makes sure that this machine can start worker processes.
+
+    Raises:
+        InputError: it has no place for semaphores.
+    """
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except OSError as error:
+        raise InputError(
+            f"/dev/shm: {error.strerror}. Worker processes write there: mount a tmpfs on it."  # noqa: S108
+        ) from error

@@ -39,6 +39,8 @@ def answer(request: bytes) -> bytes:
         hardware.limit(threads)  # before the task imports what obeys it
         return bytes(cloudpickle.dumps((pickle.loads(make)(), None, "")))  # noqa: S301
     except Exception as error:
+        if isinstance(error, OSError) and error.filename:
+            error.filename = f"{error.filename} on {platform.node()}"
         trace = traceback.format_exc()
         try:
             content = cloudpickle.dumps((None, error, trace))

@@ -7,6 +7,7 @@ to date, any other file is stale, and the folder's content depends on the inputs
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.base import npz
+from stages.base import errors, npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
 from stages.data import code
@@ -122,8 +123,13 @@ def read(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
                 )
             return {name: stored[name] for name in names}
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing. Run `dvc repro` to compute it again.") from error
+        raise InputError(
+            f"{path}: missing on {platform.node()}. Run `dvc repro` to compute it again, or share "
+            "the folder if other machines have it."
+        ) from error
     except npz.UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno:
+            raise errors.unreadable(path, str(error.strerror)) from error
         raise InputError(f"{path}: damaged ({error}). Delete it and run `dvc repro` again.") from error
 
 

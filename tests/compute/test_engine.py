@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 import soundfile
 
 from stages import augment, featurize, manifest, train
+from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, FEATURES, MANIFEST, MODEL, RAW
 from stages.base.params import Compute
@@ -127,6 +129,14 @@ def computed() -> dict[str, bytes]:
     return found
 
 
+def record_demo() -> None:
+    """Replaces the recordings by three with the names that `demo` has."""
+    shutil.rmtree(RAW / "demo")
+    (RAW / "demo").mkdir()
+    for number, emotion in enumerate(("ANG", "FEA", "SAD")):
+        soundfile.write(RAW / "demo" / f"2001_IEO_{emotion}_XX.wav", voice("2001", number), RATE_HZ)
+
+
 def fine_and_long(mark: Path) -> list[Task]:
     """Returns a task that is done at once, and one that marks its start and takes minutes."""
     return [Task("fine", partial(tasks.square, 3), 1), Task("long", partial(tasks.mark_and_sleep, mark), 1)]
@@ -174,11 +184,8 @@ def test_a_cluster_computes_the_bytes_that_this_machine_does(workspace: Workspac
 
 
 def test_a_cluster_looks_into_files_as_this_machine_does(workspace: Workspace, cluster: Cluster) -> None:
-    shutil.rmtree(RAW / "demo")
-    for number, emotion in enumerate(("ANG", "FEA", "HAP")):
-        (RAW / "demo").mkdir(exist_ok=True)
-        soundfile.write(RAW / "demo" / f"2001_IEO_{emotion}_XX.wav", voice("2001", number), RATE_HZ)
-    (RAW / "demo" / "2001_IEO_SAD_XX.wav").write_text("no sound")
+    record_demo()
+    (RAW / "demo" / "2002_IEO_SAD_XX.wav").write_text("no sound")
     manifest.main()
     listed = MANIFEST.read_bytes()
     workspace.set(compute=cluster.compute.model_dump())
@@ -326,6 +333,79 @@ def test_workers_of_another_environment_are_refused(
     monkeypatch.setattr(hardware, "environment", lambda: {"numpy": "1.0"})
     with pytest.raises(InputError, match=r"^test: .* has numpy 2\S+, and the client 1\.0"):
         list(engine.run([Task("a", partial(tasks.square, 1), 1)], cluster.compute, "test"))
+
+
+def without(folder: Path) -> list[str]:
+    """Returns what starts a command for which `folder` is empty, as on a machine that does not share it."""
+    isolated = ["unshare", "--mount", "--map-root-user"]
+    if subprocess.run([*isolated, "true"], capture_output=True).returncode:
+        pytest.skip("a process cannot have mounts of its own here")
+    return [*isolated, "sh", "-c", f'mount -t tmpfs tmpfs "{folder}" && exec "$@"', "sh"]
+
+
+def test_a_worker_that_has_the_path_but_not_the_data_gets_no_task(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_demo()
+    workspace.set(augment__chain=["gain"])
+    manifest.main()
+    listed = MANIFEST.read_bytes()
+    with launched(tmp_path / "cluster", before_worker=without(tmp_path / "data")) as cluster:
+        workspace.set(compute=cluster.compute.model_dump())
+        capsys.readouterr()
+        manifest.main()
+        assert (
+            f"is left out. {platform.node()} does not see this run's folder {tmp_path}"
+            in capsys.readouterr().out
+        )
+        assert MANIFEST.read_bytes() == listed
+        augment.main()
+        featurize.main()
+        cluster.workers[1].kill()
+        with distributed.Client(cluster.address) as client:
+            until(lambda: len(client.nthreads()) == 1)
+        shutil.rmtree(AUGMENTED)
+        for stage in (manifest.main, augment.main):
+            with pytest.raises(InputError, match=rf"^\w+: no worker can be used\. .*{tmp_path}"):
+                stage()
+
+
+def test_a_worker_that_lacks_what_a_link_leads_to_stops_the_run(workspace: Workspace, tmp_path: Path) -> None:
+    record_demo()
+    manifest.main()
+    listed = MANIFEST.read_bytes()
+    (tmp_path / "home").mkdir()
+    for path in (RAW / "demo").iterdir():
+        shutil.move(path, tmp_path / "home" / path.name)
+        path.symlink_to(tmp_path / "home" / path.name)
+    with launched(tmp_path / "cluster", 1, before_worker=without(tmp_path / "home")) as cluster:
+        workspace.set(compute=cluster.compute.model_dump())
+        for stage in (manifest, augment):
+            with pytest.raises(
+                InputError, match=rf"^data/raw/demo/\w+\.wav: .*{platform.node()} .*No such file"
+            ):
+                stage.main()
+        assert MANIFEST.read_bytes() == listed
+
+
+def test_without_a_place_for_semaphores_it_is_named(tmp_path: Path) -> None:
+    isolated = without(tmp_path)[:3]
+    code = (
+        "from functools import partial; from stages.compute import engine; from tests.support import tasks; "
+    )
+    code += "from tests.compute.test_engine import LOCAL; from stages.base.errors import run; "
+    code += (
+        "run(lambda: list(engine.run([engine.Task('a', partial(tasks.square, 1), 1)] * 2, LOCAL, 'test')))"
+    )
+    command = 'mount -t tmpfs -o ro tmpfs /dev/shm && exec "$@"'
+    done = subprocess.run(
+        [*isolated, "sh", "-c", command, "sh", sys.executable, "-c", code],
+        cwd=registry.STAGES.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: /dev/shm: ")
 
 
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
