@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from contextlib import suppress
 from multiprocessing import Pipe
 
 from distributed import Worker, WorkerPlugin
@@ -83,10 +84,10 @@ class Runner(WorkerPlugin):  # type: ignore[misc]
 
     def _alive(self) -> Process | None:
         """Takes one of the idle processes, of which some may have ended."""
-        while self._idle:
-            process = self._idle.pop()
-            if process.poll() is None:
-                return process
+        with suppress(IndexError):  # another thread may take the last one
+            while (process := self._idle.pop()).poll() is not None:
+                pass
+            return process
         return None
 
     def transition(self, key: object, start: str, finish: str, **_: object) -> None:
