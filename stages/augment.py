@@ -55,7 +55,7 @@ def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
             names, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
             content = fingerprint(recipe, copy, names, rows["sha256"].tolist())
             make = partial(make_copies, names, paths, copy, chain)
-            planned.append(Shard(stem, len(rows), content, make, tuple(paths)))
+            planned.append(Shard(stem, len(rows), content, make))
     return planned
 
 

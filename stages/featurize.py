@@ -72,12 +72,11 @@ def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shar
         named, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
         content = keys.fingerprint(recipe, named, rows["sha256"].tolist())
         make = partial(of_recordings, named, paths, extract)
-        planned.append(Shard(stem, len(rows), content, make, tuple(paths)))
+        planned.append(Shard(stem, len(rows), content, make))
     for name, n_copies in copies["shard"].value_counts(sort=False).sort_index().items():
         stem = str(name).rsplit(".", 2)[0]
-        path = AUGMENTED / str(name)
-        make = partial(of_copies, path, extract)
-        planned.append(Shard(stem, n_copies, keys.fingerprint(recipe, name), make, (path,)))
+        make = partial(of_copies, AUGMENTED / str(name), extract)
+        planned.append(Shard(stem, n_copies, keys.fingerprint(recipe, name), make))
     return planned
 
 

@@ -20,7 +20,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
-from stages.audio.quality import identify, mark_duplicates, probe
+from stages.audio.quality import identify, mark_duplicates, probe, why_unreadable
 from stages.audio.recording import SUFFIXES
 from stages.base import files, registry
 from stages.base.errors import N_LISTED, InputError
@@ -28,8 +28,8 @@ from stages.base.files import CORPORA, MANIFEST, METRICS, RAW
 from stages.base.params import Manifest, Params, read
 from stages.base.stage import run
 from stages.compute import engine
-from stages.compute.engine import Task
-from stages.compute.lifetime import end_with_parent
+from stages.compute.lifetime import check_semaphores, end_with_parent
+from stages.compute.task import Task, WorkerKilledError
 from stages.data import tables
 from stages.data.published import checksums
 from stages.data.vocabulary import ParsedName
@@ -82,18 +82,22 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
 def probe_all(paths: list[Path], params: Params, title: str) -> dict[Path, dict[str, Any]]:
     """Returns what `probe` returns for each file.
 
-    If a damaged file crashes the process that decodes it, that is the file's problem: see `probe_singly`.
+    What is not a readable file is found out here, so that a worker that cannot read a file stops the run: the
+    fault is the worker's or the disk's. If a damaged file crashes the process that decodes it, that is the
+    file's problem: see `probe_singly`.
     """
+    problems = {path: problem for path in paths if (problem := why_unreadable(path))}
+    probed = {path: {"n_bytes": 0, "sha256": "", "problem": problem} for path, problem in problems.items()}
+    paths = [path for path in paths if path not in problems]
     tasks = []
     for start in range(0, len(paths), FILES_PER_TASK):
         batch = paths[start : start + FILES_PER_TASK]
         make = partial(probe_batch, batch, params.manifest)
-        tasks.append(Task(f"{title} {start}", make, 1, tuple(filter(Path.is_file, batch))))
+        tasks.append(Task(f"{title} {start}", make, 1))
     if params.compute.engine == "local" and params.compute.workers == 1:
         tasks = []  # the engine would run them in this process, which must not crash
-    probed: dict[Path, dict[str, Any]] = {}
     with tqdm(total=len(paths), desc=title, unit="file", leave=False) as bar:
-        with suppress(engine.WorkerKilledError):
+        with suppress(WorkerKilledError):
             for batch_probed in engine.run(tasks, params.compute, "manifest"):
                 probed |= batch_probed
                 bar.update(len(batch_probed))
@@ -110,6 +114,7 @@ def probe_batch(paths: list[Path], limits: Manifest) -> dict[Path, dict[str, Any
 
 def probe_singly(paths: list[Path], limits: Manifest) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yields each file and what `probe` returns for it, from one worker that is replaced after a crash."""
+    check_semaphores()
     while paths:
         worker = ProcessPoolExecutor(1, initializer=end_with_parent)
         try:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from stages.base import registry
-from stages.base.files import CHECKPOINTS, FEATURES, MANIFEST, PRETRAINED
+from stages.base.files import CHECKPOINTS, MANIFEST, PRETRAINED
 from stages.base.params import read
 from stages.base.stage import check_unchanged, run
 from stages.compute import engine, hardware
-from stages.compute.engine import Task
+from stages.compute.task import Task
 from stages.data import tables
 from stages.learning import dataset, profile, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON, folder_name
@@ -50,9 +50,7 @@ def main() -> None:
             profile.write(trained_on, params.audio.sample_rate_hz, folder / profile.PROFILE)
             leak.check_training(rows)
             make = partial(training.train_fold, params, trainer, config.inputs, made, rows, pooled, folder)
-            clips = {pooled} if pooled else {FEATURES / shard for shard in rows["shard"]}
-            reads = clips | {*folder.glob("[!.]*"), *initial}
-            yield Task(folder.name, make, params.train.threads, tuple(sorted(reads)), folder)
+            yield Task(folder.name, make, params.train.threads)
 
     for _ in engine.run(unfinished(), params.compute, "train", processes=1):
         pass

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import platform
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 import soundfile
 
 from stages import manifest
+from stages.audio.quality import probe
 from stages.base import params
 from stages.base.errors import InputError
 from stages.corpora import crema_d, tess
@@ -110,6 +115,30 @@ def test_a_file_with_an_unknown_name_is_a_row_too(raw: Path) -> None:
     row = listed().loc["ravdess/holiday.wav"]
     assert row["problem"].startswith("unknown name: holiday.wav ")
     assert pd.isna(row["speaker"])
+
+
+@contextmanager
+def files_at_most(n: int) -> Iterator[None]:
+    """Lets this process open no more files than `n`, those that are open included."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("kind", ["missing", "input/output error", "too many open files"])
+def test_what_is_not_a_fault_in_the_file_is_no_row(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.wav"
+    limits = params.Manifest(shortest_s=0.1, longest_s=60, silent_below_dbfs=-60)
+    if kind == "input/output error":
+        path.symlink_to("/proc/self/mem")  # whose first byte no process can read
+    elif kind == "too many open files":
+        soundfile.write(path, tone(), RATE_HZ)
+    at_most = files_at_most(0) if kind == "too many open files" else nullcontext()
+    with at_most, pytest.raises(InputError, match=rf"^{path}: .*{platform.node()}"):
+        probe(path, limits)
 
 
 def test_the_same_samples_in_another_format_count_once(raw: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.audio.recording import AudioError, Recording, Samples, decode
+from stages.audio.recording import AudioError, Recording, Samples, UnreadableError, decode
+from stages.base import errors
 from stages.base.params import Manifest
 from stages.data.keys import sha256
 
@@ -59,15 +62,22 @@ class Measures:
 def probe(path: Path, limits: Manifest) -> dict[str, Any]:
     """Decodes a file and returns the columns of the manifest that describe its content.
 
+    Args:
+        path: of a file for which `why_unreadable` returned "".
+        limits: of duration and level.
+
     Returns:
         What `identify` returns, with the reason as `problem` if the recording is not usable, and `notices`.
         If the file can be decoded, also what `measure` returns, sample rate, channels and `audio_sha256`.
+
+    Raises:
+        InputError: the file is missing on this machine, or cannot be read here: no fault in the file.
     """
     columns = identify(path)
-    if columns["problem"]:
-        return columns
     try:
         recording = decode(path, limits.longest_s)
+    except UnreadableError as error:
+        raise errors.unreadable(path, str(error)) from error
     except AudioError as error:
         return columns | {"problem": str(error)}
     measures = measure(recording)
@@ -88,17 +98,28 @@ def probe(path: Path, limits: Manifest) -> dict[str, Any]:
 
 
 def identify(path: Path) -> dict[str, Any]:
-    """Returns a file's size `n_bytes`, its `sha256` and, as `problem`, why it cannot be read, else ""."""
-    columns = {"n_bytes": 0, "sha256": "", "problem": "", "notices": ""}
+    """Returns a file's size `n_bytes`, its `sha256`, and `problem` and `notices` "".
+
+    Raises:
+        InputError: the file is missing on this machine, or cannot be read here.
+    """
+    try:
+        return {"n_bytes": path.stat().st_size, "sha256": sha256(path), "problem": "", "notices": ""}
+    except OSError as error:
+        raise errors.unreadable(path, str(error.strerror)) from error
+
+
+def why_unreadable(path: Path) -> str:
+    """Returns why a path that has been listed is not a file that can be opened; "" if it is one."""
     if not path.is_file():  # opening a named pipe would wait forever
-        return columns | {"problem": "unreadable: not a file, or a broken link"}
+        return "unreadable: not a file, or a broken link"
+    if not os.access(path, os.R_OK):
+        return f"unreadable: {os.strerror(errno.EACCES)}"
     try:
         str(path).encode()
-        return columns | {"n_bytes": path.stat().st_size, "sha256": sha256(path)}
     except UnicodeEncodeError:
-        return columns | {"problem": "unreadable: its name is not UTF-8, rename it"}
-    except OSError as error:
-        return columns | {"problem": f"unreadable: {error.strerror}"}
+        return "unreadable: its name is not UTF-8, rename it"
+    return ""
 
 
 def measure(recording: Recording) -> Measures:

@@ -17,6 +17,7 @@ import soxr
 from numpy.typing import NDArray
 
 from stages.audio import ffmpeg, lfs, ogg
+from stages.base import errors
 from stages.base.errors import InputError
 
 Samples = NDArray[np.float32]
@@ -36,6 +37,7 @@ SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d
 # Programs that write to a pipe do not know the length: ffmpeg writes 2^32 - 1, SoX 2^31 - 4096.
 UNKNOWN_BYTES = 0x7FFFF000
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX, for a FLAC stream of unknown length
+SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM
 MPEG_FRAME_SAMPLES = 1152  # without a Xing header, an MP3's length is estimated to within one frame
 LOW_BITS = 2.0**-8  # the largest sample, if 24-bit samples are in the low bits of 32
 # Channels cancel if their mean has a tenth of the power that independent channels would leave.
@@ -44,6 +46,10 @@ CANCELLED = 0.1
 
 class AudioError(Exception):
     """A file cannot be decoded into a usable recording; the message gives the reason."""
+
+
+class UnreadableError(AudioError):
+    """The system does not return a file's content, which says nothing about the recording."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,7 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
     Raises:
         AudioError: the file is empty, not audio, truncated, damaged or longer than `longest_s`, or some
             samples are not finite.
+        UnreadableError: the file is missing, or the disk or the operating system reports an error.
     """
     mix = _Mix()
     samples, rate_hz, n_channels = _read(path, longest_s, mix)
@@ -146,6 +153,8 @@ def _read(path: Path, longest_s: float, mix: _Mix) -> tuple[Samples, int, int]:
                 if mix.n_samples > longest_s * rate_hz:
                     raise AudioError(f"too long: more than {longest_s:g} s")
     except soundfile.LibsndfileError as error:
+        if error.code == SYSTEM_ERROR:
+            raise UnreadableError("unreadable: the system reports an error to libsndfile") from error
         raise AudioError(f"not audio or damaged: {error.error_string.rstrip('.')}") from error
     except (ffmpeg.FfmpegError, TypeError) as error:  # TypeError: soundfile's, for a name ending in `.raw`
         raise AudioError(str(error) if demuxer else "not audio or damaged: samples without header") from error
@@ -224,10 +233,12 @@ def load_listed(path: Path, sample_rate_hz: int) -> Samples:
     """Does what `load` does, for a recording that the manifest lists as usable.
 
     Raises:
-        InputError: the recording cannot be decoded after all.
+        InputError: the recording cannot be decoded after all, or not read on this machine.
     """
     try:
         return load(path, sample_rate_hz)
+    except UnreadableError as error:
+        raise errors.unreadable(path, str(error)) from error
     except AudioError as error:
         raise InputError(
             f"{path}: {error}, although the manifest lists it as usable. If the file has changed since, "
@@ -240,6 +251,7 @@ def _check_content(path: Path) -> bytes:
 
     Raises:
         AudioError: they show that the file is not audio, or it is not a file.
+        UnreadableError: they cannot be read.
     """
     try:
         if path.exists() and not path.is_file():  # opening a named pipe would wait forever
@@ -247,7 +259,7 @@ def _check_content(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(lfs.MAX_BYTES)
     except OSError as error:
-        raise AudioError(f"unreadable: {error.strerror}") from error
+        raise UnreadableError(f"unreadable: {error.strerror}") from error
     if not head:
         raise AudioError("empty: 0 bytes")
     if lfs.parse(head):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import platform
 import re
 import reprlib
 import shutil
@@ -11,6 +12,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NoReturn
 
 N_SHOWN = 60  # characters of a value that a message repeats
@@ -27,6 +29,11 @@ DISK_ERRORS = {
     errno.EPERM: "permission denied. Change the permissions of the file or its folder",
     errno.ENAMETOOLONG: "the name is too long for the disk. Shorten it",
     errno.EIO: "the disk reports an input/output error. Check it",
+    errno.EMFILE: "too many files are open. Raise the limit (`ulimit -n`)",
+    errno.ENFILE: "too many files are open on this machine. Raise its limit",
+    errno.ESTALE: "the server of the shared folder does not know it any more. Mount it again",
+    errno.ENOTCONN: "the shared folder is not connected. Mount it again",
+    errno.ETIMEDOUT: "the shared folder does not answer. Mount it again",
 }
 
 
@@ -76,6 +83,14 @@ def disk_error(error: OSError) -> str | None:
         number = int(match[1]) if (match := re.match(r"\[Errno (\d+)\]", str(why))) else None
     reason = DISK_ERRORS.get(number or 0)
     return reason and f"{file or 'output'}: {reason} and run the same command again; finished work is kept."
+
+
+def unreadable(path: Path, reason: str) -> InputError:
+    """Returns the error for a file that is there, but not readable on this machine: no fault in the file."""
+    return InputError(
+        f"{path}: cannot be read on {platform.node()} ({reason}). Check the disk, or that this machine has "
+        "the shared folder and what its links lead to, and run the same command again; finished work is kept."
+    )
 
 
 def run(main: Callable[[], None]) -> NoReturn:

@@ -268,13 +268,11 @@ class Compute(Block):
         engine: `local`: processes on this machine; `dask`: workers of a Dask cluster.
         workers: processes on this machine; unused where `scheduler` names a cluster, which has its own.
         scheduler: address of a running cluster's scheduler; null starts a cluster on this machine.
-        storage: an fsspec address that workers read from and write to; null: this folder, at the same path.
     """
 
     engine: Literal["local", "dask"]
     workers: Annotated[int, Field(ge=1, le=1024)]
     scheduler: Annotated[str, Field(min_length=1)] | None
-    storage: Annotated[str, Field(min_length=1)] | None
 
 
 class Params(Block):

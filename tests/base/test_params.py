@@ -39,7 +39,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("fold: all", "fold: {a: 1}", "params.train.fold", "{'a': 1}"),
         ("engine: local", "engine: sprak", "params.compute.engine", "'local' or 'dask'"),
         ("workers: 2", "workers: 0", "params.compute.workers", "0"),
-        ("storage: #", "storage: '' #", "params.compute.storage", "''"),
+        ("scheduler: #", "scheduler: '' #", "params.compute.scheduler", "''"),
         ("n_folds: 6", "n_folds: 1e12", "params.split.n_folds", "1000000000000.0"),
         ("n_folds: 6", f"n_folds: {10**31}", "params.split.n_folds", str(10**31)),
         ("n_mfcc: 40", "n_mfc: 40", "params.features.mfcc.n_mfc", "'n_mfcc'"),
