@@ -44,7 +44,8 @@ def main() -> None:
             if (folder / RECORD).is_file():
                 continue
             record_recordings(trainer.started_from, splits[splits["fold"] == fold], folder)
-            rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
+            used = splits.assign(role="train") if trainer.trains_on_validation else splits
+            rows = dataset.training_rows(used, index, fold, params.train.use_augmented)
             leak.check_training(rows)
             make = partial(training.train_fold, params, trainer, config, rows, pooled, folder)
             clips = {pooled} if pooled else {FEATURES / shard for shard in rows["shard"]}
