@@ -296,7 +296,7 @@ def mean_of_corpora(predictions: pd.DataFrame) -> dict[str, float]:
     `scores_of_counts` have one. A metric that is undefined for a corpus is left out.
 
     >>> predictions = pd.DataFrame(
-    ...     {"corpus": list("cccd"), "speaker": list("1123"), "label": "anger", "p_anger": [0.9, 0.9, 0.9, 0.1]}
+    ...     {"corpus": list("ccd"), "speaker": list("123"), "label": "anger", "p_anger": [0.9, 0.9, 0.1]}
     ... )
     >>> mean_of_corpora(predictions.assign(p_fear=1 - predictions["p_anger"]))["accuracy"]
     0.5
@@ -312,7 +312,7 @@ def mean_of_corpora(predictions: pd.DataFrame) -> dict[str, float]:
             margin = quantile * stats.sem(by_corpus[name])
             values[f"{name}_low"] = max(values[name] - margin, 0)
             values[f"{name}_high"] = min(values[name] + margin, 1)
-    return {name: float(value) for name, value in values.items()}
+    return {str(name): float(value) for name, value in values.items()}
 
 
 def intervals(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:

@@ -183,9 +183,7 @@ def partitions(
     return preprocessor, train, validation if len(validation) else None
 
 
-def validate(
-    scores: NDArray[np.float64], labels: NDArray[np.int64], calibrate: str
-) -> dict[str, float]:
+def validate(scores: NDArray[np.float64], labels: NDArray[np.int64], calibrate: str) -> dict[str, float]:
     """Returns the record's entries on validation: n_validation, val_uar and, if asked for, temperature.
 
     Args:
@@ -230,7 +228,7 @@ def cross_validated(
     Returns:
         float64 (n_clips, n_classes) and int64 (n_clips,); None if no group can be held out.
     """
-    held_out_by = rows["speaker"] if rows["speaker"].nunique() > 1 else rows["parent"]
+    held_out_by = rows["speaker"] if len(rows["speaker"].unique()) > 1 else rows["parent"]
     names = sorted(held_out_by.unique(), key=lambda name: keys.fingerprint(seed, name))
     group = held_out_by.map({name: i % N_CROSS_VALIDATED for i, name in enumerate(names)})
     original = rows["clip"] == rows["parent"]

@@ -60,8 +60,7 @@ def verdict(comparison: Comparison) -> str:
     if not uar.difference:
         return f"{numbers}: no difference"
     return (
-        f"{numbers}: no significant difference for these {comparison.n_speakers} speakers; "
-        f"{detectable(uar)}"
+        f"{numbers}: no significant difference for these {comparison.n_speakers} speakers; {detectable(uar)}"
     )
 
 
@@ -122,12 +121,12 @@ def scores(comparison: Comparison) -> pd.DataFrame:
 def remarks(comparison: Comparison) -> str:
     """Returns how to read the table of scores, and McNemar's test."""
     emotions = comparison.emotions
+    uar = comparison.metrics["uar"]
     n_lost, n_gained = emotions["right_to_wrong"].sum(), emotions["wrong_to_right"].sum()
     return (
-        "Intervals and p-values show variation between speakers, not between training runs. p-values are from "
-        "swapping the two models' predictions speaker by speaker; the smallest possible here is "
-        f"{comparison.metrics['uar'].smallest_p_value:.2g}. UAR: {detectable(comparison.metrics['uar'])}. {n_lost} "
-        f"clips become wrong and {n_gained} become right: McNemar's exact test, which treats clips as "
+        "Intervals and p-values show variation between speakers, not between training runs. p-values are "
+        "from swapping the two models' predictions speaker by speaker; the smallest possible here is "
+        f"{uar.smallest_p_value:.2g}. UAR: {detectable(uar)}. {n_lost} clips become wrong and {n_gained} become right: McNemar's exact test, which treats clips as "
         f"independent, p {p_value(comparison.mcnemar_p_value)}."
     )
 

@@ -56,7 +56,9 @@ def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Tab
             "Mean scores of the test corpora, intervals for a new corpus"
             if test.get("averaged_over") == "corpora"
             else "Scores of all test clips",
-            ["score", "value", "95 % interval"], scores),
+            ["score", "value", "95 % interval"],
+            scores,
+        ),
         "emotions": Table("Recall of each emotion", ["emotion", "recall", "clips"], emotions),
         "groups": Table("Scores of groups", ["group", "UAR", "accuracy", "clips"], groups),
     }

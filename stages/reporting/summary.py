@@ -23,8 +23,8 @@ def summary(run: FinishedRun) -> dict[str, str]:
         f"{run.split['n_folds']} folds",
         "Validation": notices.validation(run.split),
         **({"Left out by the protocol": _left_out(run.split)} if run.split.get("excluded_labels") else {}),
-        "Model": f"{params.model}, {train['n_parameters']:,} fitted values, trained on {train['n_train']:.0f} "
-        f"recordings and {train['n_train_copies']:.0f} augmented copies per fold",
+        "Model": f"{params.model}, {train['n_parameters']:,} fitted values, trained on "
+        f"{train['n_train']:.0f} recordings and {train['n_train_copies']:.0f} augmented copies per fold",
         "Inputs": f"{', '.join(inputs['features'])}; layout: {inputs['layout']}",
         "Normalisation": notices.NORMALIZATION[params.train.normalize],
         "Augmentation": f"{copies} per training clip: {', '.join(params.augment.chain)}"

@@ -106,7 +106,7 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
             raise InputError(
                 f"params.split.protocol {split.protocol}: with two speakers, the training speaker needs "
                 f"sentences to train and to validate, and has only {sentences[0]}. Set "
-                "params.split.validation_fraction: 0 to do without validation."
+                "Set params.split.validation_fraction: 0 to do without validation."
             )
         held_out = sentences[: _n_validation(len(sentences), split.validation_fraction)]
         yield _roles(test, ~test & clips["sentence"].isin(held_out), ~test)
@@ -235,11 +235,13 @@ def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
 def fixed(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     """Yields the folds of the list `fixed_list`; `validation_fraction` of the other speakers validate.
 
-    At least one speaker validates, others in each fold, unless the fraction is 0. A list must contain every speaker of the corpus once, so every clip is tested once. A listed speaker
+    At least one speaker validates, others in each fold, unless the fraction is 0. A list
+    must contain every speaker of the corpus once, so every clip is tested once. A listed speaker
     without clips, as in a partial copy, is logged.
 
     Raises:
-        InputError: there is no such list, it has too few folds or speakers, or it does not match the speakers.
+        InputError: there is no such list, it has too few folds or speakers, or does not match the
+            speakers.
     """
     if split.fixed_list not in split.lists:
         raise unknown("params.split.fixed_list", split.fixed_list, split.lists)
@@ -256,9 +258,9 @@ def fixed(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
         test = clips["speaker"].isin(group)
         others = _interleaved(clips[~test], seed)
         n_validation = _n_validation(len(others), split.validation_fraction)
-        if n_validation and n_validation == len(others):
+        if n_validation >= max(len(others), 1):
             raise InputError(
-                f"{place}: fold {fold} has only {', '.join(others)} to train and to validate. Set "
+                f"{place}: fold {fold} has only {', '.join(others) or 'nobody'} to train and to validate. "
                 "params.split.validation_fraction: 0 to do without validation."
             )
         first = fold * n_validation

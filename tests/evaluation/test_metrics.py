@@ -330,7 +330,7 @@ def test_intervals_cover_the_true_uar(n_speakers: int) -> None:
 
 
 def pooled_corpora(sizes: list[int], n_draws: int) -> Iterator[pd.DataFrame]:
-    """Yields predictions of three classes by speakers with `sizes` clips, recalls as `samples_of_speakers`."""
+    """Yields predictions by speakers with `sizes` clips, recalls as in `samples_of_speakers`."""
     rng = np.random.default_rng(sum(sizes))
     speaker = np.repeat(np.arange(len(sizes)), sizes)
     label = np.concatenate([np.arange(n) % 3 for n in sizes])

@@ -194,9 +194,7 @@ def test_fixed_without_validation_trains_on_all_who_do_not_test() -> None:
 @pytest.mark.parametrize(("fraction", "n"), [(0.07, 1), (0.08, 2), (0.1, 2), (0.13, 3), (0.99, 19)])
 def test_the_number_of_validation_speakers_is_rounded(fraction: float, n: int) -> None:
     # of 20: 1.4, 1.6, 2, 2.6, and not all
-    splits = assign(
-        RAVDESS, protocol="fixed", fixed_list="emobox_ravdess", validation_fraction=fraction
-    )
+    splits = assign(RAVDESS, protocol="fixed", fixed_list="emobox_ravdess", validation_fraction=fraction)
     assert {len(own) for own in speakers(splits, "validation")} == {n}
 
 

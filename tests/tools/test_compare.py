@@ -75,7 +75,9 @@ def test_two_revisions_are_compared_whatever_the_workspace(revisions: Revisions,
 def test_an_insignificant_difference_has_no_direction(revisions: Revisions, said) -> None:
     revisions.evaluate(ALIKE)
     output = " ".join(said().split())
-    assert ": no significant difference for these 6 speakers; smallest detectable with 80 % power 0.0" in output
+    assert (
+        ": no significant difference for these 6 speakers; smallest detectable with 80 % power 0.0" in output
+    )
     assert "worse" not in output and "better" not in output
 
 
