@@ -126,7 +126,8 @@ def remarks(comparison: Comparison) -> str:
     return (
         "Intervals and p-values show variation between speakers, not between training runs. p-values are "
         "from swapping the two models' predictions speaker by speaker; the smallest possible here is "
-        f"{uar.smallest_p_value:.2g}. UAR: {detectable(uar)}. {n_lost} clips become wrong and {n_gained} become right: McNemar's exact test, which treats clips as "
+        f"{uar.smallest_p_value:.2g}. UAR: {detectable(uar)}. {n_lost} "
+        f"clips become wrong and {n_gained} become right: McNemar's exact test, which treats clips as "
         f"independent, p {p_value(comparison.mcnemar_p_value)}."
     )
 
