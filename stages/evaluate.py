@@ -34,6 +34,7 @@ def main() -> None:
     for name, plotted in {
         "confusion": confusion(predictions),
         "reliability": metrics.reliability(predictions),
+        "risk_coverage": metrics.risk_coverage(predictions),
     }.items():
         with replacing(METRICS / f"{name}.csv") as temporary:
             plotted.to_csv(temporary, index=False, float_format="%.6g")
@@ -53,7 +54,12 @@ def test(
 
 def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
     """Returns the metrics, and whatever makes them too high or hard to compare."""
-    measured = metrics.summarize(predictions, params.evaluate.n_resamples, params.seed)
+    measured = metrics.summarize(
+        predictions,
+        params.evaluate.n_resamples,
+        params.seed,
+        across_corpora=params.split.protocol == "cross_corpus",
+    )
     measured |= listeners(predictions, params.split.labels.merge)
     return measured | {
         "leaky": leak.leaky(params.split.protocol),
@@ -65,8 +71,9 @@ def headline(measured: dict[str, Any]) -> str:
     """Returns the main metrics in a sentence."""
     interval = f" [{measured['uar_low']:.3f}, {measured['uar_high']:.3f}]" if "uar_low" in measured else ""
     leaky = ", LEAKY: test speakers are in the training data" if measured["leaky"] else ""
+    mean = f" (mean of {len(measured['corpus'])} corpora)" if measured["averaged_over"] == "corpora" else ""
     return (
-        f"UAR {measured['uar']:.3f}{interval}, chance {measured['chance_uar']:.3f}, "
+        f"UAR {measured['uar']:.3f}{interval}{mean}, chance {measured['chance_uar']:.3f}, "
         f"on {measured['n_clips']} clips of {measured['n_speakers']} speakers{leaky}"
     )
 

@@ -25,7 +25,9 @@ def main() -> None:
     splits.attrs["made_with"] = protocols.made_with(chosen)
     tables.write(splits, tables.SPLITS, SPLITS)
     n_excluded["protocol"] = len(set(clips["clip"]) - set(splits["clip"]))
-    write_json(describe(splits, split.protocol, n_excluded), METRICS / "split.json")
+    described = describe(splits, split.protocol, n_excluded)
+    described["excluded_labels"] = ", ".join(sorted(set(clips["label"]) - set(splits["label"])))
+    write_json(described, METRICS / "split.json")
 
 
 def usable_clips(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.DataFrame, dict[str, int]]:

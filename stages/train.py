@@ -45,7 +45,8 @@ def main() -> None:
             if (folder / RECORD).is_file():
                 continue
             record_recordings(trainer.started_from, splits[splits["fold"] == fold], folder)
-            rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
+            used = splits.assign(role="train") if trainer.trains_on_validation else splits
+            rows = dataset.training_rows(used, index, fold, params.train.use_augmented)
             trained_on = measured[measured["clip"].isin(rows.loc[rows["role"] == "train", "clip"])]
             profile.write(trained_on, params.audio.sample_rate_hz, folder / profile.PROFILE)
             leak.check_training(rows)

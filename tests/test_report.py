@@ -25,6 +25,7 @@ FIGURES = {
     "speakers",
     "sexes",
     "reliability",
+    "risk_coverage",
     "emotions",
     "durations",
 }

@@ -190,6 +190,7 @@ class Featurize(Block):
 
 class Train(Block):
     fold: Annotated[int, Field(ge=0)] | Literal["all"]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
     use_augmented: bool
     normalize: Literal["global", "speaker"]
     calibrate: Literal["temperature", "none"]

@@ -39,6 +39,7 @@ class EstimatorTrainer:
 
     file = FILE
     started_from = None  # a classifier is always fitted from scratch
+    trains_on_validation = False
 
     def __init__(self, build: Callable[[], Any]) -> None:
         """Takes a function that returns an unfitted classifier."""
@@ -50,7 +51,7 @@ class EstimatorTrainer:
         """Fits the classifier and writes it to `folder`.
 
         Returns:
-            An empty learning curve, and `n_parameters`, the number of fitted values.
+            An empty learning curve, `n_parameters`, the number of fitted values, and `n_epochs` of an MLP.
 
         Raises:
             InputError: it cannot be fitted.
@@ -71,7 +72,10 @@ class EstimatorTrainer:
             except UserWarning as warning:
                 raise KeyboardInterrupt from warning
         save(model, folder / FILE)
-        return pd.DataFrame(), {"n_parameters": _n_parameters(model)}
+        fitted = {"n_parameters": _n_parameters(model)}
+        if isinstance(n_epochs := vars(model).get("n_iter_"), int):  # of an MLP
+            fitted["n_epochs"] = n_epochs
+        return pd.DataFrame(), fitted
 
     def scores(self, folder: Path, clips: Clips, n_classes: int) -> NDArray[np.float64]:
         """Returns float64 (n_clips, n_classes): decision values, or log probabilities without them.

@@ -204,7 +204,6 @@ def made_with(params: Params) -> dict[str, Any]:
         "audio": params.audio.model_dump(),
         "spectrum": params.spectrum.model_dump(),
         "train": params.train.model_dump(exclude={"fold", "threads"}),
-        "seed": params.seed,
     }
     return keys.leaves(blocks)
 

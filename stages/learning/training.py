@@ -7,6 +7,7 @@ result: an interrupted run is resumed, a changed one starts from the beginning.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
 from stages.base import registry
@@ -30,8 +32,12 @@ from stages.learning.record import PREPROCESSOR, RECORD, TRAINED_ON, folder_name
 from stages.learning.trained_fold import made_by, made_with
 from stages.learning.trainer import Trainer
 
+N_CROSS_VALIDATED = 5  # groups of speakers, as Platt 1999 holds out in fifths or thirds
+CROSS_VALIDATION = ".cross_validation"
 CURVE, TIMING, POOLED = "curve.csv", "timing.json", "pooled.npz"
 CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
+
+logger = logging.getLogger(__name__)
 
 
 def check_inputs(entry: ModuleType, inputs: Inputs, name: str) -> None:
@@ -117,30 +123,43 @@ def train_fold(
         clips = dataset.load_pooled(rows, inputs, params.train.normalize)
     preprocessor, train, validation = partitions(params, inputs, rows, clips)
     preprocessor.save(folder / PREPROCESSOR)
-    seed = int(keys.fingerprint(params.seed, params.model, folder.name)[:8], 16)
+    seed = int(keys.fingerprint(params.train.seed, params.model, folder.name)[:8], 16)
+    in_train, copies = rows["role"] == "train", rows["clip"] != rows["parent"]
     curve, fitted = trainer.fit(train, validation, folder, seed)
     record = {
         "model": params.model,
         "classes": train.classes,
-        "n_train": len(train),
-        "n_epochs": len(curve),
+        "n_train": int((in_train & ~copies).sum()),
+        "n_train_copies": int((in_train & copies).sum()),
         "temperature": 1.0,
         "threads": params.train.threads,
         "normalize": params.train.normalize,
         "sha256": {
             name: keys.sha256(folder / name) for name in (PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file)
         },
+        **({"n_epochs": len(curve)} if len(curve) else {}),
         **made,
         **fitted,
     }
-    if validation is not None:
-        record |= validate(trainer, validation, folder, params.train.calibrate)
+    held_out = None
+    if trainer.trains_on_validation:
+        held_out = cross_validated(params, trainer, inputs, rows, clips, folder, seed)
+    elif validation is not None:
+        held_out = trainer.scores(folder, validation, len(validation.classes)), validation.y
+    if held_out is not None:
+        record |= validate(*held_out, params.train.calibrate)
+        if calibration.at_bound(record["temperature"]):
+            logger.warning(
+                "%s: the temperature %.3g is at its bound, so probabilities are not calibrated",
+                folder.name,
+                record["temperature"],
+            )
     with replacing(folder / CURVE) as temporary:
         curve.reindex(columns=CURVE_COLUMNS[1:]).to_csv(temporary, index=False)
     seconds = time.monotonic() - started
     write_json({"seconds": seconds, "seconds_per_epoch": seconds / max(len(curve), 1)}, folder / TIMING)
     write_json(record, folder / RECORD)
-    validated = f", validation UAR {record['val_uar']:.3f}" if validation is not None else ""
+    validated = f", validation UAR {record['val_uar']:.3f}" if held_out is not None else ""
     print(f"train: {params.model} {folder.name}, {len(train)} clips{validated}, {seconds:.1f} s", flush=True)
 
 
@@ -160,17 +179,74 @@ def partitions(
     return preprocessor, train, validation if len(validation) else None
 
 
-def validate(trainer: Trainer, validation: Partition, folder: Path, calibrate: str) -> dict[str, Any]:
-    """Returns the record's entries on validation: n_validation, val_uar and, if asked for, temperature."""
-    scores = trainer.scores(folder, validation, len(validation.classes))
-    present = np.unique(validation.y)
+def validate(scores: NDArray[np.float64], labels: NDArray[np.int64], calibrate: str) -> dict[str, float]:
+    """Returns the record's entries on validation: n_validation, val_uar and, if asked for, temperature.
+
+    Args:
+        scores: (n_clips, n_classes), of clips that did not train.
+        labels: (n_clips,), class indices.
+        calibrate: params.train.calibrate.
+    """
+    present = np.unique(labels)
     found = {
-        "n_validation": len(validation),
-        "val_uar": recall_score(validation.y, scores.argmax(axis=1), labels=present, average="macro"),
+        "n_validation": len(labels),
+        "val_uar": recall_score(labels, scores.argmax(axis=1), labels=present, average="macro"),
     }
     if calibrate == "temperature":
-        found["temperature"] = calibration.temperature(scores, validation.y)
+        found["temperature"] = calibration.temperature(scores, labels)
     return found
+
+
+def cross_validated(
+    params: Params,
+    trainer: Trainer,
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    clips: list[Frames],
+    folder: Path,
+    seed: int,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+    """Returns scores and labels of the training recordings, each from a model that did not see the speaker.
+
+    Speakers are held out in N_CROSS_VALIDATED groups; with fewer speakers, one at a time. A single training
+    speaker's recordings are held out instead, which makes the scores too good. A group without which a class
+    has no training clip is left out.
+
+    Args:
+        params: all parameters.
+        trainer: of the model.
+        inputs: of the model.
+        rows: of the fold, all in train.
+        clips: of the rows, pooled.
+        folder: of the fold; the models are removed again.
+        seed: of the training.
+
+    Returns:
+        float64 (n_clips, n_classes) and int64 (n_clips,); None if no group can be held out.
+    """
+    held_out_by = rows["speaker"] if len(rows["speaker"].unique()) > 1 else rows["parent"]
+    names = sorted(held_out_by.unique(), key=lambda name: keys.fingerprint(seed, name))
+    group = held_out_by.map({name: i % N_CROSS_VALIDATED for i, name in enumerate(names)})
+    original = rows["clip"] == rows["parent"]
+    work, found = folder / CROSS_VALIDATION, []
+    for number in sorted(group.unique()):
+        in_group = group == number
+        if rows.loc[~in_group, "label"].nunique() < rows["label"].nunique():
+            continue
+        used = (~in_group | original).to_numpy()
+        own = rows[used].assign(role=np.where(in_group[used], "validation", "train"))
+        chosen = [clip for clip, use in zip(clips, used, strict=True) if use]
+        _, train, validation = partitions(params, inputs, own, chosen)
+        if validation is None:
+            continue
+        work.mkdir(exist_ok=True)
+        trainer.fit(train, None, work, seed)
+        found.append((trainer.scores(work, validation, len(train.classes)), validation.y))
+    shutil.rmtree(work, ignore_errors=True)
+    if not found:
+        return None
+    scores, labels = zip(*found, strict=True)
+    return np.concatenate(scores), np.concatenate(labels)
 
 
 def finish(work: Path, folds: list[int]) -> None:
@@ -197,8 +273,11 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
     scalars: dict[str, Any] = {"n_folds": len(records)}
     first = records[0]
     scalars |= {name: first[name] for name in ("n_parameters", "threads", "precision") if name in first}
-    for name in ("n_train", "n_validation", "n_epochs", "val_uar", "temperature"):
+    for name in ("n_train", "n_train_copies", "n_validation", "n_epochs", "val_uar", "temperature"):
         values = [record[name] for record in records if name in record]
         if values:
             scalars[name] = float(np.mean(values))
+    scalars["n_folds_at_temperature_bound"] = sum(
+        calibration.at_bound(record["temperature"]) for record in records
+    )
     return scalars

@@ -91,6 +91,7 @@ class NetworkTrainer:
     """
 
     file = FILE
+    trains_on_validation = False  # validation chooses the epoch
 
     def __init__(self, build: Build, training: Training) -> None:
         """Takes a function of (input_shape, n_classes) that returns a network with logits as output."""

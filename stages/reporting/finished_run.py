@@ -21,7 +21,7 @@ from stages.splitting import leak
 # The keys of metrics/*.json that the report shows.
 KEYS = {
     "split": ("n_folds", "validation_shares_sentences", "validation_shares_speakers"),
-    "train": ("n_parameters", "n_train", "temperature"),
+    "train": ("n_parameters", "n_train", "n_train_copies", "temperature"),
     "test": (
         *("uar", "accuracy", "macro_f1", "chance_uar", "ece", "recall", "worst_speaker"),
         *("corpus", "sex", "fold", "n_clips", "n_folds", "n_speakers"),

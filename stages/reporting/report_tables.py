@@ -20,6 +20,8 @@ NAMES = {
     "log_loss": "log loss, nats (best is 0)",
     "brier": "Brier score, 0 to 2 (best is 0)",
     "ece": "calibration error (best is 0)",
+    "confidence_auc": "AUC of confidence: right against wrong (0.5 separates nothing)",
+    "aurc": "mean risk over coverage (best is 0)",
 }
 MOST_NAMED = 12  # speakers of a fold listed by name
 
@@ -50,7 +52,13 @@ def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Tab
             ["human listeners, audio only", f"{test['human_uar']:.3f}", "", str(test["human_n_clips"])]
         )
     return {
-        "scores": Table("Scores of all test clips", ["score", "value", "95 % interval"], scores),
+        "scores": Table(
+            "Mean scores of the test corpora, intervals for a new corpus"
+            if test.get("averaged_over") == "corpora"
+            else "Scores of all test clips",
+            ["score", "value", "95 % interval"],
+            scores,
+        ),
         "emotions": Table("Recall of each emotion", ["emotion", "recall", "clips"], emotions),
         "groups": Table("Scores of groups", ["group", "UAR", "accuracy", "clips"], groups),
     }

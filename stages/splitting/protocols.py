@@ -114,7 +114,7 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
             raise InputError(
                 f"params.split.protocol {split.protocol}: with two speakers, the training speaker needs "
                 f"sentences to train and to validate, and has only {sentences[0]}. Set "
-                "params.split.validation_fraction: 0 to do without validation."
+                "Set params.split.validation_fraction: 0 to do without validation."
             )
         held_out = sentences[: _n_validation(len(sentences), split.validation_fraction)]
         yield _roles(test, ~test & clips["sentence"].isin(held_out), ~test)
@@ -241,26 +241,39 @@ def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
 
 
 def fixed(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
-    """Yields the folds of the list `fixed_list`; the next fold's speakers validate, the first's the last.
+    """Yields the folds of the list `fixed_list`; `validation_fraction` of the other speakers validate.
 
-    A list must contain every speaker of the corpus once, so every clip is tested once. A listed speaker
+    At least one speaker validates, others in each fold, unless the fraction is 0. A list
+    must contain every speaker of the corpus once, so every clip is tested once. A listed speaker
     without clips, as in a partial copy, is logged.
 
     Raises:
-        InputError: there is no such list, it has fewer than 3 folds, or it does not match the speakers.
+        InputError: there is no such list, it has too few folds or speakers, or does not match the
+            speakers.
     """
     if split.fixed_list not in split.lists:
         raise unknown("params.split.fixed_list", split.fixed_list, split.lists)
     place = f"params.split.lists.{split.fixed_list}"
     folds = [_names(line) for line in split.lists[split.fixed_list]]
-    if len(folds) < 3:
-        raise InputError(f"{place}: needs three folds, one to test, one to validate and one to train.")
+    if len(folds) < 2:
+        raise InputError(f"{place}: needs two folds, one to test and one to train.")
     speakers = pd.Series(sorted(clips["speaker"].unique()))
     names = speakers.str.partition("/")[2]
     _check_list(place, pd.Series([name for fold in folds for name in fold]), names)
     by_name = dict(zip(names, speakers, strict=True))
     groups = [[by_name[name] for name in fold if name in by_name] for fold in folds]
-    yield from _rotated(clips, groups, n_validation=1)
+    for fold, group in enumerate(groups):
+        test = clips["speaker"].isin(group)
+        others = _interleaved(clips[~test], seed)
+        n_validation = _n_validation(len(others), split.validation_fraction)
+        if n_validation >= max(len(others), 1):
+            raise InputError(
+                f"{place}: fold {fold} has only {', '.join(others) or 'nobody'} to train and to validate. "
+                "params.split.validation_fraction: 0 to do without validation."
+            )
+        first = fold * n_validation
+        chosen = [others[i % len(others)] for i in range(first, first + n_validation)]
+        yield _roles(test, clips["speaker"].isin(chosen), ~test)
 
 
 PROTOCOLS: dict[str, Protocol] = {

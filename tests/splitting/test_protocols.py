@@ -178,13 +178,32 @@ def test_fixed_gives_emobox_ravdess_fold_by_fold() -> None:
         ["06", "13", "17", "22"],
     ]
     assert speakers(splits, "test") == folds
-    assert speakers(splits, "validation") == [*folds[1:], folds[0]]
+    # a tenth of the 20 other speakers, others in each fold
+    validating = speakers(splits, "validation")
+    assert [len(own) for own in validating] == [2] * 6
+    assert len({tuple(own) for own in validating}) == 6
+    assert [len(own) for own in speakers(splits, "train")] == [18] * 6
+
+
+def test_fixed_without_validation_trains_on_all_who_do_not_test() -> None:
+    splits = assign(SAVEE, protocol="fixed", fixed_list="emobox_savee", validation_fraction=0.0)
+    assert "validation" not in set(splits["role"])
+    assert [len(own) for own in speakers(splits, "train")] == [3] * 4
+
+
+@pytest.mark.parametrize(("fraction", "n"), [(0.07, 1), (0.08, 2), (0.1, 2), (0.13, 3), (0.99, 19)])
+def test_the_number_of_validation_speakers_is_rounded(fraction: float, n: int) -> None:
+    # of 20: 1.4, 1.6, 2, 2.6, and not all
+    splits = assign(RAVDESS, protocol="fixed", fixed_list="emobox_ravdess", validation_fraction=fraction)
+    assert {len(own) for own in speakers(splits, "validation")} == {n}
 
 
 def test_fixed_gives_emobox_savee_fold_by_fold() -> None:
     splits = assign(SAVEE, protocol="fixed", fixed_list="emobox_savee")
     assert speakers(splits, "test") == [["JE"], ["KL"], ["DC"], ["JK"]]
-    assert speakers(splits, "validation") == [["KL"], ["DC"], ["JK"], ["JE"]]
+    # one of three others: none is no validation
+    assert [len(own) for own in speakers(splits, "validation")] == [1] * 4
+    assert [len(own) for own in speakers(splits, "train")] == [2] * 4
 
 
 def test_fixed_gives_emosuperb_crema_d_fold_by_fold() -> None:
@@ -192,7 +211,7 @@ def test_fixed_gives_emosuperb_crema_d_fold_by_fold() -> None:
     edges = [1001, 1019, 1037, 1055, 1073, 1092]  # Wu et al. 2024, EMO-SUPERB
     blocks = [[str(actor) for actor in range(*ends)] for ends in pairwise(edges)]
     assert speakers(splits, "test") == blocks
-    assert speakers(splits, "validation") == [*blocks[1:], blocks[0]]
+    assert [len(own) for own in speakers(splits, "validation")] == [7] * 5  # a tenth of 73 or 72
 
 
 def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -266,8 +285,13 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         ),
         (
             SAVEE,
-            {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC JK", "JE KL"]}},
-            "lists.mine: .*three folds",
+            {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC JK JE KL"]}},
+            "lists.mine: .*two folds",
+        ),
+        (
+            SAVEE,
+            {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC JK JE", "KL"]}},
+            "lists.mine: fold 0 has only .*KL",
         ),
         (
             SAVEE,

@@ -92,6 +92,7 @@ def train(params: Params, splits: pd.DataFrame) -> dict[int, dict[str, Any]]:
             "classes": EMOTIONS,
             "n_parameters": 1234,
             "n_train": 16,
+            "n_train_copies": 0,
             "temperature": 1.5,
             "normalize": params.train.normalize,
             "sha256": {TRAINED_ON: keys.sha256(place / TRAINED_ON)},

@@ -172,6 +172,26 @@ def reliability(bins: pd.DataFrame, ece: float) -> Picture:
 
 
 @styled
+def risk_coverage(curve: pd.DataFrame) -> Picture:
+    """Returns the risk-coverage curve.
+
+    Args:
+        curve: columns coverage and risk (`metrics.risk_coverage`).
+    """
+    figure, (axes,) = canvas(3.2)
+    overall = float(curve["risk"].iloc[-1])
+    axes.plot(curve["coverage"], curve["risk"], color=BLUE, linewidth=1.5)
+    level(axes, overall, f"all clips {overall:.2f}")
+    axes.set(
+        xlim=(0, 1), ylim=(0, 1.02), ylabel="fraction wrong", xlabel="fraction kept, most confident first"
+    )
+    axes.grid(visible=True, axis="both")
+    half = float(np.interp(0.5, curve["coverage"], curve["risk"]))
+    alt = f"Fraction wrong by fraction kept: {half:.2f} of the more confident half, {overall:.2f} of all."
+    return picture(figure, "risk_coverage", "Risk and coverage", alt)
+
+
+@styled
 def learning_curves(history: pd.DataFrame) -> Picture:
     """Returns loss and validation uar by epoch, a thin line per fold and their mean.
 
