@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -33,8 +34,8 @@ def usable_clips(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.Data
         InputError: no clip of a chosen corpus is left.
     """
     policy = chosen.split.labels
-    check_names(chosen.split)
     clips = manifest[manifest["corpus"].isin(chosen.corpus)]
+    check_names(chosen.split, clips["emotion"].dropna())
     n_excluded = {}
     for reason, usable in {
         "problem": clips["problem"] == "",
@@ -54,16 +55,20 @@ def usable_clips(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.Data
     return clips.assign(label=clips["emotion"].replace(dict(policy.merge))), n_excluded
 
 
-def check_names(split: params.Split) -> None:
-    """Checks that params.split names known channels and emotions only.
+def check_names(split: params.Split, labels: Iterable[str]) -> None:
+    """Checks that params.split names known channels, and drops and merges known labels only.
+
+    Args:
+        labels: of the corpora; besides, the names in EMOTIONS are known.
 
     Raises:
         InputError: it names another.
     """
-    labels = "params.split.labels"
+    known = {*EMOTIONS, *labels}
+    place = "params.split.labels"
     named = [("params.split.channels", name, CHANNELS) for name in split.channels]
-    named += [(f"{labels}.drop", name, EMOTIONS) for name in split.labels.drop]
-    named += [(f"{labels}.merge", name, EMOTIONS) for pair in split.labels.merge.items() for name in pair]
+    named += [(f"{place}.drop", name, known) for name in split.labels.drop]
+    named += [(f"{place}.merge", name, known) for name in split.labels.merge]
     for place, name, choices in named:
         if name not in choices:
             raise unknown(place, name, choices)

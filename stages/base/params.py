@@ -114,8 +114,12 @@ class Split(Block):
         "cross_corpus",
         "random",
         "fixed",
+        "official",
+        "session",
+        "group",
     ]
     n_folds: Count
+    group_by: str
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     validation_fraction: Fraction
     fixed_list: str
