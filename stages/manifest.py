@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from stages.audio.quality import identify, mark_duplicates, probe
 from stages.audio.recording import SUFFIXES
-from stages.base import files, registry
+from stages.base import files
 from stages.base.errors import InputError, run
 from stages.base.files import CORPORA, MANIFEST, METRICS, RAW
 from stages.base.params import Manifest, Params, read
@@ -41,14 +41,13 @@ def main() -> None:
     table = mark_duplicates(table)
     counts = {str(corpus): count(rows) for corpus, rows in table.groupby("corpus")}
     tables.write(table[list(tables.MANIFEST.columns)], tables.MANIFEST, MANIFEST)
-    files.write_json({name: about(name) for name in params.corpus}, CORPORA)
+    files.write_json({name: about(params.corpus_of(name)) for name in params.corpus}, CORPORA)
     files.write_json(counts, METRICS / "manifest.json")
     report(table, counts)
 
 
-def about(name: str) -> dict[str, Any]:
+def about(corpus: Any) -> dict[str, Any]:
     """Returns a corpus's title, licence, citation, address and counts, and whether it is synthetic."""
-    corpus = registry.load("corpora", name, "params.corpus")
     return asdict(corpus.ABOUT) | {"synthetic": hasattr(corpus, "synthesise")}
 
 
@@ -58,16 +57,21 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     Raises:
         InputError: the corpus's folder contains no audio file.
     """
-    corpus = registry.load("corpora", name, "params.corpus")
+    corpus = params.corpus_of(name)
     folder = RAW / name
+    listed = corpus.listed(folder) if hasattr(corpus, "listed") else None  # by a table
     paths = sorted(
         path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()
     )
+    paths = paths if listed is None else sorted(listed)
     if not paths:
         raise InputError(f"{folder}: no audio file ({', '.join(SUFFIXES)}). Run `dvc repro ingest`.")
     probed = probe_all(paths, params, f"manifest {name}")
     rows = []
     for path in paths:
+        if listed is not None:
+            rows.append(described(name, path, listed[path], probed[path]))
+            continue
         parsed = corpus.parse(PurePosixPath(path.relative_to(folder).as_posix()))
         rows.append(describe(name, path, parsed, probed[path]))
     columns = [*tables.MANIFEST.columns, "preferred"]
@@ -128,6 +132,18 @@ def describe(corpus: str, path: Path, parsed: ParsedName | None, probed: dict[st
         return row | {"clip": clip, "preferred": True, "problem": probed["problem"] or unknown}
     names = {column: f"{corpus}/{getattr(parsed, column)}" for column in ("clip", "speaker", "sentence")}
     return row | asdict(parsed) | names
+
+
+def described(corpus: str, path: Path, listed: dict[str, Any], probed: dict[str, Any]) -> dict[str, Any]:
+    """Returns the row of the manifest of a file that a table describes."""
+    problem = listed["problem"] or probed["problem"]
+    return {
+        "path": printable(path.relative_to(RAW)),
+        "corpus": corpus,
+        **probed,
+        **listed,
+        "problem": problem,
+    }
 
 
 def printable(path: PurePath) -> str:

@@ -290,7 +290,7 @@ def official(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     """
     _known(clips, "partition", split)
     roles_of = clips["partition"].str.split(" ")
-    n_folds = roles_of.str.len()
+    n_folds = roles_of.map(len)
     if (n_folds != n_folds.iloc[0]).any():
         at_odds = clips.loc[n_folds != n_folds.iloc[0], "clip"].iloc[0]
         raise InputError(
@@ -334,7 +334,8 @@ def group(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     if split.group_by not in clips.columns:
         raise unknown("params.split.group_by", split.group_by, map(str, clips.columns))
     _known(clips, split.group_by, split)
-    values = clips.assign(**{split.group_by: clips[split.group_by].astype(str), "all": ""})
+    values = clips.assign(all="")
+    values[split.group_by] = clips[split.group_by].astype(str)
     for names in _balanced_groups(values, split.group_by, "all", split.n_folds, seed):
         test = values[split.group_by].isin(names)
         yield _roles(test, _held_out(clips, ~test, split, seed), ~test)

@@ -12,6 +12,7 @@ import soundfile
 
 from stages import split
 from stages.base.files import AUGMENTED, CORPORA, MANIFEST, METRICS, PREDICTIONS, RAW, SPLITS
+from stages.corpora import ravdess
 from stages.data import shards, tables
 from stages.evaluation import metrics
 from stages.manifest import about
@@ -40,7 +41,7 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
     tables.write(table, tables.MANIFEST, folder / MANIFEST)
     tables.write(splits, tables.SPLITS, folder / SPLITS)
     tables.write(predictions, tables.PREDICTIONS, folder / PREDICTIONS)
-    (folder / CORPORA).write_text(json.dumps({"ravdess": about("ravdess")}))
+    (folder / CORPORA).write_text(json.dumps({"ravdess": about(ravdess)}))
     copy(folder, table["clip"].tolist() if full else [])
     test = metrics.summarize(predictions, 100, seed=0) | {
         "leaky": leak.leaky(protocol),
