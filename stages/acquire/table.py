@@ -172,7 +172,7 @@ def _audformat(path: Path, name: str | None) -> pd.DataFrame:
         raise unknown(f"{path}: `name`", name, database.tables)
     chosen = database[name]
     table = chosen.get().copy()
-    for column in chosen.columns.values():
+    for place, column in chosen.columns.items():
         scheme = database.schemes.get(column.scheme_id)
         if scheme is not None and scheme.uses_table:
             facts = database[scheme.labels].get()
@@ -182,7 +182,7 @@ def _audformat(path: Path, name: str | None) -> pd.DataFrame:
             continue
         for fact in facts.columns:
             if fact not in table:
-                table[fact] = table[column.id].astype(object).map(facts[fact])
+                table[fact] = table[place].astype(object).map(facts[fact])
     if chosen.split_id is not None and "partition" not in table:
         table["partition"] = str(database.splits[chosen.split_id].type)
     table = table.reset_index()

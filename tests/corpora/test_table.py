@@ -225,7 +225,7 @@ def test_segments_are_cut_exactly_and_those_that_overlap_or_lie_outside_are_excl
     monkeypatch.setattr(soundfile, "read", lambda *a, **k: decoded.append(a) or read(*a, **k))
     project(
         "file,who,felt,start,end\nlong.wav,s,joy,0.5,1\nlong.wav,s,awe,1,2\nlong.wav,t,joy,1.9,2.5\n"
-        "long.wav,t,awe,3.5,9\nlong.wav,t,joy,3,2.8\nlong.wav,t,joy,2.5,\n"
+        "long.wav,t,awe,3.5,9\nlong.wav,t,joy,3,2.8\nlong.wav,t,joy,2.5,3\n"
     )
     rows = listed()
     assert len(decoded) == 1
@@ -305,3 +305,196 @@ def test_what_leaks_in_a_given_partition_is_named_before_a_recording_is_read(pro
     project(partitioned(leaking=True), split={"protocol": "official"})
     with pytest.raises(LeakError, match=r"official.*speaker 'calls/a'.*calls/a/joy0\.wav"):
         select.main()
+
+
+STAGES = (select, ingest, manifest, split, augment, featurize, train, evaluate)
+
+
+def described(corpus: str, folder: Path) -> str:
+    """Copies a corpus's usable recordings to `folder` under other names; returns a table of them.
+
+    Its columns and labels have other names too, and its rows another order.
+    """
+    folder.mkdir(parents=True)
+    table = tables.read(MANIFEST, tables.MANIFEST)
+    rows = []
+    for number, row in table[table["problem"] == ""].sample(frac=1, random_state=1).reset_index().iterrows():
+        name = f"take {number}.wav"
+        shutil.copy(RAW / row["path"], folder / name)
+        cells = [row[column].removeprefix(f"{corpus}/") for column in ("clip", "speaker", "sentence")]
+        rows.append([name, *cells, row["sex"][0].upper(), f"<{row['emotion']}>"])
+    frame = pd.DataFrame(rows, columns=["sound", "id", "person", "words", "gender", "mood"])
+    return frame.to_csv(index=False, sep=";")
+
+
+def same_as_built_in(corpus: str, built_in: Path, by_table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the pipeline on a corpus in `built_in` and on a table of it in `by_table`; compares the scores."""
+    monkeypatch.chdir(built_in)
+    for stage in STAGES:
+        stage.main()
+    folder = by_table / "data/sources/mine"
+    table = described(corpus, folder)
+    (folder / "list.csv").write_text(table)
+    values = json.loads(Path("params.yaml").read_text())
+    block = {
+        "table": "data/sources/mine/list.csv",
+        "columns": {
+            **{"path": "sound", "clip": "id", "speaker": "person"},
+            **{"text": "words", "sex": "gender", "label": "mood"},
+        },
+        "labels": {cell: cell[1:-1] for cell in {line.split(";")[-1] for line in table.splitlines()[1:]}},
+    }
+    values["corpora"][corpus] = block  # the same name: split and augmentation depend on it
+    (by_table / "params.yaml").write_text(json.dumps(values))
+    monkeypatch.chdir(by_table)
+    for stage in STAGES:
+        stage.main()
+    assert (by_table / METRICS / "test.json").read_bytes() == (built_in / METRICS / "test.json").read_bytes()
+    assert (by_table / PREDICTIONS).read_bytes() == (built_in / PREDICTIONS).read_bytes()
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> tuple[Path, Path]:
+    """Two empty projects."""
+    for name in ("built_in", "by_table"):
+        (tmp_path / name / "data/sources").mkdir(parents=True)
+    return tmp_path / "built_in", tmp_path / "by_table"
+
+
+def test_a_table_of_a_corpus_gives_its_scores_to_the_digit(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = SHIPPED | {
+        "split": SHIPPED["split"] | {"n_folds": 3},
+        "corpora": SHIPPED["corpora"] | {"demo": {"n_speakers": 4, "sentences": ["IEO"], "variability": 1.0}},
+        "evaluate": {"n_resamples": 100},
+        "featurize": SHIPPED["featurize"] | {"features": ["logmel", "mfcc", "rms", "zcr"]},
+        "augment": SHIPPED["augment"] | {"copies": 0},
+    }
+    (places[0] / "params.yaml").write_text(json.dumps(values))
+    same_as_built_in("demo", *places, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("corpus", ["ravdess", "tess"])
+def test_a_table_of_real_recordings_gives_their_scores_to_the_digit(
+    corpus: str, corpora: Path, places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (places[0] / "data/sources").rmdir()
+    (places[0] / "data/sources").mkdir()
+    shutil.copytree(corpora / corpus, places[0] / "data/sources" / corpus)
+    values = SHIPPED | {"corpus": [corpus], "augment": SHIPPED["augment"] | {"copies": 0}}
+    (places[0] / "params.yaml").write_text(json.dumps(values))
+    same_as_built_in(corpus, *places, monkeypatch)
+
+
+def audformat_database(folder: Path) -> None:
+    """Builds a database of `grid` with audformat: labels, speakers with a sex, a split, whole files."""
+    audformat = pytest.importorskip("audformat")
+    rows = [line.split(",") for line in grid().splitlines()[1:]]
+    database = audformat.Database("calls")
+    database.schemes["emotion"] = audformat.Scheme(labels=sorted({felt for _, _, felt in rows}))
+    database.schemes["speaker"] = audformat.Scheme(labels={name: {"gender": "female"} for name in "abc"})
+    database.splits["test"] = audformat.Split(type="test")
+    table = audformat.Table(audformat.filewise_index([file for file, _, _ in rows]), split_id="test")
+    database["emotion"] = table
+    database["emotion"]["emotion"] = audformat.Column(scheme_id="emotion")
+    database["emotion"]["emotion"].set([felt for _, _, felt in rows])
+    database["emotion"]["speaker"] = audformat.Column(scheme_id="speaker")
+    database["emotion"]["speaker"].set([who for _, who, _ in rows])
+    database.save(str(folder))
+
+
+def test_an_audformat_database_says_what_the_csv_says(project: Project) -> None:
+    audformat_database(FOLDER)
+    project(table=str(FOLDER / "db.yaml"), columns={"label": "emotion", "sex": "gender"})
+    rows = rows_of_calls()
+    lines = grid().splitlines()
+    project(
+        "\n".join([f"{lines[0]},gender,partition", *(f"{line},F,test" for line in lines[1:])]),
+        columns=COLUMNS | {"sex": "gender"},
+    )
+    pd.testing.assert_frame_equal(rows.assign(row=0), rows_of_calls().assign(row=0))
+
+
+def test_segments_of_an_audformat_database_are_read(project: Project) -> None:
+    audformat = pytest.importorskip("audformat")
+    sound("long.wav", seconds=2)
+    database = audformat.Database("calls")
+    index = audformat.segmented_index(["long.wav"] * 2, ["0s", "1s"], ["1s", "1.5s"])
+    database["emotion"] = audformat.Table(index)
+    for column, cells in {"emotion": ["joy", "awe"], "speaker": ["a", "b"]}.items():
+        database["emotion"][column] = audformat.Column()
+        database["emotion"][column].set(cells)
+    database.save(str(FOLDER))
+    project(table=str(FOLDER / "db.yaml"), columns={"label": "emotion"})
+    rows = listed()
+    assert rows["duration_s"].tolist() == [1.0, 0.5]
+    assert rows["speaker"].tolist() == ["calls/a", "calls/b"]
+
+
+def test_the_folds_of_emobox_are_taken_with_its_speakers_read_from_file_names(project: Project) -> None:
+    names = {}
+    for actor in ("01", "02", "03"):
+        for emotion, label in {"03": "happy", "05": "angry"}.items():
+            name = f"downloads/ravdess/Actor_{actor}/03-01-{emotion}-01-01-01-{actor}.wav"
+            sound(name)
+            names[name] = (actor, label)
+    for fold, actor in enumerate(("01", "02", "03"), start=1):
+        for part in ("train", "test"):
+            file = FOLDER / f"data/ravdess/fold_{fold}/ravdess_{part}_fold_{fold}.jsonl"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(
+                "".join(
+                    json.dumps({"key": Path(name).stem, "dataset": "ravdess", "wav": name, "emo": label})
+                    + "\n"
+                    for name, (who, label) in names.items()
+                    if (who == actor) == (part == "test")
+                )
+            )
+    project(
+        table=str(FOLDER / "data/ravdess"),
+        root=str(FOLDER),
+        parser="ravdess",
+        columns={"path": "wav", "label": "emo"},
+        labels={"happy": "happiness", "angry": "anger"},
+        split={"protocol": "official", "validation_fraction": 0.0},
+    )
+    for stage in (select, ingest, manifest, split):
+        stage.main()
+    splits = tables.read(SPLITS, tables.SPLITS)
+    tested = splits[splits["role"] == "test"].groupby("fold")["speaker"].unique()
+    assert [list(names) for names in tested] == [["calls/01"], ["calls/02"], ["calls/03"]]
+    assert set(splits["sex"]) == {"female", "male"}
+    assert (splits.groupby("fold").size() == 6).all()
+
+
+def test_json_lines_and_hugging_face_s_audiofolder_are_read(project: Project) -> None:
+    lines = [line.split(",") for line in grid().splitlines()[1:]]
+    (FOLDER / "metadata.jsonl").write_text(
+        "".join(
+            json.dumps(dict(zip(("file_name", "who", "felt"), line, strict=True))) + "\n" for line in lines
+        )
+    )
+    pd.DataFrame(lines, columns=["file_name", "who", "felt"]).to_csv(FOLDER / "metadata.csv", index=False)
+    read = []
+    for name in ("metadata.jsonl", "metadata.csv"):
+        project(table=str(FOLDER / name), columns=COLUMNS | {"path": "file_name"})
+        read.append(rows_of_calls().assign(row=0))
+    pd.testing.assert_frame_equal(*read)
+
+
+def test_group_and_session_protocols_test_whole_groups(project: Project) -> None:
+    head, *rows = grid(speakers="abcdef").splitlines()
+    cells = [f"{row},{'xyz'['abcdef'.index(row[0]) // 2]}" for row in rows]
+    for column in ("session", "group"):
+        project("\n".join([f"{head},{column}", *cells]), split={"protocol": column, "n_folds": 3})
+        for stage in (select, ingest, manifest, split):
+            stage.main()
+        splits = tables.read(SPLITS, tables.SPLITS)
+        tested = (
+            splits[splits["role"] == "test"]
+            .groupby("fold")["speaker"]
+            .agg(lambda s: "".join(sorted({*s.str[-1]})))
+        )
+        assert sorted(tested) == ["ab", "cd", "ef"]
