@@ -11,7 +11,6 @@ from pathlib import PurePosixPath
 from types import ModuleType
 
 from stages.acquire import mirror, sources
-from stages.base import registry
 from stages.base.files import RAW
 from stages.base.params import read
 from stages.base.stage import run
@@ -23,7 +22,10 @@ def main() -> None:
     params = read()
     RAW.mkdir(parents=True, exist_ok=True)
     for name in params.corpus:
-        corpus = registry.load("corpora", name, "params.corpus")
+        corpus = params.corpus_of(name)
+        if hasattr(corpus, "sources"):  # a table lists its recordings itself
+            print(f"{name}: {mirror.update(corpus.sources(), RAW / name)}")
+            continue
         with sources.opened(name, corpus, params) as (found, ignored):
             n_clips = sources.count_recordings(found, name, corpus)
             changes = mirror.update(found, RAW / name)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from stages.audio.quality import identify, mark_duplicates, probe, why_unreadable
 from stages.audio.recording import SUFFIXES
-from stages.base import files, registry
+from stages.base import files
 from stages.base.errors import N_LISTED, InputError
 from stages.base.files import CORPORA, MANIFEST, METRICS, RAW
 from stages.base.params import Manifest, Params, read
@@ -43,16 +43,15 @@ def main() -> None:
     table = pd.concat([list_corpus(name, params) for name in sorted(params.corpus)], ignore_index=True)
     table = mark_duplicates(table)
     counts = {str(corpus): count(rows) for corpus, rows in table.groupby("corpus")}
-    differing = {corpus: not_published(corpus, table[table["corpus"] == corpus]) for corpus in counts}
+    differing = {corpus: not_published(corpus, table[table["corpus"] == corpus], params) for corpus in counts}
     tables.write(table[list(tables.MANIFEST.columns)], tables.MANIFEST, MANIFEST)
-    files.write_json({name: about(name) for name in params.corpus}, CORPORA)
+    files.write_json({name: about(params.corpus_of(name)) for name in params.corpus}, CORPORA)
     files.write_json(counts, METRICS / "manifest.json")
     report(table, counts, differing)
 
 
-def about(name: str) -> dict[str, Any]:
+def about(corpus: Any) -> dict[str, Any]:
     """Returns a corpus's title, licence, citation, address and counts, and whether it is synthetic."""
-    corpus = registry.load("corpora", name, "params.corpus")
     return asdict(corpus.ABOUT) | {"synthetic": hasattr(corpus, "synthesise")}
 
 
@@ -62,16 +61,21 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     Raises:
         InputError: the corpus's folder contains no audio file.
     """
-    corpus = registry.load("corpora", name, "params.corpus")
+    corpus = params.corpus_of(name)
     folder = RAW / name
+    listed = corpus.listed(folder) if hasattr(corpus, "listed") else None  # by a table
     paths = sorted(
         path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()
     )
+    paths = paths if listed is None else sorted(listed)
     if not paths:
         raise InputError(f"{folder}: no audio file ({', '.join(SUFFIXES)}). Run `dvc repro ingest`.")
     probed = probe_all(paths, params, f"manifest {name}")
     rows = []
     for path in paths:
+        if listed is not None:
+            rows.append(described(name, path, listed[path], probed[path]))
+            continue
         parsed = corpus.parse(PurePosixPath(path.relative_to(folder).as_posix()))
         rows.append(describe(name, path, parsed, probed[path]))
     columns = [*tables.MANIFEST.columns, "preferred", "authentic"]
@@ -143,6 +147,18 @@ def describe(corpus: str, path: Path, parsed: ParsedName | None, probed: dict[st
     return row
 
 
+def described(corpus: str, path: Path, listed: dict[str, Any], probed: dict[str, Any]) -> dict[str, Any]:
+    """Returns the row of the manifest of a file that a table describes."""
+    problem = listed["problem"] or probed["problem"]
+    return {
+        "path": printable(path.relative_to(RAW)),
+        "corpus": corpus,
+        **probed,
+        **listed,
+        "problem": problem,
+    }
+
+
 def printable(path: PurePath) -> str:
     """Returns the path with forward slashes, and bytes that are not UTF-8 as backslash escapes."""
     return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
@@ -171,9 +187,9 @@ def shortened(names: list[str]) -> str:
     return textwrap.shorten(", ".join(names), N_LISTED, placeholder=" ...")
 
 
-def not_published(name: str, rows: pd.DataFrame) -> list[str]:
+def not_published(name: str, rows: pd.DataFrame, params: Params) -> list[str]:
     """Returns the speakers of whom a recording is missing or is not the published one, if that is known."""
-    corpus = registry.load("corpora", name, "params.corpus")
+    corpus = params.corpus_of(name)
     if not hasattr(corpus, "CHECKSUMS"):
         return []
     found = checksums(rows[rows["preferred"]], corpus.CHECKSUMS_OF)

@@ -91,7 +91,7 @@ def test_a_stage_depends_on_its_script_and_on_the_packages_it_imports(name: str)
 
 
 def test_select_looks_at_all_code() -> None:
-    assert PIPELINE["select"]["deps"] == ["stages"]
+    assert PIPELINE["select"]["deps"] == ["stages", "data/sources"]
 
 
 @pytest.mark.parametrize("kind", registry.CONTRACTS)

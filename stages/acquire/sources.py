@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from stages.base.errors import InputError, shown
 from stages.base.files import DOWNLOADS, SOURCES
 from stages.base.params import Ingest, Params
 
+IN_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")  # how DVC names a file in its cache
 METADATA_SUFFIXES = (".csv", ".txt")
 
 
@@ -92,8 +94,11 @@ def walk(folder: Path) -> list[Path]:
 
 
 def check_kind(path: Path) -> None:
-    """Raises InputError if `path` is neither a file nor a folder: reading a named pipe would wait forever."""
-    if path.is_symlink():
+    """Raises InputError if `path` is neither a file nor a folder: reading a named pipe would wait forever.
+
+    A symbolic link is neither, unless it leads into DVC's cache, as with `cache.type symlink`.
+    """
+    if path.is_symlink() and not IN_CACHE.search(path.resolve().as_posix()):
         raise InputError(
             f"{path}: a symbolic link, whose target DVC does not track. Copy the target, hard-link it "
             "(`cp -al`) or mount it there (`mount --bind`)."

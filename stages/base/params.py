@@ -132,8 +132,12 @@ class Split(Block):
         "cross_corpus",
         "random",
         "fixed",
+        "official",
+        "session",
+        "group",
     ]
     n_folds: Count
+    group_by: str
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     validation_fraction: Fraction
     fixed_list: str
@@ -320,8 +324,23 @@ class Params(Block):
         Raises:
             InputError: no such entry, no block for it, or an error in the block.
         """
-        module = registry.load(kind, name, place)
+        module = registry.load(kind, self.file(kind, name), place)
         return check(module.Config, self.block(kind, name), f"params.{kind}.{name}")
+
+    def file(self, kind: str, name: str) -> str:
+        """Returns the stem of the file in `stages/<kind>/` that serves the entry."""
+        block = getattr(self, kind).get(name)
+        return registry.TABLE if kind == "corpora" and isinstance(block, dict) and "table" in block else name
+
+    def corpus_of(self, name: str) -> Any:
+        """Returns the module of a corpus, or the same made of its table.
+
+        Raises:
+            InputError: no such corpus, no block for it, or an error in the block.
+        """
+        place = CHOSEN_BY["corpora"]
+        module = registry.load("corpora", self.file("corpora", name), place)
+        return module.bind(name, self.config("corpora", name, place)) if hasattr(module, "bind") else module
 
     def block(self, kind: str, name: str) -> Any:
         """Returns one entry's block of params.yaml.
@@ -430,14 +449,19 @@ def read(path: Path = PARAMS) -> Params:
         ) from error
     params = check(Params, values, "params")
     for kind in registry.CONTRACTS:
-        _check_names(kind, getattr(params, kind), f"params.{kind}")
+        _check_names(kind, _in_files(params, kind, getattr(params, kind)), f"params.{kind}")
     for kind, entries in params.chosen().items():
         place = CHOSEN_BY[kind]
-        _check_names(kind, entries, place)
+        _check_names(kind, _in_files(params, kind, entries), place)
         # A model's block is checked by train: importing TensorFlow takes longer than the stages before it.
         for name in entries if kind != "models" else []:
             params.config(kind, name, place)
     return params
+
+
+def _in_files(params: Params, kind: str, entries: Iterable[str]) -> list[str]:
+    """Returns the entries that a file of their own serves; the others are corpora with a table."""
+    return [name for name in entries if params.file(kind, name) == name]
 
 
 def _check_names(kind: str, entries: Iterable[str], place: str) -> None:

@@ -14,7 +14,7 @@ from pandera.errors import SchemaErrors
 
 from stages.base.errors import InputError
 from stages.base.files import replacing
-from stages.data.vocabulary import CHANNELS, EMOTIONS, INTENSITIES, SEXES
+from stages.data.vocabulary import CHANNELS, LABEL, SEXES
 
 ROLES = ("train", "validation", "test")
 
@@ -27,6 +27,10 @@ def _text(
 ) -> pa.Column:
     checks = [pa.Check.isin(choices)] if choices else []
     return pa.Column(str, checks, nullable=nullable, unique=unique)
+
+
+def _label(*, nullable: bool = False) -> pa.Column:
+    return pa.Column(str, [pa.Check.str_matches(LABEL)], nullable=nullable)
 
 
 def _number(dtype: str, minimum: float | None = None, *, nullable: bool = False) -> pa.Column:
@@ -49,10 +53,14 @@ MANIFEST = pa.DataFrameSchema(
         "sentence": _text(
             nullable=True
         ),  # "<corpus>/<sentence>", so that corpora do not share any by accident
-        "emotion": _text(choices=EMOTIONS, nullable=True),
-        "intensity": _text(choices=INTENSITIES, nullable=True),
+        "emotion": _label(nullable=True),
+        "intensity": _text(nullable=True),
         "repetition": _number("Int64", 1, nullable=True),
         "channel": _text(choices=CHANNELS, nullable=True),
+        "language": _text(nullable=True),
+        "session": _text(nullable=True),  # "<corpus>/<session>"
+        "group": _text(nullable=True),  # "<corpus>/<group>", for the protocol `group`
+        "partition": _text(nullable=True),  # the published role in each fold, as "train test train"
         "listeners": _text(nullable=True),  # audio-only majority vote, tied emotions joined by "+"
         "duration_s": _number("float64", 0, nullable=True),
         "sample_rate_hz": _number("Int64", 1, nullable=True),
@@ -83,9 +91,9 @@ SPLITS = pa.DataFrameSchema(
         "clip": _text(),
         "corpus": _text(),
         "speaker": _text(),
-        "sex": _text(choices=SEXES),
-        "sentence": _text(),
-        "label": _text(choices=EMOTIONS),
+        "sex": _text(choices=SEXES, nullable=True),
+        "sentence": _text(nullable=True),
+        "label": _label(),
         "sha256": _text(),
         "audio_sha256": _text(),
     },
@@ -155,12 +163,12 @@ PREDICTIONS = pa.DataFrameSchema(
         "clip": _text(),
         "corpus": _text(),
         "speaker": _text(),
-        "sex": _text(choices=SEXES),
-        "sentence": _text(),
+        "sex": _text(choices=SEXES, nullable=True),
+        "sentence": _text(nullable=True),
         "audio_sha256": _text(),  # so that predictions of other recordings of the same name are told apart
-        "label": _text(choices=EMOTIONS),
-        "predicted": _text(choices=EMOTIONS),  # the class with the highest probability
-        f"^p_({'|'.join(EMOTIONS)})$": pa.Column("float64", pa.Check.in_range(0, 1), regex=True),
+        "label": _label(),
+        "predicted": _label(),  # the class with the highest probability
+        "^p_.+$": pa.Column("float64", pa.Check.in_range(0, 1), regex=True),
     },
     strict=True,
     ordered=True,

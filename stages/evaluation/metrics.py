@@ -235,7 +235,12 @@ def headline(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def by_group(predictions: pd.DataFrame, column: str) -> dict[str, dict[str, float]]:
-    """Returns the headline metrics and the number of speakers for each value of `column`."""
+    """Returns the headline metrics and the number of speakers for each value of `column`.
+
+    Clips whose value is not known are in no group, which is logged.
+    """
+    if n_unknown := int(predictions[column].isna().sum()):
+        logger.warning("%s is not known for %d clips, which are left out of its scores", column, n_unknown)
     return {
         str(value): headline(rows) | {"n_speakers": rows["speaker"].nunique()}
         for value, rows in predictions.groupby(column)

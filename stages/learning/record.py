@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stages.base.errors import InputError
 from stages.base.params import Positive
 from stages.data import tables
-from stages.data.vocabulary import Emotion
+from stages.data.vocabulary import LABEL
 
 RECORD = "fold.json"  # settings, classes, temperature and counts; train writes it last
 PREPROCESSOR = "preprocessor.npz"
@@ -24,7 +24,7 @@ class Record(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
     model: str
-    classes: Annotated[list[Emotion], Field(min_length=1)]
+    classes: Annotated[list[Annotated[str, Field(pattern=LABEL)]], Field(min_length=1)]
     temperature: Positive
     normalize: Literal["global", "speaker"]
     made_with: dict[str, Any]  # settings, by key of params.yaml

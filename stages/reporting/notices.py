@@ -14,6 +14,9 @@ PROTOCOLS = {
     "sentences are in the training data.",
     "cross_corpus": "Cross-corpus: no recording of the test corpus is in the training data.",
     "random": "Random clips: the test speakers are in the training data.",
+    "official": "The corpora's published partition: no test speaker is in the training data.",
+    "session": "Leave one session out: no test speaker is in the training data.",
+    "group": "Whole groups of clips test: no test speaker is in the training data.",
     "fixed": "Fixed lists of speakers: no test speaker is in the training data.",
 }
 

@@ -25,6 +25,7 @@ from stages.base.files import (
 )
 from stages.base.params import PARAMS, Params
 from stages.base.params import read as read_params
+from stages.corpora import ravdess
 from stages.data import keys, shards, tables
 from stages.evaluation import metrics
 from stages.learning import dataset, trained_fold, training
@@ -59,7 +60,7 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
         records = train(read_params(), splits)
     predictions.attrs = trained_fold.origin(records)
     tables.write(predictions, tables.PREDICTIONS, folder / PREDICTIONS)
-    (folder / CORPORA).write_text(json.dumps({"ravdess": about("ravdess")}))
+    (folder / CORPORA).write_text(json.dumps({"ravdess": about(ravdess)}))
     copy(folder, table["clip"].tolist() if full else [])
     test = metrics.summarize(predictions, 100, seed=0) | {
         "leaky": leak.leaky(protocol),

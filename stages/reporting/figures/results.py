@@ -24,7 +24,7 @@ from stages.reporting.figures.style import (
 )
 
 MOST_NAMED = 32  # speakers whose names fit on the axis
-MARKS = {"female": ("o", VERMILION), "male": ("s", BLUE)}
+MARKS = {"female": ("o", VERMILION), "male": ("s", BLUE), "unknown": ("D", GREY)}
 
 
 @styled
