@@ -8,7 +8,6 @@ feature or model that is not selected, or in code that only such entries import,
 
 from __future__ import annotations
 
-from stages.acquire.names import check_split
 from stages.base import registry
 from stages.base.files import SELECTED, write_json
 from stages.base.params import read
@@ -17,6 +16,8 @@ from stages.data import code
 
 
 def main() -> None:
+    from stages.acquire.names import check_split  # slow to import
+
     params = read()
     check_split(params)
     for kind, names in params.chosen().items():
