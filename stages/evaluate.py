@@ -41,8 +41,10 @@ def test(
 ) -> pd.DataFrame:
     """Returns the fold's test clips with a probability column `p_<emotion>` for each class."""
     rows = dataset.test_rows(splits, index, trained.number)
-    clips = dataset.load(rows, trained.config.inputs.features, normalize)
-    return pd.concat([rows[dataset.DESCRIPTION], trained.probabilities(clips)], axis=1)
+    pooled = trained.pooling is not None  # then pooled clips are standardised, not frames
+    clips = dataset.load(rows, trained.config.inputs.features, "global" if pooled else normalize)
+    speakers = rows["speaker"].tolist() if pooled and normalize == "speaker" else None
+    return pd.concat([rows[dataset.DESCRIPTION], trained.probabilities(clips, speakers)], axis=1)
 
 
 def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Extractor:
     own_frames: frozenset[str] = frozenset()
 
     def __call__(self, signal: NDArray[np.float32]) -> dict[str, Frames]:
-        """Returns each feature by name, float32 (n_frames, n_dims), all with the same n_frames but `own_frames`.
+        """Returns each feature by name, float32 (n_frames, n_dims), the same n_frames but for `own_frames`.
 
         Args:
             signal: float32 (n_samples,) at `audio.sample_rate_hz`, without pre-emphasis.

@@ -125,7 +125,9 @@ def read(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
         with npz.zipped(path) as stored:
             missing = [name for name in names if name not in stored.files]
             if missing:
-                features = ", ".join(sorted(n for n in stored.files if n != CLIPS and not n.startswith(N_FRAMES)))
+                features = ", ".join(
+                    sorted(n for n in stored.files if n != CLIPS and not n.startswith(N_FRAMES))
+                )
                 raise InputError(
                     f"{path}: contains {features}, but not '{missing[0]}'. Add it to "
                     "params.featurize.features and run `dvc repro`."

@@ -1,8 +1,8 @@
 """BYOL-S: frames of a small convolutional network that was trained on speech without labels.
 
 Scheidwasser-Clow, Kegler, Beckmann & Cernak 2022, "SERAB: A multi-lingual benchmark for speech emotion
-recognition" (MIT licence): the encoder AudioNTT2020 with 512 dimensions, 0.6 M parameters. It is frozen here.
-The network is computed in numpy: it needs no TensorFlow, and one thread gives the same bytes in every process.
+recognition" (MIT licence): the encoder AudioNTT2020 with 512 dimensions, 0.6 M parameters. It is frozen
+here, and computed in numpy: no TensorFlow, and with one thread the same bytes in every process.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Config(Block):
         weights: npz file with the published checkpoint's arrays, under the same names.
         sha256: of that file.
         layers: stored, side by side, in this order: `logmel`, the standardised input; `c1`, `c2`, `c3`, the
-            convolutions, their 64 channels averaged over frequency into 8 groups; `f1`, `f2`, the dense layers.
+            convolutions, averaged over frequency into 8 groups of 64 channels; `f1`, `f2`, the dense layers.
         level_db: the level to which every clip is scaled, in dB re full scale, of the mean power of its
             loudest frames; null keeps the level of the recording.
         trim_db: leading and trailing frames that far below the loudest one are left out; null keeps all.
@@ -99,7 +99,9 @@ def log_mel(
     """
     if sample_rate_hz != RATE_HZ:
         signal = soxr.resample(signal, sample_rate_hz, RATE_HZ, "HQ")
-    centred = signal - signal.mean(dtype=np.float64).astype(np.float32) if len(signal) else np.zeros(1, np.float32)
+    centred = (
+        signal - signal.mean(dtype=np.float64).astype(np.float32) if len(signal) else np.zeros(1, np.float32)
+    )
     settings = FRONT_END
     power = Spectrum(centred, RATE_HZ, settings).power
     filters = mel_filters(RATE_HZ, settings.n_fft, settings.n_mels, settings.fmin_hz, settings.fmax_hz)
@@ -153,7 +155,7 @@ class Network:
 
 
 def _convolved(x: Frames, kernel: Frames, bias: Frames) -> Frames:
-    """Returns the 3 x 3 convolution with zero padding and ReLU, (n_time, n_bands, 64), of (n_time, n_bands, n_in)."""
+    """Returns the 3 x 3 convolution and ReLU, (n_time, n_bands, 64), of (n_time, n_bands, n_in)."""
     n_time, n_bands, n_in = x.shape
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
     # (time, band, channel, 3, 3) -> (time, band, 3, 3, channel), unfolded a few rows at a time
@@ -186,10 +188,14 @@ def load(weights: str, sha256: str) -> Network:
         raise InputError(f"{place}.weights: '{weights}' does not exist. See data/pretrained/README.md.")
     found = keys.sha256(path)
     if found != sha256:
-        raise InputError(f"{place}.sha256: {sha256}, but {weights} has {found}. Other weights are other features.")
+        raise InputError(
+            f"{place}.sha256: {sha256}, but {weights} has {found}. Other weights are other features."
+        )
     try:
         with npz.zipped(path) as stored:
-            return _network({name: np.asarray(stored[name], np.float64) for name in stored.files if stored[name].ndim})
+            return _network(
+                {name: np.asarray(stored[name], np.float64) for name in stored.files if stored[name].ndim}
+            )
     except npz.UNREADABLE as error:
         raise InputError(f"{weights}: not the arrays of BYOL-S ({error}).") from error
 
@@ -201,7 +207,9 @@ def _network(arrays: dict[str, NDArray[np.float64]]) -> Network:
         scale = arrays[f"{norm}.weight"] / np.sqrt(arrays[f"{norm}.running_var"] + BATCH_NORM_EPSILON)
         kernel = arrays[f"features.{first}.weight"]  # (out, in, band, time)
         rows = kernel.transpose(3, 2, 1, 0).reshape(-1, len(kernel)) * scale
-        bias = (arrays[f"features.{first}.bias"] - arrays[f"{norm}.running_mean"]) * scale + arrays[f"{norm}.bias"]
+        bias = (arrays[f"features.{first}.bias"] - arrays[f"{norm}.running_mean"]) * scale + arrays[
+            f"{norm}.bias"
+        ]
         kernels.append(rows.astype(np.float32))
         biases.append(bias.astype(np.float32))
     dense = tuple(

@@ -37,6 +37,7 @@ class EstimatorTrainer:
     """Fits, stores and applies a scikit-learn classifier."""
 
     file = FILE
+    validates_itself = False
     started_from = None  # a classifier is always fitted from scratch
 
     def __init__(self, build: Callable[[], Any]) -> None:

@@ -15,16 +15,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
 from pydantic import Field
 
 from stages.base import npz
 from stages.base.errors import InputError, unknown
 from stages.base.files import replacing
 from stages.base.params import Block, Count, Names, Positive
-
-Frames = NDArray[np.float32]
-Vector = NDArray[np.float64]
+from stages.learning.preprocessing import Clips, Frames
 
 LARGEST = 8.0  # standard deviations that a value may be away from the training mean: it is clipped there
 LEAST_VARIANCE = 1e-6  # added to a principal component's variance
@@ -66,7 +63,7 @@ class Covariances(Block):
             the discrete cosine transform, which makes cepstra of log-mel bands.
         n_components: kept.
         lags_frames: between the two frames; 0 is the covariance.
-        difference_frames: the components' changes over so many frames are added to the components; 0 adds none.
+        difference_frames: the components' changes over so many frames join the components; 0 adds none.
         weight: see `Statistics`; each stream and each lag has it.
     """
 
@@ -128,11 +125,7 @@ class FittedPooling:
             InputError: a block names an unknown stream, or the streams are not the clips' columns.
         """
         _check(config, place)
-        wanted: dict[str, int] = {}
-        for block in config.blocks:
-            if isinstance(block, Covariances) and block.basis == "principal":
-                for name in block.streams:
-                    wanted[name] = max(wanted.get(name, 0), block.n_components)
+        wanted = _principal(config)
         sums = {name: _Moments() for name in wanted}
         for clip in clips():
             streams = split(clip, config, place)
@@ -143,11 +136,15 @@ class FittedPooling:
     def __call__(self, clip: Frames) -> Frames:
         """Returns float32 (1, n_dims) of a clip (n_steps, n_columns)."""
         streams = split(clip, self.config, "inputs.pooling")
-        return np.concatenate([part for block in self.config.blocks for part in self._parts(block, streams)])[None]
+        return np.concatenate([part for block in self.config.blocks for part in self._parts(block, streams)])[
+            None
+        ]
 
     def _parts(self, block: Statistics | Covariances, streams: dict[str, Frames]) -> list[Frames]:
         if isinstance(block, Statistics):
-            each = [statistics(streams[name], block.statistics, block.difference_frames) for name in block.streams]
+            each = [
+                statistics(streams[name], block.statistics, block.difference_frames) for name in block.streams
+            ]
             return [np.concatenate(each)]
         parts = []
         for name in block.streams:
@@ -168,7 +165,7 @@ class FittedPooling:
         return projected
 
     def scales(self) -> Frames:
-        """Returns float32 (n_dims,): by what a standardised vector is multiplied so that each block weighs its weight."""
+        """Returns float32 (n_dims,): the factors that give each block of a standardised vector its weight."""
         n_rows = 4 * max(stream.frames for stream in self.config.streams.values())
         streams = {
             name: np.zeros((n_rows * stream.frames, stream.columns // stream.frames), np.float32)
@@ -180,6 +177,10 @@ class FittedPooling:
             for part in self._parts(block, streams)
         ]
         return np.concatenate(each).astype(np.float32)
+
+    def weigh(self, standardized: Clips) -> Clips:
+        """Returns pooled, standardised clips without extreme values, each block with its weight."""
+        return Clips(np.clip(standardized.x, -LARGEST, LARGEST) * self.scales(), standardized.lengths)
 
     def save(self, path: Path) -> None:
         """Writes the principal components as npz, the same bytes for the same values."""
@@ -199,18 +200,35 @@ class FittedPooling:
             with npz.zipped(path) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             names = {name.removesuffix(".mean") for name in arrays if name.endswith(".mean")}
-            bases = {name: Basis(arrays[f"{name}.mean"], arrays[f"{name}.components"]) for name in sorted(names)}
+            bases = {
+                name: Basis(arrays[f"{name}.mean"], arrays[f"{name}.components"]) for name in sorted(names)
+            }
             made = cls(config, bases)
+            wanted = _principal(config)
+            if wanted.keys() != bases.keys():
+                raise ValueError(f"components of {', '.join(sorted(bases))}")
             for name, basis in bases.items():
                 n_dims = config.streams[name].columns // config.streams[name].frames
-                if basis.mean.shape != (n_dims,) or basis.components.shape[:1] != (n_dims,):
+                if basis.mean.shape != (n_dims,) or basis.components.shape != (n_dims, wanted[name]):
                     raise ValueError(f"'{name}' has other dimensions")
                 if not all(np.isfinite(array).all() for array in (basis.mean, basis.components)):
                     raise ValueError(f"'{name}' is not finite")
             made.scales()
         except npz.UNREADABLE as error:
-            raise InputError(f"{path}: not a pooling written by train ({error}). Run `dvc repro train`.") from error
+            raise InputError(
+                f"{path}: not a pooling written by train ({error}). Run `dvc repro train`."
+            ) from error
         return made
+
+
+def _principal(config: Pooling) -> dict[str, int]:
+    """Returns the number of principal components of each stream that needs some."""
+    wanted: dict[str, int] = {}
+    for block in config.blocks:
+        if isinstance(block, Covariances) and block.basis == "principal":
+            for name in block.streams:
+                wanted[name] = max(wanted.get(name, 0), block.n_components)
+    return wanted
 
 
 class _Moments:
@@ -271,7 +289,9 @@ def statistics(frames: Frames, names: Sequence[str], difference_frames: int = 0)
     if difference_frames:
         frames = difference(frames, difference_frames)
     percentiles = [float(name[1:]) for name in names if name[1:].isdecimal()]
-    ordered = dict(zip(percentiles, np.percentile(frames, percentiles, axis=0), strict=True)) if percentiles else {}
+    ordered = (
+        dict(zip(percentiles, np.percentile(frames, percentiles, axis=0), strict=True)) if percentiles else {}
+    )
     simple = {"mean": np.mean, "std": np.std, "max": np.max}
     rows = []
     for name in names:
@@ -296,7 +316,7 @@ def covariance(frames: Frames, lag: int) -> Frames:
     """Returns the covariance of each dimension with each `lag` frames later.
 
     Returns:
-        float32, the n (n + 1) / 2 distinct values without a lag, else n x n; zeros for a clip that is not longer.
+        float32, the n (n + 1) / 2 distinct values without a lag, else n x n; zeros for a shorter clip.
 
     Examples:
         >>> covariance(np.array([[1, 0], [3, 0]], np.float32), lag=0)
@@ -330,5 +350,5 @@ def _check(config: Pooling, place: str) -> None:
     for name, stream in config.streams.items():
         if stream.columns % stream.frames:
             raise InputError(
-                f"{place}.streams.{name}: {stream.columns} columns are not a multiple of {stream.frames} frames."
+                f"{place}.streams.{name}: {stream.columns} columns are no multiple of {stream.frames} frames."
             )

@@ -34,8 +34,8 @@ class Inputs(Block):
 
     Attributes:
         features: entries of stages/features, concatenated along the feature axis in this order.
-        layout: `mean` over time; `stats`: five statistics over time; `pooled`: see learning.pooling; `frames` (time, features);
-            `image` (time, features, 1); `flat` (time x features).
+        layout: `mean` over time; `stats`: five statistics over time; `pooled`: see learning.pooling;
+            `frames` (time, features); `image` (time, features, 1); `flat` (time x features).
         duration_s: clips are cropped or zero-padded to it; null means the longest training clip.
             `mean` and `stats` use the whole clip and ignore it.
         frames_per_step: adjacent frames averaged into one step of the time axis; 1 keeps them all. The

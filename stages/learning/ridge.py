@@ -76,7 +76,9 @@ class RidgeTrainer:
                 raise ValueError(f"weights {weights.shape}, not ({clips.x.shape[1]}, {n_classes})")
             return np.asarray(clips.x @ weights + intercept, np.float64)
         except (*npz.UNREADABLE, TypeError) as error:
-            raise InputError(f"{path}: not a model written by train ({error}). Run `dvc repro train`.") from error
+            raise InputError(
+                f"{path}: not a model written by train ({error}). Run `dvc repro train`."
+            ) from error
 
 
 def held_out(kernel: Scores, targets: Scores, groups: NDArray, penalty: float) -> Scores:

@@ -18,8 +18,9 @@ from stages.base.files import MODEL
 from stages.base.params import Params
 from stages.data import keys
 from stages.learning import calibration
-from stages.learning.preprocessing import Frames, Preprocessor, pool
-from stages.learning.record import PREPROCESSOR, RECORD, read_record
+from stages.learning.pooling import FittedPooling
+from stages.learning.preprocessing import Frames, Preprocessor, pool, standardize_speakers
+from stages.learning.record import POOLING, PREPROCESSOR, RECORD, read_record
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class TrainedFold:
         record: what train recorded: `made_with`, `classes`, `temperature`, counts.
         preprocessor: standardises clips and pads them to one length.
         folder: where its weights are.
+        pooling: of the layout `pooled`, else None.
     """
 
     number: int
@@ -39,22 +41,32 @@ class TrainedFold:
     record: dict[str, Any]
     preprocessor: Preprocessor
     folder: Path
+    pooling: FittedPooling | None = None
 
-    def probabilities(self, clips: Sequence[Frames]) -> pd.DataFrame:
+    def probabilities(self, clips: Sequence[Frames], speakers: Sequence[str] | None = None) -> pd.DataFrame:
         """Returns a row per clip and a column `p_<emotion>` per class, rows summing to one.
 
         Args:
             clips: float32 (n_frames, n_dims) each, the config's features side by side.
+            speakers: of the clips, for the layout `pooled` trained with `normalize: speaker`.
 
         Raises:
             InputError: the model was not written by train.
         """
         entry = registry.load("models", self.record["model"], "params.model")
         n_classes, preprocessor = len(self.record["classes"]), self.preprocessor
-        pooled = [pool(frames, preprocessor.layout, preprocessor.frames_per_step) for frames in clips]
-        scores: NDArray[np.float64] = entry.trainer(self.config).scores(
-            self.folder, preprocessor.transform(pooled), n_classes
-        )
+        if self.pooling is None:
+            pooled = [pool(frames, preprocessor.layout, preprocessor.frames_per_step) for frames in clips]
+        else:
+            pooled = [self.pooling(frames) for frames in clips]
+        if self.pooling is not None and speakers is not None:
+            names = [str(number) for number in range(len(pooled))]
+            rows = pd.DataFrame({"clip": names, "parent": names, "speaker": list(speakers)})
+            pooled = [*standardize_speakers(dict(zip(names, pooled, strict=True)), rows).values()]
+        standardized = preprocessor.transform(pooled)
+        if self.pooling is not None:
+            standardized = self.pooling.weigh(standardized)
+        scores: NDArray[np.float64] = entry.trainer(self.config).scores(self.folder, standardized, n_classes)
         if scores.shape != (len(clips), n_classes) or not np.isfinite(scores).all():
             raise InputError(
                 f"{self.folder}: its model does not return {n_classes} finite scores per clip. "
@@ -83,7 +95,10 @@ def trained(params: Params) -> list[TrainedFold]:
             path = folder / Path(name).name
             if not path.is_file() or keys.sha256(path) != written:
                 raise InputError(f"{path}: missing, or changed since train wrote it. Run `dvc repro train`.")
-        folds.append(TrainedFold(number, config, record, Preprocessor.load(folder / PREPROCESSOR), folder))
+        preprocessor, pooling = Preprocessor.load(folder / PREPROCESSOR), None
+        if config.inputs.layout == "pooled":
+            pooling = FittedPooling.load(config.pooling, folder / POOLING)
+        folds.append(TrainedFold(number, config, record, preprocessor, folder, pooling))
     if not folds:
         raise InputError(f"{MODEL}: contains no trained fold. Run `dvc repro train`.")
     return folds

@@ -17,11 +17,15 @@ class Trainer(Protocol):
 
     Attributes:
         file: name of the stored model in the fold's folder.
+        validates_itself: whether it chooses within its training clips, so that validation clips train too.
         started_from: a folder in data/pretrained with the initial weights; None without.
     """
 
     @property
     def file(self) -> str: ...
+
+    @property
+    def validates_itself(self) -> bool: ...
 
     @property
     def started_from(self) -> str | None: ...

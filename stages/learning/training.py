@@ -24,8 +24,9 @@ from stages.base.files import DATA, METRICS, MODEL, SPLITS, replacing, write_jso
 from stages.base.params import Params
 from stages.data import code, keys
 from stages.learning import calibration, dataset
+from stages.learning.pooling import FittedPooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
-from stages.learning.record import PREPROCESSOR, RECORD, folder_name
+from stages.learning.record import POOLING, PREPROCESSOR, RECORD, folder_name
 from stages.learning.trained_fold import made_with
 from stages.learning.trainer import Trainer
 
@@ -33,11 +34,13 @@ CURVE, TIMING, POOLED = "curve.csv", "timing.json", "pooled.npz"
 CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
 
 
-def check_inputs(entry: ModuleType, inputs: Inputs, name: str) -> None:
+def check_inputs(entry: ModuleType, config: Any, name: str) -> None:
     """Raises InputError when a model's block names an unknown feature, or a layout it does not take."""
-    place = f"params.models.{name}.inputs"
+    inputs, place = config.inputs, f"params.models.{name}.inputs"
     if inputs.layout not in entry.LAYOUTS:
         raise unknown(f"{place}.layout", inputs.layout, entry.LAYOUTS)
+    if inputs.layout == "pooled" and config.pooling is None:
+        raise InputError(f"params.models.{name}.pooling: empty, but the layout 'pooled' needs it.")
     for feature in inputs.features:
         if feature not in registry.names("features"):
             raise unknown(f"{place}.features", feature, registry.names("features"))
@@ -83,7 +86,8 @@ def store_pooled(
 ) -> Path | None:
     """Pools every clip once, for all folds, and returns the file.
 
-    Returns None for layouts with a time axis, and with `normalize: speaker`, which depends on the fold.
+    Returns None for layouts with a time axis, and for `pooled` and `normalize: speaker`, which depend on
+    the fold.
 
     Args:
         params: all parameters.
@@ -92,7 +96,11 @@ def store_pooled(
         index: of all stored features.
         work: the folder of the unfinished work.
     """
-    if inputs.layout not in WITHOUT_TIME_AXIS or params.train.normalize == "speaker":
+    if (
+        inputs.layout not in WITHOUT_TIME_AXIS
+        or inputs.layout == "pooled"
+        or params.train.normalize == "speaker"
+    ):
         return None
     path = work / POOLED
     if not path.is_file():
@@ -118,14 +126,24 @@ def train_fold(
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    if pooled is not None:
+    if trainer.validates_itself:
+        rows = rows.assign(role="train")
+    pooling = None
+    if config.inputs.layout == "pooled":
+        place = f"params.models.{params.model}.pooling"
+        pooling, clips = dataset.fit_pooling(
+            rows, config.inputs, config.pooling, params.train.normalize, place
+        )
+        pooling.save(folder / POOLING)
+    elif pooled is not None:
         clips = dataset.read_pooled(rows, pooled)
     else:
         clips = dataset.load_pooled(rows, config.inputs, params.train.normalize)
-    preprocessor, train, validation = partitions(params, config.inputs, rows, clips)
+    preprocessor, train, validation = partitions(params, config.inputs, rows, clips, pooling)
     preprocessor.save(folder / PREPROCESSOR)
     seed = int(keys.fingerprint(params.seed, params.model, folder.name)[:8], 16)
     curve, fitted = trainer.fit(train, validation, folder, seed)
+    files = [PREPROCESSOR, trainer.file, *([POOLING] if pooling is not None else [])]
     record = {
         "model": params.model,
         "classes": train.classes,
@@ -135,7 +153,7 @@ def train_fold(
         "threads": params.train.threads,
         "normalize": params.train.normalize,
         "made_with": made_with(params, config),
-        "sha256": {name: keys.sha256(folder / name) for name in (PREPROCESSOR, trainer.file)},
+        "sha256": {name: keys.sha256(folder / name) for name in files},
         **fitted,
     }
     if validation is not None:
@@ -150,7 +168,11 @@ def train_fold(
 
 
 def partitions(
-    params: Params, inputs: Inputs, rows: pd.DataFrame, clips: list[Frames]
+    params: Params,
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    clips: list[Frames],
+    pooling: FittedPooling | None = None,
 ) -> tuple[Preprocessor, Partition, Partition | None]:
     """Returns the preprocessor fitted on train, train, and validation or None without validation clips."""
     in_train = (rows["role"] == "train").to_numpy()
@@ -158,9 +180,13 @@ def partitions(
     training_clips = [clip for clip, used in zip(clips, in_train, strict=True) if used]
     preprocessor = Preprocessor.fit(training_clips, inputs, frames_per_second)
     classes = sorted(rows.loc[in_train, "label"].unique())
-    arrays, y = preprocessor.transform(clips), pd.Categorical(rows["label"], classes).codes.astype(np.int64)
+    arrays = preprocessor.transform(clips)
+    if pooling is not None:
+        arrays = pooling.weigh(arrays)
+    y, speakers = pd.Categorical(rows["label"], classes).codes.astype(np.int64), rows["speaker"].to_numpy(str)
     train, validation = (
-        Partition(arrays.x[used], arrays.lengths[used], y[used], classes) for used in (in_train, ~in_train)
+        Partition(arrays.x[used], arrays.lengths[used], y[used], classes, speakers[used])
+        for used in (in_train, ~in_train)
     )
     return preprocessor, train, validation if len(validation) else None
 

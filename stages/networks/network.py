@@ -93,6 +93,8 @@ class NetworkTrainer:
         """Takes a function of (input_shape, n_classes) that returns a network with logits as output."""
         self.build, self.training = build, training
 
+    validates_itself = False
+
     @property
     def started_from(self) -> str | None:
         """The folder in data/pretrained with the initial weights, None for random ones."""
