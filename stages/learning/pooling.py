@@ -292,7 +292,7 @@ def statistics(frames: Frames, names: Sequence[str], difference_frames: int = 0)
     ordered = (
         dict(zip(percentiles, np.percentile(frames, percentiles, axis=0), strict=True)) if percentiles else {}
     )
-    simple = {"mean": np.mean, "std": np.std, "max": np.max}
+    simple: dict[str, Callable[..., Frames]] = {"mean": np.mean, "std": np.std, "max": np.max}
     rows = []
     for name in names:
         if name == "mean_abs":
