@@ -46,8 +46,10 @@ def test(
 ) -> pd.DataFrame:
     """Returns the fold's test clips, `predicted` and a probability column `p_<emotion>` for each class."""
     rows = dataset.test_rows(splits, index, trained.number)
-    clips = dataset.load(rows, trained.config.inputs.features, normalize)
-    probabilities = trained.probabilities(clips)
+    pooled = trained.pooling is not None  # then pooled clips are standardised, not frames
+    clips = dataset.load(rows, trained.config.inputs.features, "global" if pooled else normalize)
+    speakers = rows["speaker"].tolist() if pooled and normalize == "speaker" else None
+    probabilities = trained.probabilities(clips, speakers)
     predicted = tables.most_probable(probabilities).rename("predicted")
     return pd.concat([rows[dataset.DESCRIPTION], predicted, probabilities], axis=1)
 

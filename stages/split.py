@@ -24,7 +24,8 @@ def main() -> None:
     tables.write(splits, tables.SPLITS, SPLITS)
     n_excluded["protocol"] = len(set(clips["clip"]) - set(splits["clip"]))
     described = describe(splits, split.protocol, n_excluded)
-    described["excluded_labels"] = ", ".join(sorted(set(clips["label"]) - set(splits["label"])))
+    if excluded := sorted(set(clips["label"]) - set(splits["label"])):
+        described["excluded_labels"] = ", ".join(excluded)
     write_json(described, METRICS / "split.json")
 
 

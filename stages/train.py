@@ -28,7 +28,7 @@ def main() -> None:
     hardware.limit(params.train.threads)
     entry = registry.load("models", params.model, "params.model")
     config = params.config("models", params.model, "params.model")
-    training.check_inputs(entry, config.inputs, params.model)
+    training.check_inputs(entry, config, params.model)
     trainer = entry.trainer(config)
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
     folds = trained_fold.training_folds(params, splits)
@@ -50,7 +50,7 @@ def main() -> None:
             trained_on = measured[measured["clip"].isin(rows.loc[rows["role"] == "train", "clip"])]
             profile.write(trained_on, params.audio.sample_rate_hz, folder / profile.PROFILE)
             leak.check_training(rows)
-            make = partial(training.train_fold, params, trainer, config.inputs, made, rows, pooled, folder)
+            make = partial(training.train_fold, params, trainer, config, made, rows, pooled, folder)
             yield Task(folder.name, make, params.train.threads)
 
     for _ in engine.run(unfinished(), params.compute, "train", processes=1):

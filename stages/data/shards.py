@@ -118,7 +118,8 @@ def pack(clips: list[str], features: Sequence[dict[str, NDArray]]) -> dict[str, 
 
     Returns:
         By feature, float32 (summed n_frames, n_dims): the clips one after the other. Besides, `n_frames`
-        int64 and `clips` text, both (n_clips,).
+        int64 and `clips` text, both (n_clips,). `n_frames` is of the first feature; a feature with other
+        frames has `n_frames.<feature>`.
 
     Examples:
         >>> arrays = pack(["x/a", "x/b"], [{"rms": np.ones((2, 1))}, {"rms": np.zeros((3, 1))}])
@@ -126,8 +127,15 @@ def pack(clips: list[str], features: Sequence[dict[str, NDArray]]) -> dict[str, 
         ((5, 1), [2, 3], ['x/a', 'x/b'])
     """
     arrays = {name: np.concatenate([each[name] for each in features]) for name in features[0]}
-    n_frames = np.array([len(next(iter(each.values()))) for each in features], np.int64)
-    return arrays | {N_FRAMES: n_frames, CLIPS: np.array(clips)}
+    lengths = {name: np.array([len(each[name]) for each in features], np.int64) for name in features[0]}
+    n_frames = next(iter(lengths.values()))
+    own = {own_frames(name): each for name, each in lengths.items() if not np.array_equal(each, n_frames)}
+    return arrays | own | {N_FRAMES: n_frames, CLIPS: np.array(clips)}
+
+
+def own_frames(name: str) -> str:
+    """Returns the array with the lengths of a feature that has other frames than the first feature."""
+    return f"{N_FRAMES}.{name}"
 
 
 def read(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
@@ -140,12 +148,15 @@ def read(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
         with npz.zipped(path) as stored:
             missing = [name for name in names if name not in stored.files]
             if missing:
-                features = ", ".join(sorted({*stored.files} - {CLIPS, N_FRAMES}))
+                features = ", ".join(
+                    sorted(n for n in stored.files if n != CLIPS and not n.startswith(N_FRAMES))
+                )
                 raise InputError(
                     f"{path}: contains {features}, but not '{missing[0]}'. Add it to "
                     "params.featurize.features and run `dvc repro`."
                 )
-            return {name: stored[name] for name in names}
+            lengths = [own_frames(name) for name in names if own_frames(name) in stored.files]
+            return {name: stored[name] for name in (*names, *lengths)}
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: missing on {platform.node()}. Run `dvc repro` to compute it again, or share "
@@ -183,6 +194,7 @@ def read_features(index: pd.DataFrame, names: Sequence[str], folder: Path) -> di
     features: dict[str, Frames] = {}
     for shard, rows in index.groupby("shard"):
         stored = read(folder / str(shard), [*names, N_FRAMES, CLIPS])
+        stored[N_FRAMES] = _common_lengths(stored, names, folder / str(shard))
         fault = _fault(stored, names, rows["clip"])
         if fault:
             raise InputError(
@@ -193,6 +205,22 @@ def read_features(index: pd.DataFrame, names: Sequence[str], folder: Path) -> di
         parts = dict(zip(stored[CLIPS].tolist(), split(frames, stored[N_FRAMES]), strict=True))
         features |= {clip: parts[clip] for clip in rows["clip"]}
     return features
+
+
+def _common_lengths(stored: dict[str, NDArray], names: Sequence[str], path: Path) -> NDArray:
+    """Returns the number of frames of each clip, which the named features share.
+
+    Raises:
+        InputError: they have different ones, so they cannot be put side by side.
+    """
+    lengths = [stored.get(own_frames(name), stored[N_FRAMES]) for name in names]
+    for name, other in zip(names, lengths, strict=True):
+        if not np.array_equal(other, lengths[0]):
+            raise InputError(
+                f"{path}: '{name}' has other frames than '{names[0]}', so a model cannot take both. Choose "
+                "features of one frame rate in the model's `inputs.features`."
+            )
+    return lengths[0]
 
 
 def _fault(stored: dict[str, NDArray], names: Sequence[str], clips: pd.Series) -> str:

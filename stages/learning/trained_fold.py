@@ -20,8 +20,16 @@ from stages.base.files import MODEL, SPLITS
 from stages.base.params import Params
 from stages.data import code, keys, tables
 from stages.learning import calibration
-from stages.learning.preprocessing import Frames, Preprocessor, pool
-from stages.learning.record import PREPROCESSOR, RECORD, TRAINED_ON, folder_name, read_record
+from stages.learning.pooling import FittedPooling
+from stages.learning.preprocessing import Clips, Frames, Preprocessor, pool, standardize_speakers
+from stages.learning.record import (
+    POOLING,
+    PREPROCESSOR,
+    RECORD,
+    TRAINED_ON,
+    folder_name,
+    read_record,
+)
 from stages.splitting import leak, protocols
 
 
@@ -35,6 +43,7 @@ class TrainedFold:
         record: what train recorded: what the fold was made from, `classes`, `temperature`, counts.
         preprocessor: standardises clips and pads them to one length.
         folder: where its weights are.
+        pooling: of the layout `pooled`, else None.
     """
 
     number: int
@@ -42,26 +51,24 @@ class TrainedFold:
     record: dict[str, Any]
     preprocessor: Preprocessor
     folder: Path
+    pooling: FittedPooling | None = None
 
-    def probabilities(self, clips: Sequence[Frames]) -> pd.DataFrame:
+    def probabilities(self, clips: Sequence[Frames], speakers: Sequence[str] | None = None) -> pd.DataFrame:
         """Returns a row per clip and a column `p_<emotion>` per class, rows summing to one.
 
         For a clip that is longer than the model's input, this is the mean over windows of the whole clip.
 
         Args:
             clips: float32 (n_frames, n_dims) each, the config's features side by side.
+            speakers: of the clips, for the layout `pooled` trained with `normalize: speaker`.
 
         Raises:
             InputError: the model was not written by train.
         """
         entry = registry.load("models", self.record["model"], "params.model")
-        n_classes, preprocessor = len(self.record["classes"]), self.preprocessor
-        pooled = [pool(frames, preprocessor.layout, preprocessor.frames_per_step) for frames in clips]
-        split = [windows(steps, preprocessor.n_steps) for steps in pooled]
-        n_windows = np.array([len(each) for each in split], np.int64)
-        scores: NDArray[np.float64] = entry.trainer(self.config).scores(
-            self.folder, preprocessor.transform([window for each in split for window in each]), n_classes
-        )
+        n_classes = len(self.record["classes"])
+        inputs, n_windows = self.prepared(clips, speakers)
+        scores: NDArray[np.float64] = entry.trainer(self.config).scores(self.folder, inputs, n_classes)
         if scores.shape != (n_windows.sum(), n_classes) or not np.isfinite(scores).all():
             raise InputError(
                 f"{self.folder}: its model does not return {n_classes} finite scores per clip. "
@@ -71,6 +78,29 @@ class TrainedFold:
         each_window = pd.DataFrame(calibration.probabilities(scores, self.record["temperature"]))
         mean = each_window.groupby(np.repeat(np.arange(len(clips)), n_windows)).mean()
         return mean.set_axis(columns, axis="columns")
+
+    def prepared(
+        self, clips: Sequence[Frames], speakers: Sequence[str] | None
+    ) -> tuple[Clips, NDArray[np.int64]]:
+        """Returns the model's input for each window of the clips, and each clip's number of windows.
+
+        Args:
+            clips, speakers: see `probabilities`.
+        """
+        if self.pooling is not None:
+            pooled = [self.pooling(frames) for frames in clips]
+            if speakers is not None:
+                names = [str(number) for number in range(len(pooled))]
+                rows = pd.DataFrame({"clip": names, "parent": names, "speaker": list(speakers)})
+                pooled = [*standardize_speakers(dict(zip(names, pooled, strict=True)), rows).values()]
+            weighed = self.pooling.weigh(self.preprocessor.transform(pooled))
+            return weighed, np.ones(len(clips), np.int64)
+        layout, frames_per_step = self.preprocessor.layout, self.preprocessor.frames_per_step
+        split = [
+            windows(pool(frames, layout, frames_per_step), self.preprocessor.n_steps) for frames in clips
+        ]
+        every = [window for each in split for window in each]
+        return self.preprocessor.transform(every), np.array([len(each) for each in split], np.int64)
 
 
 def windows(steps: Frames, n_steps: int) -> list[Frames]:
@@ -121,7 +151,10 @@ def trained(params: Params) -> list[TrainedFold]:
     folds = []
     for number, record in read_records(params).items():
         folder = MODEL / folder_name(number)
-        folds.append(TrainedFold(number, config, record, Preprocessor.load(folder / PREPROCESSOR), folder))
+        preprocessor, pooling = Preprocessor.load(folder / PREPROCESSOR), None
+        if config.inputs.layout == "pooled":
+            pooling = FittedPooling.load(config.pooling, folder / POOLING)
+        folds.append(TrainedFold(number, config, record, preprocessor, folder, pooling))
     return folds
 
 

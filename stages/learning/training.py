@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
 from stages.base import registry
-from stages.base.errors import unknown
+from stages.base.errors import InputError, unknown
 from stages.base.files import DATA, METRICS, MODEL, SPLITS, replacing, write_json
 from stages.base.params import Params
 from stages.data import keys
 from stages.learning import calibration, dataset
+from stages.learning.pooling import FittedPooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
 from stages.learning.profile import PROFILE
-from stages.learning.record import PREPROCESSOR, RECORD, TRAINED_ON, folder_name
+from stages.learning.record import POOLING, PREPROCESSOR, RECORD, TRAINED_ON, folder_name
 from stages.learning.trained_fold import made_by, made_with
 from stages.learning.trainer import Trainer
 
@@ -40,11 +41,13 @@ CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"
 logger = logging.getLogger(__name__)
 
 
-def check_inputs(entry: ModuleType, inputs: Inputs, name: str) -> None:
+def check_inputs(entry: ModuleType, config: Any, name: str) -> None:
     """Raises InputError when a model's block names an unknown feature, or a layout it does not take."""
-    place = f"params.models.{name}.inputs"
+    inputs, place = config.inputs, f"params.models.{name}.inputs"
     if inputs.layout not in entry.LAYOUTS:
         raise unknown(f"{place}.layout", inputs.layout, entry.LAYOUTS)
+    if inputs.layout == "pooled" and config.pooling is None:
+        raise InputError(f"params.models.{name}.pooling: empty, but the layout 'pooled' needs it.")
     for feature in inputs.features:
         if feature not in registry.names("features"):
             raise unknown(f"{place}.features", feature, registry.names("features"))
@@ -75,7 +78,8 @@ def store_pooled(
 ) -> Path | None:
     """Pools every clip once, for all folds, and returns the file.
 
-    Returns None for layouts with a time axis, and with `normalize: speaker`, which depends on the fold.
+    Returns None for layouts with a time axis, and for `pooled` and `normalize: speaker`, which depend on
+    the fold.
 
     Args:
         params: all parameters.
@@ -84,7 +88,11 @@ def store_pooled(
         index: of all stored features.
         work: the folder of the unfinished work.
     """
-    if inputs.layout not in WITHOUT_TIME_AXIS or params.train.normalize == "speaker":
+    if (
+        inputs.layout not in WITHOUT_TIME_AXIS
+        or inputs.layout == "pooled"
+        or params.train.normalize == "speaker"
+    ):
         return None
     path = work / POOLED
     if not path.is_file():
@@ -98,7 +106,7 @@ def store_pooled(
 def train_fold(
     params: Params,
     trainer: Trainer,
-    inputs: Inputs,
+    config: Any,
     made: dict[str, Any],
     rows: pd.DataFrame,
     pooled: Path | None,
@@ -109,7 +117,7 @@ def train_fold(
     Args:
         params: all parameters.
         trainer: of the model.
-        inputs: of the model.
+        config: the model's block.
         made: the `origin` of the model.
         rows: of the fold, as `dataset.training_rows` returns them.
         pooled: the file with the clips, None to read their frames.
@@ -117,15 +125,21 @@ def train_fold(
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    if pooled is not None:
+    inputs, pooling = config.inputs, None
+    if inputs.layout == "pooled":
+        place = f"params.models.{params.model}.pooling"
+        pooling, clips = dataset.fit_pooling(rows, inputs, config.pooling, params.train.normalize, place)
+        pooling.save(folder / POOLING)
+    elif pooled is not None:
         clips = dataset.read_pooled(rows, pooled)
     else:
         clips = dataset.load_pooled(rows, inputs, params.train.normalize)
-    preprocessor, train, validation = partitions(params, inputs, rows, clips)
+    preprocessor, train, validation = partitions(params, inputs, rows, clips, pooling)
     preprocessor.save(folder / PREPROCESSOR)
     seed = int(keys.fingerprint(params.train.seed, params.model, folder.name)[:8], 16)
     in_train, copies = rows["role"] == "train", rows["clip"] != rows["parent"]
     curve, fitted = trainer.fit(train, validation, folder, seed)
+    files = [PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file, *([POOLING] if pooling is not None else [])]
     record = {
         "model": params.model,
         "classes": train.classes,
@@ -134,15 +148,15 @@ def train_fold(
         "temperature": 1.0,
         "threads": params.train.threads,
         "normalize": params.train.normalize,
-        "sha256": {
-            name: keys.sha256(folder / name) for name in (PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file)
-        },
+        "sha256": {name: keys.sha256(folder / name) for name in files},
         **({"n_epochs": len(curve)} if len(curve) else {}),
         **made,
         **fitted,
     }
     held_out = None
-    if trainer.trains_on_validation:
+    if "temperature" in fitted:
+        pass  # the trainer has validated itself
+    elif trainer.trains_on_validation:
         held_out = cross_validated(params, trainer, inputs, rows, clips, folder, seed)
     elif validation is not None:
         held_out = trainer.scores(folder, validation, len(validation.classes)), validation.y
@@ -164,7 +178,11 @@ def train_fold(
 
 
 def partitions(
-    params: Params, inputs: Inputs, rows: pd.DataFrame, clips: list[Frames]
+    params: Params,
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    clips: list[Frames],
+    pooling: FittedPooling | None = None,
 ) -> tuple[Preprocessor, Partition, Partition | None]:
     """Returns the preprocessor fitted on train, train, and validation or None without validation clips."""
     in_train = (rows["role"] == "train").to_numpy()
@@ -172,9 +190,13 @@ def partitions(
     training_clips = [clip for clip, used in zip(clips, in_train, strict=True) if used]
     preprocessor = Preprocessor.fit(training_clips, inputs, frames_per_second)
     classes = sorted(rows.loc[in_train, "label"].unique())
-    arrays, y = preprocessor.transform(clips), pd.Categorical(rows["label"], classes).codes.astype(np.int64)
+    arrays = preprocessor.transform(clips)
+    if pooling is not None:
+        arrays = pooling.weigh(arrays)
+    y, speakers = pd.Categorical(rows["label"], classes).codes.astype(np.int64), rows["speaker"].to_numpy(str)
     train, validation = (
-        Partition(arrays.x[used], arrays.lengths[used], y[used], classes) for used in (in_train, ~in_train)
+        Partition(arrays.x[used], arrays.lengths[used], y[used], classes, speakers[used])
+        for used in (in_train, ~in_train)
     )
     return preprocessor, train, validation if len(validation) else None
 

@@ -124,7 +124,7 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
         if len(sentences) < 2:
             raise InputError(
                 f"params.split.protocol {split.protocol}: with two speakers, the training speaker needs "
-                f"sentences to train and to validate, and has only {sentences[0]}. Set "
+                f"sentences to train and to validate, and has only {sentences[0]}. "
                 "Set params.split.validation_fraction: 0 to do without validation."
             )
         held_out = sentences[: _n_validation(len(sentences), split.validation_fraction)]

@@ -365,7 +365,8 @@ def test_listeners_of_crema_d(corpora: Path) -> None:
     [
         ({"p_anger": 0.9}, "the probabilities of a row sum to 1"),
         ({"label": "calm"}, "every label has a probability"),
-        ({"p_anger": -0.1, "p_fear": 1.0}, r"'p_anger'.* in_range.*-0\.1"),
+        ({"p_anger": 1.1, "p_fear": -0.1, "p_neutral": 0.0}, r"'p_.*'.* in_range"),
+        ({"predicted": "fear"}, "the predicted class has the highest probability"),
     ],
 )
 def test_invalid_predictions_are_refused(values: dict[str, Any], message: str, tmp_path: Path) -> None:
