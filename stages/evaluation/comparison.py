@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from stages.base.errors import InputError
 from stages.base.files import PREDICTIONS
 from stages.base.params import Params
-from stages.data import tables
+from stages.data import keys, tables
 from stages.evaluation import metrics, paired
 
 WORKSPACE = "workspace"
@@ -104,7 +104,7 @@ def read(revision: str) -> Revision:
         raise InputError(f"{revision}: {error}") from error
     if predictions.empty:
         raise InputError(f"{revision}: {PREDICTIONS} is empty. Run `dvc repro -f evaluate`.")
-    return Revision(revision, predictions, stage.get("params", {}).get("params.yaml", {}))
+    return Revision(revision, predictions, keys.leaves(stage.get("params", {}).get("params.yaml", {})))
 
 
 def _remedy(revision: str) -> str:
