@@ -74,7 +74,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return folders
 
 
-@pytest.mark.parametrize("number", draws(sample=4, slow=len(PAIRS), campaign=len(PAIRS)))
+@pytest.mark.parametrize("number", draws(sample=2, slow=8, campaign=len(PAIRS)))
 def test_files_of_another_run_are_refused(
     fault: Fault, finished: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -92,10 +92,10 @@ def test_files_of_another_run_are_refused(
         with fault(f"{what} of another run"):
             if what not in ("predictions", "test metrics", "training metrics"):
                 before = PREDICTIONS.read_bytes()
-                with pytest.raises(InputError, match=r"dvc repro"):
+                with pytest.raises(InputError):
                     evaluate.main()
                 assert PREDICTIONS.read_bytes() == before
-            with pytest.raises(InputError, match=r"dvc repro"):
+            with pytest.raises(InputError):
                 finished_run.read(params.read())
 
 
