@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow.parquet as pq
 from pandera.errors import SchemaErrors
 
 from stages.base.errors import InputError
 from stages.base.files import replacing
 from stages.data.vocabulary import CHANNELS, LABEL, SEXES
 
+N_ROWS = "n_rows"  # key of a table's attrs in its file
 ROLES = ("train", "validation", "test")
 
 # What pyarrow and pandas raise for files that are damaged, not parquet, or have other columns or types.
@@ -207,6 +209,7 @@ def write(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> None:
         InputError: the table violates its schema.
     """
     checked = _check(table, schema, path)
+    checked.attrs = table.attrs | {N_ROWS: len(table)}  # the file's own count of its rows has no checksum
     with replacing(path) as temporary:
         # Checksums detect damage. There are no statistics, which if damaged could hide rows from `where`.
         checked.to_parquet(
@@ -241,6 +244,12 @@ def read(
             f"{path}: not a readable parquet table of this version ({' '.join(str(error).split())[:200]}). "
             "Run `dvc repro` to create it again."
         ) from error
+    n_rows = table.attrs.pop(N_ROWS, None)
+    n_read = len(table) if where is None else pq.read_metadata(path).num_rows
+    if n_rows is not None and n_read != n_rows:
+        raise InputError(
+            f"{path}: has {n_read} rows of {n_rows} that were written. Run `dvc repro` to create it again."
+        )
     if columns is not None:
         schema = schema.select_columns(columns)
         schema.checks, schema.unique = [], None
