@@ -18,6 +18,7 @@ from stages.base import files
 N_SHOWN = 60  # characters of a value that a message repeats
 N_LISTED = 400  # characters of the choices it lists
 INTERRUPTED = "interrupted: finished work is kept; run the same command to continue"
+MEMORY = "Free some, or use a machine with more, and run the same command again; finished work is kept."
 
 # Why a disk refuses a file, and what to do about it.
 DISK_ERRORS = {
@@ -96,6 +97,8 @@ def run(main: Callable[[], None]) -> NoReturn:
         if message is None:
             raise
         sys.exit(f"error: {message}")
+    except MemoryError as error:
+        sys.exit(f"error: not enough memory ({error or 'no details'}). {MEMORY}")
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)

@@ -8,6 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.base import errors
@@ -91,3 +92,9 @@ def test_files_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: pyte
     kept = [f".test.json.{alive}.part", ".x.part", "test.json"]
     assert sorted(path.name for path in Path("metrics").iterdir()) == sorted(kept)
     assert sorted(path.name for path in Path("data").iterdir()) == sorted(kept)
+
+
+def test_a_lack_of_memory_is_reported_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ended(lambda: np.zeros(10**17), capsys)[0]
+    assert line.startswith("error: not enough memory")
+    assert "Unable to allocate" in line
