@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 import reprlib
 import shutil
@@ -11,6 +12,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NoReturn
 
 from stages.base import files
@@ -78,7 +80,18 @@ def disk_error(error: OSError) -> str | None:
         _, file, why = error.args[0][0]
         number = int(match[1]) if (match := re.match(r"\[Errno (\d+)\]", str(why))) else None
     reason = DISK_ERRORS.get(number or 0)
+    if number == errno.ENOSPC and file and _out_of_inodes(str(file)):
+        reason = "the disk has space, but no room for another file (`df -i`). Delete files"
     return reason and f"{file or 'output'}: {reason} and run the same command again; finished work is kept."
+
+
+def _out_of_inodes(file: str) -> bool:
+    """Returns whether the disk of `file` has free space, but no inode for one more file."""
+    try:
+        disk = os.statvfs(Path(file).parent)
+    except (OSError, AttributeError):  # no such folder; Windows
+        return False
+    return disk.f_files > 0 and disk.f_favail == 0 and disk.f_bavail > 0
 
 
 def run(main: Callable[[], None]) -> NoReturn:

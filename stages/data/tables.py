@@ -231,7 +231,7 @@ def read(
 
 def _check_size(path: Path, columns: list[str] | None, filesystem: Any) -> None:
     """Raises MemoryError if the file's header announces more than the memory can hold."""
-    about = pq.read_metadata(path, filesystem=filesystem)
+    about = pq.read_metadata(str(path), filesystem=filesystem)
     needed = about.num_rows * (len(columns) if columns else about.num_columns) * CELL_BYTES
     free = psutil.virtual_memory().available
     if needed > free:
