@@ -1,8 +1,8 @@
 # `make repro` and `make test` are all a fresh machine needs: Python 3.11 to 3.13, pip, make and git.
 PYTHON ?= python3
 VENV ?= .venv
-BIN = $(VENV)/bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+BIN = $(abspath $(VENV))/bin
+export PATH := $(BIN):$(PATH)
 
 .PHONY: repro test slow faults lint speed pr-comment base clean
 
@@ -13,7 +13,7 @@ test: $(VENV)/installed
 	pytest -n auto --maxprocesses 4
 
 slow: $(VENV)/installed
-	pytest -m slow
+	pytest -m slow -n auto --maxprocesses 4 --dist loadfile
 
 # The whole fault campaign, up to an hour; writes its table into docs/faults.md.
 faults: $(VENV)/installed
@@ -38,13 +38,14 @@ $(VENV)-peers/installed: benchmark/speed/peers.txt
 
 # What the workspace changes against BASE, a revision whose predictions are in the cache.
 BASE ?= main
+export BASE # through the environment, so that the shell never parses it
 
 pr-comment: $(VENV)/installed
-	@python -m stages.tools.comment $(BASE)
+	@python -m stages.tools.comment -- "$$BASE"
 
 # Reproduces BASE beside the workspace under the tag `base`, for a cache without its predictions.
 base: $(VENV)/installed
-	.ci/base $(BASE)
+	.ci/base "$$BASE"
 
 # Byte code is compiled once here: some installers leave none, and then every stage compiles TensorFlow anew.
 $(VENV)/installed: pyproject.toml

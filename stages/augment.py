@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from stages.audio.chain import PLACE, Chain
 from stages.audio.recording import load_listed
 from stages.base import registry
-from stages.base.errors import run
 from stages.base.files import AUGMENTED, MANIFEST, RAW
 from stages.base.params import Params, read
+from stages.base.stage import run
 from stages.compute.fill import fill
 from stages.data import shards, tables
 from stages.data.keys import fingerprint
@@ -55,7 +55,7 @@ def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
             names, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
             content = fingerprint(recipe, copy, names, rows["sha256"].tolist())
             make = partial(make_copies, names, paths, copy, chain)
-            planned.append(Shard(stem, len(rows), content, make, tuple(paths)))
+            planned.append(Shard(stem, len(rows), content, make))
     return planned
 
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from stages.audio.extractor import Extractor, extractor
 from stages.audio.recording import load_listed
 from stages.base import registry
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, FEATURES, MANIFEST, RAW
 from stages.base.params import Params, read
+from stages.base.stage import run
 from stages.compute.fill import fill
 from stages.data import keys, shards, tables
 from stages.data.shards import Shard
@@ -71,12 +72,11 @@ def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shar
         named, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
         content = keys.fingerprint(recipe, named, rows["sha256"].tolist())
         make = partial(of_recordings, named, paths, extract)
-        planned.append(Shard(stem, len(rows), content, make, tuple(paths)))
+        planned.append(Shard(stem, len(rows), content, make))
     for name, n_copies in copies["shard"].value_counts(sort=False).sort_index().items():
         stem = str(name).rsplit(".", 2)[0]
-        path = AUGMENTED / str(name)
-        make = partial(of_copies, path, extract)
-        planned.append(Shard(stem, n_copies, keys.fingerprint(recipe, name), make, (path,)))
+        make = partial(of_copies, AUGMENTED / str(name), extract)
+        planned.append(Shard(stem, n_copies, keys.fingerprint(recipe, name), make))
     return planned
 
 

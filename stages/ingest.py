@@ -5,26 +5,52 @@ Files that are already there and the same are left alone; files that no source c
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from types import ModuleType
+
 from stages.acquire import mirror, sources
-from stages.base import registry
-from stages.base.errors import run
 from stages.base.files import RAW
 from stages.base.params import read
+from stages.base.stage import run
+
+N_KINDS = 5  # of ignored files, named in a notice
 
 
 def main() -> None:
     params = read()
     RAW.mkdir(parents=True, exist_ok=True)
     for name in params.corpus:
-        corpus = registry.load("corpora", name, "params.corpus")
-        with sources.opened(name, corpus, params) as found:
+        corpus = params.corpus_of(name)
+        if hasattr(corpus, "sources"):  # a table lists its recordings itself
+            print(f"{name}: {mirror.update(corpus.sources(), RAW / name)}")
+            continue
+        with sources.opened(name, corpus, params) as (found, ignored):
             n_clips = sources.count_recordings(found, name, corpus)
             changes = mirror.update(found, RAW / name)
         print(f"{name}: {changes}")
-        if n_clips != corpus.ABOUT.n_clips and not hasattr(corpus, "synthesise"):
-            print(f"  notice: {n_clips} recordings are here, the complete corpus has {corpus.ABOUT.n_clips}")
+        for notice in (*incomplete(n_clips, corpus), *others(ignored)):
+            print(f"  notice: {notice}")
     for name in mirror.remove_unchosen(params.corpus):
         print(f"{name}: removed, because params.corpus does not name it")
+
+
+def incomplete(n_clips: Counter[str], corpus: ModuleType) -> Iterator[str]:
+    """Yields a sentence for each channel that has some of its recordings but not all."""
+    complete = {"speech": corpus.ABOUT.n_clips, "song": corpus.ABOUT.n_songs}
+    for channel, n in sorted(n_clips.items()):
+        if n != complete[channel] and not hasattr(corpus, "synthesise"):
+            yield f"{n} recordings of {channel} are here, the complete corpus has {complete[channel]}"
+
+
+def others(ignored: list[PurePosixPath]) -> Iterator[str]:
+    """Yields a sentence about the files that are neither audio nor tables, if there are any."""
+    if ignored:
+        kinds = Counter(path.suffix.lower() or "without suffix" for path in ignored)
+        counted = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(N_KINDS))
+        more = ", ..." if len(kinds) > N_KINDS else ""
+        yield f"{len(ignored)} files are ignored ({counted}{more}), the first is '{ignored[0]}'"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ reason as `problem`; it is never left out.
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,16 +20,18 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
-from stages.audio.quality import identify, mark_duplicates, probe
+from stages.audio.quality import identify, mark_duplicates, probe, why_unreadable
 from stages.audio.recording import SUFFIXES
-from stages.base import files, registry
-from stages.base.errors import InputError, run
+from stages.base import files
+from stages.base.errors import N_LISTED, InputError
 from stages.base.files import CORPORA, MANIFEST, METRICS, RAW
 from stages.base.params import Manifest, Params, read
+from stages.base.stage import run
 from stages.compute import engine
-from stages.compute.engine import Task
-from stages.compute.lifetime import end_with_parent
+from stages.compute.lifetime import check_semaphores, end_with_parent
+from stages.compute.task import Task, WorkerKilledError
 from stages.data import tables
+from stages.data.published import checksums
 from stages.data.vocabulary import ParsedName
 
 FILES_PER_TASK = 200
@@ -40,37 +43,42 @@ def main() -> None:
     table = pd.concat([list_corpus(name, params) for name in sorted(params.corpus)], ignore_index=True)
     table = mark_duplicates(table)
     counts = {str(corpus): count(rows) for corpus, rows in table.groupby("corpus")}
+    differing = {corpus: not_published(corpus, table[table["corpus"] == corpus], params) for corpus in counts}
     tables.write(table[list(tables.MANIFEST.columns)], tables.MANIFEST, MANIFEST)
-    files.write_json({name: about(name) for name in params.corpus}, CORPORA)
+    files.write_json({name: about(params.corpus_of(name)) for name in params.corpus}, CORPORA)
     files.write_json(counts, METRICS / "manifest.json")
-    report(table, counts)
+    report(table, counts, differing)
 
 
-def about(name: str) -> dict[str, Any]:
+def about(corpus: Any) -> dict[str, Any]:
     """Returns a corpus's title, licence, citation, address and counts, and whether it is synthetic."""
-    corpus = registry.load("corpora", name, "params.corpus")
     return asdict(corpus.ABOUT) | {"synthetic": hasattr(corpus, "synthesise")}
 
 
 def list_corpus(name: str, params: Params) -> pd.DataFrame:
-    """Returns the corpus's rows of the manifest, sorted by path, with `preferred` as an extra column.
+    """Returns the corpus's rows of the manifest, sorted by path, and the columns `preferred` and `authentic`.
 
     Raises:
         InputError: the corpus's folder contains no audio file.
     """
-    corpus = registry.load("corpora", name, "params.corpus")
+    corpus = params.corpus_of(name)
     folder = RAW / name
+    listed = corpus.listed(folder) if hasattr(corpus, "listed") else None  # by a table
     paths = sorted(
         path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()
     )
+    paths = paths if listed is None else sorted(listed)
     if not paths:
         raise InputError(f"{folder}: no audio file ({', '.join(SUFFIXES)}). Run `dvc repro ingest`.")
     probed = probe_all(paths, params, f"manifest {name}")
     rows = []
     for path in paths:
+        if listed is not None:
+            rows.append(described(name, path, listed[path], probed[path]))
+            continue
         parsed = corpus.parse(PurePosixPath(path.relative_to(folder).as_posix()))
         rows.append(describe(name, path, parsed, probed[path]))
-    columns = [*tables.MANIFEST.columns, "preferred"]
+    columns = [*tables.MANIFEST.columns, "preferred", "authentic"]
     table = tables.typed(pd.DataFrame(rows, columns=columns), tables.MANIFEST)
     return corpus.annotate(table, folder) if hasattr(corpus, "annotate") else table
 
@@ -78,18 +86,22 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
 def probe_all(paths: list[Path], params: Params, title: str) -> dict[Path, dict[str, Any]]:
     """Returns what `probe` returns for each file.
 
-    If a damaged file crashes the process that decodes it, that is the file's problem: see `probe_singly`.
+    What is not a readable file is found out here, so that a worker that cannot read a file stops the run: the
+    fault is the worker's or the disk's. If a damaged file crashes the process that decodes it, that is the
+    file's problem: see `probe_singly`.
     """
+    problems = {path: problem for path in paths if (problem := why_unreadable(path))}
+    probed = {path: {"n_bytes": 0, "sha256": "", "problem": problem} for path, problem in problems.items()}
+    paths = [path for path in paths if path not in problems]
     tasks = []
     for start in range(0, len(paths), FILES_PER_TASK):
         batch = paths[start : start + FILES_PER_TASK]
         make = partial(probe_batch, batch, params.manifest)
-        tasks.append(Task(f"{title} {start}", make, 1, tuple(filter(Path.is_file, batch))))
+        tasks.append(Task(f"{title} {start}", make, 1))
     if params.compute.engine == "local" and params.compute.workers == 1:
         tasks = []  # the engine would run them in this process, which must not crash
-    probed: dict[Path, dict[str, Any]] = {}
     with tqdm(total=len(paths), desc=title, unit="file", leave=False) as bar:
-        with suppress(engine.WorkerKilledError):
+        with suppress(WorkerKilledError):
             for batch_probed in engine.run(tasks, params.compute, "manifest"):
                 probed |= batch_probed
                 bar.update(len(batch_probed))
@@ -106,6 +118,7 @@ def probe_batch(paths: list[Path], limits: Manifest) -> dict[Path, dict[str, Any
 
 def probe_singly(paths: list[Path], limits: Manifest) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yields each file and what `probe` returns for it, from one worker that is replaced after a crash."""
+    check_semaphores()
     while paths:
         worker = ProcessPoolExecutor(1, initializer=end_with_parent)
         try:
@@ -125,9 +138,25 @@ def describe(corpus: str, path: Path, parsed: ParsedName | None, probed: dict[st
     if parsed is None:
         unknown = f"unknown name: {path.name} does not follow {corpus}'s naming scheme"
         clip = f"{corpus}/{printable(PurePath(path.stem))}"
-        return row | {"clip": clip, "preferred": True, "problem": probed["problem"] or unknown}
+        known = {"clip": clip, "preferred": True, "authentic": True}
+        return row | known | {"problem": probed["problem"] or unknown}
     names = {column: f"{corpus}/{getattr(parsed, column)}" for column in ("clip", "speaker", "sentence")}
-    return row | asdict(parsed) | names
+    row |= asdict(parsed) | names
+    if parsed.contradiction and not row["problem"]:
+        row["problem"] = f"contradiction: it is in the {parsed.contradiction}, and its name says otherwise"
+    return row
+
+
+def described(corpus: str, path: Path, listed: dict[str, Any], probed: dict[str, Any]) -> dict[str, Any]:
+    """Returns the row of the manifest of a file that a table describes."""
+    problem = listed["problem"] or probed["problem"]
+    return {
+        "path": printable(path.relative_to(RAW)),
+        "corpus": corpus,
+        **probed,
+        **listed,
+        "problem": problem,
+    }
 
 
 def printable(path: PurePath) -> str:
@@ -136,19 +165,44 @@ def printable(path: PurePath) -> str:
 
 
 def count(rows: pd.DataFrame) -> dict[str, Any]:
-    """Returns the numbers of files, usable recordings and their speakers, and of excluded files by reason."""
+    """Returns the numbers of files, usable recordings and their speakers, and of excluded and unusual ones by
+    reason."""
     usable = rows[rows["problem"] == ""]
     reasons = rows.loc[rows["problem"] != "", "problem"].str.split(":").str[0]
+    noticed = usable.loc[usable["notices"] != "", "notices"].str.split("; ").explode().str.split(":").str[0]
     return {
         "n_files": len(rows),
         "n_usable": len(usable),
         "n_speakers": usable["speaker"].nunique(),
         "n_excluded": reasons.value_counts().to_dict(),
+        "n_noticed": noticed.value_counts().to_dict(),
     }
 
 
-def report(table: pd.DataFrame, counts: dict[str, Any]) -> None:
-    """Prints the counts and the first excluded files.
+def usable_speakers(table: pd.DataFrame) -> set[str]:
+    return {*table.loc[table["problem"] == "", "speaker"]}
+
+
+def shortened(names: list[str]) -> str:
+    return textwrap.shorten(", ".join(names), N_LISTED, placeholder=" ...")
+
+
+def not_published(name: str, rows: pd.DataFrame, params: Params) -> list[str]:
+    """Returns the speakers of whom a recording is missing or is not the published one, if that is known."""
+    corpus = params.corpus_of(name)
+    if not hasattr(corpus, "CHECKSUMS"):
+        return []
+    found = checksums(rows[rows["preferred"]], corpus.CHECKSUMS_OF)
+    return sorted(speaker for speaker, own in found.items() if corpus.CHECKSUMS.get(speaker) != own)
+
+
+def report(table: pd.DataFrame, counts: dict[str, Any], differing: dict[str, list[str]]) -> None:
+    """Prints the counts, the first excluded files and notices.
+
+    Args:
+        table: of schema MANIFEST.
+        counts: what `count` returns, by corpus.
+        differing: what `not_published` returns, by corpus.
 
     Raises:
         InputError: a corpus has no usable recording.
@@ -160,6 +214,16 @@ def report(table: pd.DataFrame, counts: dict[str, Any]) -> None:
             print(f"  excluded: {row.path}: {row.problem}")
         if len(excluded) > N_NAMED:
             print(f"  ... and {len(excluded) - N_NAMED} more, in {MANIFEST}, column `problem`")
+        for notice, n_clips in counted["n_noticed"].items():
+            print(f"  notice: {n_clips} usable recordings: {notice}; {MANIFEST}, column `notices`")
+        if differing[corpus]:
+            print(
+                f"  notice: not the published recordings, or not all of them, of {len(differing[corpus])} "
+                f"speakers: {shortened(differing[corpus])}"
+            )
+        missing = sorted({*table.loc[table["corpus"] == corpus, "speaker"].dropna()} - usable_speakers(table))
+        if missing:
+            print(f"  notice: no recording is usable of {len(missing)} speakers: {shortened(missing)}")
         if not counted["n_usable"]:
             raise InputError(f"{RAW / corpus}: no recording is usable; {MANIFEST} gives the reasons.")
 

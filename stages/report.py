@@ -6,9 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-from stages.base.errors import run
 from stages.base.files import METRICS, replacing
 from stages.base.params import read
+from stages.base.stage import run
 from stages.reporting import examples, finished_run, notices, page, pictures, report_tables, summary
 from stages.reporting.figures.style import Picture
 

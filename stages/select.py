@@ -1,5 +1,7 @@
 """Check params.yaml and record the settings and the code of the selected entries in data/selected.
 
+The split is checked too, as far as names and tables decide it, before any recording is read.
+
 Later stages depend on data/selected instead of on whole registries. So an edit in a corpus, augmentation,
 feature or model that is not selected, or in code that only such entries import, reruns no other stage.
 """
@@ -7,17 +9,20 @@ feature or model that is not selected, or in code that only such entries import,
 from __future__ import annotations
 
 from stages.base import registry
-from stages.base.errors import run
 from stages.base.files import SELECTED, write_json
 from stages.base.params import read
+from stages.base.stage import run
 from stages.data import code
 
 
 def main() -> None:
+    from stages.acquire.names import check_split  # slow to import
+
     params = read()
+    check_split(params)
     for kind, names in params.chosen().items():
         blocks = {name: params.block(kind, name) for name in names}
-        files = [registry.STAGES / kind / f"{name}.py" for name in names]
+        files = [registry.STAGES / kind / f"{params.file(kind, name)}.py" for name in names]
         write_json({"settings": blocks, "code": code.hashes(files)}, SELECTED / f"{kind}.json")
 
 

@@ -7,66 +7,26 @@ from typing import Any
 import pandas as pd
 
 from stages.base import params
-from stages.base.errors import InputError, run, unknown
 from stages.base.files import MANIFEST, METRICS, SPLITS, write_json
+from stages.base.stage import run
 from stages.data import tables
-from stages.data.vocabulary import CHANNELS, EMOTIONS
-from stages.splitting import leak, protocols
+from stages.splitting import labels, leak, protocols
 
 
 def main() -> None:
     chosen = params.read()
     split = chosen.split
     manifest = tables.read(MANIFEST, tables.MANIFEST)
-    clips, n_excluded = usable_clips(manifest, chosen)
+    clips, n_excluded = labels.usable_clips(manifest, chosen)
     splits = protocols.assign(clips, split, chosen.seed)
     leak.check(splits, split.protocol)
+    splits.attrs["made_with"] = protocols.made_with(chosen)
     tables.write(splits, tables.SPLITS, SPLITS)
     n_excluded["protocol"] = len(set(clips["clip"]) - set(splits["clip"]))
-    write_json(describe(splits, split.protocol, n_excluded), METRICS / "split.json")
-
-
-def usable_clips(manifest: pd.DataFrame, chosen: params.Params) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Returns the usable clips with their `label`, and the number of clips excluded for each reason.
-
-    Raises:
-        InputError: no clip of a chosen corpus is left.
-    """
-    policy = chosen.split.labels
-    check_names(chosen.split)
-    clips = manifest[manifest["corpus"].isin(chosen.corpus)]
-    n_excluded = {}
-    for reason, usable in {
-        "problem": clips["problem"] == "",
-        "channel": clips["channel"].isin(chosen.split.channels),
-        "label": ~clips["emotion"].isin(policy.drop),
-    }.items():
-        kept = clips[usable[clips.index]]
-        n_excluded[reason] = len(clips) - len(kept)
-        clips = kept
-    for corpus in chosen.corpus:
-        if corpus not in set(clips["corpus"]):
-            n_listed = (manifest["corpus"] == corpus).sum()
-            raise InputError(
-                f"params.corpus: no clip of '{corpus}' is left after excluding problems, "
-                f"params.split.channels and params.split.labels.drop; {MANIFEST} lists {n_listed}."
-            )
-    return clips.assign(label=clips["emotion"].replace(dict(policy.merge))), n_excluded
-
-
-def check_names(split: params.Split) -> None:
-    """Checks that params.split names known channels and emotions only.
-
-    Raises:
-        InputError: it names another.
-    """
-    labels = "params.split.labels"
-    named = [("params.split.channels", name, CHANNELS) for name in split.channels]
-    named += [(f"{labels}.drop", name, EMOTIONS) for name in split.labels.drop]
-    named += [(f"{labels}.merge", name, EMOTIONS) for pair in split.labels.merge.items() for name in pair]
-    for place, name, choices in named:
-        if name not in choices:
-            raise unknown(place, name, choices)
+    described = describe(splits, split.protocol, n_excluded)
+    if excluded := sorted(set(clips["label"]) - set(splits["label"])):
+        described["excluded_labels"] = ", ".join(excluded)
+    write_json(described, METRICS / "split.json")
 
 
 def describe(splits: pd.DataFrame, protocol: str, n_excluded: dict[str, int]) -> dict[str, Any]:

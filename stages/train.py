@@ -12,13 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from stages.base import registry
-from stages.base.errors import run
-from stages.base.files import CHECKPOINTS, FEATURES, PRETRAINED
+from stages.base.files import CHECKPOINTS, MANIFEST, PRETRAINED
 from stages.base.params import read
+from stages.base.stage import check_unchanged, run
 from stages.compute import engine, hardware
-from stages.compute.engine import Task
+from stages.compute.task import Task
 from stages.data import tables
-from stages.learning import dataset, training
+from stages.learning import dataset, profile, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON, folder_name
 from stages.splitting import leak
 
@@ -28,14 +28,15 @@ def main() -> None:
     hardware.limit(params.train.threads)
     entry = registry.load("models", params.model, "params.model")
     config = params.config("models", params.model, "params.model")
-    training.check_inputs(entry, config.inputs, params.model)
+    training.check_inputs(entry, config, params.model)
     trainer = entry.trainer(config)
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
-    folds = training.chosen_folds(params, splits)
+    folds = trained_fold.training_folds(params, splits)
     splits = splits[splits["fold"].isin(folds)]
     initial = [*(PRETRAINED / trainer.started_from).glob("[!.]*")] if trainer.started_from else []
-    sources = [Path(__file__), registry.STAGES / "models" / f"{params.model}.py"]
-    work = CHECKPOINTS / training.run_name(params, config, sources, initial)
+    made = training.origin(params, initial)
+    measured = tables.read(MANIFEST, tables.MANIFEST, profile.COLUMNS)
+    work = CHECKPOINTS / training.run_name(params, made)
     pooled = training.store_pooled(params, config.inputs, splits, index, work)
 
     def unfinished() -> Iterator[Task]:
@@ -44,15 +45,17 @@ def main() -> None:
             if (folder / RECORD).is_file():
                 continue
             record_recordings(trainer.started_from, splits[splits["fold"] == fold], folder)
-            rows = dataset.training_rows(splits, index, fold, params.train.use_augmented)
+            used = splits.assign(role="train") if trainer.trains_on_validation else splits
+            rows = dataset.training_rows(used, index, fold, params.train.use_augmented)
+            trained_on = measured[measured["clip"].isin(rows.loc[rows["role"] == "train", "clip"])]
+            profile.write(trained_on, params.audio.sample_rate_hz, folder / profile.PROFILE)
             leak.check_training(rows)
-            make = partial(training.train_fold, params, trainer, config, rows, pooled, folder)
-            clips = {pooled} if pooled else {FEATURES / shard for shard in rows["shard"]}
-            reads = clips | {*folder.glob("[!.]*"), *initial}
-            yield Task(folder.name, make, params.train.threads, tuple(sorted(reads)), folder)
+            make = partial(training.train_fold, params, trainer, config, made, rows, pooled, folder)
+            yield Task(folder.name, make, params.train.threads)
 
     for _ in engine.run(unfinished(), params.compute, "train", processes=1):
         pass
+    check_unchanged()  # before the finished folds are moved: after an edit is undone, the run goes on
     training.finish(work, folds)
 
 

@@ -101,7 +101,8 @@ def test_a_folder_is_copied_with_only_what_matters(
     assert not Path("data/raw/savee/DC/a01.wav").samefile("data/sources/savee/DC/a01.wav")
     assert capsys.readouterr().out == (
         "savee: 7 files, 7 new, 0 changed, 0 removed\n"
-        "  notice: 5 recordings are here, the complete corpus has 480\n"
+        "  notice: 5 recordings of speech are here, the complete corpus has 480\n"
+        "  notice: 2 files are ignored (1 .md5, 1 .avi), the first is 'a.wav.md5'\n"
     )
 
 
@@ -425,11 +426,43 @@ def test_a_complete_corpus_gets_no_notice(
 
 def test_every_audio_suffix_is_taken(choose: Choose) -> None:
     choose("savee")
-    files = {f"DC_a{number:02}{suffix}": b"x" for number, suffix in enumerate(recording.SUFFIXES, 1)}
+    files = {f"DC_n{number:02}{suffix}": b"x" for number, suffix in enumerate(recording.SUFFIXES, 1)}
     write("data/sources/savee", files)
     ingest.main()
     assert raw() == below("savee", files)
-    assert {".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".opus"} <= set(recording.SUFFIXES)
+    assert {".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".opus", ".m4a", ".sph"} <= {
+        *recording.SUFFIXES
+    }
+
+
+@pytest.mark.parametrize("place", ["data/sources/savee.zip", "data/sources/savee/DC/a01.wav"])
+def test_a_named_pipe_is_refused(choose: Choose, place: str) -> None:
+    choose("savee")
+    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(place)
+    with pytest.raises(InputError, match=rf"^{place}: a named pipe"):
+        ingest.main()
+
+
+def test_channels_are_counted_each_by_itself(choose: Choose, capsys: pytest.CaptureFixture[str]) -> None:
+    choose("ravdess")
+    speech = [
+        f"03-01-{e:02}-{i:02}-{s:02}-{r:02}-{a:02}.wav"
+        for a in range(1, 25)
+        for e in range(1, 9)
+        for i in (1, 2)
+        for s in (1, 2)
+        for r in (1, 2)
+        if (e, i) != (1, 2)
+    ]
+    write("data/sources/ravdess", dict.fromkeys(speech, b"x"))
+    ingest.main()
+    assert "notice" not in capsys.readouterr().out
+    write("data/sources/ravdess", {"03-02-01-01-01-01-01.wav": b"x"})
+    ingest.main()
+    printed = capsys.readouterr().out
+    assert "notice: 1 recordings of song are here, the complete corpus has 1012\n" in printed
+    assert printed.count("notice") == 1
 
 
 def test_the_real_recordings_arrive_whole(choose: Choose, corpora: Path) -> None:

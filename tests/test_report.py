@@ -13,6 +13,7 @@ import pytest
 
 from stages import manifest, report
 from stages.base.errors import InputError
+from stages.corpora import demo
 from stages.reporting import finished_run, notices, page
 from stages.reporting.figures.style import Picture
 from tests.support import runs
@@ -25,6 +26,7 @@ FIGURES = {
     "speakers",
     "sexes",
     "reliability",
+    "risk_coverage",
     "emotions",
     "durations",
 }
@@ -159,7 +161,7 @@ def test_a_synthetic_corpus_has_a_notice(plain: Path, monkeypatch: pytest.Monkey
     assert "Synthetic" not in plain.read_text()
     monkeypatch.chdir(plain.parent.parent)
     done = finished_run.read(report.read())
-    done = dataclasses.replace(done, corpora={"demo": manifest.about("demo")})
+    done = dataclasses.replace(done, corpora={"demo": manifest.about(demo)})
     assert [notice.head for notice in notices.of_run(done)] == ["Not leaky", "Synthetic speech: demo"]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 import soundfile
 
 from stages import evaluate, train
+from stages.audio.quality import measure
+from stages.audio.recording import Recording, resample
 from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import (
@@ -27,11 +31,12 @@ from stages.base.files import (
     SPLITS,
 )
 from stages.data import tables
-from stages.learning import dataset, training
+from stages.learning import dataset, trained_fold, training
 from stages.learning.trained_fold import made_with
+from stages.splitting import protocols
 from stages.tools import predict
 from tests.support.manifests import manifest
-from tests.support.workspace import RATE_HZ, Workspace, contents, voice
+from tests.support.workspace import RATE_HZ, Workspace, contents
 
 EMOTIONS = ["anger", "fear", "sadness"]
 SPEAKERS = ["s1", "s2", "s3", "s4", "s5", "s6"]
@@ -94,8 +99,9 @@ def store_splits(clips: pd.DataFrame) -> None:
     for fold in range(3):
         role = np.select([group == fold, group == (fold + 1) % 3], ["test", "validation"], "train")
         folds.append(clips.assign(fold=fold, role=role, label=clips["emotion"]))
-    splits = pd.concat(folds).assign(audio_sha256=lambda table: table["sha256"])
-    tables.write(splits[list(tables.SPLITS.columns)], tables.SPLITS, SPLITS)
+    splits = pd.concat(folds).assign(audio_sha256=lambda table: table["sha256"])[list(tables.SPLITS.columns)]
+    splits.attrs["made_with"] = protocols.made_with(params.read())
+    tables.write(splits, tables.SPLITS, SPLITS)
 
 
 def model_bytes() -> dict[str, bytes]:
@@ -136,7 +142,12 @@ def test_training_never_reads_a_test_label(workspace: Workspace, model: str) -> 
     splits.loc[test, "label"] = np.random.default_rng(0).permutation(splits.loc[test, "label"].tolist())
     tables.write(splits, tables.SPLITS, SPLITS)
     train.main()
-    assert model_bytes() == before
+    record = "fold_00/fold.json"  # names the file of the splits by its hash, which covers the test labels
+    after = model_bytes()
+    first, second = (json.loads(files.pop(record)) for files in (before, after))
+    assert after == before
+    assert first.pop("made_from") != second.pop("made_from")
+    assert second == first
 
 
 @pytest.mark.parametrize("model", ["ann", "mlp", "svm", "dummy"])
@@ -190,8 +201,8 @@ def test_augmented_copies_train_only_when_asked(workspace: Workspace) -> None:
         workspace.set(train__use_augmented=use, train__fold=0)
         train.main()
         counts.append(json.loads((METRICS / "train.json").read_text()))
-    assert [count["n_train"] for count in counts] == [48, 24]
-    assert [count["n_validation"] for count in counts] == [24, 24]
+    assert [count["n_train"] for count in counts] == [48, 48]  # svm trains on the validation speakers too
+    assert [count["n_train_copies"] for count in counts] == [48, 0]
 
 
 def test_speaker_normalisation_is_reported(workspace: Workspace) -> None:
@@ -269,9 +280,10 @@ def test_clips_without_features_are_never_left_out_silently(workspace: Workspace
     train.main()
     index = tables.read(dataset.INDEX, tables.FEATURES)
     tables.write(index[index["clip"] != "demo/s1_fear_2"], tables.FEATURES, dataset.INDEX)
-    for stage in (train, evaluate):
-        with pytest.raises(InputError, match=r"index\.parquet.* 1 clips .*'demo/s1_fear_2'"):
-            stage.main()
+    with pytest.raises(InputError, match=r"index\.parquet.* 1 clips .*'demo/s1_fear_2'"):
+        train.main()
+    with pytest.raises(InputError, match=r"^data/features/index\.parquet: "):
+        evaluate.main()
 
 
 def test_evaluate_without_a_model_says_what_makes_one(workspace: Workspace) -> None:
@@ -299,40 +311,109 @@ def test_predict_names_an_emotion_for_a_recording(
 ) -> None:
     workspace.set(features__mfcc__n_mfcc=N_DIMS)
     train.main()
-    soundfile.write(tmp_path / "a.wav", voice("s1", 1), RATE_HZ)
+    soundfile.write(tmp_path / "a.wav", syllables(0.5), RATE_HZ)
     monkeypatch.setattr("sys.argv", ["predict", "a.wav", "a.wav"])
     capsys.readouterr()
     predict.main()
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
-    assert list(table.columns) == ["file", "emotion", "p_anger", "p_fear", "p_sadness"]
+    assert list(table.columns) == ["file", "emotion", "p_anger", "p_fear", "p_sadness", "status", "reason"]
     assert table.filter(regex="^p_").sum(axis=1).tolist() == pytest.approx([1, 1], abs=2e-3)
     assert table["emotion"].isin(EMOTIONS).all()
 
 
-@pytest.mark.parametrize(
-    ("content", "message"), [(None, "missing.wav: unreadable"), ("no sound", "missing.wav: not audio")]
-)
-def test_predict_names_a_file_that_is_no_recording(
-    workspace: Workspace, tmp_path: Path, content: str | None, message: str
+def test_predict_answers_the_good_files_and_gives_each_other_one_a_reason(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0, manifest__longest_s=5.0)
+    train.main()
+    speech = syllables(1.0)
+    soundfile.write("good.wav", speech, RATE_HZ)
+    soundfile.write("silent.wav", np.zeros(RATE_HZ), RATE_HZ)
+    soundfile.write("long.wav", np.tile(speech, 6), RATE_HZ)
+    Path("text.wav").write_text("no sound")
+    os.mkfifo("pipe.wav")
+    names = ["missing.wav", "good.wav", "silent.wav", "text.wav", "long.wav", "pipe.wav"]
+    monkeypatch.setattr("sys.argv", ["predict", *names])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        predict.main()
+    assert ended.value.code == 1
+    printed = capsys.readouterr()
+    assert "synthetic speech (demo)" in printed.err
+    table = pd.read_csv(io.StringIO(printed.out), index_col="file")
+    assert list(table.index) == names
+    assert table["status"].to_dict() == {
+        "missing.wav": "failed",
+        "good.wav": "answered",
+        "silent.wav": "abstained",
+        "text.wav": "failed",
+        "long.wav": "failed",
+        "pipe.wav": "failed",
+    }
+    assert table["reason"].str.split(":").str[0].to_dict() == {
+        "missing.wav": "unreadable",
+        "good.wav": np.nan,
+        "silent.wav": "silent",
+        "text.wav": "not audio or damaged",
+        "long.wav": "too long",
+        "pipe.wav": "unreadable",
+    }
+    assert table["emotion"].notna().tolist() == (table["status"] == "answered").tolist()
+
+
+def syllables(seconds: float) -> np.ndarray:
+    time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    buzz = sum(np.sin(2 * np.pi * k * 150 * time_s) / k for k in range(1, 50))
+    return 0.15 * np.sin(2 * np.pi * time_s) ** 2 * buzz
+
+
+def test_predict_warns_of_or_refuses_what_is_unlike_the_training_clips(workspace: Workspace) -> None:
     workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0)
+    table = tables.read(MANIFEST, tables.MANIFEST)
+    of_speech = asdict(measure(Recording(np.float32(syllables(1.0)), RATE_HZ, 1)))
+    measured = {name: of_speech[name] for name in ("duration_s", "level_dbfs", "active_s", "bandwidth_hz")}
+    tables.write(tables.typed(table.assign(**measured), tables.MANIFEST), tables.MANIFEST, MANIFEST)
     train.main()
-    if content:
-        (tmp_path / "missing.wav").write_text(content)
-    with pytest.raises(InputError, match=message):
-        predict.predict([Path("missing.wav")], params.read())
+    soundfile.write("like.wav", syllables(1.0), RATE_HZ)
+    soundfile.write("quiet.wav", 0.03 * syllables(1.0), RATE_HZ)
+    soundfile.write("telephone.wav", resample(Recording(np.float32(syllables(1.0)), RATE_HZ, 1), 8000), 8000)
+    soundfile.write("long.wav", syllables(3.0), RATE_HZ)
+    files = [Path(name) for name in ("like.wav", "quiet.wav", "telephone.wav", "long.wav")]
+    predicted = predict.predict(files, params.read())
+    assert predicted["status"].tolist() == ["answered", "warned", "warned", "warned"]
+    assert "level -" in predicted["reason"]["quiet.wav"]
+    assert "nothing above 3" in predicted["reason"]["telephone.wav"]
+    assert predicted["reason"]["long.wav"] == (
+        "unlike the training data: 3.0 s long, training clips are 1.0 to 1.0 s"
+    )
+    assert predicted.filter(regex="^p_").sum(axis=1).tolist() == pytest.approx([1] * 4)
+    workspace.set(predict__unlike="abstain")
+    predicted = predict.predict(files, params.read())
+    assert predicted["emotion"].tolist()[1:] == ["", "", ""]
+    assert predicted["emotion"].iloc[0] in EMOTIONS
 
 
-def test_predict_decodes_no_more_than_the_manifest_would(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0, manifest__longest_s=0.5)
+def test_the_whole_of_a_long_clip_is_scored(workspace: Workspace) -> None:
+    workspace.set(
+        model="ann",
+        features__mfcc__n_mfcc=N_DIMS,
+        train__fold=0,
+        models__ann__inputs={
+            "features": ["mfcc"],
+            "layout": "flat",
+            "duration_s": 0.08,
+            "frames_per_step": 1,
+        },
+    )
     train.main()
-    soundfile.write("long.wav", np.tile(voice("s1", 1), 2), RATE_HZ)
-    monkeypatch.setattr(soundfile.SoundFile, "read", lambda *_, **__: pytest.fail("its samples were read"))
-    message = r"^long\.wav: too long: 0\.7 s by its header, limit 0\.5 s\. Give a recording of at most 0\.5 s"
-    with pytest.raises(InputError, match=message):
-        predict.predict([Path("long.wav")], params.read())
+    (trained,) = trained_fold.trained(params.read())
+    rng = np.random.default_rng(7)
+    n_steps = trained.preprocessor.n_steps
+    first, second = (rng.normal(size=(n_steps, N_DIMS)).astype(np.float32) for _ in range(2))
+    together = trained.probabilities([np.concatenate([first, second]), first])
+    each = trained.probabilities([first, second])
+    np.testing.assert_allclose(together.iloc[0], each.mean(), atol=1e-6)
+    np.testing.assert_allclose(together.iloc[1], each.iloc[0], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -360,21 +441,19 @@ def test_predict_refuses_other_settings_than_the_models(
         predict.predict([Path("any.wav")], params.read())
 
 
-def test_predict_reads_in_the_model_how_it_was_normalized(workspace: Workspace) -> None:
+def test_predict_refuses_a_model_that_needs_the_speakers_statistics(workspace: Workspace) -> None:
     workspace.set(features__mfcc__n_mfcc=N_DIMS, train__normalize="speaker", train__fold=0)
     train.main()
-    workspace.set(train__normalize="global")
     with pytest.raises(InputError, match=r"^data/model: was trained with params\.train\.normalize 'speaker'"):
         predict.predict([Path("any.wav")], params.read())
-    train.main()
-    workspace.set(train__normalize="speaker")
-    soundfile.write("a.wav", voice("s1", 1), RATE_HZ)
-    assert len(predict.predict([Path("a.wav")], params.read())) == 1
+    workspace.set(train__normalize="global")
+    with pytest.raises(InputError, match=r"^params\.train\.normalize: 'global', .*'speaker'"):
+        predict.predict([Path("any.wav")], params.read())
 
 
 def test_every_value_of_a_networks_block_has_a_key(workspace: Workspace) -> None:
     chosen = params.read().model_copy(update={"model": "cnn1d"})
-    noted = made_with(chosen, chosen.config("models", "cnn1d", "params.model"))
+    noted = made_with(chosen)
     assert noted["models.cnn1d.convolutions.1.filters"] == 128
     assert noted["models.cnn1d.inputs.features"] == ["mfcc", "zcr", "rms"]
     assert noted["models.cnn1d.training.plateau.factor"] == 0.5

@@ -76,7 +76,7 @@ def measured(experiment: Experiment, system: System, place: Path) -> dict[str, A
         timing = json.loads((place / DATA / "timing.json").read_text())
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: missing. Delete {place} and run the same again.") from error
-    n_folds, has_epochs = train["n_folds"], bool(train["n_epochs"])
+    n_folds, has_epochs = train["n_folds"], bool(train.get("n_epochs"))
     return {
         **description(experiment, system),
         "status": RAN,
@@ -87,7 +87,7 @@ def measured(experiment: Experiment, system: System, place: Path) -> dict[str, A
         "n_folds": n_folds,
         "of_folds": split["n_folds"],
         "n_parameters": train["n_parameters"],
-        "n_epochs": train["n_epochs"] or None,
+        "n_epochs": train.get("n_epochs"),
         # of one fold, as a report gives the time of one training
         "train_seconds": sum(fold["seconds"] for fold in timing.values()) / n_folds,
         "seconds_per_epoch": sum(fold["seconds_per_epoch"] for fold in timing.values()) / n_folds

@@ -43,8 +43,9 @@ LOOSENED = {
     "as it is": "",
     "without op determinism": "import tensorflow as tf; "
     "tf.config.experimental.enable_op_determinism = lambda: None",
-    "two inter-op threads": "import os; from stages.compute import hardware; limit = hardware.limit; "
-    "hardware.limit = lambda n: (limit(n), os.environ.update(TF_NUM_INTEROP_THREADS='2'))",
+    "two inter-op threads": "import tensorflow as tf; threading = tf.config.threading; "
+    "choose = threading.set_inter_op_parallelism_threads; "
+    "threading.set_inter_op_parallelism_threads = lambda n: choose(2)",
 }
 
 # Writes the processor time of one fold's training, without imports, to a file.

@@ -1,10 +1,11 @@
 """Measures how time and memory grow with the number of clips, and what workers cost and gain.
 
     python -m benchmark.speed.scale stages --clips 10000 40000 --folder /tmp/scale
+    python -m benchmark.speed.scale stages --clips 10000 --per-speaker 1 --copies 1 --folder /tmp/scale
     python -m benchmark.speed.scale overhead --clips 2000 --folder /tmp/scale
     python -m benchmark.speed.scale cost --clips 200 --seconds 2.5 --folder /tmp/scale
 
-`stages` writes that many short clips of noise into the folder, runs manifest, split, augment (without copies)
+`stages` writes that many short clips of noise into the folder, runs manifest, split, augment
 and featurize on them as DVC would, and measures for each stage the seconds, the processor time of its own
 process and of its workers, and the peak memory of its own process and of the largest worker. `overhead`
 alternates between the two engines: empty tasks, then extracting the features of the clips. `cost` is the
@@ -38,12 +39,12 @@ from stages import augment, corpora, featurize, manifest
 from stages.base import files, params, registry
 from stages.base.params import Compute
 from stages.compute import engine, hardware
+from stages.compute.task import Task
 from stages.data import shards, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmark" / "speed" / "scale.json"
 RATE_HZ = 16_000
-CLIPS_PER_SPEAKER = 200
 EMOTIONS = ("anger", "fear", "neutral", "sadness")
 STAGES = ("manifest", "split", "augment", "featurize")
 N_IDLE = 300  # empty tasks
@@ -85,6 +86,8 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["stages", "overhead", "cost"])
     parser.add_argument("--clips", type=int, nargs="+", default=[2000], help="numbers of clips, one run each")
+    parser.add_argument("--per-speaker", type=int, default=200, help="clips of one speaker")
+    parser.add_argument("--copies", type=int, default=0, help="augmented copies of each clip")
     parser.add_argument("--seconds", type=float, default=0.3, help="of one clip")
     parser.add_argument(
         "--folder", type=Path, default=Path("scale"), help="working folder; deleted afterwards"
@@ -94,7 +97,10 @@ def main() -> None:
     found["machine"] = f"{platform.machine()}, {N_WORKERS} cores, Python {platform.python_version()}"
     for n_clips in chosen.clips:
         about = f"{n_clips} clips of {chosen.seconds:g} s"
-        with workspace(chosen.folder, n_clips, chosen.seconds):
+        if chosen.copies or chosen.per_speaker != parser.get_default("per_speaker"):
+            about += f", {chosen.per_speaker} a speaker, {chosen.copies} copies"
+        with workspace(chosen.folder, n_clips, chosen.per_speaker, chosen.seconds):
+            configure(chosen.copies)
             if chosen.what == "stages":
                 result: dict[str, Any] = {stage: measured(stage) for stage in STAGES}
             elif chosen.what == "overhead":
@@ -108,7 +114,7 @@ def main() -> None:
 
 
 @contextmanager
-def workspace(folder: Path, n_clips: int, seconds: float) -> Iterator[None]:
+def workspace(folder: Path, n_clips: int, per_speaker: int, seconds: float) -> Iterator[None]:
     """Changes into a folder with this project's code, one more corpus and its clips, until the block ends."""
     folder.mkdir(parents=True)
     before = Path.cwd()
@@ -119,25 +125,24 @@ def workspace(folder: Path, n_clips: int, seconds: float) -> Iterator[None]:
         Path("stages/corpora/noise.py").write_text(CORPUS)
         corpora.__path__.append(str(Path("stages/corpora").absolute()))  # for this process
         started = time.monotonic()
-        record(n_clips, int(seconds * RATE_HZ))
+        record(n_clips, per_speaker, int(seconds * RATE_HZ))
         print(f"clips written in {time.monotonic() - started:.0f} s", flush=True)
-        configure()
         yield
     finally:
         os.chdir(before)
         shutil.rmtree(folder)
 
 
-def configure(**compute: Any) -> None:
-    """Writes params.yaml: the project's, for this corpus and without copies."""
+def configure(copies: int = 0, **compute: Any) -> None:
+    """Writes params.yaml: the project's, for this corpus and with that many copies of each clip."""
     params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
     params |= {"corpus": ["noise"], "corpora": {"noise": {}}}
-    params["augment"]["copies"] = 0
+    params["augment"]["copies"] = copies
     params["compute"] |= {"engine": "local", "workers": N_WORKERS} | compute
     Path("params.yaml").write_text(json.dumps(params))
 
 
-def record(n_clips: int, n_samples: int) -> None:
+def record(n_clips: int, per_speaker: int, n_samples: int) -> None:
     """Writes clips, each a different section of the same noise: 16 bits, one channel."""
     noise = np.random.default_rng(0).normal(0, 3000, n_clips + n_samples).astype("<i2")
     n_bytes = 2 * n_samples
@@ -146,8 +151,8 @@ def record(n_clips: int, n_samples: int) -> None:
         struct.pack("<IHHIIHH", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16) + b"data" + struct.pack("<I", n_bytes)
     )
     for number in range(n_clips):
-        speaker, take = divmod(number, CLIPS_PER_SPEAKER)
-        path = Path(f"data/raw/noise/{speaker:05}/{speaker:05}_{take:03}_{EMOTIONS[take % 4]}.wav")
+        speaker, take = divmod(number, per_speaker)
+        path = Path(f"data/raw/noise/{speaker:05}/{speaker:05}_{take:03}_{EMOTIONS[number % 4]}.wav")
         if not take:
             path.parent.mkdir(parents=True)
         path.write_bytes(header + noise[number : number + n_samples].tobytes())
@@ -195,8 +200,8 @@ def overhead() -> dict[str, Any]:
     with LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         address = cluster.scheduler_address
         for name in ("local", "dask") * N_ROUNDS:
-            compute = Compute(engine=name, workers=N_WORKERS, scheduler=address, storage=None)
-            results = engine.run([engine.Task(f"{i}", nothing, 1) for i in range(N_IDLE)], compute, "idle")
+            compute = Compute(engine=name, workers=N_WORKERS, scheduler=address)
+            results = engine.run([Task(f"{i}", nothing, 1) for i in range(N_IDLE)], compute, "idle")
             next(results)  # the processes have started
             wall, cpu = time.perf_counter(), time.process_time()
             list(results)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from stages.base.errors import InputError
-from stages.compute.lifetime import end_with_parent
+from stages.compute.lifetime import check_semaphores, end_with_parent
 
 SAMPLE_RATE_HZ = 22_050
 
@@ -108,6 +108,7 @@ def speak(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
     Raises:
         InputError: see Synthesiser.
     """
+    check_semaphores()
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit the library where it is loaded
     with ProcessPoolExecutor(max_workers=1, mp_context=spawn, initializer=end_with_parent) as process:
         yield from process.map(_say, utterances)

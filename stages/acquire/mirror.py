@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stages.acquire.source_file import SourceFile
+from stages.base.errors import InputError
 from stages.base.files import RAW, replacing
 
 
@@ -37,7 +38,24 @@ def update(sources: list[SourceFile], folder: Path) -> Changes:
         copy(source, target)
         n_changed += exists
         n_new += not exists
+    check_complete(sources, folder)
     return Changes(len(sources), n_new, n_changed, n_removed)
+
+
+def check_complete(sources: list[SourceFile], folder: Path) -> None:
+    """Checks that `folder` contains `sources` and nothing else.
+
+    Raises:
+        InputError: names the first file that is missing, or that does not belong there.
+    """
+    wanted = {folder / source.path for source in sources}
+    found = {path for path in folder.rglob("*") if path.is_file()}
+    if wanted != found:
+        raise InputError(
+            f"{folder}: has {len(found & wanted)} of {len(wanted)} files and {len(found - wanted)} others; "
+            f"{min(wanted ^ found)} is the first. Something else changes files there; stop it and run the "
+            "same command again."
+        )
 
 
 def copy(source: SourceFile, target: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -21,13 +23,16 @@ from stages.base.errors import InputError, shown
 from stages.base.files import DOWNLOADS, SOURCES
 from stages.base.params import Ingest, Params
 
+IN_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")  # how DVC names a file in its cache
 METADATA_SUFFIXES = (".csv", ".txt")
 
 
 @contextmanager
-def opened(name: str, corpus: ModuleType, params: Params) -> Iterator[list[SourceFile]]:
-    """Yields the corpus's audio and metadata files, sorted by path: from data/sources, else synthesised, else
-    downloaded.
+def opened(
+    name: str, corpus: ModuleType, params: Params
+) -> Iterator[tuple[list[SourceFile], list[PurePosixPath]]]:
+    """Yields the corpus's audio and metadata files, sorted by path, and the paths of other files, which are
+    ignored: from data/sources, else synthesised, else downloaded.
 
     Raises:
         InputError: the corpus is not available, or its source cannot be read.
@@ -39,28 +44,34 @@ def opened(name: str, corpus: ModuleType, params: Params) -> Iterator[list[Sourc
             folder, paths = (source, walk(source)) if source.is_dir() else (source.parent, [source])
         elif hasattr(corpus, "synthesise"):
             folder = stack.enter_context(files.scratch("ingest"))
-            corpus.synthesise(folder, config, params.seed)
+            n_made = corpus.synthesise(folder, config, params.seed)
             paths = walk(folder)
+            if len(paths) != n_made:
+                raise InputError(
+                    f"{folder}: has {len(paths)} of the {n_made} recordings that were synthesised. Something "
+                    "else removes files there; stop it and run the same command again."
+                )
         else:
             folder = DOWNLOADS / name
             paths = downloaded(name, corpus, config, params.ingest.download)
-        found = list(unpacked(paths, folder, params.ingest, stack))
-        check_clashes(found)
-        yield sorted(found, key=lambda file: file.path)
+        found = sorted(unpacked(paths, folder, params.ingest, stack), key=lambda file: file.path)
+        wanted = [file for file in found if is_wanted(file.path)]
+        check_clashes(wanted)
+        yield wanted, [file.path for file in found if not is_wanted(file.path)]
 
 
 def find(name: str) -> Path | None:
     """Returns the folder or archive of the corpus in data/sources, None if there is neither.
 
     Raises:
-        InputError: there is more than one, or a symbolic link.
+        InputError: there is more than one, or neither a file nor a folder.
     """
     places = [SOURCES / name, *(SOURCES / f"{name}{suffix}" for suffix in archive.SUFFIXES)]
     found = [place for place in places if os.path.lexists(place)]
     if len(found) > 1:
         raise InputError(f"{' and '.join(map(str, found))}: more than one source of {name}. Keep one.")
     for place in found:
-        check_link(place)
+        check_kind(place)
     return found[0] if found else None
 
 
@@ -68,7 +79,7 @@ def walk(folder: Path) -> list[Path]:
     """Returns the files below `folder`, sorted.
 
     Raises:
-        InputError: it contains a symbolic link, or a folder that cannot be read.
+        InputError: it contains something that is no file and no folder, or a folder that cannot be read.
     """
 
     def refuse(error: OSError) -> None:
@@ -77,18 +88,23 @@ def walk(folder: Path) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
         for name in folders + names:
-            check_link(Path(parent, name))
+            check_kind(Path(parent, name))
         found += [Path(parent, name) for name in names]
     return sorted(found)
 
 
-def check_link(path: Path) -> None:
-    """Raises InputError if `path` is a symbolic link."""
-    if path.is_symlink():
+def check_kind(path: Path) -> None:
+    """Raises InputError if `path` is neither a file nor a folder: reading a named pipe would wait forever.
+
+    A symbolic link is neither, unless it leads into DVC's cache, as with `cache.type symlink`.
+    """
+    if path.is_symlink() and not IN_CACHE.search(path.resolve().as_posix()):
         raise InputError(
             f"{path}: a symbolic link, whose target DVC does not track. Copy the target, hard-link it "
             "(`cp -al`) or mount it there (`mount --bind`)."
         )
+    if not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: a named pipe, socket or device. Remove it, or put a file in its place.")
 
 
 def downloaded(name: str, corpus: ModuleType, config: Any, allowed: bool) -> list[Path]:
@@ -121,7 +137,7 @@ def downloaded(name: str, corpus: ModuleType, config: Any, allowed: bool) -> lis
 
 
 def unpacked(paths: list[Path], folder: Path, limits: Ingest, stack: ExitStack) -> Iterator[SourceFile]:
-    """Yields the audio and metadata files among `paths` and in the archives among them.
+    """Yields the files among `paths`, with the content of archives instead of the archives.
 
     The content of an archive goes into a folder of its name; of one directly in data/sources, into the
     corpus's folder. Hidden files (in .git, the ._ files of macOS) are skipped.
@@ -139,14 +155,15 @@ def unpacked(paths: list[Path], folder: Path, limits: Ingest, stack: ExitStack) 
             continue
         stem = archive.stem(path)
         if stem is None:
-            if is_wanted(inside):
-                yield SourceFile.on_disk(path, inside)
+            yield SourceFile.on_disk(path, inside)
             continue
         root = PurePosixPath() if path.parent == SOURCES else inside.with_name(stem)
         for member in stack.enter_context(archive.opened(path, limits)):
-            if is_wanted(member.path):
+            if is_hidden(member.path):
+                continue
+            if is_wanted(member.path) or archive.stem(member.path) is None:
                 yield replace(member, path=root / member.path)
-            elif archive.stem(member.path) is not None and not is_hidden(member.path):
+            else:
                 raise InputError(
                     f"{path}: contains another archive, {member.path}. Unpack {path} by hand, and put the "
                     "folder in its place."
@@ -162,7 +179,7 @@ def is_audio(path: PurePosixPath) -> bool:
 
 
 def is_wanted(path: PurePosixPath) -> bool:
-    return (is_audio(path) or path.suffix.lower() in METADATA_SUFFIXES) and not is_hidden(path)
+    return is_audio(path) or path.suffix.lower() in METADATA_SUFFIXES
 
 
 def check_clashes(found: list[SourceFile]) -> None:
@@ -190,8 +207,8 @@ def check_clashes(found: list[SourceFile]) -> None:
                 raise InputError(f"{file.origin}: {parent} is both a file and the folder of {file.path}.")
 
 
-def count_recordings(found: list[SourceFile], name: str, corpus: ModuleType) -> int:
-    """Returns the number of the corpus's recordings among the files, each counted once.
+def count_recordings(found: list[SourceFile], name: str, corpus: ModuleType) -> Counter[str]:
+    """Returns the number of the corpus's recordings among the files by channel, each counted once.
 
     Raises:
         InputError: there is no audio file, no name follows the corpus's pattern, or all audio files are
@@ -203,7 +220,11 @@ def count_recordings(found: list[SourceFile], name: str, corpus: ModuleType) -> 
         raise InputError(
             f"{place}: no audio file ({', '.join(SUFFIXES)}), and no archive with one. {corpus.ABOUT.access}"
         )
-    clips = {parsed.clip for file in recordings if (parsed := corpus.parse(file.path)) is not None}
+    clips = {
+        (parsed.channel, parsed.clip)
+        for file in recordings
+        if (parsed := corpus.parse(file.path)) is not None
+    }
     if not clips:
         raise InputError(
             f"{place}: none of its {len(recordings)} audio files is named as {name}'s are; the first is "
@@ -214,4 +235,4 @@ def count_recordings(found: list[SourceFile], name: str, corpus: ModuleType) -> 
             f"{place}: its {len(recordings)} audio files are Git LFS pointers, without sound. Run `git lfs "
             "pull` in the clone they come from."
         )
-    return len(clips)
+    return Counter(channel for channel, _ in clips)

@@ -23,14 +23,16 @@ class Extractor:
         audio: sample rate and pre-emphasis.
         spectrum: settings of the one spectrum all features share.
         features: by name, the function that computes the feature.
+        own_frames: those of them that have a frame rate of their own (`OWN_FRAMES` in their file).
     """
 
     audio: params.Audio
     spectrum: params.Spectrum
     features: Mapping[str, Callable[[Spectrum], Frames]]
+    own_frames: frozenset[str] = frozenset()
 
     def __call__(self, signal: NDArray[np.float32]) -> dict[str, Frames]:
-        """Returns each feature by name, float32 (n_frames, n_dims), all with the same n_frames.
+        """Returns each feature by name, float32 (n_frames, n_dims), the same n_frames but for `own_frames`.
 
         Args:
             signal: float32 (n_samples,) at `audio.sample_rate_hz`, without pre-emphasis.
@@ -42,10 +44,11 @@ class Extractor:
         spectrum = Spectrum(emphasized, self.audio.sample_rate_hz, self.spectrum)
         features = {name: compute(spectrum) for name, compute in self.features.items()}
         for name, frames in features.items():
-            if frames.dtype != np.float32 or frames.ndim != 2 or len(frames) != spectrum.n_frames:
+            n_frames = len(frames) if name in self.own_frames else spectrum.n_frames
+            if frames.dtype != np.float32 or frames.ndim != 2 or len(frames) != n_frames or not n_frames:
                 raise InputError(
                     f"stages/features/{name}.py: `compute` returned {frames.dtype} {frames.shape} instead of "
-                    f"float32 ({spectrum.n_frames}, n_dims)."
+                    f"float32 ({n_frames}, n_dims)."
                 )
         return features
 
@@ -60,10 +63,13 @@ def extractor(settings: params.Params, names: Sequence[str], place: str) -> Extr
     Raises:
         InputError: a feature is unknown, or its block is invalid or does not match the block `spectrum`.
     """
-    features = {}
+    features, own_frames = {}, set()
     for name in names:
         config = settings.config("features", name, place)
-        features[name] = partial(registry.load("features", name, place).compute, config=config)
-    made = Extractor(settings.audio, settings.spectrum, features)
+        entry = registry.load("features", name, place)
+        features[name] = partial(entry.compute, config=config)
+        if getattr(entry, "OWN_FRAMES", False):
+            own_frames.add(name)
+    made = Extractor(settings.audio, settings.spectrum, features, frozenset(own_frames))
     made(np.zeros(settings.audio.sample_rate_hz, np.float32))
     return made

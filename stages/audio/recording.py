@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from stages.audio import lfs
+from stages.audio import ffmpeg, lfs, ogg
+from stages.base import errors
 from stages.base.errors import InputError
 
 Samples = NDArray[np.float32]
 
-SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")  # of the files that are examined
+# Of the files that are examined: what libsndfile and, with the extra `av`, FFmpeg read.
+SUFFIXES = (
+    *(".aif", ".aifc", ".aiff", ".au", ".avr", ".caf", ".flac", ".htk", ".iff", ".ircam", ".mp2", ".mp3"),
+    *(".nist", ".oga", ".ogg", ".opus", ".paf", ".pvf", ".rf64", ".sd2", ".sds", ".sf", ".snd", ".sph"),
+    *(".svx", ".voc", ".w64", ".wav", ".wave", ".wve", ".xi"),
+    *ffmpeg.SUFFIXES,
+)
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
 LOUDEST = 2.0**31  # times full scale: the range of 32-bit integers stored unscaled as floats
 BLOCK_SAMPLES = 1 << 16  # decoded at a time, all channels together
@@ -27,11 +37,19 @@ SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d
 # Programs that write to a pipe do not know the length: ffmpeg writes 2^32 - 1, SoX 2^31 - 4096.
 UNKNOWN_BYTES = 0x7FFFF000
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX, for a FLAC stream of unknown length
+SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM
 MPEG_FRAME_SAMPLES = 1152  # without a Xing header, an MP3's length is estimated to within one frame
+LOW_BITS = 2.0**-8  # the largest sample, if 24-bit samples are in the low bits of 32
+# Channels cancel if their mean has a tenth of the power that independent channels would leave.
+CANCELLED = 0.1
 
 
 class AudioError(Exception):
     """A file cannot be decoded into a usable recording; the message gives the reason."""
+
+
+class UnreadableError(AudioError):
+    """The system does not return a file's content, which says nothing about the recording."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +57,22 @@ class Recording:
     """A decoded file.
 
     Attributes:
-        samples: float32 (n_samples,), the mean of the channels, full scale = 1.
+        samples: float32 (n_samples,), without DC offset, full scale = 1: the mean of the channels, or the
+            strongest channel if they cancel.
         sample_rate_hz: of the file.
         n_channels: of the file.
+        dc_offset: the mean that was subtracted.
+        agreement: the power of the channels' mean over their mean power: 1 for equal channels, 0 if they
+            cancel.
+        cancelled: whether `samples` is one channel because the channels cancel.
     """
 
     samples: Samples
     sample_rate_hz: int
     n_channels: int
+    dc_offset: float = 0.0
+    agreement: float = 1.0
+    cancelled: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -54,8 +80,42 @@ class Recording:
         return len(self.samples) / self.sample_rate_hz
 
 
+@dataclass
+class _Mix:
+    """Mixes blocks to mono, and sums what is needed to compare the channels.
+
+    Attributes:
+        channel: the one to use, None for the mean.
+        n_samples: of one channel, so far.
+        sums, squares: float64 (1 + n_channels,), of the mixed samples and of each channel.
+    """
+
+    channel: int | None = None
+    n_samples: int = 0
+    sums: Any = 0.0
+    squares: Any = 0.0
+
+    def __call__(self, block: Samples) -> Samples:
+        """Returns a block (n_samples, n_channels) mixed, float32 (n_samples,)."""
+        self.n_samples += len(block)
+        if block.shape[1] == 1:
+            return block[:, 0]
+        with np.errstate(invalid="ignore", over="ignore"):  # `decode` reports them
+            mixed = block.mean(axis=1) if self.channel is None else block[:, self.channel].copy()
+            each = np.column_stack([mixed, block]).astype(np.float64)
+            self.sums = self.sums + each.sum(axis=0)
+            self.squares = self.squares + np.einsum("ij,ij->j", each, each)
+        return mixed
+
+    def variances(self) -> NDArray[np.float64]:
+        """Returns float64 (1 + n_channels,): of the mixed samples and of each channel."""
+        mean = self.sums / self.n_samples
+        variances: NDArray[np.float64] = np.maximum(self.squares / self.n_samples - mean**2, 0)
+        return variances
+
+
 def decode(path: Path, longest_s: float = math.inf) -> Recording:
-    """Returns the recording in `path`, in any format that libsndfile reads.
+    """Returns the recording in `path`, in any format that libsndfile or, with the extra `av`, FFmpeg reads.
 
     Memory, 8 bytes per sample of one channel, is bounded by `longest_s` and by what the file contains,
     whatever length its header gives.
@@ -63,26 +123,67 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
     Raises:
         AudioError: the file is empty, not audio, truncated, damaged or longer than `longest_s`, or some
             samples are not finite.
+        UnreadableError: the file is missing, or the disk or the operating system reports an error.
     """
-    _check_content(path)
+    mix = _Mix()
+    samples, rate_hz, n_channels = _read(path, longest_s, mix)
+    agreement, cancelled = 1.0, False
+    if n_channels > 1 and (variances := mix.variances())[1:].any():
+        agreement = float(variances[0] / variances[1:].mean())
+        if agreement * n_channels < CANCELLED:
+            cancelled = True
+            samples, _, _ = _read(path, longest_s, _Mix(channel=int(variances[1:].argmax())))
+    dc_offset = float(samples.mean(dtype=np.float64))
+    samples = samples - np.float32(dc_offset)
+    return Recording(samples, rate_hz, n_channels, dc_offset, agreement, cancelled)
+
+
+def _read(path: Path, longest_s: float, mix: _Mix) -> tuple[Samples, int, int]:
+    """Returns the mixed samples, float32 (n_samples,), their rate in Hz and the number of channels."""
+    head = _check_content(path)
+    demuxer = ffmpeg.container(head)
     try:
-        with soundfile.SoundFile(path) as file:
-            rate_hz = file.samplerate
-            _check_header(file, longest_s)
-            blocks = list(_blocks(file))
-            n_samples = sum(map(len, blocks))
-            if n_samples + MPEG_FRAME_SAMPLES < file.frames:
-                header_s, found_s = file.frames / rate_hz, n_samples / rate_hz
-                raise AudioError(f"truncated: {header_s:.3f} s by its header, {found_s:.3f} s found")
-            n_channels = file.channels
+        with _stream(path, head, longest_s) if not demuxer else ffmpeg.opened(path, demuxer) as stream:
+            rate_hz, n_channels, length_s, raw = stream
+            if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+                raise AudioError(f"impossible header: {rate_hz} Hz")
+            blocks = []
+            for block in raw:
+                blocks.append(mix(block))
+                if mix.n_samples > longest_s * rate_hz:
+                    raise AudioError(f"too long: more than {longest_s:g} s")
     except soundfile.LibsndfileError as error:
+        if error.code == SYSTEM_ERROR:
+            raise UnreadableError("unreadable: the system reports an error to libsndfile") from error
         raise AudioError(f"not audio or damaged: {error.error_string.rstrip('.')}") from error
-    if n_samples == 0:
+    except (ffmpeg.FfmpegError, TypeError) as error:  # TypeError: soundfile's, for a name ending in `.raw`
+        raise AudioError(str(error) if demuxer else "not audio or damaged: samples without header") from error
+    allowed_s = ffmpeg.MISSING_S if demuxer else MPEG_FRAME_SAMPLES / rate_hz
+    if mix.n_samples / rate_hz + allowed_s < length_s:
+        found_s = mix.n_samples / rate_hz
+        raise AudioError(f"truncated: {length_s:.3f} s by its header, {found_s:.3f} s found")
+    if mix.n_samples == 0:
         raise AudioError("empty: no samples")
     n_bad = sum(int(np.count_nonzero(~(np.abs(block) <= LOUDEST))) for block in blocks)
     if n_bad:
-        raise AudioError(f"not finite: {n_bad} of {n_samples} samples are NaN, infinite or above {LOUDEST:g}")
-    return Recording(np.concatenate(blocks) if len(blocks) > 1 else blocks[0], rate_hz, n_channels)
+        raise AudioError(
+            f"not finite: {n_bad} of {mix.n_samples} samples are NaN, infinite or above {LOUDEST:g}"
+        )
+    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0], rate_hz, n_channels
+
+
+@contextmanager
+def _stream(path: Path, head: bytes, longest_s: float) -> Iterator[tuple[int, int, float, Iterator[Samples]]]:
+    """Does what `ffmpeg.opened` does, for a file that libsndfile reads."""
+    if head.startswith(ogg.MAGIC) and (damage := ogg.damage(path)):
+        raise AudioError(f"not audio or damaged: {damage}")
+    sizes = _unknown_sizes(head)
+    with (
+        _Overlaid(path, sizes) if sizes else path.open("rb") as content,
+        soundfile.SoundFile(content if sizes else path) as file,
+    ):
+        _check_header(file, longest_s)
+        yield file.samplerate, file.channels, file.frames / file.samplerate, _blocks(file)
 
 
 def resample(recording: Recording, sample_rate_hz: int) -> Samples:
@@ -132,10 +233,12 @@ def load_listed(path: Path, sample_rate_hz: int) -> Samples:
     """Does what `load` does, for a recording that the manifest lists as usable.
 
     Raises:
-        InputError: the recording cannot be decoded after all.
+        InputError: the recording cannot be decoded after all, or not read on this machine.
     """
     try:
         return load(path, sample_rate_hz)
+    except UnreadableError as error:
+        raise errors.unreadable(path, str(error)) from error
     except AudioError as error:
         raise InputError(
             f"{path}: {error}, although the manifest lists it as usable. If the file has changed since, "
@@ -143,17 +246,61 @@ def load_listed(path: Path, sample_rate_hz: int) -> Samples:
         ) from error
 
 
-def _check_content(path: Path) -> None:
-    """Raises AudioError if a file's first bytes show that it is not audio."""
+def _check_content(path: Path) -> bytes:
+    """Returns a file's first bytes.
+
+    Raises:
+        AudioError: they show that the file is not audio, or it is not a file.
+        UnreadableError: they cannot be read.
+    """
     try:
+        if path.exists() and not path.is_file():  # opening a named pipe would wait forever
+            raise AudioError("unreadable: not a file")
         with path.open("rb") as file:
             head = file.read(lfs.MAX_BYTES)
     except OSError as error:
-        raise AudioError(f"unreadable: {error.strerror}") from error
+        raise UnreadableError(f"unreadable: {error.strerror}") from error
     if not head:
         raise AudioError("empty: 0 bytes")
     if lfs.parse(head):
         raise AudioError("a Git LFS pointer instead of audio: run `git lfs pull` in the clone it came from")
+    return head
+
+
+def _unknown_sizes(head: bytes) -> tuple[int, ...]:
+    """Returns where the size fields of a streamed WAV are, whose sizes of 0 mean "to the end of the file".
+
+    Examples:
+        >>> _unknown_sizes(b"RIFF\\0\\0\\0\\0WAVEfmt \\2\\0\\0\\0..data\\0\\0\\0\\0")
+        (4, 26)
+    """
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return ()
+    in_header = int.from_bytes(head[4:8], "little")
+    at = 12
+    while at + 8 <= len(head):
+        name, n_bytes = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8], "little")
+        if name == b"data":
+            # `at`: a program that was killed left the sizes of a file without samples
+            return (4, at + 4) if n_bytes == 0 and in_header in (0, 2**32 - 1, at) else ()
+        at += 8 + n_bytes + n_bytes % 2
+    return ()
+
+
+class _Overlaid(io.FileIO):
+    """A file whose size fields read as "unknown"."""
+
+    def __init__(self, path: Path, sizes: tuple[int, ...]) -> None:
+        super().__init__(path)
+        self._sizes = sizes
+
+    def readinto(self, buffer: Any) -> int:
+        start = self.tell()
+        n_bytes = super().readinto(buffer)
+        for at in (at for field_at in self._sizes for at in range(field_at, field_at + 4)):
+            if start <= at < start + n_bytes:
+                buffer[at - start : at - start + 1] = b"\xff"
+        return n_bytes
 
 
 def _check_header(file: soundfile.SoundFile, longest_s: float) -> None:
@@ -172,8 +319,13 @@ def _check_header(file: soundfile.SoundFile, longest_s: float) -> None:
 
 
 def _blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
-    """Yields the file's samples block by block, float32 (n_samples,), mixed to mono."""
+    """Yields the file's samples block by block, float32 (n_samples, n_channels)."""
     n_frames = max(1, BLOCK_SAMPLES // file.channels)
+    low, fine = file.subtype == "PCM_32", False
     while len(block := file.read(n_frames, dtype="float32", always_2d=True)):
-        with np.errstate(invalid="ignore", over="ignore"):  # `decode` reports them
-            yield block.mean(axis=1) if file.channels > 1 else block[:, 0]
+        if low:
+            low = bool(np.abs(block).max() <= LOW_BITS)
+            fine = fine or bool((block * 2**23 % 1).any())  # finer than a true 24-bit recording's
+        yield block
+    if low and fine:
+        raise AudioError("wrong scale: 24-bit samples in the low bits of 32; write them as 24-bit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import platform
 import re
 import reprlib
 import shutil
@@ -14,8 +15,6 @@ import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
-
-from stages.base import files
 
 N_SHOWN = 60  # characters of a value that a message repeats
 N_LISTED = 400  # characters of the choices it lists
@@ -32,6 +31,11 @@ DISK_ERRORS = {
     errno.EPERM: "permission denied. Change the permissions of the file or its folder",
     errno.ENAMETOOLONG: "the name is too long for the disk. Shorten it",
     errno.EIO: "the disk reports an input/output error. Check it",
+    errno.EMFILE: "too many files are open. Raise the limit (`ulimit -n`)",
+    errno.ENFILE: "too many files are open on this machine. Raise its limit",
+    errno.ESTALE: "the server of the shared folder does not know it any more. Mount it again",
+    errno.ENOTCONN: "the shared folder is not connected. Mount it again",
+    errno.ETIMEDOUT: "the shared folder does not answer. Mount it again",
 }
 
 
@@ -94,6 +98,14 @@ def _out_of_inodes(file: str) -> bool:
     return disk.f_files > 0 and disk.f_favail == 0 and disk.f_bavail > 0
 
 
+def unreadable(path: Path, reason: str) -> InputError:
+    """Returns the error for a file that is there, but not readable on this machine: no fault in the file."""
+    return InputError(
+        f"{path}: cannot be read on {platform.node()} ({reason}). Check the disk, or that this machine has "
+        "the shared folder and what its links lead to, and run the same command again; finished work is kept."
+    )
+
+
 def run(main: Callable[[], None]) -> NoReturn:
     """Runs a stage or tool: an error that the user can fix becomes one line on stderr and exit code 1.
 
@@ -101,7 +113,6 @@ def run(main: Callable[[], None]) -> NoReturn:
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        files.sweep()
         main()
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +34,7 @@ PRETRAINED_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # of a folder in it
 PREDICTIONS = DATA / "predictions.parquet"
 CHECKPOINTS = DATA / "checkpoints"  # unfinished trainings; not tracked by DVC
 METRICS = Path("metrics")
+ABANDONED_DAYS = 7  # after which the temporary files of another machine are removed
 
 
 @contextmanager
@@ -38,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A kill or a full disk leaves the old file or none, never half of the new one. An OSError in the block
     names `path`, even where the system names the temporary file or none.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{_suffix()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -55,16 +61,42 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def scratch(name: str) -> Iterator[Path]:
     """Yields an empty folder in data that is removed when the block ends."""
-    with tempfile.TemporaryDirectory(dir=DATA, prefix=f".{name}-", suffix=f".{os.getpid()}.part") as folder:
+    with tempfile.TemporaryDirectory(dir=DATA, prefix=f".{name}-", suffix=f".{_suffix()}") as folder:
         yield Path(folder)
 
 
 def sweep() -> None:
-    """Removes temporary files and folders that killed processes left in data and metrics."""
+    """Removes temporary files and folders that killed processes left in data and metrics.
+
+    Another machine or container that shares the folder has process ids of its own, so that nobody here can
+    know whether one of its processes still runs: what it left is removed after ABANDONED_DAYS.
+    """
     for path in (*DATA.glob(".*.part"), *METRICS.glob(".*.part")):
-        process = path.name.split(".")[-2]
-        if process.isdecimal() and not psutil.pid_exists(int(process)):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        match = re.search(r"\.(\w+)-(\d+)\.part$", path.name)
+        if match is None:
+            continue
+        try:
+            days = (time.time() - path.stat().st_mtime) / (24 * 60 * 60)
+            ours = match[1] == _host()
+            if not psutil.pid_exists(int(match[2])) if ours else days > ABANDONED_DAYS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except FileNotFoundError:  # its process, or another sweep, was faster
+            continue
+
+
+@functools.cache
+def _host() -> str:
+    """Returns what distinguishes the process ids of this machine since its start, or of this container."""
+    namespace = Path("/proc/self/ns/pid")  # on Linux; a container has its own
+    number = namespace.stat().st_ino if namespace.exists() else 0
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    started = boot.read_text() if boot.exists() else int(psutil.boot_time())
+    return hashlib.sha256(repr((socket.gethostname(), started, number)).encode()).hexdigest()[:12]
+
+
+def _suffix() -> str:
+    """Returns the end of the name of this process's temporary files."""
+    return f"{_host()}-{os.getpid()}.part"
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:

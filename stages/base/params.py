@@ -86,10 +86,28 @@ class Ingest(Block):
     max_compression_ratio: Positive
 
 
+class Notices(Block):
+    """From where on a usable recording is counted as unusual; see `audio.quality.Measures`."""
+
+    dc_above: Annotated[float, Field(gt=0)]
+    clipped_above: Fraction
+    narrow_below_hz: Annotated[float, Field(ge=0)]
+    agreement_below: Annotated[float, Field(ge=0, le=1)]
+    long_above_s: Positive
+
+
 class Manifest(Block):
-    silent_below_dbfs: Annotated[float, Field(lt=0)]
+    """From where on a recording is excluded; see `audio.quality.Measures`."""
+
     shortest_s: Annotated[float, Field(ge=0)]
     longest_s: Positive
+    silent_below_dbfs: Annotated[float, Field(lt=0)]
+    loud_above_dbfs: float
+    overloaded_above: Fraction
+    shortest_active_s: Annotated[float, Field(ge=0)]
+    steady_below_db: Annotated[float, Field(ge=0)]
+    narrow_below_hz: Annotated[float, Field(ge=0)]
+    notices: Notices
 
 
 class Labels(Block):
@@ -114,8 +132,12 @@ class Split(Block):
         "cross_corpus",
         "random",
         "fixed",
+        "official",
+        "session",
+        "group",
     ]
     n_folds: Count
+    group_by: str
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     validation_fraction: Fraction
     fixed_list: str
@@ -172,6 +194,7 @@ class Featurize(Block):
 
 class Train(Block):
     fold: Annotated[int, Field(ge=0)] | Literal["all"]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
     use_augmented: bool
     normalize: Literal["global", "speaker"]
     calibrate: Literal["temperature", "none"]
@@ -217,6 +240,24 @@ class Training(Block):
     init_from: Annotated[str, Field(pattern=files.PRETRAINED_NAME)] | None
 
 
+class Predict(Block):
+    """What predict does with a recording that it should not be used for.
+
+    Attributes:
+        excluded: one that manifest would exclude as no usable speech.
+        unlike: one that is unlike the training clips.
+        level_db, duration_factor, bandwidth_factor, active_fraction: how far a value may be outside the range
+            from the 1st to the 99th percentile of the training clips.
+    """
+
+    excluded: Literal["answer", "warn", "abstain"]
+    unlike: Literal["answer", "warn", "abstain"]
+    level_db: Annotated[float, Field(ge=0)]
+    duration_factor: Annotated[float, Field(ge=1)]
+    bandwidth_factor: Annotated[float, Field(ge=1)]
+    active_fraction: Annotated[float, Field(ge=0, le=1)]
+
+
 class Evaluate(Block):
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
 
@@ -232,13 +273,11 @@ class Compute(Block):
         engine: `local`: processes on this machine; `dask`: workers of a Dask cluster.
         workers: processes on this machine; unused where `scheduler` names a cluster, which has its own.
         scheduler: address of a running cluster's scheduler; null starts a cluster on this machine.
-        storage: an fsspec address that workers read from and write to; null: this folder, at the same path.
     """
 
     engine: Literal["local", "dask"]
     workers: Annotated[int, Field(ge=1, le=1024)]
     scheduler: Annotated[str, Field(min_length=1)] | None
-    storage: Annotated[str, Field(min_length=1)] | None
 
 
 class Params(Block):
@@ -257,6 +296,7 @@ class Params(Block):
     train: Train
     training: Training
     evaluate: Evaluate
+    predict: Predict
     report: Report
     compute: Compute
     corpora: dict[str, Any]
@@ -284,8 +324,23 @@ class Params(Block):
         Raises:
             InputError: no such entry, no block for it, or an error in the block.
         """
-        module = registry.load(kind, name, place)
+        module = registry.load(kind, self.file(kind, name), place)
         return check(module.Config, self.block(kind, name), f"params.{kind}.{name}")
+
+    def file(self, kind: str, name: str) -> str:
+        """Returns the stem of the file in `stages/<kind>/` that serves the entry."""
+        block = getattr(self, kind).get(name)
+        return registry.TABLE if kind == "corpora" and isinstance(block, dict) and "table" in block else name
+
+    def corpus_of(self, name: str) -> Any:
+        """Returns the module of a corpus, or the same made of its table.
+
+        Raises:
+            InputError: no such corpus, no block for it, or an error in the block.
+        """
+        place = CHOSEN_BY["corpora"]
+        module = registry.load("corpora", self.file("corpora", name), place)
+        return module.bind(name, self.config("corpora", name, place)) if hasattr(module, "bind") else module
 
     def block(self, kind: str, name: str) -> Any:
         """Returns one entry's block of params.yaml.
@@ -394,14 +449,19 @@ def read(path: Path = PARAMS) -> Params:
         ) from error
     params = check(Params, values, "params")
     for kind in registry.CONTRACTS:
-        _check_names(kind, getattr(params, kind), f"params.{kind}")
+        _check_names(kind, _in_files(params, kind, getattr(params, kind)), f"params.{kind}")
     for kind, entries in params.chosen().items():
         place = CHOSEN_BY[kind]
-        _check_names(kind, entries, place)
+        _check_names(kind, _in_files(params, kind, entries), place)
         # A model's block is checked by train: importing TensorFlow takes longer than the stages before it.
         for name in entries if kind != "models" else []:
             params.config(kind, name, place)
     return params
+
+
+def _in_files(params: Params, kind: str, entries: Iterable[str]) -> list[str]:
+    """Returns the entries that a file of their own serves; the others are corpora with a table."""
+    return [name for name in entries if params.file(kind, name) == name]
 
 
 def _check_names(kind: str, entries: Iterable[str], place: str) -> None:

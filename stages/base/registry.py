@@ -12,7 +12,9 @@ STAGES = Path(__file__).resolve().parents[1]
 
 # What every file of a registry must define, and what it is for. A corpus may also define
 # `annotate(table, folder) -> table`, which adds to the manifest what other files in its folder say, and
-# `synthesise(folder, config, seed) -> int`, which makes its recordings if data/sources has none.
+# `synthesise(folder, config, seed) -> int`, which makes its recordings if data/sources has none, and
+# `CHECKSUMS` and `CHECKSUMS_OF`, of each speaker's published recordings, as data.published computes them; a
+# feature `OWN_FRAMES = True`, if its frames are not those of the spectrum.
 CONTRACTS: dict[str, dict[str, str]] = {
     "corpora": {
         "ABOUT": "a data.vocabulary.Corpus: licence, citation, address, counts",
@@ -36,6 +38,8 @@ CONTRACTS: dict[str, dict[str, str]] = {
     },
 }
 
+TABLE = "_table"  # stages/corpora/_table.py serves every corpus whose block names a table
+
 
 def names(kind: str) -> list[str]:
     """Returns the entries of `stages/<kind>/`, sorted."""
@@ -53,6 +57,8 @@ def load(kind: str, name: str, place: str) -> ModuleType:
     Raises:
         InputError: there is no such file, or it does not define what its registry requires.
     """
+    if name == TABLE:
+        return importlib.import_module(f"stages.{kind}.{name}")
     if name not in names(kind):
         raise unknown(place, name, names(kind))
     module = importlib.import_module(f"stages.{kind}.{name}")

@@ -1,4 +1,4 @@
-"""Makes a folder hold the shards it should, computing only those that are missing."""
+"""Fills a folder with shards, computing only those that are missing."""
 
 from __future__ import annotations
 
@@ -10,39 +10,46 @@ from tqdm import tqdm
 
 from stages.base.params import Compute
 from stages.compute import engine
-from stages.compute.engine import Task
+from stages.compute.task import Task
 from stages.data.shards import INDEX, N_THREADS, Shard
 
 N_NAMED = 5  # shards named in the log
 
 
 def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) -> None:
-    """Makes `folder` hold these shards and no others, computing only those that are missing.
+    """Computes the shards that `folder` does not have yet, and deletes all other files except the index.
 
-    Every shard is written whole or not at all, so an interrupted run is continued by the next one. The
-    bytes do not depend on `compute`: each shard is computed with one thread.
+    A shard is written completely or not at all, so the next run continues an interrupted one. The bytes do
+    not depend on `compute`: each shard is computed with one thread.
 
     Args:
-        folder: theirs alone, but for the index.
-        shards: all that it shall hold.
-        compute: by whom the missing ones are computed.
+        folder: for these shards and their index only.
+        shards: everything that the folder is to contain.
+        compute: where the missing shards are computed.
         stage: name for the log.
 
     Raises:
-        InputError: workers were killed, or there is no such cluster.
+        InputError: workers were killed, or the cluster cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {shard.name for shard in shards}
-    present = {path.name for path in folder.iterdir() if path.is_file()}
-    for name in sorted(present - wanted - {INDEX}):
-        (folder / name).unlink()
+    wanted = {shard.name for shard in shards} | {INDEX}
+    present = _delete_all_but(wanted, folder)
     missing = [shard for shard in shards if shard.name not in present]
     if missing:
-        tasks = [Task(s.stem, partial(s.write, folder), N_THREADS, s.reads, folder / s.name) for s in missing]
+        tasks = (Task(shard.stem, partial(shard.write, folder), N_THREADS) for shard in missing)
         written = engine.run(tasks, compute, stage)
         for _ in tqdm(written, total=len(missing), desc=stage, unit="shard", leave=False):
             pass
+        _delete_all_but(wanted, folder)  # a lost worker leaves a half-written file
     print(f"{stage}: {len(shards)} shards, {len(shards) - len(missing)} kept, {_listed(missing)}")
+
+
+def _delete_all_but(wanted: set[str], folder: Path) -> set[str]:
+    """Returns the names of the files that are left."""
+    present = {path.name for path in folder.iterdir() if path.is_file()}
+    for name in present - wanted:
+        (folder / name).unlink()
+    return present & wanted
 
 
 def _listed(computed: Sequence[Shard]) -> str:

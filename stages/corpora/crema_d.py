@@ -55,6 +55,25 @@ STAND_INS = ("1006_TIE_NEU_XX", "1013_WSI_DIS_XX", "1017_IWW_FEA_XX")
 # Never recorded: everything whose name begins so.
 ABSENT = ("1002_TIE_NEU", "1008_WSI", "1009_MTI", "1019_ITH", "1076_ITS_NEU")
 
+# Of each actor's recordings (data.published), from the SHA-256 in the publisher's Git LFS pointers.
+CHECKSUMS_OF = "sha256"
+_CHECKSUMS = """
+267e7431551c f19d4b1c6d89 9b0fc9e55bc6 5a243044d8bd 87028f932f27 ba9fff3b9f0d 5e4829e02523
+2cd81c72e191 fc3d5f174f95 a6faf5d0c105 ce3114fdc81c 58e4ee1d16b0 02d9097ed679 ebe0db318baa
+83fd70917f7d 117ef5eafcef e5a1e2f0ba5d 0b9ef795a963 aa3f79477c5a ad767894f0ec 03ae4674bd9a
+dc7a427367e9 8b9491879622 3846cdbef9b3 6de69d2daf30 46abb99daf3e 1e0a12b842ff 1100764e90d5
+f0b1a5e2e2e4 36bc2f24a799 a910cbf04853 2d9c12c44d05 b3f53bd632e9 22cddc307193 1ec62659ceee
+f8a6251bd607 877c64d190ce c1ccba38545e ab9b9fd0567c cdfa2636d636 ad9698831368 2bdd075594b6
+fae0e28b7ae2 ea5c320f5272 c2b4b6f92d4b 54bdc896fcde 4e3f4789dfd3 be4014a4e493 e2b3755ba647
+66f5f9190f23 752ddef07c01 4f0d87e77b14 404129e80c38 2efed088bffc 9365d18af5c7 62c3260b180d
+49d40a774c92 bdc0abdd5a32 ee51c6e94e52 81e4d6b203d7 ae218b8b5950 d04f4ffcbf3f 2218abe565fe
+78fc4829646b 19fd946cdd57 677a02e21918 a865b2154425 7806523decd9 24d6bb275a72 981254ff3e9f
+da9c4bf517a2 7303bda0ac46 7d3f9535687c f3781b687ea2 50b4b67d115a 382bb98e71bb eee593876bd8
+539fb5ab0305 1a5f5df01e59 fd78799b0dec 11996b4c39a0 118f9ecb0fb0 16dbcb247397 7cb964d768fa
+c63e97380fab 64a503e30665 10d4e85e251d c12029e1e286 ee84acfbd504 ffe6f0b471df c9870fd11ee0
+"""
+CHECKSUMS = {str(FIRST_ACTOR + number): checksum for number, checksum in enumerate(_CHECKSUMS.split())}
+
 _NAME = re.compile(
     rf"(10(?:0[1-9]|[1-8]\d|9[01]))_({'|'.join(SENTENCES)})_({'|'.join(EMOTIONS)})_({'|'.join(INTENSITIES)})",
     re.ASCII,
@@ -81,7 +100,8 @@ def parse(path: PurePosixPath) -> ParsedName | None:
         emotion=EMOTIONS[emotion],
         intensity=INTENSITIES[intensity],
         # the publisher has each recording as MP3 too, for listeners; some of those are broken
-        preferred=path.suffix.lower() != ".mp3" and path.stem not in STAND_INS,
+        preferred=path.suffix.lower() != ".mp3",
+        authentic=path.stem not in STAND_INS,
     )
 
 

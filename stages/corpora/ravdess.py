@@ -19,13 +19,14 @@ ABOUT = Corpus(
     licence="CC-BY-NC-SA-4.0",
     citation="Livingstone & Russo 2018, PLoS ONE 13(5), e0196391, doi:10.1371/journal.pone.0196391",
     url="https://zenodo.org/records/1188976",
-    n_clips=1440 + 1012,  # speech, song
+    n_clips=1440,
     n_speakers=24,
     emotions=("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"),
     name_pattern="<modality>-<channel>-<emotion>-<intensity>-<statement>-<repetition>-<actor>.wav, two "
     "digits each, as in 03-01-06-01-02-01-12.wav",
     access="`ingest.download: true` fetches it, or take Audio_Speech_Actors_01-24.zip (and "
     "Audio_Song_Actors_01-24.zip) from https://zenodo.org/records/1188976, packed or not.",
+    n_songs=1012,
 )
 
 EMOTIONS: dict[str, Emotion] = {
@@ -44,6 +45,7 @@ INTENSITIES: dict[str, Intensity] = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "kids", "02": "dogs"}  # Kids are talking by the door; Dogs are sitting by the door
 
 # Modality 01 is the sound track of a video, 03 the audio alone; 02 is the video without sound.
+_FOLDER = re.compile(r"actor[ _-]?(\d\d)", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"0[13]-(0[12])-(0[1-8])-(0[12])-(0[12])-0([12])-(0[1-9]|1\d|2[0-4])", re.ASCII)
 
 # Sizes and checksums as Zenodo lists them.
@@ -85,7 +87,14 @@ def parse(path: PurePosixPath) -> ParsedName | None:
         repetition=int(repetition),
         channel=CHANNELS[channel],
         preferred=path.stem.startswith("03"),
+        contradiction=_contradiction(path, actor),
     )
+
+
+def _contradiction(path: PurePosixPath, actor: str) -> str:
+    """Returns the folder of another actor that a file is in, "" if there is none."""
+    folders = [match for part in path.parts[:-1] if (match := _FOLDER.fullmatch(part))]
+    return f"folder {folders[-1][0]}" if folders and folders[-1][1] != actor else ""
 
 
 def downloads(config: Config) -> list[Download]:

@@ -35,8 +35,14 @@ EMOTIONS: dict[str, Emotion] = {
     "su": "surprise",
 }
 N_SENTENCES = 15  # of each emotion
-N_NEUTRAL_SENTENCES = 30
 N_COMMON_SENTENCES = 3  # the first three, the same in every emotion
+# The neutral recordings from 16 on repeat the common sentences and two of each emotion's own. The publisher
+# says so without the numbers; these were found by aligning the recordings of all four speakers.
+REPEATED_FROM = 16
+REPEATED = (
+    *("common01", "common02", "common03", "a04", "a05", "d04", "d05", "f04", "f05"),
+    *("su04", "su05", "sa04", "sa05", "h04", "h05"),
+)
 
 _NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(a|d|f|h|n|sa|su)(\d\d)", re.ASCII | re.IGNORECASE)
 _SPEAKER = re.compile(r"DC|JE|JK|KL", re.ASCII | re.IGNORECASE)
@@ -47,25 +53,35 @@ class Config(Block):
 
 
 def parse(path: PurePosixPath) -> ParsedName | None:
-    """Returns what the names of file and folder say, None if they do not follow this corpus's pattern.
-
-    Twelve neutral sentences repeat the other emotions' own; the publisher's pages do not say which
-    number repeats which, so these count as sentences of their own.
-    """
+    """Returns what the names of file and folder say, None if they do not follow this corpus's pattern."""
     match = _NAME.fullmatch(path.stem)
+    folder = _SPEAKER.fullmatch(path.parent.name)
     speaker = _SPEAKER.fullmatch((match and match[1]) or path.parent.name)
     if match is None or speaker is None:
         return None
     name, code, number = speaker[0].upper(), match[2].lower(), int(match[3])
-    if not 1 <= number <= (N_NEUTRAL_SENTENCES if code == "n" else N_SENTENCES):
+    if not 1 <= number <= N_SENTENCES + (len(REPEATED) if code == "n" else 0):
         return None
     return ParsedName(
         clip=f"{name}_{code}{number:02}",
         speaker=name,
         sex="male",
-        sentence=f"{'common' if number <= N_COMMON_SENTENCES else code}{number:02}",
+        sentence=_sentence(code, number),
         emotion=EMOTIONS[code],
+        repetition=2 if REPEATED_FROM <= number < REPEATED_FROM + N_COMMON_SENTENCES else 1,
+        contradiction=f"folder {folder[0]}" if folder and folder[0].upper() != name else "",
     )
+
+
+def _sentence(code: str, number: int) -> str:
+    """Returns the name of one of the 87 sentences.
+
+    >>> _sentence("n", 19), _sentence("a", 4), _sentence("su", 2)
+    ('a04', 'a04', 'common02')
+    """
+    if number >= REPEATED_FROM:
+        return REPEATED[number - REPEATED_FROM]
+    return f"{'common' if number <= N_COMMON_SENTENCES else code}{number:02}"
 
 
 def downloads(config: Config) -> list[Download]:

@@ -39,10 +39,17 @@ EMOTIONS: dict[str, Emotion] = {
 DATAVERSE = "https://borealisdata.ca/api"
 DOI = "doi:10.5683/SP2/E8H2MF"
 
+# Of each speaker's recordings (data.published), from the decoded samples: they do not depend on the format.
+CHECKSUMS_OF = "audio_sha256"
+CHECKSUMS = {"OAF": "912315c7c5c3", "YAF": "169d49564f5e"}
+
 # One published name has `OA` for `OAF`.
 _NAME = re.compile(
     r"([OY])AF?_([a-z]+)_(angry|disgust|fear|happy|neutral|ps|pleasant[ _]surprised?|sad)",
     re.ASCII | re.IGNORECASE,
+)
+_FOLDER = re.compile(
+    r"([OY])AF?_(angry|disgust|fear|happy|neutral|ps|pleasant[ _]surprised?|sad)", re.ASCII | re.IGNORECASE
 )
 
 
@@ -55,16 +62,27 @@ def parse(path: PurePosixPath) -> ParsedName | None:
     match = _NAME.fullmatch(path.stem)
     if match is None:
         return None
-    speaker, word, code = f"{match[1].upper()}AF", match[2].lower(), match[3].lower()
-    if code.startswith("pleasant"):
-        code = "ps"
+    speaker, word, code = f"{match[1].upper()}AF", match[2].lower(), _code(match[3])
     return ParsedName(
         clip=f"{speaker}_{word}_{code}",
         speaker=speaker,
         sex="female",
         sentence=word,
         emotion=EMOTIONS[code],
+        contradiction=_contradiction(path, speaker, code),
     )
+
+
+def _code(emotion: str) -> str:
+    return "ps" if emotion.lower().startswith("pleasant") else emotion.lower()
+
+
+def _contradiction(path: PurePosixPath, speaker: str, code: str) -> str:
+    """Returns the folder of another speaker or emotion that a file is in, "" if there is none."""
+    folder = _FOLDER.fullmatch(path.parent.name)
+    if folder and (f"{folder[1].upper()}AF", _code(folder[2])) != (speaker, code):
+        return f"folder {folder[0]}"
+    return ""
 
 
 def downloads(config: Config) -> list[Download]:

@@ -22,6 +22,7 @@ NO_VALUE = ("base", "compute")
 
 # The distributions whose version can change a value, by the name under which they are imported.
 LIBRARIES = {
+    "av": "av",
     "keras": "keras",
     "numpy": "numpy",
     "pandas": "pandas",

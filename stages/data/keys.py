@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,28 @@ def fingerprint(*parts: Any) -> str:
     """
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def leaves(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns nested blocks of parameters as one dictionary with dotted keys.
+
+    A list of plain values is one value; in blocks and other lists every value has its own key.
+
+    Examples:
+        >>> leaves({"split": {"n_folds": 3, "lists": {}}, "layers": [{"units": 8}], "corpus": ["demo"]})
+        {'split.n_folds': 3, 'split.lists': {}, 'layers.0.units': 8, 'corpus': ['demo']}
+    """
+    return dict(_leaves("", values))
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = dict(enumerate(value))
+    if isinstance(value, dict) and value:
+        for name, below in value.items():
+            yield from _leaves(f"{key}.{name}" if key else str(name), below)
+    else:
+        yield key, value
 
 
 def sha256(path: Path) -> str:

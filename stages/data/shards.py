@@ -7,6 +7,9 @@ to date, any other file is stale, and the folder's content depends on the inputs
 
 from __future__ import annotations
 
+import math
+import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.base import npz
+from stages.base import errors, npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
 from stages.data import code
@@ -26,6 +29,7 @@ Frames = NDArray[np.float32]  # (n_frames, n_dims)
 
 INDEX = "index.parquet"  # the table beside the shards
 CLIPS, N_FRAMES = "clips", "n_frames"  # the arrays of a feature shard that are not features
+FEW = 10  # a speaker with less than `size / FEW` clips shares shards of `size` clips
 N_THREADS = 1  # of BLAS while a shard is computed: another number changes the last bits
 
 
@@ -34,18 +38,16 @@ class Shard:
     """A planned file of arrays, which may exist already.
 
     Attributes:
-        stem: readable name of the content: `<corpus>_<speaker>_<chunk>`.
+        stem: readable name of the content: see `chunks`.
         n_clips: number of clips.
         fingerprint: of everything that determines the content.
         make: computes the arrays, in any process.
-        reads: the files that `make` reads.
     """
 
     stem: str
     n_clips: int
     fingerprint: str
     make: Callable[[], dict[str, NDArray]]
-    reads: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,7 +62,11 @@ class Shard:
 
 
 def chunks(clips: pd.DataFrame, size: int, tag: str = "") -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yields `<corpus>_<speaker><tag>_<chunk>` and at most `size` rows of one speaker, sorted by clip.
+    """Yields the stem of a shard and its rows of `clips`, at most `size` of them, sorted by clip.
+
+    A speaker has shards of their own, `<corpus>_<speaker><tag>_<chunk>`. Speakers with few clips, less than a
+    tenth of `size`, share them: `<corpus>_few<bin>of<bins><tag>_<chunk>`. A hash of the name chooses the bin,
+    so that one more speaker changes one shard; the number of bins changes only when such clips double.
 
     Args:
         clips: columns clip and speaker, and any others, which are passed on.
@@ -69,11 +75,28 @@ def chunks(clips: pd.DataFrame, size: int, tag: str = "") -> Iterator[tuple[str,
         >>> clips = pd.DataFrame({"clip": ["x/b", "x/a", "x/c"], "speaker": ["x/1", "x/1", "x/1"]})
         >>> [(stem, rows["clip"].tolist()) for stem, rows in chunks(clips, size=2)]
         [('x_1_000', ['x/a', 'x/b']), ('x_1_001', ['x/c'])]
+        >>> [(stem, rows["clip"].tolist()) for stem, rows in chunks(clips, size=60)]
+        [('x_few0of1_000', ['x/a', 'x/b', 'x/c'])]
     """
-    for speaker, rows in clips.sort_values("clip").groupby("speaker"):
+    clips = clips.sort_values("clip", ignore_index=True)
+    few = FEW * clips.groupby("speaker")["clip"].transform("size") < size
+    groups = clips["speaker"].where(~few, _bins(clips["speaker"][few], size).reindex(clips.index))
+    for group, rows in clips.groupby(groups):
         for chunk, start in enumerate(range(0, len(rows), size)):
-            stem = f"{str(speaker).replace('/', '_')}{tag}_{chunk:03d}"
+            stem = f"{str(group).replace('/', '_')}{tag}_{chunk:03d}"
             yield stem, rows.iloc[start : start + size]
+
+
+def _bins(speakers: pd.Series, size: int) -> pd.Series:
+    """Returns the name of each clip's bin, from the clips' speakers: at most two thirds full on average."""
+    n_clips = Counter(speaker.partition("/")[0] for speaker in speakers)
+    n_bins = {corpus: 1 << math.ceil(math.log2(max(1, 1.5 * n / size))) for corpus, n in n_clips.items()}
+    names = {}
+    for speaker in speakers.unique():
+        corpus = speaker.partition("/")[0]
+        number = int(fingerprint(speaker), 16) % n_bins[corpus]
+        names[speaker] = f"{corpus}/few{number}of{n_bins[corpus]}"
+    return speakers.map(names)
 
 
 def recipe(sources: Sequence[Path], **settings: Any) -> str:
@@ -95,7 +118,8 @@ def pack(clips: list[str], features: Sequence[dict[str, NDArray]]) -> dict[str, 
 
     Returns:
         By feature, float32 (summed n_frames, n_dims): the clips one after the other. Besides, `n_frames`
-        int64 and `clips` text, both (n_clips,).
+        int64 and `clips` text, both (n_clips,). `n_frames` is of the first feature; a feature with other
+        frames has `n_frames.<feature>`.
 
     Examples:
         >>> arrays = pack(["x/a", "x/b"], [{"rms": np.ones((2, 1))}, {"rms": np.zeros((3, 1))}])
@@ -103,8 +127,15 @@ def pack(clips: list[str], features: Sequence[dict[str, NDArray]]) -> dict[str, 
         ((5, 1), [2, 3], ['x/a', 'x/b'])
     """
     arrays = {name: np.concatenate([each[name] for each in features]) for name in features[0]}
-    n_frames = np.array([len(next(iter(each.values()))) for each in features], np.int64)
-    return arrays | {N_FRAMES: n_frames, CLIPS: np.array(clips)}
+    lengths = {name: np.array([len(each[name]) for each in features], np.int64) for name in features[0]}
+    n_frames = next(iter(lengths.values()))
+    own = {own_frames(name): each for name, each in lengths.items() if not np.array_equal(each, n_frames)}
+    return arrays | own | {N_FRAMES: n_frames, CLIPS: np.array(clips)}
+
+
+def own_frames(name: str) -> str:
+    """Returns the array with the lengths of a feature that has other frames than the first feature."""
+    return f"{N_FRAMES}.{name}"
 
 
 def read(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
@@ -117,15 +148,23 @@ def read(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
         with npz.zipped(path) as stored:
             missing = [name for name in names if name not in stored.files]
             if missing:
-                features = ", ".join(sorted({*stored.files} - {CLIPS, N_FRAMES}))
+                features = ", ".join(
+                    sorted(n for n in stored.files if n != CLIPS and not n.startswith(N_FRAMES))
+                )
                 raise InputError(
                     f"{path}: contains {features}, but not '{missing[0]}'. Add it to "
                     "params.featurize.features and run `dvc repro`."
                 )
-            return {name: stored[name] for name in names}
+            lengths = [own_frames(name) for name in names if own_frames(name) in stored.files]
+            return {name: stored[name] for name in (*names, *lengths)}
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing. Run `dvc repro` to compute it again.") from error
+        raise InputError(
+            f"{path}: missing on {platform.node()}. Run `dvc repro` to compute it again, or share "
+            "the folder if other machines have it."
+        ) from error
     except npz.UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno:
+            raise errors.unreadable(path, str(error.strerror)) from error
         raise InputError(f"{path}: damaged ({error}). Delete it and run `dvc repro` again.") from error
 
 
@@ -155,6 +194,7 @@ def read_features(index: pd.DataFrame, names: Sequence[str], folder: Path) -> di
     features: dict[str, Frames] = {}
     for shard, rows in index.groupby("shard"):
         stored = read(folder / str(shard), [*names, N_FRAMES, CLIPS])
+        stored[N_FRAMES] = _common_lengths(stored, names, folder / str(shard))
         fault = _fault(stored, names, rows["clip"])
         if fault:
             raise InputError(
@@ -165,6 +205,22 @@ def read_features(index: pd.DataFrame, names: Sequence[str], folder: Path) -> di
         parts = dict(zip(stored[CLIPS].tolist(), split(frames, stored[N_FRAMES]), strict=True))
         features |= {clip: parts[clip] for clip in rows["clip"]}
     return features
+
+
+def _common_lengths(stored: dict[str, NDArray], names: Sequence[str], path: Path) -> NDArray:
+    """Returns the number of frames of each clip, which the named features share.
+
+    Raises:
+        InputError: they have different ones, so they cannot be put side by side.
+    """
+    lengths = [stored.get(own_frames(name), stored[N_FRAMES]) for name in names]
+    for name, other in zip(names, lengths, strict=True):
+        if not np.array_equal(other, lengths[0]):
+            raise InputError(
+                f"{path}: '{name}' has other frames than '{names[0]}', so a model cannot take both. Choose "
+                "features of one frame rate in the model's `inputs.features`."
+            )
+    return lengths[0]
 
 
 def _fault(stored: dict[str, NDArray], names: Sequence[str], clips: pd.Series) -> str:

@@ -16,7 +16,7 @@ from pandera.errors import SchemaErrors
 
 from stages.base.errors import InputError
 from stages.base.files import replacing
-from stages.data.vocabulary import CHANNELS, EMOTIONS, INTENSITIES, SEXES
+from stages.data.vocabulary import CHANNELS, LABEL, SEXES
 
 ROLES = ("train", "validation", "test")
 
@@ -31,6 +31,10 @@ def _text(
 ) -> pa.Column:
     checks = [pa.Check.isin(choices)] if choices else []
     return pa.Column(str, checks, nullable=nullable, unique=unique)
+
+
+def _label(*, nullable: bool = False) -> pa.Column:
+    return pa.Column(str, [pa.Check.str_matches(LABEL)], nullable=nullable)
 
 
 def _number(dtype: str, minimum: float | None = None, *, nullable: bool = False) -> pa.Column:
@@ -53,19 +57,27 @@ MANIFEST = pa.DataFrameSchema(
         "sentence": _text(
             nullable=True
         ),  # "<corpus>/<sentence>", so that corpora do not share any by accident
-        "emotion": _text(choices=EMOTIONS, nullable=True),
-        "intensity": _text(choices=INTENSITIES, nullable=True),
+        "emotion": _label(nullable=True),
+        "intensity": _text(nullable=True),
         "repetition": _number("Int64", 1, nullable=True),
         "channel": _text(choices=CHANNELS, nullable=True),
+        "language": _text(nullable=True),
+        "session": _text(nullable=True),  # "<corpus>/<session>"
+        "group": _text(nullable=True),  # "<corpus>/<group>", for the protocol `group`
+        "partition": _text(nullable=True),  # the published role in each fold, as "train test train"
         "listeners": _text(nullable=True),  # audio-only majority vote, tied emotions joined by "+"
         "duration_s": _number("float64", 0, nullable=True),
         "sample_rate_hz": _number("Int64", 1, nullable=True),
         "n_channels": _number("Int64", 1, nullable=True),
-        "peak_dbfs": _number("float64", nullable=True),  # null where every sample is zero
+        "peak_dbfs": _number("float64", nullable=True),  # null where all samples are equal, as the next
+        "level_dbfs": _number("float64", nullable=True),  # RMS of the active frames
+        "active_s": _number("float64", 0, nullable=True),  # total duration of the active frames
+        "bandwidth_hz": _number("float64", 0, nullable=True),
         "n_bytes": _number("int64", 0),
         "sha256": _text(),  # of the file
         "audio_sha256": _text(nullable=True),  # of the decoded samples, independent of name and format
         "problem": _text(),
+        "notices": _text(),  # what is unusual, joined by "; "
     },
     strict=True,
     ordered=True,
@@ -83,9 +95,9 @@ SPLITS = pa.DataFrameSchema(
         "clip": _text(),
         "corpus": _text(),
         "speaker": _text(),
-        "sex": _text(choices=SEXES),
-        "sentence": _text(),
-        "label": _text(choices=EMOTIONS),
+        "sex": _text(choices=SEXES, nullable=True),
+        "sentence": _text(nullable=True),
+        "label": _label(),
         "sha256": _text(),
         "audio_sha256": _text(),
     },
@@ -136,7 +148,18 @@ FEATURES = pa.DataFrameSchema(
     checks=_OF_PARENT,
 )
 
-# One row per clip and fold that evaluate assesses. The class with the highest probability is the prediction.
+
+def most_probable(table: pd.DataFrame) -> pd.Series:
+    """Returns the class of each row's highest probability, the first one of equals.
+
+    >>> most_probable(pd.DataFrame({"p_anger": [0.6, 0.5], "p_fear": [0.4, 0.5]})).tolist()
+    ['anger', 'anger']
+    """
+    probabilities = table.filter(regex="^p_")
+    return probabilities.rename(columns=lambda name: name.removeprefix("p_")).idxmax(axis="columns")
+
+
+# One row per clip and fold that evaluate assesses. What they were made from is in the table's `attrs`.
 PREDICTIONS = pa.DataFrameSchema(
     {
         "fold": _number("int64", 0),
@@ -144,10 +167,12 @@ PREDICTIONS = pa.DataFrameSchema(
         "clip": _text(),
         "corpus": _text(),
         "speaker": _text(),
-        "sex": _text(choices=SEXES),
-        "sentence": _text(),
-        "label": _text(choices=EMOTIONS),
-        f"^p_({'|'.join(EMOTIONS)})$": pa.Column("float64", pa.Check.in_range(0, 1), regex=True),
+        "sex": _text(choices=SEXES, nullable=True),
+        "sentence": _text(nullable=True),
+        "audio_sha256": _text(),  # so that predictions of other recordings of the same name are told apart
+        "label": _label(),
+        "predicted": _label(),  # the class with the highest probability
+        "^p_.+$": pa.Column("float64", pa.Check.in_range(0, 1), regex=True),
     },
     strict=True,
     ordered=True,
@@ -160,6 +185,10 @@ PREDICTIONS = pa.DataFrameSchema(
         pa.Check(
             lambda table: set("p_" + table["label"]) <= set(table.columns),
             name="every label has a probability",
+        ),
+        pa.Check(
+            lambda table: (table["predicted"] == most_probable(table)).all(),
+            name="the predicted class has the highest probability",
         ),
     ],
 )

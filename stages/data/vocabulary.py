@@ -1,15 +1,23 @@
-"""The common vocabulary of all corpora: emotions, sexes, and the descriptions of corpora and recordings."""
+"""The common vocabulary of all corpora: emotions, sexes, and the descriptions of corpora and recordings.
+
+Labels are open: a corpus uses the names in EMOTIONS where they match, and its own names for anything else.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Emotion = Literal["anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
+Emotion = str  # a name that LABEL matches
+EMOTIONS = (
+    *("anger", "boredom", "calm", "contempt", "disgust", "excitement", "fear", "frustration", "happiness"),
+    *("neutral", "sadness", "surprise"),
+)
+# One line of 1 to 40 characters: "+" joins tied votes, and metrics are keyed by the label.
+LABEL = r"^[^\s+\x00-\x1f\x7f](?:[^+\x00-\x1f\x7f\u2028\u2029]{0,38}[^\s+\x00-\x1f\x7f])?$"
 Sex = Literal["female", "male"]
 Channel = Literal["speech", "song"]
 Intensity = Literal["low", "medium", "high", "normal", "strong", "unspecified"]
-EMOTIONS: tuple[str, ...] = get_args(Emotion)
 SEXES: tuple[str, ...] = get_args(Sex)
 CHANNELS: tuple[str, ...] = get_args(Channel)
 INTENSITIES: tuple[str, ...] = get_args(Intensity)
@@ -42,11 +50,12 @@ class Corpus:
         licence: SPDX identifier or the publisher's words.
         citation: the paper to cite.
         url: official address.
-        n_clips: recordings in a complete copy, of every channel.
+        n_clips: recordings of speech in a complete copy.
         n_speakers: speakers in a complete copy.
-        emotions: the labels it has, a subset of EMOTIONS.
+        emotions: the labels it has, by their names in EMOTIONS where they match.
         name_pattern: the naming scheme in words, shown if no file name follows it.
         access: one sentence on how to get the corpus.
+        n_songs: recordings of song in a complete copy.
     """
 
     title: str
@@ -58,6 +67,7 @@ class Corpus:
     emotions: tuple[Emotion, ...]
     name_pattern: str
     access: str
+    n_songs: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,9 @@ class ParsedName:
         clip: the recording's canonical name within its corpus. Two files that contain the same recording,
             such as RAVDESS's audio file and the sound track of its video, have the same one.
         preferred: False for the file to exclude if another one has the same `clip`.
+        authentic: False for a name that the publisher is known to have given to another recording's audio:
+            the labels of a copy with an authentic name are right.
+        contradiction: what the file's folder says otherwise than its name, as "folder Actor_05".
     """
 
     clip: str
@@ -79,3 +92,5 @@ class ParsedName:
     repetition: int = 1
     channel: Channel = "speech"
     preferred: bool = field(default=True, kw_only=True)
+    authentic: bool = field(default=True, kw_only=True)
+    contradiction: str = field(default="", kw_only=True)

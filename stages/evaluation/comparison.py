@@ -159,7 +159,12 @@ def match(a: Revision, b: Revision) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{a.name} and {b.name} do not have the same labels: only one of them has "
             f"{', '.join(sorted(classes_a ^ classes_b))}. Give both the same params.split.labels."
         )
-    for what, columns in {"clips": ["clip"], "folds": ["fold", "clip"], "labels": ["clip", "label"]}.items():
+    for what, columns in {
+        "clips": ["clip"],
+        "recordings": ["clip", "audio_sha256"],
+        "folds": ["fold", "clip"],
+        "labels": ["clip", "label"],
+    }.items():
         keys_a, keys_b = (set(revision.predictions[columns].itertuples(index=False)) for revision in (a, b))
         if keys_a != keys_b:
             example = min(keys_a ^ keys_b)

@@ -22,7 +22,9 @@ HEADLINE = ("uar", "accuracy")
 logger = logging.getLogger(__name__)
 
 
-def summarize(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Any]:
+def summarize(
+    predictions: pd.DataFrame, n_resamples: int, seed: int, *, across_corpora: bool = False
+) -> dict[str, Any]:
     """Returns all metrics as nested scalars, computed on the predictions of all folds together.
 
     A metric that is undefined for these predictions is left out and a warning is logged.
@@ -31,10 +33,17 @@ def summarize(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
         predictions: of schema PREDICTIONS.
         n_resamples: number of bootstrap resamples for the intervals.
         seed: of the resamples.
+        across_corpora: whether scores are means over corpora and intervals are for a new corpus, as
+            `mean_of_corpora` returns them, instead of over clips and for a new speaker.
     """
+    overall = (
+        mean_of_corpora(predictions)
+        if across_corpora
+        else {**scores(predictions), **intervals(predictions, n_resamples, seed)}
+    )
     return {
-        **scores(predictions),
-        **intervals(predictions, n_resamples, seed),
+        **overall,
+        "averaged_over": "corpora" if across_corpora else "clips",
         "chance_uar": 1 / predictions["label"].nunique(),
         "recall": recalls(predictions),
         "corpus": by_group(predictions, "corpus"),
@@ -55,6 +64,8 @@ def scores(predictions: pd.DataFrame) -> dict[str, float]:
     - log_loss: in nats, 0 or more
     - brier: squared distance between probabilities and one-hot labels, summed over classes, in [0, 2]
     - ece: see `calibration_error`
+    - confidence_auc: see `confidence_auc`; undefined if all predictions are right, or all wrong
+    - aurc: the mean of the risk-coverage curve, see `risk_coverage`, in [0, 1]
 
     >>> predictions = pd.DataFrame(
     ...     {"speaker": ["a", "b"], "label": ["anger", "fear"], "p_anger": [0.8, 0.6], "p_fear": [0.2, 0.4]}
@@ -74,7 +85,12 @@ def scores(predictions: pd.DataFrame) -> dict[str, float]:
         "log_loss": metrics.log_loss(truth, normalized, labels=classes),
         "brier": metrics.brier_score_loss(truth, normalized, labels=classes, scale_by_half=False),
         "ece": calibration_error(probabilities.max(axis=1), truth == predicted),
+        "aurc": risk_coverage(predictions)["risk"].mean(),
     }
+    if len(set(truth == predicted)) > 1:
+        values["confidence_auc"] = confidence_auc(probabilities.max(axis=1), truth == predicted)
+    else:
+        logger.warning("confidence_auc is undefined and left out: it needs right and wrong predictions")
     if absent := sorted(set(classes) - set(truth)):
         logger.warning("auc is undefined and left out: no clip of %s", ", ".join(absent))
     else:
@@ -165,6 +181,45 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def confidence_auc(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
+    """Returns the area under the ROC curve of confidence as a sign that a prediction is right, in [0, 1].
+
+    0.5 says that confidence does not separate right from wrong predictions, which the calibration error does
+    not show: a constant equal to the accuracy is perfectly calibrated (Hendrycks & Gimpel 2017).
+
+    Args:
+        confidence: (n_clips,), the probability of the predicted class.
+        correct: (n_clips,), whether the prediction was correct; some are and some are not.
+
+    >>> confidence_auc(np.array([0.9, 0.6, 0.7, 0.5]), np.array([True, True, False, False]))
+    0.75
+    """
+    from sklearn import metrics
+
+    return float(metrics.roc_auc_score(correct, confidence))
+
+
+def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Returns the risk-coverage curve (El-Yaniv & Wiener 2010), a row per number of clips kept.
+
+    `coverage` is the fraction of clips kept, the most confident first, in (0, 1]; `risk` is the fraction of
+    those whose class is predicted wrongly. Clips of equal confidence count with their mean risk, so their
+    order does not matter.
+
+    >>> predictions = pd.DataFrame(
+    ...     {"label": ["anger", "anger", "fear"], "p_anger": [0.9, 0.7, 0.6], "p_fear": [0.1, 0.3, 0.4]}
+    ... )
+    >>> risk_coverage(predictions).round(2).to_dict("list")
+    {'coverage': [0.33, 0.67, 1.0], 'risk': [0.0, 0.0, 0.33]}
+    """
+    truth, predicted, probabilities = arrays(predictions)
+    clips = pd.DataFrame({"confidence": probabilities.max(axis=1), "wrong": truth != predicted})
+    clips["wrong"] = clips.groupby("confidence")["wrong"].transform("mean")
+    wrong = clips.sort_values("confidence", ascending=False)["wrong"].to_numpy(dtype=float)
+    n_kept = np.arange(1, len(wrong) + 1)
+    return pd.DataFrame({"coverage": n_kept / len(wrong), "risk": wrong.cumsum() / n_kept})
+
+
 def recalls(predictions: pd.DataFrame) -> dict[str, float]:
     """Returns the recall of each class that has clips, in [0, 1]."""
     recall = pd.Series(correct(predictions)).groupby(predictions["label"].to_numpy(dtype=str)).mean()
@@ -180,7 +235,12 @@ def headline(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def by_group(predictions: pd.DataFrame, column: str) -> dict[str, dict[str, float]]:
-    """Returns the headline metrics and the number of speakers for each value of `column`."""
+    """Returns the headline metrics and the number of speakers for each value of `column`.
+
+    Clips whose value is not known are in no group, which is logged.
+    """
+    if n_unknown := int(predictions[column].isna().sum()):
+        logger.warning("%s is not known for %d clips, which are left out of its scores", column, n_unknown)
     return {
         str(value): headline(rows) | {"n_speakers": rows["speaker"].nunique()}
         for value, rows in predictions.groupby(column)
@@ -233,14 +293,40 @@ def votes(manifest: pd.DataFrame, merge: Mapping[Any, str]) -> pd.Series:
     return majority.map(lambda tied: "+".join(sorted({merge.get(name, name) for name in tied})))
 
 
+def mean_of_corpora(predictions: pd.DataFrame) -> dict[str, float]:
+    """Returns the mean over corpora of each metric of `scores`, with its 95 % interval for a new corpus.
+
+    Every corpus counts the same. The interval is that of Student's t over the corpora's scores, with as many
+    degrees of freedom as there are corpora less one, clipped to [0, 1]; only the metrics of
+    `scores_of_counts` have one. A metric that is undefined for a corpus is left out.
+
+    >>> predictions = pd.DataFrame(
+    ...     {"corpus": list("ccd"), "speaker": list("123"), "label": "anger", "p_anger": [0.9, 0.9, 0.1]}
+    ... )
+    >>> mean_of_corpora(predictions.assign(p_fear=1 - predictions["p_anger"]))["accuracy"]
+    0.5
+    """
+    from scipy import stats
+
+    by_corpus = pd.DataFrame([scores(rows) for _, rows in predictions.groupby("corpus")]).dropna(axis=1)
+    values = by_corpus.mean().to_dict()
+    bounded = scores_of_counts(confusions(predictions).sum(axis=0))
+    if len(by_corpus) > 1:
+        quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(by_corpus) - 1)
+        for name in bounded:
+            margin = quantile * stats.sem(by_corpus[name])
+            values[f"{name}_low"] = max(values[name] - margin, 0)
+            values[f"{name}_high"] = min(values[name] + margin, 1)
+    return {str(name): float(value) for name, value in values.items()}
+
+
 def intervals(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:
     """Returns `<metric>_low` and `<metric>_high`, the ends of the 95 % confidence intervals, in [0, 1].
 
     Clips of one speaker are not independent, so speakers are resampled with replacement (Field & Welsh 2007).
-    The standard error is the standard deviation over resamples times sqrt(n / (n - 1)) for n speakers; the
-    interval is that of Student's t with n - 1 degrees of freedom around the score, clipped to [0, 1].
-    Percentiles of the resamples would be too narrow for few speakers. Intervals show variation between
-    speakers, not between training runs.
+    The interval is that of Student's t with `degrees_of_freedom` around the score, with `standard_error`,
+    clipped to [0, 1]. Percentiles of the resamples would be too narrow for few speakers. Intervals show
+    variation between speakers, not between training runs.
 
     Args:
         predictions: of schema PREDICTIONS. With fewer than two speakers there is no interval.
@@ -258,17 +344,17 @@ def intervals(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
     from scipy import stats
 
     counts = confusions(predictions)
-    n_speakers = len(counts)
-    if n_speakers < 2:
+    if len(counts) < 2:
         logger.warning("intervals are undefined and left out: they need at least two speakers")
         return {}
-    n_drawn = resample_speakers(n_speakers, n_resamples, seed)
+    n_clips = counts.sum(axis=(1, 2))
+    n_drawn = resample_speakers(len(counts), n_resamples, seed)
     score = scores_of_counts(counts.sum(axis=0))
     resampled = scores_of_counts(np.tensordot(n_drawn, counts, axes=1))
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, n_speakers - 1)
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom(n_clips))
     values = {}
     for name, samples in resampled.items():
-        margin = quantile * standard_error(samples, n_speakers)
+        margin = quantile * standard_error(samples, n_clips)
         values[f"{name}_low"] = float(max(score[name] - margin, 0))
         values[f"{name}_high"] = float(min(score[name] + margin, 1))
     return values
@@ -284,15 +370,42 @@ def resample_speakers(n_speakers: int, n_resamples: int, seed: int) -> NDArray[n
     return rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=n_resamples)
 
 
-def standard_error(resampled: NDArray[np.float64], n_speakers: int) -> float:
-    """Returns the standard error of a score, from its values in resamples of `n_speakers` speakers.
+def standard_error(resampled: NDArray[np.float64], n_clips: NDArray[np.int64]) -> float:
+    """Returns the standard error of a score, from its values in resamples of speakers.
 
-    The factor sqrt(n / (n - 1)) removes the bootstrap's bias for few speakers.
+    The bootstrap's variance is too small for few speakers, and more so if some have many more clips. With
+    weights w, each speaker's fraction of the clips, and equal variance of speakers, its expectation is
+    sum w^2 (1 - 2w + sum w^2) in place of sum w^2. The ratio is n / (n - 1) for n speakers with equally many
+    clips.
 
-    >>> standard_error(np.array([0.0, 1.0, 2.0]), n_speakers=2)
+    Args:
+        resampled: (n_resamples,), the score in each resample.
+        n_clips: (n_speakers,), at least two.
+
+    >>> standard_error(np.array([0.0, 1.0, 2.0]), n_clips=np.array([5, 5]))
     1.4142135623730951
     """
-    return float(resampled.std(ddof=1) * np.sqrt(n_speakers / (n_speakers - 1)))
+    weights = n_clips / n_clips.sum()
+    variance = np.square(weights).sum()
+    ratio = variance / (np.square(weights) * (1 - 2 * weights + variance)).sum()
+    return float(resampled.std(ddof=1) * np.sqrt(ratio))
+
+
+def degrees_of_freedom(n_clips: NDArray[np.int64]) -> float:
+    """Returns the degrees of freedom of an interval over speakers, 1 or more.
+
+    One less than the effective number of speakers, (sum n)^2 / sum n^2 (Carter, Schnepel & Steigerwald 2017,
+    for clusters that are alike within): two speakers with most of the clips count as two.
+
+    Args:
+        n_clips: (n_speakers,).
+
+    >>> degrees_of_freedom(np.full(24, 60))
+    23.0
+    >>> round(degrees_of_freedom(np.array([60] * 24 + [1400] * 2)), 1)
+    3.5
+    """
+    return max(float(n_clips.sum() ** 2 / np.square(n_clips).sum()) - 1, 1.0)
 
 
 def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:

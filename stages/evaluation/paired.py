@@ -7,6 +7,7 @@ The functions take two tables of schema PREDICTIONS whose rows are the same clip
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from stages.evaluation import metrics
 
 SIGNIFICANCE = 1 - metrics.CONFIDENCE
 POWER = 0.8
+TOLERANCE = 1e-9  # differences closer than this are equal: sums in another order differ in the last bits
+MOST_EXHAUSTIVE = 20  # speakers: 2^20 swaps, the most there can be for `evaluate.n_resamples`
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
 
 
@@ -31,7 +34,9 @@ class Difference:
         low: lower end of the difference's 95 % confidence interval.
         high: its upper end.
         p_value: two-sided, of the hypothesis that there is no difference.
-        detectable: the smallest true difference that is significant at 5 % with 80 % power.
+        smallest_p_value: the smallest that this number of speakers can give.
+        detectable: the smallest true difference that is significant at 5 % with 80 % power; None if there are
+            too few speakers for any to be significant, or if the difference does not vary between speakers.
     """
 
     a: float
@@ -40,7 +45,8 @@ class Difference:
     low: float
     high: float
     p_value: float
-    detectable: float
+    smallest_p_value: float
+    detectable: float | None
 
     @property
     def significant(self) -> bool:
@@ -51,20 +57,22 @@ class Difference:
 def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Difference]:
     """Returns the difference b - a of each metric, with its uncertainty over speakers.
 
-    Both models are scored on the same resamples of speakers, so what makes a speaker hard for both cancels.
-    As in `metrics.intervals`, the standard deviation over resamples gives the standard error, and Student's t
-    with n_speakers - 1 degrees of freedom the interval and the p-value. For two equal models that keeps the
-    false alarm rate at 5 % from two speakers on (lower for ece, whose resamples are biased). Percentiles of
-    the resamples do not, and swapping the models speaker by speaker cannot reach 5 % with fewer than six.
-    If the difference is the same for all speakers, as may happen with two, the standard error would be 0;
-    then the difference itself is used.
+    The p-value is that of a permutation test: if the models are equally good, swapping their predictions for
+    any set of speakers is as likely as not to have happened (Fisher 1935; sign flips of whole clusters:
+    Canay, Romano & Shaikh 2017). It is the fraction of swaps, the original included, whose difference is at
+    least as large: of all 2^n swaps for few speakers, else of `n_resamples` random ones. That keeps the false
+    alarm rate at or below 5 % for any number of speakers; fewer than six cannot reach 5 %.
+
+    The interval is Student's t, as in `metrics.intervals`: both models are scored on the same resamples of
+    speakers, so what makes a speaker hard for both cancels. Where the p-value is not below 5 %, it is
+    extended to contain 0, which the test does not reject.
 
     The smallest detectable difference is the standard error times t(0.975) + t(0.8) (Bloom 1995).
 
     Args:
         a, b: predictions of the same clips.
-        n_resamples: number of resamples.
-        seed: of the resamples.
+        n_resamples: number of resamples, and of random swaps.
+        seed: of both.
 
     Raises:
         InputError: there is only one speaker.
@@ -78,27 +86,63 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
             "two. Test with two or more, or see `dvc metrics diff`."
         )
     n_classes = len(metrics.class_names(a))
+    n_clips = metrics.confusions(a).sum(axis=(1, 2))
     sums_a, sums_b = _sums(a), _sums(b)
     n_drawn = metrics.resample_speakers(n_speakers, n_resamples, seed)
+    swapped = swaps(n_speakers, n_resamples, seed)
+    change = swapped @ (sums_b - sums_a)
     score_a, score_b = (_scores(sums.sum(axis=0), n_classes) for sums in (sums_a, sums_b))
     resampled_a, resampled_b = (_scores(n_drawn @ sums, n_classes) for sums in (sums_a, sums_b))
-    quantile = stats.t.ppf(1 - SIGNIFICANCE / 2, n_speakers - 1)
+    swapped_a = _scores(sums_a.sum(axis=0) + change, n_classes)
+    swapped_b = _scores(sums_b.sum(axis=0) - change, n_classes)
+    freedom = metrics.degrees_of_freedom(n_clips)
+    quantile, power = stats.t.ppf(1 - SIGNIFICANCE / 2, freedom), stats.t.ppf(POWER, freedom)
+    smallest = 2 / len(swapped) if len(swapped) == 2**n_speakers else 1 / len(swapped)
     found = {}
     for name in score_a:
         difference = float(score_b[name] - score_a[name])
-        error = metrics.standard_error(resampled_b[name] - resampled_a[name], n_speakers)
-        if np.isclose(error, 0):
-            error = abs(difference)
+        error = metrics.standard_error(resampled_b[name] - resampled_a[name], n_clips)
+        p_value = _as_large(swapped_b[name] - swapped_a[name], difference)
+        ends = [difference - quantile * error, difference + quantile * error]
+        if p_value >= SIGNIFICANCE:
+            ends = [min(ends[0], 0.0), max(ends[1], 0.0)]
         found[name] = Difference(
             a=float(score_a[name]),
             b=float(score_b[name]),
             difference=difference,
-            low=float(difference - quantile * error),
-            high=float(difference + quantile * error),
-            p_value=float(2 * stats.t.sf(abs(difference) / error, n_speakers - 1)) if error else 1.0,
-            detectable=float((quantile + stats.t.ppf(POWER, n_speakers - 1)) * error),
+            low=float(ends[0]),
+            high=float(ends[1]),
+            p_value=p_value,
+            smallest_p_value=smallest,
+            detectable=None
+            if smallest >= SIGNIFICANCE or error < TOLERANCE
+            else float((quantile + power) * error),
         )
     return found
+
+
+def swaps(n_speakers: int, n_random: int, seed: int) -> NDArray[np.int64]:
+    """Returns for which speakers the models are swapped: 0 or 1, (n_swaps, n_speakers), first none at all.
+
+    All 2^n_speakers if they are no more than `n_random`, otherwise none and `n_random` random ones.
+
+    >>> swaps(2, 100, seed=0)
+    array([[0, 0],
+           [0, 1],
+           [1, 0],
+           [1, 1]])
+    >>> swaps(24, 100, seed=0).shape
+    (101, 24)
+    """
+    if n_speakers < MOST_EXHAUSTIVE and 2**n_speakers <= n_random:
+        return np.array(list(product((0, 1), repeat=n_speakers)), dtype=np.int64)
+    random = np.random.default_rng([seed, n_speakers]).integers(0, 2, (n_random, n_speakers))
+    return np.vstack([np.zeros((1, n_speakers), dtype=np.int64), random])
+
+
+def _as_large(swapped: NDArray[np.float64], difference: float) -> float:
+    """Returns the fraction of swaps whose difference is at least as large as the one without swaps."""
+    return float(np.mean(np.abs(swapped) >= abs(difference) - TOLERANCE))
 
 
 def mcnemar(a: pd.DataFrame, b: pd.DataFrame) -> float:

@@ -9,6 +9,20 @@ from scipy.special import log_softmax, softmax
 
 # Temperatures from 1/100 to 100: beyond them the scores are constant or hard decisions.
 LOG_TEMPERATURE_BOUNDS = (-np.log(100.0), np.log(100.0))
+AT_BOUND = 0.01  # of log temperature; the minimiser stops a little before a bound
+
+
+def at_bound(temperature: float) -> bool:
+    """Returns whether a temperature is at a bound, where it calibrates nothing.
+
+    Scores that do not separate the classes lead to the upper bound, which makes all probabilities equal;
+    scores that separate all validation clips lead to the lower one.
+
+    >>> at_bound(99.99), at_bound(1.5), at_bound(0.01)
+    (True, False, True)
+    """
+    low, high = LOG_TEMPERATURE_BOUNDS
+    return bool(min(np.log(temperature) - low, high - np.log(temperature)) < AT_BOUND)
 
 
 def temperature(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pandas as pd
 from stages.base.errors import InputError
 from stages.base.files import FEATURES, SPLITS, replacing
 from stages.data import shards, tables
+from stages.learning.pooling import FittedPooling, Pooling
 from stages.learning.preprocessing import Frames, Inputs, pool, standardize_speakers
 
 INDEX = FEATURES / shards.INDEX
 COLUMNS = ["fold", "role", "clip", "speaker", "audio_sha256", "label"]
-DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "label"]
+DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "audio_sha256", "label"]
 
 
 def training_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int, use_augmented: bool) -> pd.DataFrame:
@@ -73,6 +75,34 @@ def load_pooled(rows: pd.DataFrame, inputs: Inputs, normalize: str) -> list[Fram
         for clip, frames in shards.read_features(of_shard, inputs.features, FEATURES).items():
             pooled[clip] = pool(frames, inputs.layout, inputs.frames_per_step)
     return [pooled[clip] for clip in rows["clip"]]
+
+
+def fit_pooling(
+    rows: pd.DataFrame, inputs: Inputs, config: Pooling, normalize: str, place: str
+) -> tuple[FittedPooling, list[Frames]]:
+    """Returns the pooling fitted on the rows whose role is train, and all rows' pooled clips, in their order.
+
+    Only one shard's frames are in memory at a time. With `normalize: speaker` the pooled clips are
+    standardised by speaker.
+
+    Args:
+        rows: columns clip, parent, speaker, role, shard.
+        inputs: of the model.
+        config: the model's block `pooling`.
+        normalize: see `load`.
+        place: of that block in params.yaml.
+    """
+
+    def stored(some: pd.DataFrame) -> Iterator[tuple[str, Frames]]:
+        for _, of_shard in some.groupby("shard"):
+            yield from shards.read_features(of_shard, inputs.features, FEATURES).items()
+
+    train = rows[rows["role"] == "train"]
+    fitted = FittedPooling.fit(config, lambda: (frames for _, frames in stored(train)), place)
+    pooled = {clip: fitted(frames) for clip, frames in stored(rows)}
+    if normalize == "speaker":
+        pooled = standardize_speakers(pooled, rows)
+    return fitted, [pooled[clip] for clip in rows["clip"]]
 
 
 def store_pooled(index: pd.DataFrame, inputs: Inputs, path: Path) -> None:

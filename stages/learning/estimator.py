@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stages.base import npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
+from stages.data import keys
 from stages.learning.preprocessing import Clips, Partition
 
 FILE = "model.skops"
@@ -38,6 +39,7 @@ class EstimatorTrainer:
 
     file = FILE
     started_from = None  # a classifier is always fitted from scratch
+    trains_on_validation = False
 
     def __init__(self, build: Callable[[], Any]) -> None:
         """Takes a function that returns an unfitted classifier."""
@@ -49,17 +51,17 @@ class EstimatorTrainer:
         """Fits the classifier and writes it to `folder`.
 
         Returns:
-            An empty learning curve, and `n_parameters`, the number of fitted values.
+            An empty learning curve, `n_parameters`, the number of fitted values, and `n_epochs` of an MLP.
 
         Raises:
             InputError: it cannot be fitted.
         """
-        model = self.build()
-        if "random_state" in model.get_params():
-            model.set_params(random_state=seed)
+        model = seeded(self.build(), seed)
         with warnings.catch_warnings():
             # An MLP that stops at its max_iter did what params.yaml asks for.
             warnings.filterwarnings("ignore", message=".*Maximum iterations.*")
+            # An MLP takes Ctrl-C for the end of its training, and warns.
+            warnings.filterwarnings("error", message=".*interrupted.*")
             try:
                 model.fit(train.x, train.y)
             except ValueError as error:
@@ -67,8 +69,13 @@ class EstimatorTrainer:
                     f"{folder.name}: cannot be fitted with the settings of the model's block in params.yaml "
                     f"({_one_line(error)})."
                 ) from error
+            except UserWarning as warning:
+                raise KeyboardInterrupt from warning
         save(model, folder / FILE)
-        return pd.DataFrame(), {"n_parameters": _n_parameters(model)}
+        fitted = {"n_parameters": _n_parameters(model)}
+        if isinstance(n_epochs := vars(model).get("n_iter_"), int):  # of an MLP
+            fitted["n_epochs"] = n_epochs
+        return pd.DataFrame(), fitted
 
     def scores(self, folder: Path, clips: Clips, n_classes: int) -> NDArray[np.float64]:
         """Returns float64 (n_clips, n_classes): decision values, or log probabilities without them.
@@ -85,6 +92,13 @@ class EstimatorTrainer:
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise _unreadable(path, error) from error
         return np.stack([-values, values], axis=1) if values.ndim == 1 else values
+
+
+def seeded(model: Any, seed: int) -> Any:
+    """Returns `model` with a `random_state` for itself and each estimator in it, all drawn from `seed`."""
+    names = sorted(name for name in model.get_params() if name.split("__")[-1] == "random_state")
+    states = {name: int(keys.fingerprint(seed, name)[:8], 16) for name in names}
+    return model.set_params(**states | ({"random_state": seed} if "random_state" in states else {}))
 
 
 def _n_parameters(model: Any) -> int:

@@ -18,7 +18,7 @@ from stages.base.files import replacing
 from stages.base.params import Block, Count, Positive
 
 Frames = NDArray[np.float32]  # (n_frames, n_dims)
-Layout = Literal["mean", "stats", "frames", "image", "flat"]
+Layout = Literal["mean", "stats", "pooled", "frames", "image", "flat"]
 
 # A dimension that never varies (a silent band) is centred and left at zero, not divided by noise.
 MIN_STD = 1e-6
@@ -26,7 +26,7 @@ MIN_STD = 1e-6
 # The longest time axis, four hours at 16 ms per step: it limits the memory that a file can make us allocate.
 MOST_STEPS = 1_000_000
 
-WITHOUT_TIME_AXIS = ("mean", "stats")
+WITHOUT_TIME_AXIS = ("mean", "stats", "pooled")
 
 
 class Inputs(Block):
@@ -34,8 +34,8 @@ class Inputs(Block):
 
     Attributes:
         features: entries of stages/features, concatenated along the feature axis in this order.
-        layout: `mean` over time; `stats`: five statistics over time; `frames` (time, features);
-            `image` (time, features, 1); `flat` (time x features).
+        layout: `mean` over time; `stats`: five statistics over time; `pooled`: see learning.pooling;
+            `frames` (time, features); `image` (time, features, 1); `flat` (time x features).
         duration_s: clips are cropped or zero-padded to it; null means the longest training clip.
             `mean` and `stats` use the whole clip and ignore it.
         frames_per_step: adjacent frames averaged into one step of the time axis; 1 keeps them all. The
@@ -136,10 +136,12 @@ class Partition(Clips):
     Attributes:
         y: int64 (n_clips,), index into `classes`.
         classes: of the fold, sorted.
+        speakers: text (n_clips,); None where nobody asks for them.
     """
 
     y: NDArray[np.int64]
     classes: list[str]
+    speakers: NDArray | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The files of a trained fold, and the record that train keeps of it."""
+"""The files of a trained fold, and the record that train keeps of it and of what it was made from."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stages.base.errors import InputError
 from stages.base.params import Positive
 from stages.data import tables
-from stages.data.vocabulary import Emotion
+from stages.data.vocabulary import LABEL
 
 RECORD = "fold.json"  # settings, classes, temperature and counts; train writes it last
 PREPROCESSOR = "preprocessor.npz"
+POOLING = "pooling.npz"  # of the layout `pooled`
 TRAINED_ON = "trained_on.parquet"  # the recordings that trained or validated the weights
 
 
@@ -24,11 +25,13 @@ class Record(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
     model: str
-    classes: Annotated[list[Emotion], Field(min_length=1)]
+    classes: Annotated[list[Annotated[str, Field(pattern=LABEL)]], Field(min_length=1)]
     temperature: Positive
     normalize: Literal["global", "speaker"]
-    made_with: dict[str, Any]
-    sha256: dict[str, str]
+    made_with: dict[str, Any]  # settings, by key of params.yaml
+    made_by: dict[str, str]  # SHA-256 of the code, by file; versions of libraries, by name
+    made_from: dict[str, str]  # SHA-256 of the data, by file
+    sha256: dict[str, str]  # of the fold's own files
 
 
 def folder_name(fold: int) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.base import registry
-from stages.base.errors import InputError
-from stages.base.files import MODEL
+from stages.base.errors import N_LISTED, InputError, shown_key
+from stages.base.files import MODEL, SPLITS
 from stages.base.params import Params
-from stages.data import keys
+from stages.data import code, keys, tables
 from stages.learning import calibration
-from stages.learning.preprocessing import Frames, Preprocessor, pool
-from stages.learning.record import PREPROCESSOR, RECORD, read_record
+from stages.learning.pooling import FittedPooling
+from stages.learning.preprocessing import Clips, Frames, Preprocessor, pool, standardize_speakers
+from stages.learning.record import (
+    POOLING,
+    PREPROCESSOR,
+    RECORD,
+    TRAINED_ON,
+    folder_name,
+    read_record,
+)
+from stages.splitting import leak, protocols
 
 
 @dataclass(frozen=True)
@@ -29,9 +40,10 @@ class TrainedFold:
     Attributes:
         number: of the fold, as in the splits.
         config: the model's block of params.yaml.
-        record: what train recorded: `made_with`, `classes`, `temperature`, counts.
+        record: what train recorded: what the fold was made from, `classes`, `temperature`, counts.
         preprocessor: standardises clips and pads them to one length.
         folder: where its weights are.
+        pooling: of the layout `pooled`, else None.
     """
 
     number: int
@@ -39,41 +51,80 @@ class TrainedFold:
     record: dict[str, Any]
     preprocessor: Preprocessor
     folder: Path
+    pooling: FittedPooling | None = None
 
-    def probabilities(self, clips: Sequence[Frames]) -> pd.DataFrame:
+    def probabilities(self, clips: Sequence[Frames], speakers: Sequence[str] | None = None) -> pd.DataFrame:
         """Returns a row per clip and a column `p_<emotion>` per class, rows summing to one.
+
+        For a clip that is longer than the model's input, this is the mean over windows of the whole clip.
 
         Args:
             clips: float32 (n_frames, n_dims) each, the config's features side by side.
+            speakers: of the clips, for the layout `pooled` trained with `normalize: speaker`.
 
         Raises:
             InputError: the model was not written by train.
         """
         entry = registry.load("models", self.record["model"], "params.model")
-        n_classes, preprocessor = len(self.record["classes"]), self.preprocessor
-        pooled = [pool(frames, preprocessor.layout, preprocessor.frames_per_step) for frames in clips]
-        scores: NDArray[np.float64] = entry.trainer(self.config).scores(
-            self.folder, preprocessor.transform(pooled), n_classes
-        )
-        if scores.shape != (len(clips), n_classes) or not np.isfinite(scores).all():
+        n_classes = len(self.record["classes"])
+        inputs, n_windows = self.prepared(clips, speakers)
+        scores: NDArray[np.float64] = entry.trainer(self.config).scores(self.folder, inputs, n_classes)
+        if scores.shape != (n_windows.sum(), n_classes) or not np.isfinite(scores).all():
             raise InputError(
                 f"{self.folder}: its model does not return {n_classes} finite scores per clip. "
                 "Run `dvc repro train`."
             )
         columns = [f"p_{emotion}" for emotion in self.record["classes"]]
-        return pd.DataFrame(calibration.probabilities(scores, self.record["temperature"]), columns=columns)
+        each_window = pd.DataFrame(calibration.probabilities(scores, self.record["temperature"]))
+        mean = each_window.groupby(np.repeat(np.arange(len(clips)), n_windows)).mean()
+        return mean.set_axis(columns, axis="columns")
+
+    def prepared(
+        self, clips: Sequence[Frames], speakers: Sequence[str] | None
+    ) -> tuple[Clips, NDArray[np.int64]]:
+        """Returns the model's input for each window of the clips, and each clip's number of windows.
+
+        Args:
+            clips, speakers: see `probabilities`.
+        """
+        if self.pooling is not None:
+            pooled = [self.pooling(frames) for frames in clips]
+            if speakers is not None:
+                names = [str(number) for number in range(len(pooled))]
+                rows = pd.DataFrame({"clip": names, "parent": names, "speaker": list(speakers)})
+                pooled = [*standardize_speakers(dict(zip(names, pooled, strict=True)), rows).values()]
+            weighed = self.pooling.weigh(self.preprocessor.transform(pooled))
+            return weighed, np.ones(len(clips), np.int64)
+        layout, frames_per_step = self.preprocessor.layout, self.preprocessor.frames_per_step
+        split = [
+            windows(pool(frames, layout, frames_per_step), self.preprocessor.n_steps) for frames in clips
+        ]
+        every = [window for each in split for window in each]
+        return self.preprocessor.transform(every), np.array([len(each) for each in split], np.int64)
 
 
-def trained(params: Params) -> list[TrainedFold]:
-    """Returns the trained folds.
+def windows(steps: Frames, n_steps: int) -> list[Frames]:
+    """Returns as few windows as cover the clip, evenly spaced, each at most (n_steps, n_dims).
+
+    Examples:
+        >>> [window.ravel().tolist() for window in windows(np.arange(5.0)[:, None], n_steps=3)]
+        [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]
+    """
+    last = max(0, len(steps) - n_steps)
+    starts = np.linspace(0, last, max(1, math.ceil(len(steps) / n_steps))).round().astype(int)
+    return [steps[start : start + n_steps] for start in starts]
+
+
+def read_records(params: Params) -> dict[int, dict[str, Any]]:
+    """Returns the record of each trained fold, by its number, after checking that it belongs here.
 
     Raises:
-        InputError: there are none, or they are of another model than `params.model`.
+        InputError: no fold is trained, a file of one has changed since, or the folds were trained with other
+            settings, code or libraries than the present ones.
     """
-    config = params.config("models", params.model, "params.model")
-    folds = []
+    records = {}
     for folder in sorted(MODEL.glob("fold_*")):
-        number, record = _number(folder), read_record(folder / RECORD)
+        record = records[_number(folder)] = read_record(folder / RECORD)
         if record["model"] != params.model:
             raise InputError(
                 f"params.model: '{params.model}', but {MODEL} contains a trained '{record['model']}'. "
@@ -83,39 +134,139 @@ def trained(params: Params) -> list[TrainedFold]:
             path = folder / Path(name).name
             if not path.is_file() or keys.sha256(path) != written:
                 raise InputError(f"{path}: missing, or changed since train wrote it. Run `dvc repro train`.")
-        folds.append(TrainedFold(number, config, record, Preprocessor.load(folder / PREPROCESSOR), folder))
-    if not folds:
+        _check_same("params.", made_with(params), record["made_with"])
+        _check_same("", made_by(params.model), record["made_by"])
+    if not records:
         raise InputError(f"{MODEL}: contains no trained fold. Run `dvc repro train`.")
+    return records
+
+
+def trained(params: Params) -> list[TrainedFold]:
+    """Returns the trained folds, ready to be applied.
+
+    Raises:
+        InputError: see `read_records`.
+    """
+    config = params.config("models", params.model, "params.model")
+    folds = []
+    for number, record in read_records(params).items():
+        folder = MODEL / folder_name(number)
+        preprocessor, pooling = Preprocessor.load(folder / PREPROCESSOR), None
+        if config.inputs.layout == "pooled":
+            pooling = FittedPooling.load(config.pooling, folder / POOLING)
+        folds.append(TrainedFold(number, config, record, preprocessor, folder, pooling))
     return folds
 
 
-def made_with(params: Params, config: Any) -> dict[str, Any]:
-    """Returns the settings that determine a recording's scores, by key of params.yaml (`audio.pre_emphasis`).
-
-    A list of plain values is one value; in blocks and other lists every value has its own key. The model's
-    whole block is included and comes first.
+def check_tested(
+    records: dict[int, dict[str, Any]],
+    params: Params,
+    splits: pd.DataFrame,
+    inputs: Iterable[Path] = (SPLITS,),
+) -> None:
+    """Checks that the folds may be tested on the test clips of these splits: call it before any score.
 
     Args:
-        config: the model's block.
+        records: of the folds, as `read_records` returns them.
+        params: all parameters.
+        splits: the table at SPLITS.
+        inputs: the files that have to be those that the folds were trained with.
+
+    Raises:
+        InputError: the splits were made with other settings, or the folds trained with other inputs; or they
+            are not all the folds that params choose.
+        LeakError: a fold was trained on a test recording or, unless the protocol is leaky, a test speaker.
     """
-    used = {name: params.features[name] for name in config.inputs.features if name in params.features}
+    _check_same("params.", protocols.made_with(params), splits.attrs.get("made_with", {}), SPLITS, "split")
+    chosen = training_folds(params, splits)
+    if sorted(records) != chosen:
+        raise InputError(
+            f"{MODEL}: contains the folds {_listed(records)}, but {SPLITS} and params.train.fold ask for "
+            f"{_listed(chosen)}. Run `dvc repro train`."
+        )
+    now = {path.as_posix(): keys.sha256(path) for path in inputs}
+    for number, record in records.items():
+        source = MODEL / folder_name(number) / TRAINED_ON
+        for path, content in now.items():
+            if record["made_from"].get(path) != content:
+                raise InputError(
+                    f"{path}: is not the one that {source.parent} was trained with. Run `dvc repro train`."
+                )
+        test = splits[(splits["fold"] == number) & (splits["role"] == "test")]
+        leak.check_model(tables.read(source, tables.TRAINED_ON), test, params.split.protocol, source)
+
+
+def origin(records: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Returns what predictions of these folds were made from, to be stored with them.
+
+    It has the settings, code, versions of libraries and data that the folds have in common, and in `models` a
+    fingerprint of each fold's own files.
+    """
+    first, *_ = records.values()
+    common = {key: first[key] for key in ("made_with", "made_by", "made_from")}
+    models = {str(number): keys.fingerprint(record["sha256"]) for number, record in records.items()}
+    return common | {"models": models}
+
+
+def training_folds(params: Params, splits: pd.DataFrame) -> list[int]:
+    """Returns the folds that params choose to train.
+
+    Raises:
+        InputError: `train.fold` is not a fold of the splits.
+    """
+    folds = sorted(int(fold) for fold in splits["fold"].unique())
+    if params.train.fold == "all":
+        return folds
+    if params.train.fold not in folds:
+        raise InputError(
+            f"params.train.fold: no fold {params.train.fold}. Choose from all, {folds[0]} to {folds[-1]}."
+        )
+    return [params.train.fold]
+
+
+def made_with(params: Params) -> dict[str, Any]:
+    """Returns the settings that determine a model's scores, by key of params.yaml (`audio.pre_emphasis`).
+
+    The model's whole block is included and comes first.
+    """
+    block = params.block("models", params.model)
+    used = {name: params.features[name] for name in block["inputs"]["features"] if name in params.features}
     blocks = {
-        "models": {params.model: config.model_dump(mode="json")},
+        "models": {params.model: block},
         "features": used,
         "audio": params.audio.model_dump(),
         "spectrum": params.spectrum.model_dump(),
+        "train": params.train.model_dump(exclude={"fold", "threads"}),
     }
-    return dict(_leaves("", blocks))
+    return keys.leaves(blocks)
 
 
-def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        value = dict(enumerate(value))
-    if isinstance(value, dict) and value:
-        for name, below in value.items():
-            yield from _leaves(f"{key}.{name}" if key else str(name), below)
-    else:
-        yield key, value
+def made_by(model: str) -> dict[str, str]:
+    """Returns the code that trains and applies a model, and the versions of the libraries that it uses."""
+    return code.made_by([registry.STAGES / "train.py", registry.STAGES / "models" / f"{model}.py"])
+
+
+def _check_same(
+    prefix: str, now: dict[str, Any], then: dict[str, Any], made: Path = MODEL, stage: str = "train"
+) -> None:
+    """Raises InputError with the first key that differs from what `stage` wrote `made` with."""
+    for key in {**now, **then}:
+        if (key in now) != (key in then) or now[key] != then[key]:
+            place = key if key in now else shown_key(key)
+            raise InputError(
+                f"{prefix}{place}: {_shown(now, key)}, but {made} was made with {_shown(then, key)}. "
+                f"Set it back, or run `dvc repro {stage}`."
+            )
+
+
+def _shown(settings: dict[str, Any], key: str) -> str:
+    """Returns a setting, cut to a few hundred characters."""
+    value = repr(settings[key]) if key in settings else "nothing"
+    return textwrap.shorten(value, N_LISTED, placeholder=" ...")
+
+
+def _listed(folds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(folds))) or "none"
 
 
 def _number(folder: Path) -> int:

@@ -17,11 +17,16 @@ class Trainer(Protocol):
 
     Attributes:
         file: name of the stored model in the fold's folder.
+        trains_on_validation: whether it trains on the validation speakers too, because it chooses nothing on
+            them; its temperature is then its own, or from cross-validation over speakers.
         started_from: a folder in data/pretrained with the initial weights; None without.
     """
 
     @property
     def file(self) -> str: ...
+
+    @property
+    def trains_on_validation(self) -> bool: ...
 
     @property
     def started_from(self) -> str | None: ...

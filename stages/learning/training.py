@@ -7,6 +7,7 @@ result: an interrupted run is resumed, a changed one starts from the beginning.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterable
@@ -16,66 +17,60 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
 from stages.base import registry
 from stages.base.errors import InputError, unknown
 from stages.base.files import DATA, METRICS, MODEL, SPLITS, replacing, write_json
 from stages.base.params import Params
-from stages.data import code, keys
+from stages.data import keys
 from stages.learning import calibration, dataset
+from stages.learning.pooling import FittedPooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
-from stages.learning.record import PREPROCESSOR, RECORD, folder_name
-from stages.learning.trained_fold import made_with
+from stages.learning.profile import PROFILE
+from stages.learning.record import POOLING, PREPROCESSOR, RECORD, TRAINED_ON, folder_name
+from stages.learning.trained_fold import made_by, made_with
 from stages.learning.trainer import Trainer
 
+N_CROSS_VALIDATED = 5  # groups of speakers, as Platt 1999 holds out in fifths or thirds
+CROSS_VALIDATION = ".cross_validation"
 CURVE, TIMING, POOLED = "curve.csv", "timing.json", "pooled.npz"
 CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
 
+logger = logging.getLogger(__name__)
 
-def check_inputs(entry: ModuleType, inputs: Inputs, name: str) -> None:
+
+def check_inputs(entry: ModuleType, config: Any, name: str) -> None:
     """Raises InputError when a model's block names an unknown feature, or a layout it does not take."""
-    place = f"params.models.{name}.inputs"
+    inputs, place = config.inputs, f"params.models.{name}.inputs"
     if inputs.layout not in entry.LAYOUTS:
         raise unknown(f"{place}.layout", inputs.layout, entry.LAYOUTS)
+    if inputs.layout == "pooled" and config.pooling is None:
+        raise InputError(f"params.models.{name}.pooling: empty, but the layout 'pooled' needs it.")
     for feature in inputs.features:
         if feature not in registry.names("features"):
             raise unknown(f"{place}.features", feature, registry.names("features"))
 
 
-def run_name(params: Params, config: Any, sources: Iterable[Path], initial: Iterable[Path]) -> str:
-    """Returns the name of the unfinished work: the model and a hash of all that determines the result.
+def origin(params: Params, initial: Iterable[Path]) -> dict[str, Any]:
+    """Returns all that determines the result, for the folds' records: made_with, made_by and made_from.
 
     Args:
         params: all parameters.
-        config: the model's block.
-        sources: the files of code that train; what they import counts too.
         initial: the files of the initial weights.
     """
-    determining = (
-        params.seed,
-        params.train.model_dump(exclude={"fold"}),
-        made_with(params, config),
-        code.made_by(sources),
-        [keys.sha256(path) for path in (SPLITS, dataset.INDEX, *sorted(initial))],
-    )
-    return f"{params.model}-{keys.fingerprint(*determining)}"
+    inputs = [SPLITS, dataset.INDEX, *sorted(initial)]
+    return {
+        "made_with": made_with(params),
+        "made_by": made_by(params.model),
+        "made_from": {path.as_posix(): keys.sha256(path) for path in inputs},
+    }
 
 
-def chosen_folds(params: Params, splits: pd.DataFrame) -> list[int]:
-    """Returns the folds to train.
-
-    Raises:
-        InputError: `train.fold` is not a fold of the split.
-    """
-    folds = sorted(int(fold) for fold in splits["fold"].unique())
-    if params.train.fold == "all":
-        return folds
-    if params.train.fold not in folds:
-        raise InputError(
-            f"params.train.fold: no fold {params.train.fold}. Choose from all, {folds[0]} to {folds[-1]}."
-        )
-    return [params.train.fold]
+def run_name(params: Params, made: dict[str, Any]) -> str:
+    """Returns the name of the unfinished work: the model and a hash of its `origin` and thread count."""
+    return f"{params.model}-{keys.fingerprint(params.train.threads, made)}"
 
 
 def store_pooled(
@@ -83,7 +78,8 @@ def store_pooled(
 ) -> Path | None:
     """Pools every clip once, for all folds, and returns the file.
 
-    Returns None for layouts with a time axis, and with `normalize: speaker`, which depends on the fold.
+    Returns None for layouts with a time axis, and for `pooled` and `normalize: speaker`, which depend on
+    the fold.
 
     Args:
         params: all parameters.
@@ -92,7 +88,11 @@ def store_pooled(
         index: of all stored features.
         work: the folder of the unfinished work.
     """
-    if inputs.layout not in WITHOUT_TIME_AXIS or params.train.normalize == "speaker":
+    if (
+        inputs.layout not in WITHOUT_TIME_AXIS
+        or inputs.layout == "pooled"
+        or params.train.normalize == "speaker"
+    ):
         return None
     path = work / POOLED
     if not path.is_file():
@@ -104,7 +104,13 @@ def store_pooled(
 
 
 def train_fold(
-    params: Params, trainer: Trainer, config: Any, rows: pd.DataFrame, pooled: Path | None, folder: Path
+    params: Params,
+    trainer: Trainer,
+    config: Any,
+    made: dict[str, Any],
+    rows: pd.DataFrame,
+    pooled: Path | None,
+    folder: Path,
 ) -> None:
     """Trains one fold and writes preprocessor, model, curve.csv, timing.json and, last, the record.
 
@@ -112,45 +118,71 @@ def train_fold(
         params: all parameters.
         trainer: of the model.
         config: the model's block.
+        made: the `origin` of the model.
         rows: of the fold, as `dataset.training_rows` returns them.
         pooled: the file with the clips, None to read their frames.
         folder: of the fold.
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    if pooled is not None:
+    inputs, pooling = config.inputs, None
+    if inputs.layout == "pooled":
+        place = f"params.models.{params.model}.pooling"
+        pooling, clips = dataset.fit_pooling(rows, inputs, config.pooling, params.train.normalize, place)
+        pooling.save(folder / POOLING)
+    elif pooled is not None:
         clips = dataset.read_pooled(rows, pooled)
     else:
-        clips = dataset.load_pooled(rows, config.inputs, params.train.normalize)
-    preprocessor, train, validation = partitions(params, config.inputs, rows, clips)
+        clips = dataset.load_pooled(rows, inputs, params.train.normalize)
+    preprocessor, train, validation = partitions(params, inputs, rows, clips, pooling)
     preprocessor.save(folder / PREPROCESSOR)
-    seed = int(keys.fingerprint(params.seed, params.model, folder.name)[:8], 16)
+    seed = int(keys.fingerprint(params.train.seed, params.model, folder.name)[:8], 16)
+    in_train, copies = rows["role"] == "train", rows["clip"] != rows["parent"]
     curve, fitted = trainer.fit(train, validation, folder, seed)
+    files = [PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file, *([POOLING] if pooling is not None else [])]
     record = {
         "model": params.model,
         "classes": train.classes,
-        "n_train": len(train),
-        "n_epochs": len(curve),
+        "n_train": int((in_train & ~copies).sum()),
+        "n_train_copies": int((in_train & copies).sum()),
         "temperature": 1.0,
         "threads": params.train.threads,
         "normalize": params.train.normalize,
-        "made_with": made_with(params, config),
-        "sha256": {name: keys.sha256(folder / name) for name in (PREPROCESSOR, trainer.file)},
+        "sha256": {name: keys.sha256(folder / name) for name in files},
+        **({"n_epochs": len(curve)} if len(curve) else {}),
+        **made,
         **fitted,
     }
-    if validation is not None:
-        record |= validate(trainer, validation, folder, params.train.calibrate)
+    held_out = None
+    if "temperature" in fitted:
+        pass  # the trainer has validated itself
+    elif trainer.trains_on_validation:
+        held_out = cross_validated(params, trainer, inputs, rows, clips, folder, seed)
+    elif validation is not None:
+        held_out = trainer.scores(folder, validation, len(validation.classes)), validation.y
+    if held_out is not None:
+        record |= validate(*held_out, params.train.calibrate)
+        if calibration.at_bound(record["temperature"]):
+            logger.warning(
+                "%s: the temperature %.3g is at its bound, so probabilities are not calibrated",
+                folder.name,
+                record["temperature"],
+            )
     with replacing(folder / CURVE) as temporary:
         curve.reindex(columns=CURVE_COLUMNS[1:]).to_csv(temporary, index=False)
     seconds = time.monotonic() - started
     write_json({"seconds": seconds, "seconds_per_epoch": seconds / max(len(curve), 1)}, folder / TIMING)
     write_json(record, folder / RECORD)
-    validated = f", validation UAR {record['val_uar']:.3f}" if validation is not None else ""
+    validated = f", validation UAR {record['val_uar']:.3f}" if held_out is not None else ""
     print(f"train: {params.model} {folder.name}, {len(train)} clips{validated}, {seconds:.1f} s", flush=True)
 
 
 def partitions(
-    params: Params, inputs: Inputs, rows: pd.DataFrame, clips: list[Frames]
+    params: Params,
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    clips: list[Frames],
+    pooling: FittedPooling | None = None,
 ) -> tuple[Preprocessor, Partition, Partition | None]:
     """Returns the preprocessor fitted on train, train, and validation or None without validation clips."""
     in_train = (rows["role"] == "train").to_numpy()
@@ -158,24 +190,85 @@ def partitions(
     training_clips = [clip for clip, used in zip(clips, in_train, strict=True) if used]
     preprocessor = Preprocessor.fit(training_clips, inputs, frames_per_second)
     classes = sorted(rows.loc[in_train, "label"].unique())
-    arrays, y = preprocessor.transform(clips), pd.Categorical(rows["label"], classes).codes.astype(np.int64)
+    arrays = preprocessor.transform(clips)
+    if pooling is not None:
+        arrays = pooling.weigh(arrays)
+    y, speakers = pd.Categorical(rows["label"], classes).codes.astype(np.int64), rows["speaker"].to_numpy(str)
     train, validation = (
-        Partition(arrays.x[used], arrays.lengths[used], y[used], classes) for used in (in_train, ~in_train)
+        Partition(arrays.x[used], arrays.lengths[used], y[used], classes, speakers[used])
+        for used in (in_train, ~in_train)
     )
     return preprocessor, train, validation if len(validation) else None
 
 
-def validate(trainer: Trainer, validation: Partition, folder: Path, calibrate: str) -> dict[str, Any]:
-    """Returns the record's entries on validation: n_validation, val_uar and, if asked for, temperature."""
-    scores = trainer.scores(folder, validation, len(validation.classes))
-    present = np.unique(validation.y)
+def validate(scores: NDArray[np.float64], labels: NDArray[np.int64], calibrate: str) -> dict[str, float]:
+    """Returns the record's entries on validation: n_validation, val_uar and, if asked for, temperature.
+
+    Args:
+        scores: (n_clips, n_classes), of clips that did not train.
+        labels: (n_clips,), class indices.
+        calibrate: params.train.calibrate.
+    """
+    present = np.unique(labels)
     found = {
-        "n_validation": len(validation),
-        "val_uar": recall_score(validation.y, scores.argmax(axis=1), labels=present, average="macro"),
+        "n_validation": len(labels),
+        "val_uar": recall_score(labels, scores.argmax(axis=1), labels=present, average="macro"),
     }
     if calibrate == "temperature":
-        found["temperature"] = calibration.temperature(scores, validation.y)
+        found["temperature"] = calibration.temperature(scores, labels)
     return found
+
+
+def cross_validated(
+    params: Params,
+    trainer: Trainer,
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    clips: list[Frames],
+    folder: Path,
+    seed: int,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+    """Returns scores and labels of the training recordings, each from a model that did not see the speaker.
+
+    Speakers are held out in N_CROSS_VALIDATED groups; with fewer speakers, one at a time. A single training
+    speaker's recordings are held out instead, which makes the scores too good. A group without which a class
+    has no training clip is left out.
+
+    Args:
+        params: all parameters.
+        trainer: of the model.
+        inputs: of the model.
+        rows: of the fold, all in train.
+        clips: of the rows, pooled.
+        folder: of the fold; the models are removed again.
+        seed: of the training.
+
+    Returns:
+        float64 (n_clips, n_classes) and int64 (n_clips,); None if no group can be held out.
+    """
+    held_out_by = rows["speaker"] if len(rows["speaker"].unique()) > 1 else rows["parent"]
+    names = sorted(held_out_by.unique(), key=lambda name: keys.fingerprint(seed, name))
+    group = held_out_by.map({name: i % N_CROSS_VALIDATED for i, name in enumerate(names)})
+    original = rows["clip"] == rows["parent"]
+    work, found = folder / CROSS_VALIDATION, []
+    for number in sorted(group.unique()):
+        in_group = group == number
+        if rows.loc[~in_group, "label"].nunique() < rows["label"].nunique():
+            continue
+        used = (~in_group | original).to_numpy()
+        own = rows[used].assign(role=np.where(in_group[used], "validation", "train"))
+        chosen = [clip for clip, use in zip(clips, used, strict=True) if use]
+        _, train, validation = partitions(params, inputs, own, chosen)
+        if validation is None:
+            continue
+        work.mkdir(exist_ok=True)
+        trainer.fit(train, None, work, seed)
+        found.append((trainer.scores(work, validation, len(train.classes)), validation.y))
+    shutil.rmtree(work, ignore_errors=True)
+    if not found:
+        return None
+    scores, labels = zip(*found, strict=True)
+    return np.concatenate(scores), np.concatenate(labels)
 
 
 def finish(work: Path, folds: list[int]) -> None:
@@ -202,8 +295,11 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
     scalars: dict[str, Any] = {"n_folds": len(records)}
     first = records[0]
     scalars |= {name: first[name] for name in ("n_parameters", "threads", "precision") if name in first}
-    for name in ("n_train", "n_validation", "n_epochs", "val_uar", "temperature"):
+    for name in ("n_train", "n_train_copies", "n_validation", "n_epochs", "val_uar", "temperature"):
         values = [record[name] for record in records if name in record]
         if values:
             scalars[name] = float(np.mean(values))
+    scalars["n_folds_at_temperature_bound"] = sum(
+        calibration.at_bound(record["temperature"]) for record in records
+    )
     return scalars

@@ -75,6 +75,8 @@ def _opened(path: Path) -> Iterator[Any]:
         with npz.zipped(path) as file:
             yield file
     except (*npz.UNREADABLE, TypeError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk, not the checkpoint
         raise InputError(
             f"{path}: not a checkpoint written by train ({error}). Delete it to restart the fold."
         ) from error

@@ -28,6 +28,9 @@ from stages.networks import checkpoint, precision, weights
 from stages.networks.checkpoint import Progress
 from stages.networks.weights import FILE, Build
 
+# With two, oneDNN's convolutions sum in an order that varies from run to run.
+tf.config.threading.set_inter_op_parallelism_threads(1)
+
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
 Shape = tuple[int | None, ...]
@@ -88,6 +91,7 @@ class NetworkTrainer:
     """
 
     file = FILE
+    trains_on_validation = False  # validation chooses the epoch
 
     def __init__(self, build: Build, training: Training) -> None:
         """Takes a function of (input_shape, n_classes) that returns a network with logits as output."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.compute import hardware
+from stages.data import processor
 
 
 def resolved(precision: str) -> str:
@@ -13,7 +13,7 @@ def resolved(precision: str) -> str:
     """
     if precision != "auto":
         return precision
-    return "bfloat16" if hardware.has_bfloat16() else "float32"
+    return "bfloat16" if processor.has_bfloat16() else "float32"
 
 
 def policy(precision: str) -> str:

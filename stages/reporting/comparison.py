@@ -73,12 +73,23 @@ def verdict(comparison: Comparison) -> str:
     )
     if uar.significant:
         return f"{numbers}: {direction('uar', uar)}"
-    if not uar.detectable:
-        return f"{numbers}: the same recalls for every speaker"
+    if not uar.difference:
+        return f"{numbers}: no difference"
     return (
-        f"{numbers}: no significant difference for these {comparison.n_speakers} speakers; "
-        f"smallest detectable {uar.detectable:.3f}"
+        f"{numbers}: no significant difference for these {comparison.n_speakers} speakers; {detectable(uar)}"
     )
+
+
+def detectable(difference: paired.Difference) -> str:
+    """Returns the smallest detectable difference, or why there is none, in a phrase."""
+    if difference.smallest_p_value >= paired.SIGNIFICANCE:
+        return (
+            f"none can be significant, because so few speakers give no p below "
+            f"{difference.smallest_p_value:.3g}"
+        )
+    if difference.detectable is None:
+        return "all speakers differ equally, so no smallest detectable difference is known"
+    return f"smallest detectable with 80 % power {difference.detectable:.3f}"
 
 
 def direction(name: str, difference: paired.Difference) -> str:
@@ -126,10 +137,12 @@ def scores(comparison: Comparison) -> pd.DataFrame:
 def remarks(comparison: Comparison) -> str:
     """Returns how to read the table of scores, and McNemar's test."""
     emotions = comparison.emotions
+    uar = comparison.metrics["uar"]
     n_lost, n_gained = emotions["right_to_wrong"].sum(), emotions["wrong_to_right"].sum()
     return (
-        "Intervals and p-values show variation between speakers, not between training runs. The smallest UAR "
-        f"difference detectable with 80 % power is {comparison.metrics['uar'].detectable:.3f}. {n_lost} "
+        "Intervals and p-values show variation between speakers, not between training runs. p-values are "
+        "from swapping the two models' predictions speaker by speaker; the smallest possible here is "
+        f"{uar.smallest_p_value:.2g}. UAR: {detectable(uar)}. {n_lost} "
         f"clips become wrong and {n_gained} become right: McNemar's exact test, which treats clips as "
         f"independent, p {p_value(comparison.mcnemar_p_value)}."
     )

@@ -28,6 +28,7 @@ def one_per_emotion(clips: pd.DataFrame) -> pd.DataFrame:
         clips: columns emotion, channel, speaker, sentence, intensity, repetition and clip.
     """
     place = ["channel", "speaker", "sentence"]
+    clips = clips.assign(**clips[["sentence", "intensity"]].fillna(""))
     n_emotions = clips.groupby(place)["emotion"].nunique().reset_index()
     fullest = n_emotions.sort_values(
         ["emotion", *place],
@@ -46,7 +47,7 @@ def speech_and_song(clips: pd.DataFrame) -> pd.DataFrame | None:
         clips: columns channel, corpus, speaker, sentence, emotion, intensity, repetition and clip.
     """
     key = ["speaker", "sentence", "emotion", "intensity", "repetition"]
-    rows = clips.sort_values(["clip"]).drop_duplicates([*key, "channel"])
+    rows = clips.sort_values(["clip"]).dropna(subset=key).drop_duplicates([*key, "channel"])
     both = rows[rows.groupby(key)["channel"].transform("nunique") == 2].sort_values([*key, "channel"])
     return both.head(2).sort_values("channel", ascending=False) if len(both) else None
 

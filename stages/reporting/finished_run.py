@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,17 @@ from typing import Any
 import pandas as pd
 
 from stages.base.errors import InputError
-from stages.base.files import CORPORA, MANIFEST, METRICS, PREDICTIONS, SPLITS
+from stages.base.files import CORPORA, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.base.params import Params
 from stages.data import tables
+from stages.evaluation import metrics
+from stages.learning import trained_fold, training
+from stages.splitting import leak
 
 # The keys of metrics/*.json that the report shows.
 KEYS = {
     "split": ("n_folds", "validation_shares_sentences", "validation_shares_speakers"),
-    "train": ("n_parameters", "n_train", "temperature"),
+    "train": ("n_parameters", "n_train", "n_train_copies", "temperature"),
     "test": (
         *("uar", "accuracy", "macro_f1", "chance_uar", "ece", "recall", "worst_speaker"),
         *("corpus", "sex", "fold", "n_clips", "n_folds", "n_speakers"),
@@ -61,10 +66,10 @@ def read(params: Params) -> FinishedRun:
     """Returns the finished run of these parameters.
 
     Raises:
-        InputError: a file is missing or damaged.
+        InputError: a file is missing or damaged, or belongs to another run.
     """
     manifest = tables.read(MANIFEST, tables.MANIFEST)
-    return FinishedRun(
+    run = FinishedRun(
         params=params,
         corpora=tables.read_scalars(CORPORA, params.corpus),
         manifest=manifest[manifest["corpus"].isin(params.corpus)],
@@ -73,6 +78,40 @@ def read(params: Params) -> FinishedRun:
         history=read_history(METRICS / "history.csv"),
         **{name: tables.read_scalars(METRICS / f"{name}.json", keys) for name, keys in KEYS.items()},
     )
+    check_belongs(run)
+    return run
+
+
+def check_belongs(run: FinishedRun) -> None:
+    """Checks that the run's files were made from one another, and with its parameters.
+
+    Raises:
+        InputError: names the file that belongs to another run.
+    """
+    records = trained_fold.read_records(run.params)
+    trained_fold.check_tested(records, run.params, run.splits)
+    audio = ["clip", "audio_sha256"]
+    predicted = run.predictions.attrs
+    now = metrics.scores(run.predictions) | {
+        "leaky": leak.leaky(run.params.split.protocol),
+        "uses_test_speaker_statistics": run.params.train.normalize == "speaker",
+    }
+    measured = all(math.isclose(run.test.get(key, math.nan), now[key]) for key in now)
+    for path, belongs, stage in (
+        (SPLITS, _pairs(run.splits, audio) <= _pairs(run.clips, audio), "split"),
+        (PREDICTIONS, predicted == json.loads(json.dumps(trained_fold.origin(records))), "evaluate"),
+        (METRICS / "test.json", measured, "evaluate"),
+        (METRICS / "train.json", run.train == training.summary([*records.values()]), "train"),
+    ):
+        if not belongs:
+            raise InputError(
+                f"{path}: belongs to another run than params.yaml, {MANIFEST} and {MODEL}. "
+                f"Run `dvc repro {stage}`."
+            )
+
+
+def _pairs(table: pd.DataFrame, columns: list[str]) -> set[tuple[Any, ...]]:
+    return set(table[columns].itertuples(index=False, name=None))
 
 
 def read_history(path: Path) -> pd.DataFrame:

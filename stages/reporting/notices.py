@@ -14,6 +14,9 @@ PROTOCOLS = {
     "sentences are in the training data.",
     "cross_corpus": "Cross-corpus: no recording of the test corpus is in the training data.",
     "random": "Random clips: the test speakers are in the training data.",
+    "official": "The corpora's published partition: no test speaker is in the training data.",
+    "session": "Leave one session out: no test speaker is in the training data.",
+    "group": "Whole groups of clips test: no test speaker is in the training data.",
     "fixed": "Fixed lists of speakers: no test speaker is in the training data.",
 }
 
@@ -41,7 +44,17 @@ class Notice:
 def of_run(run: FinishedRun) -> list[Notice]:
     """Returns the notices of a finished run."""
     synthetic = [name for name, about in run.corpora.items() if about["synthetic"]]
-    return notices(run.test, run.params.split.protocol, synthetic)
+    found = notices(run.test, run.params.split.protocol, synthetic)
+    if n_folds := run.train.get("n_folds_at_temperature_bound", 0):
+        found.append(
+            Notice(
+                "caution",
+                "Probabilities not calibrated",
+                f"In {n_folds} folds the temperature is at its bound: the model's scores do not fit the "
+                "validation clips at any temperature. Do not use the confidence of its predictions.",
+            )
+        )
+    return found
 
 
 def notices(test: dict[str, Any], protocol: str, synthetic: list[str]) -> list[Notice]:

@@ -31,8 +31,9 @@ def of_results(run: FinishedRun) -> list[Picture]:
         results.confusion(counts, classes, normalized=False),
         results.confusion(counts, classes, normalized=True),
         results.speakers(report_tables.of_speakers(predictions), chance),
-        results.sexes(sexes, chance),
-        results.reliability(metrics.reliability(predictions), run.test["ece"]),
+        *([results.sexes(sexes, chance)] if len(sexes) > 1 else []),
+        results.reliability(metrics.reliability(predictions), metrics.scores(predictions)["ece"]),
+        results.risk_coverage(metrics.risk_coverage(predictions)),
         *([results.learning_curves(run.history)] if len(run.history) else []),
     ]
 

@@ -20,7 +20,10 @@ NAMES = {
     "log_loss": "log loss, nats (best is 0)",
     "brier": "Brier score, 0 to 2 (best is 0)",
     "ece": "calibration error (best is 0)",
+    "confidence_auc": "AUC of confidence: right against wrong (0.5 separates nothing)",
+    "aurc": "mean risk over coverage (best is 0)",
 }
+UNKNOWN = "unknown"
 MOST_NAMED = 12  # speakers of a fold listed by name
 
 
@@ -50,7 +53,13 @@ def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Tab
             ["human listeners, audio only", f"{test['human_uar']:.3f}", "", str(test["human_n_clips"])]
         )
     return {
-        "scores": Table("Scores of all test clips", ["score", "value", "95 % interval"], scores),
+        "scores": Table(
+            "Mean scores of the test corpora, intervals for a new corpus"
+            if test.get("averaged_over") == "corpora"
+            else "Scores of all test clips",
+            ["score", "value", "95 % interval"],
+            scores,
+        ),
         "emotions": Table("Recall of each emotion", ["emotion", "recall", "clips"], emotions),
         "groups": Table("Scores of groups", ["group", "UAR", "accuracy", "clips"], groups),
     }
@@ -64,7 +73,7 @@ def interval(test: dict[str, Any], name: str) -> str:
 def of_speakers(predictions: pd.DataFrame) -> pd.DataFrame:
     """Returns a row per speaker: speaker, sex and uar. Names include the corpus only if there are several."""
     scores = pd.DataFrame.from_dict(metrics.by_group(predictions, "speaker"), orient="index")
-    scores["sex"] = predictions.groupby("speaker")["sex"].first()
+    scores["sex"] = predictions.groupby("speaker")["sex"].first().fillna(UNKNOWN)
     scores = scores.rename_axis("speaker").reset_index()
     scores["speaker"] = _short(scores["speaker"])
     return scores[["speaker", "sex", "uar"]]
@@ -98,7 +107,7 @@ def of_split(splits: pd.DataFrame) -> dict[str, Table]:
     counts: list[pd.DataFrame | pd.Series] = [
         splits.groupby("role").size().rename("clips"),
         speakers.groupby("role").size().rename("speakers"),
-        pd.crosstab(speakers["role"], speakers["sex"]),
+        pd.crosstab(speakers["role"], speakers["sex"].fillna(UNKNOWN)),
         pd.crosstab(splits["role"], splits["label"]),
     ]
     roles = pd.concat(counts, axis=1).loc[present].rename_axis("role") / splits["fold"].nunique()
@@ -138,7 +147,7 @@ def of_recordings(manifest: pd.DataFrame) -> dict[str, Table]:
     return {
         "corpora": table(corpora, "Usable recordings"),
         "by_emotion": table(pd.crosstab(corpus, clips["emotion"]), "Clips by emotion"),
-        "by_sex": table(pd.crosstab(corpus, clips["sex"]), "Clips by sex of the speaker"),
+        "by_sex": table(pd.crosstab(corpus, clips["sex"].fillna(UNKNOWN)), "Clips by sex of the speaker"),
         "by_intensity": table(pd.crosstab(corpus, clips["intensity"]), "Clips by intensity"),
         "excluded": table(pd.crosstab(excluded["corpus"], reason), "Excluded files, by reason"),
     }

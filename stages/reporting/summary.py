@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from stages.reporting import examples, notices
@@ -20,8 +22,9 @@ def summary(run: FinishedRun) -> dict[str, str]:
         "Test": f"{test['n_clips']} clips of {test['n_speakers']} speakers, in {test['n_folds']} of "
         f"{run.split['n_folds']} folds",
         "Validation": notices.validation(run.split),
-        "Model": f"{params.model}, {train['n_parameters']:,} parameters, trained on {train['n_train']:.0f} "
-        "recordings per fold",
+        **({"Left out by the protocol": _left_out(run.split)} if run.split.get("excluded_labels") else {}),
+        "Model": f"{params.model}, {train['n_parameters']:,} fitted values, trained on "
+        f"{train['n_train']:.0f} recordings and {train['n_train_copies']:.0f} augmented copies per fold",
         "Inputs": f"{', '.join(inputs['features'])}; layout: {inputs['layout']}",
         "Normalisation": notices.NORMALIZATION[params.train.normalize],
         "Augmentation": f"{copies} per training clip: {', '.join(params.augment.chain)}"
@@ -31,6 +34,11 @@ def summary(run: FinishedRun) -> dict[str, str]:
         if params.train.calibrate == "none"
         else f"calibrated on validation clips, mean temperature {train['temperature']:.2f}",
     }
+
+
+def _left_out(split: dict[str, Any]) -> str:
+    """Returns the labels that not every corpus has, and how many clips are not tested for it."""
+    return f"{split['n_excluded']['protocol']} clips; labels: {split['excluded_labels']}"
 
 
 def hardest_clips(run: FinishedRun) -> pd.DataFrame:

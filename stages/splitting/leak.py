@@ -172,6 +172,30 @@ def check_pretrained(before: pd.DataFrame, test: pd.DataFrame, own: pd.DataFrame
             )
 
 
+def check_model(trained_on: pd.DataFrame, test: pd.DataFrame, protocol: str, source: Path) -> None:
+    """Checks that a model was not trained on what it is about to be tested on.
+
+    Args:
+        trained_on: what the model was trained or validated on, of schema TRAINED_ON.
+        test: the test clips of its fold, with the columns clip, speaker and audio_sha256.
+        protocol: a name of `splitting.protocols`; a leaky one allows test speakers, never test recordings.
+        source: the file that `trained_on` was read from, for the error.
+
+    Raises:
+        LeakError: names the rule, the first clips that break it and how many more do.
+    """
+    broken = {"recording": test[test["audio_sha256"].isin(trained_on["audio_sha256"])]}
+    if not leaky(protocol):
+        broken["speaker"] = test[test["speaker"].isin(trained_on["speaker"])]
+    for rule, rows in broken.items():
+        if len(rows):
+            raise LeakError(
+                f"{source}: lists {len(rows)} test clips, or their speakers, as trained on: "
+                f"{_named(rows['clip'])}. They break the rule 'no test {rule} in training'. "
+                "Run `dvc repro train`."
+            )
+
+
 def straddling(splits: pd.DataFrame, column: str, side: pd.Series) -> pd.DataFrame:
     """Returns the rows whose value of `column` is, within one fold, on more than one `side`."""
     n_sides = side.groupby([splits["fold"], splits[column]]).transform("nunique")

@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.base.errors import InputError, unknown
-from stages.base.params import Split
-from stages.data.keys import fingerprint
+from stages.base.params import Params, Split
+from stages.data.keys import fingerprint, leaves
 from stages.data.tables import SPLITS
 
 Roles = NDArray[np.object_]  # (n_clips,) of "train", "validation", "test" or ""
@@ -31,7 +31,8 @@ def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
     """Returns one row per clip and fold, of schema SPLITS, sorted by fold and clip.
 
     Args:
-        clips: columns clip, corpus, speaker, sex, sentence, label, sha256, audio_sha256; clip is unique.
+        clips: columns clip, corpus, speaker, sex, sentence, label, sha256, audio_sha256, and for some
+            protocols session, group or partition; clip is unique. Sex and sentence may be unknown: null.
 
     Raises:
         InputError: the protocol is not possible with these clips, or a fold has no test clip or no training
@@ -47,13 +48,22 @@ def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
     return splits
 
 
+def made_with(params: Params) -> dict[str, Any]:
+    """Returns the settings that determine the splits, by key of params.yaml, to be stored with them."""
+    split = params.split.model_dump(exclude={"lists"})
+    if params.split.protocol == "fixed":
+        split["lists"] = {params.split.fixed_list: params.split.lists.get(params.split.fixed_list)}
+    return leaves({"seed": params.seed, "corpus": params.corpus, "split": split})
+
+
 def speaker_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     """Yields `n_folds` folds of speakers, balanced by sex and number of clips.
 
-    The next fold's speakers validate. Every clip is tested once.
+    The next fold's speakers validate. Every clip is tested once. With fewer speakers than folds, the folds
+    are those of `leave_one_speaker_out`, which is logged.
 
     Raises:
-        InputError: fewer than 3 folds, or fewer speakers than folds.
+        InputError: fewer than 3 folds, or only one speaker.
 
     >>> clips = pd.DataFrame({"clip": list("abcd"), "speaker": ["1", "1", "2", "3"], "sex": "female"})
     >>> split = Split.model_construct(protocol="speaker_independent", n_folds=3)
@@ -63,6 +73,14 @@ def speaker_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterato
     train train test validation
     validation validation train test
     """
+    n_speakers = clips["speaker"].nunique()
+    if 1 < n_speakers < split.n_folds:
+        logger.warning(
+            "params.split.n_folds: %d folds need %d speakers, and there are %d: using leave_one_speaker_out",
+            split.n_folds, split.n_folds, n_speakers,
+        )  # fmt: skip
+        yield from leave_one_speaker_out(clips, split, seed)
+        return
     if split.n_folds < 3:
         raise InputError(
             f"params.split.n_folds: {split.n_folds} is too few for {split.protocol}, which needs speakers to "
@@ -101,15 +119,16 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
         return
     for speaker in speakers:
         test = clips["speaker"] == speaker
-        sentences = _shuffled(clips["sentence"][~test], seed)
+        spoken = clips["sentence"].fillna(clips["clip"])  # an unknown sentence counts as one of its own
+        sentences = _shuffled(spoken[~test], seed)
         if len(sentences) < 2:
             raise InputError(
                 f"params.split.protocol {split.protocol}: with two speakers, the training speaker needs "
-                f"sentences to train and to validate, and has only {sentences[0]}. Set "
-                "params.split.validation_fraction: 0 to do without validation."
+                f"sentences to train and to validate, and has only {sentences[0]}. "
+                "Set params.split.validation_fraction: 0 to do without validation."
             )
         held_out = sentences[: _n_validation(len(sentences), split.validation_fraction)]
-        yield _roles(test, ~test & clips["sentence"].isin(held_out), ~test)
+        yield _roles(test, ~test & spoken.isin(held_out), ~test)
 
 
 def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
@@ -124,8 +143,14 @@ def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -
     `n_folds` 2), they share the speaker. Test shares neither.
 
     Raises:
-        InputError: too few speakers, sentences or folds.
+        InputError: too few speakers, sentences or folds, or clips whose sentence is not known.
     """
+    if n_unknown := int(clips["sentence"].isna().sum()):
+        raise InputError(
+            f"params.split.protocol {split.protocol}: the sentence of {n_unknown} of {len(clips)} clips is "
+            f"not known, the first is {clips.loc[clips['sentence'].isna(), 'clip'].iloc[0]}. Choose "
+            "speaker_independent or leave_one_speaker_out."
+        )
     n_speakers, n_sentences = clips["speaker"].nunique(), clips["sentence"].nunique()
     if min(n_speakers, n_sentences) < 2 or max(n_speakers, n_sentences) < 3:
         raise InputError(
@@ -239,26 +264,108 @@ def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
 
 
 def fixed(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
-    """Yields the folds of the list `fixed_list`; the next fold's speakers validate, the first's the last.
+    """Yields the folds of the list `fixed_list`; `validation_fraction` of the other speakers validate.
 
-    A list must contain every speaker of the corpus once, so every clip is tested once. A listed speaker
+    At least one speaker validates, others in each fold, unless the fraction is 0. A list
+    must contain every speaker of the corpus once, so every clip is tested once. A listed speaker
     without clips, as in a partial copy, is logged.
 
     Raises:
-        InputError: there is no such list, it has fewer than 3 folds, or it does not match the speakers.
+        InputError: there is no such list, it has too few folds or speakers, or does not match the
+            speakers.
     """
     if split.fixed_list not in split.lists:
         raise unknown("params.split.fixed_list", split.fixed_list, split.lists)
     place = f"params.split.lists.{split.fixed_list}"
     folds = [_names(line) for line in split.lists[split.fixed_list]]
-    if len(folds) < 3:
-        raise InputError(f"{place}: needs three folds, one to test, one to validate and one to train.")
+    if len(folds) < 2:
+        raise InputError(f"{place}: needs two folds, one to test and one to train.")
     speakers = pd.Series(sorted(clips["speaker"].unique()))
     names = speakers.str.partition("/")[2]
     _check_list(place, pd.Series([name for fold in folds for name in fold]), names)
     by_name = dict(zip(names, speakers, strict=True))
     groups = [[by_name[name] for name in fold if name in by_name] for fold in folds]
-    yield from _rotated(clips, groups, n_validation=1)
+    for fold, group in enumerate(groups):
+        test = clips["speaker"].isin(group)
+        others = _interleaved(clips[~test], seed)
+        n_validation = _n_validation(len(others), split.validation_fraction)
+        if n_validation >= max(len(others), 1):
+            raise InputError(
+                f"{place}: fold {fold} has only {', '.join(others) or 'nobody'} to train and to validate. "
+                "params.split.validation_fraction: 0 to do without validation."
+            )
+        first = fold * n_validation
+        chosen = [others[i % len(others)] for i in range(first, first + n_validation)]
+        yield _roles(test, clips["speaker"].isin(chosen), ~test)
+
+
+def official(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
+    """Yields the folds of the partition that comes with the corpora.
+
+    Where a fold has no validation clips, `validation_fraction` of its training speakers, at least one unless
+    it is 0, validate.
+
+    Raises:
+        InputError: a clip has no partition, or clips have partitions of different numbers of folds.
+
+    >>> clips = pd.DataFrame({"clip": ["a", "b"], "partition": ["train test", "test train"]})
+    >>> split = Split.model_construct(protocol="official", validation_fraction=0.0)
+    >>> for roles in official(clips, split, seed=20):
+    ...     print(*roles)
+    train test
+    test train
+    """
+    _known(clips, "partition", split)
+    roles_of = clips["partition"].str.split(" ")
+    n_folds = roles_of.map(len)
+    if (n_folds != n_folds.iloc[0]).any():
+        at_odds = clips.loc[n_folds != n_folds.iloc[0], "clip"].iloc[0]
+        raise InputError(
+            f"params.split.protocol {split.protocol}: the partition of {clips['clip'].iloc[0]} has "
+            f"{n_folds.iloc[0]} folds, and that of {at_odds} another number."
+        )
+    for fold in range(n_folds.iloc[0]):
+        roles = roles_of.str[fold]
+        train = roles == "train"
+        validation = roles == "validation"
+        if not validation.any():
+            validation = _held_out(clips, train, split, seed)
+        yield _roles(roles == "test", validation, train)
+
+
+def session(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
+    """Yields a fold per recording session: it tests; `validation_fraction` of the other speakers validate.
+
+    Raises:
+        InputError: a clip has no session, or there is only one.
+    """
+    _known(clips, "session", split)
+    names = sorted(clips["session"].unique())
+    if len(names) < 2:
+        raise InputError(
+            f"params.split.protocol {split.protocol}: needs two sessions, and there is only {names[0]}."
+        )
+    for name in names:
+        test = clips["session"] == name
+        yield _roles(test, _held_out(clips, ~test, split, seed), ~test)
+
+
+def group(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
+    """Yields `n_folds` folds of whole values of the column `group_by`, with similar numbers of clips.
+
+    `validation_fraction` of the speakers who do not test validate.
+
+    Raises:
+        InputError: there is no such column, a clip has no value, or there are fewer values than folds.
+    """
+    if split.group_by not in clips.columns:
+        raise unknown("params.split.group_by", split.group_by, map(str, clips.columns))
+    _known(clips, split.group_by, split)
+    values = clips.assign(all="")
+    values[split.group_by] = clips[split.group_by].astype(str)
+    for names in _balanced_groups(values, split.group_by, "all", split.n_folds, seed):
+        test = values[split.group_by].isin(names)
+        yield _roles(test, _held_out(clips, ~test, split, seed), ~test)
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -270,8 +377,33 @@ PROTOCOLS: dict[str, Protocol] = {
         cross_corpus,
         random,
         fixed,
+        official,
+        session,
+        group,
     )
 }
+
+
+def _known(clips: pd.DataFrame, column: str, split: Split) -> None:
+    """Raises InputError if a clip has no value in `column`; names the first one."""
+    missing = clips.loc[clips[column].isna(), "clip"]
+    if len(missing):
+        raise InputError(
+            f"params.split.protocol {split.protocol}: {len(missing)} of {len(clips)} clips have no {column}, "
+            f"the first is {missing.iloc[0]}."
+        )
+
+
+def _held_out(clips: pd.DataFrame, train: pd.Series, split: Split, seed: int) -> pd.Series:
+    """Returns which training clips validate: those of `validation_fraction` of the training speakers.
+
+    That is at least one speaker, unless the fraction is 0 or there is only one.
+    """
+    if not split.validation_fraction:
+        return pd.Series(data=False, index=clips.index)
+    speakers = _interleaved(clips[train], seed)
+    n_validation = min(_n_validation(len(speakers), split.validation_fraction), len(speakers) - 1)
+    return train & clips["speaker"].isin(speakers[:n_validation])
 
 
 def _check_list(place: str, listed: pd.Series, names: pd.Series) -> None:
@@ -325,7 +457,7 @@ def _shuffled(values: pd.Series, seed: int) -> list[str]:
 def _interleaved(clips: pd.DataFrame, seed: int) -> list[str]:
     """Returns the speakers in random order, with each corpus and sex spaced evenly."""
     places: dict[str, tuple[float, Any]] = {}
-    for stratum, own in clips.groupby(["corpus", "sex"]):
+    for stratum, own in clips.groupby(["corpus", clips["sex"].fillna("")]):
         speakers = _shuffled(own["speaker"], seed)
         places |= {speaker: ((i + 0.5) / len(speakers), stratum) for i, speaker in enumerate(speakers)}
     return sorted(places, key=lambda speaker: places[speaker])
@@ -355,7 +487,7 @@ def _balanced_groups(
         )
     groups: list[list[str]] = [[] for _ in range(n_groups)]
     n_total = [0] * n_groups
-    for _, own in clips.groupby(stratum):
+    for _, own in clips.groupby(clips[stratum].fillna("")):
         n_clips = own[column].value_counts()
         n_own = [0] * n_groups
         for value in sorted(_shuffled(own[column], seed), key=lambda value: -n_clips[value]):

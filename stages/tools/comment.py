@@ -16,9 +16,6 @@ from stages.base.params import read
 from stages.evaluation import comparison
 from stages.reporting.comparison import escaped, markdown
 
-# By this line .github/workflows/pull-request.yml recognises its own comment.
-MARKER = "<!-- stages.tools.comment -->"
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -33,7 +30,6 @@ def main() -> None:
 def comment(base: str, compared: str, params: str, metrics: str) -> str:
     """Returns the comment: the verdict first, then changed parameters, all metrics in a collapsed section."""
     parts = [
-        MARKER,
         f"### Results against {escaped(base)}",
         compared,
         "#### Parameters",

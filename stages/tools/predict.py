@@ -1,26 +1,28 @@
 """Predict the emotion of recordings: `python -m stages.tools.predict clip.wav ...`.
 
-Prints the mean probabilities of the trained folds' models, as CSV.
+Prints the mean probabilities of the trained folds' models, as CSV, with a status per file: `answered`,
+`warned` (unlike the training data), `abstained` (no usable speech) or `failed` (not a recording; exit 1).
+params.predict sets which of them a recording gets.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stages.audio import extractor
-from stages.audio.recording import AudioError, decode, resample
-from stages.base.errors import N_LISTED, InputError, run, shown_key
+from stages.audio import extractor, quality
+from stages.audio.recording import AudioError, Recording, decode, resample
+from stages.base import registry
+from stages.base.errors import InputError, run
 from stages.base.files import MODEL
 from stages.base.params import Params, read
 from stages.compute import hardware
-from stages.learning import trained_fold
+from stages.learning import profile, trained_fold
 from stages.learning.preprocessing import Frames
 
 
@@ -30,72 +32,100 @@ def main() -> None:
     files = parser.parse_args().files
     params = read()
     hardware.limit(params.train.threads)
-    predict(files, params).to_csv(sys.stdout, index_label="file", float_format="%.3f", lineterminator="\n")
+    predicted = predict(files, params)
+    predicted.to_csv(sys.stdout, index_label="file", float_format="%.3f", lineterminator="\n")
+    if (predicted["status"] == "failed").any():
+        sys.exit(1)
 
 
 def predict(files: list[Path], params: Params) -> pd.DataFrame:
-    """Returns the most probable `emotion` and all probabilities of each file, a row per file.
+    """Returns `emotion`, the most probable one, all probabilities, `status` and `reason`, a row per file.
+
+    Emotion and probabilities are empty where the status is `abstained` or `failed`.
 
     Raises:
-        InputError: no model is trained, params.yaml does not match it, it needs speakers' statistics, or a
-            file is not a recording.
+        InputError: no model is trained, params.yaml does not match it, or it needs speakers' statistics.
     """
     folds = trained_fold.trained(params)
-    for trained in folds:
-        check_settings(trained, params)
-    clips = [extract_features(path, folds[0].config.inputs.features, params) for path in files]
-    each = [trained.probabilities(clips) for trained in folds]
-    mean = sum(each[1:], start=each[0]) / len(each)
-    mean.index = pd.Index([str(path) for path in files])
-    mean.insert(0, "emotion", mean.idxmax(axis=1).str.slice(len("p_")))
-    return mean
-
-
-def check_settings(trained: trained_fold.TrainedFold, params: Params) -> None:
-    """Checks that the parameters by which features are extracted are those that the fold was trained with.
-
-    Raises:
-        InputError: names the first parameter that differs; or the fold needs speakers' statistics.
-    """
-    if trained.record["normalize"] == "speaker":
+    if params.train.normalize == "speaker":
         raise InputError(
             f"{MODEL}: was trained with params.train.normalize 'speaker', which needs to know the speaker "
             "of each clip. Train with 'global' to predict."
         )
-    now, then = trained_fold.made_with(params, trained.config), trained.record["made_with"]
-    for key in {**now, **then}:
-        if (key in now) != (key in then) or now[key] != then[key]:
-            place = key if key in now else shown_key(key)
-            raise InputError(
-                f"params.{place}: {_shown(now, key)}, but {MODEL} was trained with {_shown(then, key)}. "
-                "Set it back, or run `dvc repro train`."
-            )
+    profiles = [profile.read(trained.folder / profile.PROFILE) for trained in folds]
+    notice_synthetic(profiles)
+    features = folds[0].config.inputs.features
+    extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
+    examined = [examine(path, profiles, extract, params) for path in files]
+    columns = [f"p_{emotion}" for emotion in folds[0].record["classes"]]
+    table = pd.DataFrame(np.nan, index=range(len(files)), columns=columns)
+    answered = [number for number, each in enumerate(examined) if each.frames is not None]
+    if answered:
+        clips = [each.frames for each in examined if each.frames is not None]
+        of_folds = [trained.probabilities(clips) for trained in folds]
+        table.loc[answered] = (sum(of_folds[1:], start=of_folds[0]) / len(folds)).to_numpy()
+    table.insert(0, "emotion", [_most_probable(row) for _, row in table.iterrows()])
+    table["status"] = [each.status for each in examined]
+    table["reason"] = [each.reason for each in examined]
+    return table.set_index(pd.Index([str(path) for path in files]))
 
 
-def _shown(settings: dict[str, Any], key: str) -> str:
-    """Returns a setting, cut to a few hundred characters."""
-    value = repr(settings[key]) if key in settings else "nothing"
-    return textwrap.shorten(value, N_LISTED, placeholder=" ...")
+def _most_probable(probabilities: pd.Series) -> str:
+    return "" if probabilities.isna().any() else str(probabilities.idxmax()).removeprefix("p_")
 
 
-def extract_features(path: Path, features: list[str], params: Params) -> Frames:
-    """Returns the features of a recording side by side, float32 (n_frames, n_dims).
+@dataclass(frozen=True)
+class Examined:
+    """What is done with a file, why, and its features, float32 (n_frames, n_dims), if it is answered."""
+
+    status: str
+    reason: str = ""
+    frames: Frames | None = None
+
+
+STATUS = {"answer": "answered", "warn": "warned", "abstain": "abstained"}  # by the values of params.predict
+
+
+def examine(
+    path: Path, profiles: list[profile.Profile], extract: extractor.Extractor, params: Params
+) -> Examined:
+    """Checks a file as manifest does, compares it with every fold's training clips and extracts its features.
 
     Memory is bounded as in manifest: a file's header may claim any length.
-
-    Raises:
-        InputError: the file is not a recording, or is longer than `params.manifest.longest_s`.
     """
-    extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
     try:
         recording = decode(path, params.manifest.longest_s)
-        computed = extract(resample(recording, params.audio.sample_rate_hz))
+        samples = resample(recording, params.audio.sample_rate_hz)
     except AudioError as error:
-        raise InputError(
-            f"{path}: {error}. Give a recording of at most {params.manifest.longest_s:g} s "
-            "(params.manifest.longest_s), in a format that libsndfile reads."
-        ) from error
-    return np.concatenate([computed[name] for name in features], axis=1)
+        return Examined("failed", str(error))
+    action, reason = judge(recording, profiles, params)
+    if action == "abstain":
+        return Examined(STATUS[action], reason)
+    return Examined(STATUS[action], reason, np.concatenate(list(extract(samples).values()), axis=1))
+
+
+def judge(recording: Recording, profiles: list[profile.Profile], params: Params) -> tuple[str, str]:
+    """Returns answer, warn or abstain, and the reason."""
+    measured = quality.measure(recording)
+    if unusable := quality.problem(measured, params.manifest):
+        return params.predict.excluded, unusable
+    values = profile.measures(asdict(measured), params.audio.sample_rate_hz)
+    unlike = [profile.unlike(values, each, params.predict) for each in profiles]
+    if all(unlike):
+        return params.predict.unlike, f"unlike the training data: {'; '.join(unlike[0])}"
+    return "answer", ""
+
+
+def notice_synthetic(profiles: list[profile.Profile]) -> None:
+    """Prints a notice if the model was trained on synthetic speech."""
+    names = sorted({name for each in profiles for name in each.corpora} & {*registry.names("corpora")})
+    synthetic = [name for name in names if hasattr(registry.load("corpora", name, str(MODEL)), "synthesise")]
+    if synthetic:
+        print(
+            f"notice: the model was trained on synthetic speech ({', '.join(synthetic)}); its answers say "
+            "nothing about people",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import io
-import math
+import os
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from stages.audio.quality import peak_dbfs
 from stages.audio.recording import (
     AudioError,
     Recording,
@@ -25,6 +25,7 @@ from stages.base.errors import InputError
 
 RATE_HZ = 16_000
 NOISE = np.random.default_rng(7).uniform(-0.5, 0.5, RATE_HZ).astype(np.float32)
+NOISE -= NOISE.mean()
 
 
 def encoded(container: str = "WAV", subtype: str = "PCM_16", samples: np.ndarray = NOISE) -> bytes:
@@ -150,11 +151,13 @@ def test_a_wav_written_to_a_pipe_is_decoded(tmp_path: Path) -> None:
 
 def test_channels_are_averaged(tmp_path: Path) -> None:
     path = tmp_path / "clip.wav"
-    channels = np.stack([np.full(100_000, 0.5), np.full(100_000, -0.25), np.zeros(100_000)], axis=1)
+    noise = np.resize(NOISE, 100_000)
+    noise -= noise.mean()
+    channels = np.stack([0.5 * noise, -0.25 * noise, 0 * noise], axis=1)
     soundfile.write(path, channels, RATE_HZ, subtype="FLOAT")
     recording = decode(path)
     assert recording.n_channels == 3
-    np.testing.assert_allclose(recording.samples, np.full(100_000, 0.25 / 3), rtol=1e-6)
+    np.testing.assert_allclose(recording.samples, 0.25 / 3 * noise, atol=1e-7)
 
 
 # From the publishers' own descriptions: RAVDESS is 48 kHz, TESS 24 414 Hz.
@@ -177,7 +180,8 @@ def test_files_from_the_publishers_are_decoded(
     recording = decode(path, longest_s=10)
     assert (recording.sample_rate_hz, recording.n_channels) == (rate_hz, n_channels)
     expected = soundfile.read(path, always_2d=True)[0].mean(axis=1)
-    np.testing.assert_allclose(recording.samples, expected, atol=1e-7)
+    assert recording.dc_offset == pytest.approx(expected.mean(), abs=1e-9)
+    np.testing.assert_allclose(recording.samples, expected - expected.mean(), atol=1e-7)
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 22_050, 24_414, 48_000, 96_000])
@@ -210,6 +214,7 @@ def test_no_pre_emphasis_changes_nothing() -> None:
 def test_load_decodes_mixes_and_resamples(corpora: Path) -> None:
     path = corpora / "originals/ravdess/Actor_01/03-01-02-01-01-02-01.wav"
     mono = soundfile.read(path, dtype="float32")[0].mean(axis=1)
+    mono -= mono.mean()
     expected = librosa.resample(mono, orig_sr=48_000, target_sr=RATE_HZ, res_type="soxr_hq", fix=False)
     np.testing.assert_allclose(load(path, RATE_HZ), expected, atol=1e-6)
 
@@ -221,6 +226,109 @@ def test_a_usable_file_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
         load_listed(path, RATE_HZ)
 
 
-def test_peak_in_dbfs() -> None:
-    assert peak_dbfs(np.array([0.1, -0.5], np.float32)) == pytest.approx(-6.0206, abs=1e-4)
-    assert peak_dbfs(np.zeros(3, np.float32)) == -math.inf
+def test_channels_that_cancel_give_the_strongest_one(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, np.stack([-0.9 * NOISE, NOISE], axis=1), RATE_HZ, subtype="FLOAT")
+    recording = decode(path)
+    assert recording.cancelled
+    np.testing.assert_allclose(recording.samples, NOISE, atol=1e-6)
+
+
+def test_independent_channels_are_averaged_and_their_agreement_is_a_half(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, np.stack([NOISE, NOISE[::-1]], axis=1), RATE_HZ, subtype="FLOAT")
+    recording = decode(path)
+    assert not recording.cancelled
+    assert recording.agreement == pytest.approx(0.5, abs=0.02)
+    np.testing.assert_allclose(recording.samples, (NOISE + NOISE[::-1]) / 2, atol=1e-6)
+
+
+def test_the_mean_is_removed_and_reported(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, NOISE + 0.05, RATE_HZ, subtype="FLOAT")
+    recording = decode(path)
+    assert recording.dc_offset == pytest.approx(0.05, abs=1e-6)
+    np.testing.assert_allclose(recording.samples, NOISE, atol=1e-6)
+
+
+@pytest.mark.parametrize("riff", [bytes(4), b"\xff\xff\xff\xff", (36).to_bytes(4, "little")])
+def test_a_streamed_wav_with_sizes_of_zero_goes_to_the_end_of_the_file(tmp_path: Path, riff: bytes) -> None:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(patched(patched(encoded(), 40, bytes(4)), 4, riff))
+    np.testing.assert_allclose(decode(path).samples, NOISE, atol=2**-15)
+    assert path.read_bytes()[40:44] == bytes(4)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_a_flipped_bit_in_an_ogg_file_is_damage(tmp_path: Path, subtype: str) -> None:
+    path, rng = tmp_path / "clip.ogg", np.random.default_rng(7)
+    content = encoded("OGG", subtype)
+    path.write_bytes(content)
+    assert abs(len(decode(path).samples) - RATE_HZ) < 100
+    for _ in range(100):
+        at = int(rng.integers(len(content)))
+        path.write_bytes(patched(content, at, bytes([content[at] ^ 1 << int(rng.integers(8))])))
+        with pytest.raises(AudioError, match=r"^not audio or damaged"):
+            decode(path)
+
+
+def test_24_bit_samples_in_the_low_bits_of_32_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, (NOISE * 2**23).astype(np.int32), RATE_HZ, subtype="PCM_32")
+    with pytest.raises(AudioError, match=r"^wrong scale: 24-bit"):
+        decode(path)
+    soundfile.write(path, (NOISE * 2**7).astype(np.int32) << 16, RATE_HZ, subtype="PCM_32")  # only quiet
+    assert np.abs(decode(path).samples).max() <= 2**-8
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.wav")
+    with pytest.raises(AudioError, match=r"^unreadable: not a file"):
+        decode(tmp_path / "clip.wav")
+
+
+def test_samples_without_a_header_are_not_guessed(tmp_path: Path) -> None:
+    (tmp_path / "clip.raw").write_bytes(b"abc" * 100)
+    with pytest.raises(AudioError, match=r"^not audio or damaged"):
+        decode(tmp_path / "clip.raw")
+
+
+FFMPEG = [("clip.m4a", "mp4", "aac"), ("clip.webm", "webm", "libopus"), ("clip.wma", "asf", "wmav2")]
+
+
+def write_with_ffmpeg(path: Path, container: str, codec: str) -> None:
+    av = pytest.importorskip("av", reason="needs the extra `av`")
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(codec, rate=48_000, layout="mono")
+        stream.bit_rate = 64_000
+        frame = av.AudioFrame.from_ndarray(np.resize(NOISE, (1, 48_000)), format="fltp", layout="mono")
+        frame.rate = 48_000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(("name", "container", "codec"), FFMPEG)
+def test_what_libsndfile_does_not_read_is_decoded_by_ffmpeg(
+    tmp_path: Path, name: str, container: str, codec: str
+) -> None:
+    path = tmp_path / name
+    write_with_ffmpeg(path, container, codec)
+    recording = decode(path, longest_s=2)
+    assert (recording.sample_rate_hz, recording.n_channels) == (48_000, 1)
+    assert recording.duration_s == pytest.approx(1.0, abs=0.1)
+    assert recording.samples.std() == pytest.approx(NOISE.std(), rel=0.3)
+    with pytest.raises(AudioError, match=r"^too long"):
+        decode(path, longest_s=0.5)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(AudioError, match=r"^(not audio or damaged|truncated)"):
+        decode(path)
+
+
+def test_without_the_extra_the_message_says_how_to_convert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "clip.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    with pytest.raises(AudioError, match=r"^no decoder for mp4: .*`av`.*ffmpeg"):
+        decode(tmp_path / "clip.m4a")

@@ -53,7 +53,7 @@ def test_params_has_a_block_for_every_entry(kind: str, params: Params) -> None:
 def test_a_corpus_describes_itself(name: str) -> None:
     about = registry.load("corpora", name, "test").ABOUT
     assert isinstance(about, Corpus)
-    empty = [key for key, value in dataclasses.asdict(about).items() if not value]
+    empty = [key for key, value in dataclasses.asdict(about).items() if value in ("", ())]
     assert not empty, f"stages/corpora/{name}.py: ABOUT is empty in {empty}"
     assert about.n_clips >= about.n_speakers >= 1
     assert set(about.emotions) <= set(EMOTIONS)

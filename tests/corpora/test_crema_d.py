@@ -103,7 +103,7 @@ def test_mp3_and_stand_ins_give_way(published: pd.DataFrame) -> None:
     assert wav.clip == mp3.clip
     assert (wav.preferred, mp3.preferred) == (True, False)
     twins = published[published["sha256"].duplicated(keep=False)]["filename"]
-    kept = [name for name in twins if (parsed := crema_d.parse(PurePosixPath(name))) and parsed.preferred]
+    kept = [name for name in twins if (parsed := crema_d.parse(PurePosixPath(name))) and parsed.authentic]
     assert kept == ["1006_TIE_HAP_XX.wav", "1013_WSI_SAD_XX.wav", "1017_IWW_ANG_XX.wav"]
 
 

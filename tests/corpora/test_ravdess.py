@@ -73,7 +73,7 @@ def test_there_are_as_many_names_as_clips() -> None:
     channels = Counter(parsed.channel for name in names if (parsed := ravdess.parse(PurePosixPath(name))))
     # the Zenodo page: 24 x 60, and 23 x 44 for actor 18's songs are missing; their names would be good ones
     assert channels == {"speech": 1440, "song": 1012 + 44}
-    assert ravdess.ABOUT.n_clips == 1440 + 1012
+    assert (ravdess.ABOUT.n_clips, ravdess.ABOUT.n_songs) == (1440, 1012)
 
 
 def test_all_seven_fields_are_read() -> None:
@@ -123,3 +123,10 @@ def test_downloads_are_the_chosen_archives(archives: list[str], n_files: int) ->
     found = ravdess.downloads(ravdess.Config(archives=archives))
     assert len(found) == n_files
     assert all(item.url.startswith("https://zenodo.org/records/1188976/files/Audio_") for item in found)
+
+
+def test_a_file_in_another_actors_folder_contradicts_it() -> None:
+    name = "03-01-01-01-01-01-02.wav"
+    assert ravdess.parse(PurePosixPath(f"Actor_05/{name}")).contradiction == "folder Actor_05"
+    assert ravdess.parse(PurePosixPath(f"Actor_02/{name}")).contradiction == ""
+    assert ravdess.parse(PurePosixPath(f"Audio_Speech_Actors_01-24/{name}")).contradiction == ""

@@ -35,8 +35,14 @@ def test_every_published_name_is_read(layout: str) -> None:
         "sadness": 60,
         "surprise": 60,
     }
-    # Haq & Jackson 2009: three sentences common to all emotions, the rest an emotion's own
-    assert len({parsed.sentence for parsed in found}) == 3 + 6 * 12 + 27
+    # The publisher: 15 sentences per emotion, 3 common, 2 specific to the emotion and 10 generic, which
+    # differ; the 3 common and 2 x 6 specific ones are also recorded as neutral, 30 in all.
+    assert len({parsed.sentence for parsed in found}) == 3 + 6 * 12 + 12
+    neutral = {parsed.sentence for parsed in found if parsed.emotion == "neutral"}
+    others = Counter(
+        parsed.emotion for parsed in found if parsed.emotion != "neutral" and parsed.sentence in neutral
+    )
+    assert set(others.values()) == {4 * (3 + 2)}
 
 
 def test_both_layouts_name_the_same_recording() -> None:
@@ -64,3 +70,8 @@ def test_a_name_of_no_recording_is_none(name: str) -> None:
 
 def test_there_is_no_public_download() -> None:
     assert savee.downloads(savee.Config()) == []
+
+
+def test_a_file_in_another_speakers_folder_contradicts_it() -> None:
+    assert savee.parse(PurePosixPath("JE/DC_a01.wav")).contradiction == "folder JE"
+    assert savee.parse(PurePosixPath("dc/DC_a01.wav")).contradiction == ""

@@ -94,3 +94,19 @@ def test_another_answer_is_refused(monkeypatch: pytest.MonkeyPatch, answer: Any)
     monkeypatch.setattr(tess, "read_json", lambda url: answer)
     with pytest.raises(InputError, match=r"borealisdata\.ca.*the answer is not a list of files"):
         tess.downloads(tess.Config())
+
+
+@pytest.mark.parametrize(
+    ("path", "contradiction"),
+    [
+        ("YAF_sad/OAF_back_angry.wav", "folder YAF_sad"),
+        ("OAF_sad/OAF_back_angry.wav", "folder OAF_sad"),
+        ("OAF_angry/OAF_back_angry.wav", ""),
+        ("OAF_Pleasant_surprise/OAF_back_ps.wav", ""),
+        ("YAF_pleasant_surprised/YAF_back_ps.wav", ""),
+        ("OAF_neutral/OA_bite_neutral.wav", ""),
+        ("sad/OAF_back_angry.wav", ""),
+    ],
+)
+def test_the_folder_of_another_speaker_or_emotion_contradicts_the_name(path: str, contradiction: str) -> None:
+    assert tess.parse(PurePosixPath(path)).contradiction == contradiction

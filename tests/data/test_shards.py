@@ -54,6 +54,21 @@ def test_chunks_are_sorted_and_contain_one_speaker_each() -> None:
     ]
 
 
+def test_speakers_with_few_clips_share_shards_that_one_more_speaker_hardly_changes() -> None:
+    def shards_of(n_speakers: int) -> list[tuple[str, ...]]:
+        names = [f"x/{number}" for number in range(n_speakers)] + ["x/many"] * 30
+        clips = pd.DataFrame({"clip": [f"x/c{number:04}" for number in range(len(names))], "speaker": names})
+        rows = [own for _, own in shards.chunks(clips.sample(frac=1, random_state=1), 100)]
+        assert sorted(pd.concat(rows)["clip"]) == clips["clip"].tolist()
+        assert max(map(len, rows)) <= 100
+        return [tuple(own["speaker"].tolist()) for own in rows]
+
+    before, after = shards_of(1000), shards_of(1001)
+    assert ("x/many",) * 30 in before
+    assert len(before) < 30
+    assert len({*after} - {*before}) == 1
+
+
 def test_a_recipe_depends_on_settings_and_code() -> None:
     recording, spectrum = (registry.STAGES / "audio" / name for name in ("recording.py", "spectrum.py"))
     recipe = shards.recipe([recording], rate=1)
@@ -62,7 +77,7 @@ def test_a_recipe_depends_on_settings_and_code() -> None:
     assert recipe != shards.recipe([recording, spectrum], rate=1)
 
 
-ONE, TWO = (Compute(engine="local", workers=n, scheduler=None, storage=None) for n in (1, 2))
+ONE, TWO = (Compute(engine="local", workers=n, scheduler=None) for n in (1, 2))
 
 
 def test_missing_shards_are_computed_others_kept_and_stale_ones_removed(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -24,7 +26,8 @@ def test_values_match_metrics() -> None:
     found = paired.differences(A, B, 100, seed=0)
     for table, model in ((A, "a"), (B, "b")):
         expected = metrics.scores(table)
-        del expected["auc"]
+        for ranks in ("auc", "confidence_auc", "aurc"):  # of clips of different speakers
+            del expected[ranks]
         assert {name: getattr(own, model) for name, own in found.items()} == pytest.approx(expected)
 
 
@@ -37,13 +40,17 @@ def test_values_match_values_computed_by_hand() -> None:
     assert found["ece"].difference == pytest.approx(abs(0.7 - 0.7) - abs(0.7 - 0.8))
 
 
-def test_with_equal_speakers_it_is_the_paired_t_test() -> None:
-    expected = stats.ttest_rel(np.array(N_B) / 20, np.array(N_A) / 20)
-    interval = expected.confidence_interval(0.95)
+def test_with_equal_speakers_it_is_the_sign_flip_test_and_students_t() -> None:
+    interval = stats.ttest_rel(np.array(N_B) / 20, np.array(N_A) / 20).confidence_interval(0.95)
+    changes = np.array(N_B) - np.array(N_A)
+    signs = np.array(list(product((1, -1), repeat=8)))
+    p_value = np.mean(np.abs(signs @ changes) >= changes.sum())
     found = paired.differences(of_speakers(N_A, 20), of_speakers(N_B, 20), 100_000, seed=0)
     for name in ("accuracy", "uar"):
-        assert found[name].p_value == pytest.approx(expected.pvalue, rel=0.05)
-        assert found[name].low == pytest.approx(interval.low, abs=0.002)
+        assert found[name].p_value == pytest.approx(p_value)
+        assert found[name].smallest_p_value == pytest.approx(2 / 2**8)
+        # p is above 5 %, so the interval contains 0, which Student's t alone would not
+        assert found[name].low == pytest.approx(min(interval.low, 0), abs=0.002)
         assert found[name].high == pytest.approx(interval.high, abs=0.002)
     error = stats.sem((np.array(N_B) - np.array(N_A)) / 20)
     # t tables: 2.365 and 0.896 at 7 degrees of freedom
@@ -51,8 +58,9 @@ def test_with_equal_speakers_it_is_the_paired_t_test() -> None:
 
 
 def test_what_makes_a_speaker_hard_for_both_cancels() -> None:
-    # each of 4 speakers gains one clip or two of 20, and they differ by far more
-    found = paired.differences(of_speakers([1, 6, 11, 16], 20), of_speakers([2, 8, 12, 18], 20), 2000, seed=0)
+    # each of 6 speakers gains one clip or two of 20, and they differ by far more
+    a, b = of_speakers([1, 4, 7, 10, 13, 16], 20), of_speakers([2, 6, 8, 12, 14, 18], 20)
+    found = paired.differences(a, b, 2000, seed=0)
     assert found["uar"].significant
     assert found["uar"].low > 0
 
@@ -65,22 +73,41 @@ def test_swapping_the_models_negates_the_difference() -> None:
         assert (one.difference, one.low, one.high) == pytest.approx(
             (-other.difference, -other.high, -other.low)
         )
-        assert (one.p_value, one.detectable) == pytest.approx((other.p_value, other.detectable))
+        assert (one.p_value, one.detectable) == (pytest.approx(other.p_value), other.detectable)
 
 
 def test_a_model_does_not_differ_from_itself() -> None:
     for found in paired.differences(A, A, 100, seed=0).values():
         assert (found.difference, found.low, found.high, found.p_value) == (0, 0, 0, 1)
         assert not found.significant
+        assert found.detectable is None
     assert paired.mcnemar(A, A) == 1
 
 
 def test_two_speakers_with_the_same_difference_are_not_significant() -> None:
     found = paired.differences(of_speakers([3, 7], 20), of_speakers([5, 9], 20), 500, seed=0)["accuracy"]
     assert found.difference == pytest.approx(0.1)
-    # the difference for its own standard error: t = 1, whose p at 1 degree of freedom is 1/2
-    assert found.p_value == pytest.approx(0.5)
-    assert found.low < 0 < found.high
+    # swapping both speakers is as extreme as swapping none: 2 of 4
+    assert found.p_value == found.smallest_p_value == pytest.approx(0.5)
+    assert found.low <= 0 < found.high
+    assert found.detectable is None
+
+
+def test_the_same_difference_for_each_of_many_speakers_is_significant() -> None:
+    a, b = of_speakers([5] * 24, 20), of_speakers([20] * 24, 20)
+    for other in (b, of_speakers([20] * 23 + [19], 20)):  # one clip less does not matter
+        found = paired.differences(a, other, 2000, seed=0)["accuracy"]
+        assert found.p_value == found.smallest_p_value == pytest.approx(1 / 2001)
+        assert found.low > 0
+
+
+@pytest.mark.parametrize(("n_speakers", "smallest"), [(5, 2 / 32), (6, 2 / 64)])
+def test_fewer_than_six_speakers_find_no_difference_significant(n_speakers: int, smallest: float) -> None:
+    a, b = of_speakers(list(range(n_speakers)), 20), of_speakers([18, 15, 19, 14, 17, 20][:n_speakers], 20)
+    found = paired.differences(a, b, 2000, seed=0)["uar"]
+    assert found.p_value == found.smallest_p_value == pytest.approx(smallest)
+    assert found.significant == (n_speakers >= 6)
+    assert (found.detectable is None) == (n_speakers < 6)
 
 
 def test_one_speaker_has_no_interval() -> None:
@@ -113,14 +140,13 @@ def test_flips_are_counted_and_the_largest_losses_come_first() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_speakers", "n_clips"), [(2, 120), (4, 120), (24, 60)])
+@pytest.mark.parametrize(("n_speakers", "n_clips"), [(4, 120), (8, 120), (24, 60)])
 def test_equal_models_differ_significantly_one_time_in_twenty(n_speakers: int, n_clips: int) -> None:
-    found = [paired.differences(a, b, 400, seed=0) for a, b in pairs(n_speakers, n_clips, n_draws=1000)]
-    for name in ("uar", "accuracy", "macro_f1", "log_loss", "brier"):
+    found = [paired.differences(a, b, 400, seed=0) for a, b in pairs(n_speakers, n_clips, n_draws=600)]
+    for name in ("uar", "accuracy", "macro_f1", "log_loss", "brier", "ece"):
         alarms = np.mean([one[name].significant for one in found])
-        assert 0.03 <= alarms <= 0.07, name
-        assert alarms == np.mean([one[name].low > 0 or one[name].high < 0 for one in found])
-    assert np.mean([one["ece"].significant for one in found]) <= 0.07
+        assert (alarms == 0) if n_speakers < 6 else (0.03 <= alarms <= 0.07), name
+        assert np.mean([one[name].low > 0 or one[name].high < 0 for one in found]) <= alarms
 
 
 @pytest.mark.slow

@@ -73,9 +73,11 @@ LIES = [
 
 
 def voiced(rng: Generator, n_samples: int) -> np.ndarray:
-    """Returns a tone with noise, float64 (n_samples,)."""
+    """Returns a buzz with four syllables a second and noise, float64 (n_samples,)."""
     time_s = np.arange(n_samples) / RATE_HZ
-    return 0.3 * np.sin(2 * np.pi * rng.uniform(80, 300) * time_s) + rng.normal(0, 0.02, n_samples)
+    phase = 2 * np.pi * rng.uniform(80, 300) * time_s
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 8))
+    return 0.2 * np.sin(4 * np.pi * time_s) ** 2 * buzz + rng.normal(0, 0.01, n_samples)
 
 
 def encoded(

@@ -6,6 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from numpy.typing import NDArray
 
@@ -22,10 +23,11 @@ def sleep(started: Path) -> dict[str, NDArray]:
 
 
 def main(kind: str, folder: Path) -> None:
-    if kind != "espeak":  # of one shard the second worker waits for work
-        names = "abc" if kind == "three_shards" else "a"
+    if kind != "espeak":  # with one shard, the second worker waits for work
+        names = "a" if kind == "one_shard" else "abc"
+        engine: Literal["local", "dask"] = "dask" if kind == "dask" else "local"
         made = [shards.Shard(name, 1, "f00d", partial(sleep, folder / f"{name}.started")) for name in names]
-        two = Compute(engine="local", workers=2, scheduler=None, storage=None)
+        two = Compute(engine=engine, workers=2, scheduler=None)
         fill(folder / "shards", made, two, "sleep")
     else:
         word = espeak.Utterance("en-us+f1", "Well.", 165, 50, 50)

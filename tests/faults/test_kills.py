@@ -147,7 +147,9 @@ def test_a_fold_half_removed_is_not_taken_for_a_finished_one(
         assert (Path("data/model/fold_00") / RECORD).is_file()
 
 
-@pytest.mark.parametrize(("kind", "n_started"), [("three_shards", 2), ("one_shard", 1), ("espeak", 2)])
+@pytest.mark.parametrize(
+    ("kind", "n_started"), [("three_shards", 2), ("one_shard", 1), ("dask", 2), ("espeak", 2)]
+)
 def test_workers_end_with_the_stage_that_started_them(
     fault: Fault, tmp_path: Path, kind: str, n_started: int
 ) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from itertools import product
 from pathlib import Path
@@ -17,6 +18,8 @@ import pandas as pd
 import psutil
 import pytest
 
+from stages.audio.quality import probe
+from stages.base import params
 from stages.base.files import AUGMENTED, FEATURES, MANIFEST, RAW
 from stages.data import shards, tables
 from tests.faults import mutants
@@ -30,16 +33,22 @@ LONGEST_RUN_S = 900
 # The reasons for excluding a file, up to the colon.
 REASONS = {
     "a Git LFS pointer instead of audio",
+    "contradiction",
     "duplicate",
     "empty",
     "impossible header",
+    "no decoder",
+    "no speech",
     "not audio or damaged",
     "not finite",
+    "overloaded",
     "silent",
     "too long",
+    "too loud",
     "too short",
     "truncated",
     "unfinished header",
+    "wrong scale",
 }
 NAMES = [
     f"03-01-{emotion:02}-{intensity:02}-{statement:02}-{repetition:02}-{actor:02}.wav"
@@ -141,6 +150,69 @@ def test_a_corrupted_file_gives_finite_features_or_a_reason(
         assert "Warning: " not in printed.replace("Warning: Xing", "")  # of libmpg123, harmless
         assert n_bytes < MOST_BYTES
         check_features(usable)
+
+
+def hum(rng: np.random.Generator) -> np.ndarray:
+    hz = rng.choice([50, 60, 100, 120, 400, 1000])
+    return 10 ** rng.uniform(-2, -0.5) * np.sin(2 * np.pi * hz * np.arange(16_000) / mutants.RATE_HZ)
+
+
+def little(rng: np.random.Generator, n_samples: int) -> np.ndarray:
+    """Returns silence or faint noise with that much sound in it."""
+    signal = rng.choice([0.0, 1e-5]) * rng.normal(size=16_000)
+    at = rng.integers(16_000 - n_samples)
+    signal[at : at + n_samples] += 0.5 * rng.uniform(0.5, 1, n_samples) * rng.choice([-1, 1], n_samples)
+    return signal
+
+
+def wrapped(rng: np.random.Generator) -> np.ndarray:
+    """Returns signed bytes as they sound when read as unsigned ones."""
+    signed = np.round(100 * mutants.voiced(rng, 16_000) / 0.5).clip(-127, 127).astype(np.int8)
+    return (signed.view(np.uint8).astype(float) - 128) / 128
+
+
+# What libsndfile decodes without complaint, and is no speech or has the wrong scale: the reason.
+NO_SPEECH: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], str]] = {
+    "digital silence or a constant": (lambda rng: np.full(16_000, rng.choice([0, 0.1, -0.5])), "silent"),
+    "a muted microphone": (lambda rng: rng.normal(0, rng.uniform(1e-6, 1e-4), 16_000), "silent"),
+    "hum or a tone": (hum, "no speech"),
+    "white noise": (lambda rng: rng.normal(0, 10 ** rng.uniform(-2, -1), 16_000), "no speech"),
+    "a click": (lambda rng: little(rng, 2), "no speech"),
+    "50 ms of sound": (lambda rng: little(rng, 800), "no speech"),
+    "unscaled integers": (lambda rng: 2**15 * mutants.voiced(rng, 16_000), "too loud"),
+    "signed bytes as unsigned": (wrapped, "overloaded"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_SPEECH)
+def test_what_decodes_but_is_no_speech_is_excluded(fault: Fault, tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng((7, *kind.encode()))
+    make, reason = NO_SPEECH[kind]
+    limits = params.read(ROOT / "params.yaml").manifest
+    for _ in range(20):
+        (tmp_path / "clip.wav").write_bytes(mutants.encoded(make(rng), subtype="FLOAT"))
+        with fault(f"recording: {kind}"):
+            assert probe(tmp_path / "clip.wav", limits)["problem"].split(":")[0] == reason
+
+
+def test_the_same_audio_under_other_labels_is_excluded_wholly(workspace: Workspace, fault: Fault) -> None:
+    rng = np.random.default_rng(7)
+    folder = workspace.folder / RAW / "ravdess"
+    for name in NAMES[:8]:
+        (folder / name).write_bytes(mutants.encoded(mutants.voiced(rng, 16_000)))
+    pairs = list(zip(NAMES[8:40], NAMES[40:72], strict=True))  # another emotion or speaker
+    for pair in pairs:
+        content = mutants.encoded(mutants.voiced(rng, 16_000))
+        for name in pair:
+            (folder / name).write_bytes(content)
+    status, printed, _ = run("manifest")
+    assert status == 0, printed
+    problems = tables.read(MANIFEST, tables.MANIFEST).set_index("path")["problem"]
+    assert {problems[f"ravdess/{name}"] for name in NAMES[:8]} == {""}
+    for pair in pairs:
+        with fault("recording: the same audio under another label"):
+            for name in pair:
+                assert problems[f"ravdess/{name}"].startswith("contradiction: the same audio as ")
 
 
 @pytest.mark.slow

@@ -15,6 +15,21 @@ def test_temperature_recovers_the_one_that_made_the_labels(true_temperature: flo
     assert calibration.temperature(scores, labels) == pytest.approx(true_temperature, rel=0.03)
 
 
+def test_probabilities_are_the_softmax_of_scores_divided_by_the_temperature() -> None:
+    # e^(2/2) : e^(0/2) = e : 1
+    p = calibration.probabilities(np.array([[2.0, 0.0]]), 2.0)
+    np.testing.assert_allclose(p, [[np.e / (np.e + 1), 1 / (np.e + 1)]])
+
+
+def test_scores_that_separate_nothing_or_everything_lead_to_a_bound() -> None:
+    labels = np.arange(60) % 3
+    right = np.eye(3)[labels]
+    for scores in (0.05 * right, -right):
+        assert calibration.at_bound(calibration.temperature(scores, labels))
+    noisy = right + np.random.default_rng(0).normal(0, 1, right.shape)
+    assert not calibration.at_bound(calibration.temperature(noisy, labels))
+
+
 def test_temperature_moves_no_decision() -> None:
     scores = np.random.default_rng(0).normal(size=(50, 4))
     p = calibration.probabilities(scores, 3.0)

@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 from stages.base.errors import InputError
 from stages.base.files import PRETRAINED
 from stages.base.params import Training
-from stages.compute import hardware
+from stages.data import processor
 from stages.learning.preprocessing import Partition
 from stages.learning.record import RECORD
 from stages.networks import checkpoint, network, precision, weights
@@ -338,7 +338,7 @@ def test_bfloat16_is_chosen_where_the_processor_has_it(
 ) -> None:
     if flags:
         (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
-    monkeypatch.setattr(hardware, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
     assert precision.resolved("auto") == resolved
     assert precision.resolved("float32") == "float32"
 

@@ -66,6 +66,9 @@ DRAWN: dict[str, Callable[[], Picture]] = {
     "sexes": lambda: results.sexes(sexes(0.6), 0.25),
     "sexes_without_interval": lambda: results.sexes(sexes(np.nan, np.nan), 0.25),
     "reliability": lambda: results.reliability(BINS, 0.1),
+    "risk_coverage": lambda: results.risk_coverage(
+        pd.DataFrame({"coverage": [0.5, 1.0], "risk": [0.2, 0.4]})
+    ),
     "learning_curves": lambda: results.learning_curves(HISTORY),
     "learning_curves_unvalidated": lambda: results.learning_curves(
         HISTORY.assign(val_loss=np.nan, val_uar=np.nan)

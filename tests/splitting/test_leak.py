@@ -190,3 +190,21 @@ def test_pretrained_weights_must_not_know_the_test_data(
     else:
         with pytest.raises(LeakError, match=rf"trained_on\.parquet: .*{broken}"):
             leak.check_pretrained(*tables_of, Path("trained_on.parquet"))
+
+
+TESTED = pd.DataFrame({"clip": ["a", "b"], "speaker": ["s1", "s2"], "audio_sha256": ["x", "y"]})
+
+
+@pytest.mark.parametrize("protocol", ["random", "speaker_independent"])
+def test_a_model_is_never_tested_on_a_recording_it_was_trained_on(protocol: str) -> None:
+    trained_on = pd.DataFrame({"clip": ["c", "d"], "speaker": ["s3", "s3"], "audio_sha256": ["z", "y"]})
+    with pytest.raises(LeakError, match=r"^model: .* b\. .*'no test recording in training'"):
+        leak.check_model(trained_on, TESTED, protocol, Path("model"))
+    leak.check_model(trained_on.head(1), TESTED, protocol, Path("model"))
+
+
+def test_a_model_is_tested_on_a_speaker_it_was_trained_on_only_if_the_protocol_leaks() -> None:
+    trained_on = pd.DataFrame({"clip": ["c"], "speaker": ["s1"], "audio_sha256": ["z"]})
+    leak.check_model(trained_on, TESTED, "random", Path("model"))
+    with pytest.raises(LeakError, match=r"^model: .* a\. .*'no test speaker in training'"):
+        leak.check_model(trained_on, TESTED, "speaker_independent", Path("model"))

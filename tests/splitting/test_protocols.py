@@ -178,13 +178,32 @@ def test_fixed_gives_emobox_ravdess_fold_by_fold() -> None:
         ["06", "13", "17", "22"],
     ]
     assert speakers(splits, "test") == folds
-    assert speakers(splits, "validation") == [*folds[1:], folds[0]]
+    # a tenth of the 20 other speakers, others in each fold
+    validating = speakers(splits, "validation")
+    assert [len(own) for own in validating] == [2] * 6
+    assert len({tuple(own) for own in validating}) == 6
+    assert [len(own) for own in speakers(splits, "train")] == [18] * 6
+
+
+def test_fixed_without_validation_trains_on_all_who_do_not_test() -> None:
+    splits = assign(SAVEE, protocol="fixed", fixed_list="emobox_savee", validation_fraction=0.0)
+    assert "validation" not in set(splits["role"])
+    assert [len(own) for own in speakers(splits, "train")] == [3] * 4
+
+
+@pytest.mark.parametrize(("fraction", "n"), [(0.07, 1), (0.08, 2), (0.1, 2), (0.13, 3), (0.99, 19)])
+def test_the_number_of_validation_speakers_is_rounded(fraction: float, n: int) -> None:
+    # of 20: 1.4, 1.6, 2, 2.6, and not all
+    splits = assign(RAVDESS, protocol="fixed", fixed_list="emobox_ravdess", validation_fraction=fraction)
+    assert {len(own) for own in speakers(splits, "validation")} == {n}
 
 
 def test_fixed_gives_emobox_savee_fold_by_fold() -> None:
     splits = assign(SAVEE, protocol="fixed", fixed_list="emobox_savee")
     assert speakers(splits, "test") == [["JE"], ["KL"], ["DC"], ["JK"]]
-    assert speakers(splits, "validation") == [["KL"], ["DC"], ["JK"], ["JE"]]
+    # one of three others: none is no validation
+    assert [len(own) for own in speakers(splits, "validation")] == [1] * 4
+    assert [len(own) for own in speakers(splits, "train")] == [2] * 4
 
 
 def test_fixed_gives_emosuperb_crema_d_fold_by_fold() -> None:
@@ -192,7 +211,7 @@ def test_fixed_gives_emosuperb_crema_d_fold_by_fold() -> None:
     edges = [1001, 1019, 1037, 1055, 1073, 1092]  # Wu et al. 2024, EMO-SUPERB
     blocks = [[str(actor) for actor in range(*ends)] for ends in pairwise(edges)]
     assert speakers(splits, "test") == blocks
-    assert speakers(splits, "validation") == [*blocks[1:], blocks[0]]
+    assert [len(own) for own in speakers(splits, "validation")] == [7] * 5  # a tenth of 73 or 72
 
 
 def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -211,7 +230,7 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
             r"^params\.split\.n_folds: 2 .*speaker_independent.* 3 or more.*leave_one_speaker_out",
         ),
         (RAVDESS, {"n_folds": 1}, r"^params\.split\.n_folds: 1 "),
-        (SAVEE, {"n_folds": 5}, "n_folds: 5 folds need 5 speakers, and there are 4"),
+        (SAVEE, {"protocol": "group", "group_by": "speaker", "n_folds": 5}, "n_folds: 5 folds .* are 4"),
         (
             SAVEE[SAVEE["speaker"] == "savee/DC"],
             {"protocol": "leave_one_speaker_out"},
@@ -220,7 +239,7 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             TESS[TESS["sentence"] == "tess/word7"],
             {"protocol": "leave_one_speaker_out"},
-            "tess/word7. Set params.split.validation_fraction: 0",
+            r"tess/word7\..*params\.split\.validation_fraction: 0",
         ),
         (
             TESS[TESS["sentence"].isin(["tess/word7", "tess/word8"])],
@@ -271,8 +290,13 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         ),
         (
             SAVEE,
-            {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC JK", "JE KL"]}},
-            "lists.mine: .*three folds",
+            {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC JK JE KL"]}},
+            "lists.mine: .*two folds",
+        ),
+        (
+            SAVEE,
+            {"protocol": "fixed", "fixed_list": "mine", "lists": {"mine": ["DC JK JE", "KL"]}},
+            "lists.mine: fold 0 has only .*KL",
         ),
         (
             SAVEE,
@@ -333,6 +357,9 @@ def any_clips(draw: st.DrawFn) -> pd.DataFrame:
 def test_any_split_passes_the_leakage_check_or_is_refused(
     protocol: str, clips: pd.DataFrame, n_folds: int, validation_fraction: float, seed: int
 ) -> None:
+    ranks = clips["speaker"].rank(method="dense").astype(int)
+    partition = ranks.map(lambda rank: ["train", "test", "validation"][rank % 3])
+    clips = clips.assign(session=clips["speaker"], group=clips["corpus"], partition=partition)
     names = sorted(speaker.partition("/")[2] for speaker in clips["speaker"].unique())
     split = settings_with(
         protocol=protocol,
@@ -354,5 +381,7 @@ def test_any_split_passes_the_leakage_check_or_is_refused(
     assert not tested.duplicated().any()
     if protocol == "cross_corpus":
         assert set(tested) == set(clips.loc[clips["label"].isin(splits["label"]), "clip"])
-    elif protocol != "speaker_and_text_independent" and not (protocol == "random" and n_folds == 1):
+    elif protocol not in ("official", "speaker_and_text_independent") and not (
+        protocol == "random" and n_folds == 1
+    ):
         assert set(tested) == set(clips["clip"])

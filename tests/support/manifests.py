@@ -31,7 +31,7 @@ def manifest(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
     Other columns are filled in. Clips, speakers and sentences are given without their corpus.
     """
-    table = pd.DataFrame([{"channel": "speech", "problem": "", **row} for row in rows])
+    table = pd.DataFrame([{"channel": "speech", "problem": "", "notices": "", **row} for row in rows])
     for column in ("clip", "speaker", "sentence"):
         table[column] = table["corpus"] + "/" + table[column]
     table["path"] = table["clip"] + ".wav"

@@ -32,7 +32,9 @@ def predictions(truth: list[str], guess: list[str], **columns: Any) -> pd.DataFr
             "speaker": "c/s",
             "sex": "female",
             "sentence": "c/t",
+            "audio_sha256": [f"{i:064x}" for i in range(len(truth))],
             "label": truth,
+            "predicted": guess,
             **{f"p_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)},
         }
     ).assign(**columns)

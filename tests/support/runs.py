@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,26 @@ import pandas as pd
 import soundfile
 
 from stages import split
-from stages.base.files import AUGMENTED, CORPORA, MANIFEST, METRICS, PREDICTIONS, RAW, SPLITS
-from stages.data import shards, tables
+from stages.base.files import (
+    AUGMENTED,
+    CORPORA,
+    MANIFEST,
+    METRICS,
+    MODEL,
+    PREDICTIONS,
+    RAW,
+    SPLITS,
+    write_json,
+)
+from stages.base.params import PARAMS, Params
+from stages.base.params import read as read_params
+from stages.corpora import ravdess
+from stages.data import keys, shards, tables
 from stages.evaluation import metrics
+from stages.learning import dataset, trained_fold, training
+from stages.learning.record import RECORD, TRAINED_ON, folder_name
 from stages.manifest import about
-from stages.splitting import leak
+from stages.splitting import leak, protocols
 from tests.support.manifests import manifest
 from tests.support.workspace import RATE_HZ, Workspace, voice
 
@@ -38,9 +54,13 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
     splits = assign(table[table["channel"] == "speech"])
     predictions = guess(splits[splits["role"] == "test"])
     tables.write(table, tables.MANIFEST, folder / MANIFEST)
+    splits.attrs["made_with"] = protocols.made_with(read_params(folder / PARAMS))
     tables.write(splits, tables.SPLITS, folder / SPLITS)
+    with contextlib.chdir(folder):
+        records = train(read_params(), splits)
+    predictions.attrs = trained_fold.origin(records)
     tables.write(predictions, tables.PREDICTIONS, folder / PREDICTIONS)
-    (folder / CORPORA).write_text(json.dumps({"ravdess": about("ravdess")}))
+    (folder / CORPORA).write_text(json.dumps({"ravdess": about(ravdess)}))
     copy(folder, table["clip"].tolist() if full else [])
     test = metrics.summarize(predictions, 100, seed=0) | {
         "leaky": leak.leaky(protocol),
@@ -48,16 +68,39 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
     }
     if full:
         test |= {"human_uar": 0.6, "human_n_clips": len(predictions)}
-    train = {"n_parameters": 1234, "n_train": 16.0, "temperature": 1.5}
     (folder / METRICS).mkdir()
     for name, values in {
         "test": test,
-        "train": train,
+        "train": training.summary([*records.values()]),
         "split": split.describe(splits, protocol, {}),
     }.items():
         (folder / METRICS / f"{name}.json").write_text(json.dumps(values))
     history(3 if full else 0).to_csv(folder / METRICS / "history.csv", index=False)
     return folder
+
+
+def train(params: Params, splits: pd.DataFrame) -> dict[int, dict[str, Any]]:
+    """Writes a record for each fold into the current folder, as if it were trained, and returns them."""
+    dataset.INDEX.parent.mkdir(parents=True)
+    dataset.INDEX.touch()
+    records = {}
+    for fold, rows in splits[splits["role"] != "test"].groupby("fold"):
+        place = MODEL / folder_name(fold)
+        trained_on = rows[list(tables.TRAINED_ON.columns)]
+        tables.write(trained_on, tables.TRAINED_ON, place / TRAINED_ON)
+        records[fold] = {
+            "model": params.model,
+            "classes": EMOTIONS,
+            "n_parameters": 1234,
+            "n_train": 16,
+            "n_train_copies": 0,
+            "temperature": 1.5,
+            "normalize": params.train.normalize,
+            "sha256": {TRAINED_ON: keys.sha256(place / TRAINED_ON)},
+            **training.origin(params, []),
+        }
+        write_json(records[fold], place / RECORD)
+    return records
 
 
 def record(folder: Path, full: bool) -> pd.DataFrame:
@@ -105,12 +148,9 @@ def guess(rows: pd.DataFrame) -> pd.DataFrame:
     evidence = rng.normal(size=(len(rows), len(EMOTIONS)))
     evidence += 1.5 * (rows["label"].to_numpy()[:, None] == np.array(EMOTIONS))
     probabilities = np.exp(evidence) / np.exp(evidence).sum(axis=1, keepdims=True)
-    described = rows.drop(columns=["sha256", "audio_sha256"])[
-        ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "label"]
-    ].reset_index(drop=True)
-    return pd.concat(
-        [described, pd.DataFrame(probabilities, columns=[f"p_{name}" for name in EMOTIONS])], axis=1
-    )
+    described = rows[dataset.DESCRIPTION].reset_index(drop=True)
+    guessed = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in EMOTIONS])
+    return pd.concat([described, tables.most_probable(guessed).rename("predicted"), guessed], axis=1)
 
 
 def copy(folder: Path, parents: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tasks that are easily told to have run; a worker finds this file, and not a module of tests."""
+"""Tasks whose results show that and how they ran."""
 
 from __future__ import annotations
 
@@ -43,5 +43,7 @@ def mark_and_sleep(path: Path) -> None:
     time.sleep(600)
 
 
-def numbers(n: int) -> dict[str, np.ndarray]:
+def numbers(n: int, also_writes: Path | None = None) -> dict[str, np.ndarray]:
+    if also_writes:
+        also_writes.write_text("half")
     return {"rms": np.zeros((n, 1), np.float32)}

@@ -29,7 +29,8 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
-        self.set(augment__copies=0, compute__workers=1)
+        # With shards of 20 clips, a speaker needs 2 for shards of their own.
+        self.set(augment__copies=0, compute__workers=1, featurize__clips_per_shard=20)
 
     def set(self, **changes: Any) -> None:
         """Sets keys of params.yaml, written with double underscores for dots."""

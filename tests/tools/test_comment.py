@@ -17,7 +17,7 @@ from tests.support.revisions import ROOT, Revisions, git
 
 BEFORE = of_speakers([14, 16, 13, 18, 15, 17], 20)
 WORSE = of_speakers([9, 12, 8, 12, 10, 13], 20)
-WORKFLOW = YAML(typ="safe", pure=True).load(ROOT / ".github" / "workflows" / "pull-request.yml")
+WORKFLOW = YAML(typ="safe", pure=True).load(ROOT / ".github" / "workflows" / "comment.yml")
 # A pipeline of one stage, which takes its predictions from beside it and a number from their bytes.
 PIPELINE = {
     "evaluate": {
@@ -60,7 +60,7 @@ def printed(*arguments: str) -> str:
 
 def test_the_verdict_comes_first_and_the_metrics_are_collapsed() -> None:
     said = comment.comment("main", "**UAR 1 -> 0: worse**", "| model |", "| uar |")
-    assert said.startswith(f"{comment.MARKER}\n\n### Results against main\n\n**UAR 1 -> 0: worse**\n")
+    assert said.startswith("### Results against main\n\n**UAR 1 -> 0: worse**\n")
     assert (
         said.index("| model |") < said.index("<details>") < said.index("| uar |") < said.index("</details>")
     )
@@ -115,7 +115,7 @@ def test_the_comment_on_a_change_after_its_base_was_reproduced(revisions: Revisi
     subprocess.run(["dvc", "repro"], check=True)
 
     said = printed("base")
-    assert said.startswith(f"{comment.MARKER}\n\n### Results against base\n\n**UAR 0.775 -> 0.533, ")
+    assert said.startswith("### Results against base\n\n**UAR 0.775 -> 0.533, ")
     assert "p < 0.001: worse**" in said
     assert "A is base (svm), B is workspace (gru)." in said
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines()]
@@ -131,39 +131,88 @@ def test_the_comment_on_a_change_after_its_base_was_reproduced(revisions: Revisi
     assert git(folder, "rev-parse", "HEAD") == git(folder, "rev-parse", "change")
 
 
-@pytest.mark.parametrize(("posted", "expected"), [("", "POST"), ("41", "PATCH"), ("41\n42", "PATCH")])
-def test_the_workflow_posts_one_comment_and_updates_it(posted: str, expected: str, tmp_path: Path) -> None:
+def post(folder: Path, **changes: str) -> tuple[list[str], str]:
+    """Runs the workflow's last step with a `gh` that records its calls; returns them and the comment's text.
+
+    Args:
+        changes: of the variables NUMBER (what `gh` finds as the pull request), POSTED (as earlier comments)
+            and CONCLUSION (of the run that compared).
+    """
     *_, step = WORKFLOW["jobs"]["comment"]["steps"]
-    gh = tmp_path / "gh"
+    gh = folder / "gh"
     gh.write_text(
-        '#!/bin/sh\ncase "$*" in\n*--paginate*) printf "%s" "$POSTED" ;;\n*) echo "$*" >> calls ;;\nesac\n'
+        """#!/bin/sh
+case "$*" in
+*--paginate*) printf "%s" "$POSTED" ;;
+*--jq*) printf "%s" "$NUMBER"; echo "$*" >> looked ;;
+*) echo "$*" >> calls ;;
+esac
+"""
     )
     gh.chmod(0o755)
-    issues = "repos/o/r/issues"
-    subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", step["run"]],
-        cwd=tmp_path,
-        env=os.environ
-        | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "POSTED": posted}
-        | {"ISSUES": issues, "COMMENTS": f"{issues}/7/comments"},
-        check=True,
+    environment = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "REPOSITORY": "o/r"}
+    environment |= {"HEAD": "fork:branch", "SHA": "abc", "CONCLUSION": "success", "RUN": "https://run/1"}
+    environment |= {"NUMBER": "7", "POSTED": ""} | changes
+    command = ["bash", "-eo", "pipefail", "-c", step["run"]]
+    subprocess.run(command, cwd=folder, env=os.environ | environment, check=True)
+    assert "head=fork:branch" in (folder / "looked").read_text()
+    calls, body = folder / "calls", folder / "body.md"
+    return (
+        calls.read_text().splitlines() if calls.exists() else [],
+        body.read_text() if body.exists() else "",
     )
-    calls = {
-        "POST": f"api --silent {issues}/7/comments --field body=@comment.md\n",
-        "PATCH": f"api --silent --method PATCH {issues}/comments/41 --field body=@comment.md\n",
-    }
-    assert (tmp_path / "calls").read_text() == calls[expected]
-    assert f'startswith("{comment.MARKER}")' in step["run"]
+
+
+@pytest.mark.parametrize("posted", ["", "41", "41\n42"])
+def test_the_workflow_posts_one_comment_and_updates_it(posted: str, tmp_path: Path) -> None:
+    (tmp_path / "comment.md").write_text("### Results")
+    calls, body = post(tmp_path, POSTED=posted)
+    place = "--method PATCH repos/o/r/issues/comments/41" if posted else "repos/o/r/issues/7/comments"
+    assert calls == [f"api --silent {place} --field body=@body.md"]
+    marker, *text = body.splitlines()
+    assert text == ["### Results"]
+    *_, step = WORKFLOW["jobs"]["comment"]["steps"]
+    assert f'startswith("{marker}")' in step["run"]
+
+
+def test_a_failed_comparison_replaces_the_earlier_comment(tmp_path: Path) -> None:
+    (tmp_path / "comment.md").write_text("### Results of a run that failed later")
+    calls, body = post(tmp_path, POSTED="41", CONCLUSION="failure")
+    assert calls == ["api --silent --method PATCH repos/o/r/issues/comments/41 --field body=@body.md"]
+    assert "abc" in body and "https://run/1" in body
+    assert "### Results" not in body
+
+
+def test_a_run_that_left_no_comment_is_reported_as_failed(tmp_path: Path) -> None:
+    assert "https://run/1" in post(tmp_path)[1]
+
+
+def test_nothing_is_posted_where_the_pull_request_moved_on(tmp_path: Path) -> None:
+    (tmp_path / "comment.md").write_text("### Results")
+    assert post(tmp_path, NUMBER="")[0] == []
+
+
+def test_a_comment_is_cut_to_what_github_accepts(tmp_path: Path) -> None:
+    (tmp_path / "comment.md").write_text("ä" * 70_000)
+    assert len(post(tmp_path)[1].encode()) < 65_536
 
 
 def test_the_job_that_may_write_runs_no_code_of_the_pull_request() -> None:
+    (job,) = WORKFLOW["jobs"].values()
     assert WORKFLOW["permissions"] == {}
-    assert list(WORKFLOW["on"]) == ["pull_request"]
-    compare, post = WORKFLOW["jobs"]["compare"], WORKFLOW["jobs"]["comment"]
-    assert compare["permissions"] == {"contents": "read"}
-    assert post["permissions"] == {"pull-requests": "write"}
-    assert [step["uses"].partition("@")[0] for step in post["steps"] if "uses" in step] == [
+    assert list(WORKFLOW["on"]) == ["workflow_run"]
+    assert job["permissions"] == {"actions": "read", "pull-requests": "write"}
+    assert [step["uses"].partition("@")[0] for step in job["steps"] if "uses" in step] == [
         "actions/download-artifact"
     ]
-    assert "make" not in " ".join(step.get("run", "") for step in post["steps"])
-    assert "secrets." not in str(WORKFLOW)
+    # What others choose, such as a branch's name, reaches the shell as variables only.
+    assert not any("${{" in step.get("run", "") for step in job["steps"])
+
+
+def test_the_job_that_runs_the_code_may_only_read() -> None:
+    workflow = YAML(typ="safe", pure=True).load(ROOT / ".github" / "workflows" / "pull-request.yml")
+    assert list(workflow["on"]) == ["pull_request"]
+    assert workflow["permissions"] == {}
+    assert [job["permissions"] for job in workflow["jobs"].values()] == [{"contents": "read"}]
+    assert "secrets." not in str(workflow)
+    assert WORKFLOW["on"]["workflow_run"]["workflows"] == [workflow["name"]]

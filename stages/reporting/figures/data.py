@@ -24,16 +24,18 @@ LINES = [(INK, "-"), (VERMILION, "--"), (BLUE, ":"), (GREY, "-."), (ORANGE, (0, 
 
 @styled
 def emotions(clips: pd.DataFrame) -> Picture:
-    """Returns the number of clips of each emotion, female and male stacked.
+    """Returns the number of clips of each emotion, stacked by sex.
 
     Args:
         clips: columns emotion and sex.
     """
-    counts = pd.crosstab(clips["emotion"], clips["sex"]).reindex(columns=list(SEXES), fill_value=0)
+    sexes = [*SEXES, *(["unknown"] if clips["sex"].isna().any() else [])]
+    counts = pd.crosstab(clips["emotion"], clips["sex"].fillna("unknown"))
+    counts = counts.reindex(columns=sexes, fill_value=0)
     figure, (axes,) = canvas(0.8 + 0.32 * len(counts) + 0.6)
-    looks = {"female": (ORANGE, "///"), "male": (BLUE, "")}
+    looks = {"female": (ORANGE, "///"), "male": (BLUE, ""), "unknown": (GREY, "..")}
     start = np.zeros(len(counts))
-    for sex in SEXES:
+    for sex in sexes:
         colour, hatch = looks[sex]
         axes.barh(
             counts.index, counts[sex], left=start, label=sex, edgecolor="white", color=colour, hatch=hatch

@@ -24,7 +24,7 @@ from stages.reporting.figures.style import (
 )
 
 MOST_NAMED = 32  # speakers whose names fit on the axis
-MARKS = {"female": ("o", VERMILION), "male": ("s", BLUE)}
+MARKS = {"female": ("o", VERMILION), "male": ("s", BLUE), "unknown": ("D", GREY)}
 
 
 @styled
@@ -169,6 +169,26 @@ def reliability(bins: pd.DataFrame, ece: float) -> Picture:
     points = ", ".join(f"{row.accuracy:.2f} at {row.confidence:.2f}" for row in bins.itertuples())
     alt = f"Accuracy against confidence, expected calibration error {ece:.3f}: {points}."
     return picture(figure, "reliability", "Reliability diagram", alt)
+
+
+@styled
+def risk_coverage(curve: pd.DataFrame) -> Picture:
+    """Returns the risk-coverage curve.
+
+    Args:
+        curve: columns coverage and risk (`metrics.risk_coverage`).
+    """
+    figure, (axes,) = canvas(3.2)
+    overall = float(curve["risk"].iloc[-1])
+    axes.plot(curve["coverage"], curve["risk"], color=BLUE, linewidth=1.5)
+    level(axes, overall, f"all clips {overall:.2f}")
+    axes.set(
+        xlim=(0, 1), ylim=(0, 1.02), ylabel="fraction wrong", xlabel="fraction kept, most confident first"
+    )
+    axes.grid(visible=True, axis="both")
+    half = float(np.interp(0.5, curve["coverage"], curve["risk"]))
+    alt = f"Fraction wrong by fraction kept: {half:.2f} of the more confident half, {overall:.2f} of all."
+    return picture(figure, "risk_coverage", "Risk and coverage", alt)
 
 
 @styled

@@ -1,0 +1,62 @@
+"""What can be checked of a split before any recording is read: from names and tables alone."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from stages.acquire import sources
+from stages.base.files import SOURCES
+from stages.base.params import Params
+from stages.splitting import labels, leak, protocols
+
+COLUMNS = (
+    *("clip", "corpus", "speaker", "sex", "sentence", "emotion", "channel", "problem"),
+    *("session", "group", "partition", "language", "age", "intensity", "repetition"),
+)
+CHECKED = ("sha256", "audio_sha256")  # of the recordings, which nothing here reads
+
+
+def check_split(params: Params) -> None:
+    """Checks that the chosen corpora can be split as params.split says, as far as names and tables say.
+
+    Does nothing where a corpus is not in data/sources, or is in an archive that would have to be unpacked.
+
+    Raises:
+        InputError: see `labels.usable_clips`, `protocols.assign` and `leak.check`.
+    """
+    found = [named(name, params.corpus_of(name), params) for name in params.corpus]
+    if any(table is None for table in found):
+        return
+    manifest = pd.concat(found, ignore_index=True).drop_duplicates("clip")
+    for column in CHECKED:
+        manifest[column] = manifest["clip"]
+    clips, _ = labels.usable_clips(manifest, params)
+    leak.check(protocols.assign(clips, params.split, params.seed), params.split.protocol)
+
+
+def named(name: str, corpus: Any, params: Params) -> pd.DataFrame | None:
+    """Returns what the names or the table of a corpus say; None where that takes reading its recordings."""
+    if hasattr(corpus, "names"):
+        return pd.DataFrame(corpus.names()).assign(corpus=name).reindex(columns=list(COLUMNS))
+    source = sources.find(name)
+    if source is None:
+        return None
+    paths = sources.walk(source) if source.is_dir() else [source]
+    if any(_is_tar(path.name) for path in paths):
+        return None
+    with ExitStack() as stack:
+        files = list(sources.unpacked(paths, source if source.is_dir() else SOURCES, params.ingest, stack))
+    parsed = [corpus.parse(file.path) for file in files if sources.is_audio(file.path)]
+    rows = [asdict(each) for each in parsed if each is not None]
+    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).assign(corpus=name, problem="")
+    for column in ("clip", "speaker", "sentence"):
+        table[column] = name + "/" + table[column].astype(str)
+    return table if len(table) else None
+
+
+def _is_tar(filename: str) -> bool:
+    return filename.lower().endswith((".tar", ".tgz", ".tar.gz"))

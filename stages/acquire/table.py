@@ -1,0 +1,388 @@
+"""Corpora described by a table: a row per recording or segment, read, checked and written in one form.
+
+Text tables (csv, tsv) may be UTF-8 or UTF-16, with any line ends; parquet, JSON lines (jsonl), an audformat
+database (`db.yaml`) and a folder of EmoBox's folds are read the same way.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from stages.acquire.source_file import is_text
+from stages.audio.recording import SUFFIXES
+from stages.base.errors import InputError, shown, unknown
+from stages.data.vocabulary import CHANNELS, EMOTIONS, LABEL
+
+REQUIRED = ("path", "speaker", "label")
+OPTIONAL = (
+    *("clip", "sex", "age", "sentence", "language", "intensity", "channel", "session", "group"),
+    *("repetition", "listeners", "start", "end", "partition"),
+)
+UNKNOWN = "unknown"  # the speaker of every clip, where nobody knows
+SEXES = {
+    **dict.fromkeys(("f", "female", "w", "woman"), "female"),
+    **dict.fromkeys(("m", "male", "man"), "male"),
+    **dict.fromkeys(("", "unknown", "other", "nan", "none", "na", "n/a"), ""),
+}
+PARTITIONS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "devel", "development"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+    "-": "-",
+}
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, csv.Error, pd.errors.ParserError)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a table is to be read.
+
+    Attributes:
+        place: the block in params.yaml, for errors.
+        columns: the table's names of our columns, by ours.
+        labels: label by the table's label; None leaves its rows out.
+        partitions: role by the table's partition; None leaves its rows out of the folds.
+    """
+
+    place: str
+    columns: Mapping[str, str]
+    labels: Mapping[str, str | None]
+    partitions: Mapping[str, str | None]
+
+
+def read(path: Path, name: str | None) -> tuple[pd.DataFrame, int]:
+    """Returns the table at `path` as text, "" where it has no value, and the number of its first row.
+
+    Args:
+        name: of a table in an audformat database.
+
+    Raises:
+        InputError: it is missing, or cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return _emobox(path), 1
+        match path.suffix.lower():
+            case ".csv" | ".tsv" | ".txt":
+                return _delimited(_decoded(path.read_bytes())), 2
+            case ".jsonl":
+                return _json_lines(path), 1
+            case ".parquet" | ".pqt":
+                return _as_text(pd.read_parquet(path)), 1
+            case ".yaml":
+                return _audformat(path, name), 1
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing. Put the table there, or correct `table`.") from error
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not a readable table ({' '.join(str(error).split())[:200]}).") from error
+    raise InputError(f"{path}: no table; choose csv, tsv, parquet, jsonl, audformat's db.yaml or a folder.")
+
+
+def normalise(table: pd.DataFrame, first_row: int, path: Path, rules: Rules) -> pd.DataFrame:
+    """Returns the rows in one form: the columns of REQUIRED and OPTIONAL, `row` and `problem`, all text.
+
+    A row that cannot be used has the reason as `problem`. What is wrong with the table itself is an error.
+
+    Raises:
+        InputError: names the table, the row and the value.
+    """
+    table = _renamed(table, path, rules)
+    rows: pd.DataFrame = table.assign(row=range(first_row, first_row + len(table)), problem="")
+    if rows.empty:
+        raise InputError(f"{path}: has no rows.")
+    _each(rows, "path", path, _clean_path)
+    _each(rows, "sex", path, _chosen("sex", SEXES))
+    _each(rows, "channel", path, lambda cell: _channel(cell or "speech"))
+    for column in ("speaker", "sentence", "language", "intensity", "session", "group", "clip"):
+        _each(rows, column, path, _text)
+    for column, whole in (("age", True), ("repetition", True), ("start", False), ("end", False)):
+        _each(rows, column, path, _number(column, whole))
+    _label(rows, path, rules)
+    _partition(rows, path, rules)
+    _sexes(rows, path)
+    rows["listeners"] = rows["listeners"].map(lambda cell: _votes(cell, rules.labels))
+    _blame(rows, rows["speaker"] == "", "no speaker")
+    _blame(rows, ~rows["path"].map(lambda name: name.lower().endswith(SUFFIXES)), "unknown format: not audio")
+    _segments(rows, path)
+    _clips(rows, path)
+    return rows
+
+
+def _decoded(content: bytes) -> str:
+    utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return content.decode("utf-16" if utf_16 else "utf-8-sig")
+
+
+def _delimited(text: str) -> pd.DataFrame:
+    """Returns a table whose separator is the comma, semicolon or tab most frequent in its first line."""
+    header = text.split("\n", 1)[0]
+    separator = max(",;\t", key=header.count)
+    table = pd.read_csv(
+        io.StringIO(text, newline=None), sep=separator, dtype=str, keep_default_na=False, index_col=False
+    )
+    return table.rename(columns=str.strip)
+
+
+def _json_lines(path: Path) -> pd.DataFrame:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return _as_text(pd.DataFrame([json.loads(line) for line in lines if line.strip()]))
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype(object).where(table.notna(), "").map(str).astype(str)
+
+
+def _emobox(folder: Path) -> pd.DataFrame:
+    """Returns EmoBox's folds (`fold_<n>/*_{train,valid,test}_fold_<n>.jsonl`) as rows with a `partition`."""
+    found: dict[int, pd.DataFrame] = {}
+    for file in sorted(folder.glob("fold_*/*.jsonl")):
+        match = re.fullmatch(r".*_(train|valid|val|dev|test)_fold_(\d+)", file.stem)
+        if match is None:
+            continue
+        own = _json_lines(file).assign(partition=PARTITIONS[match[1]])
+        fold = int(match[2])
+        found[fold] = pd.concat([found[fold], own]) if fold in found else own
+    if not found:
+        raise InputError(f"{folder}: no file like fold_1/<corpus>_train_fold_1.jsonl, as EmoBox has.")
+    rows = pd.concat(found.values()).drop_duplicates("key").set_index("key", drop=False)
+    roles = [own.set_index("key")["partition"].reindex(rows.index, fill_value="-") for own in found.values()]
+    rows["partition"] = pd.concat(roles, axis=1).agg(" ".join, axis=1)
+    return rows.reset_index(drop=True).fillna("")
+
+
+def _audformat(path: Path, name: str | None) -> pd.DataFrame:
+    """Returns a table of an audformat database, its speakers' facts and its splits as columns."""
+    try:
+        import audformat
+    except ImportError as error:
+        raise InputError(f"{path}: needs audformat: pip install '.[audformat]'.") from error
+    database = audformat.Database.load(str(path.parent))
+    if name is None and len(database.tables) == 1:
+        name = next(iter(database.tables))
+    if name not in database.tables:
+        raise unknown(f"{path}: `name`", name, database.tables)
+    chosen = database[name]
+    table = chosen.get().copy()
+    for place, column in chosen.columns.items():
+        scheme = database.schemes.get(column.scheme_id)
+        if scheme is not None and scheme.uses_table:
+            facts = database[scheme.labels].get()
+        elif scheme is not None and isinstance(scheme.labels, dict):
+            facts = pd.DataFrame.from_dict(scheme.labels, orient="index")
+        else:
+            continue
+        for fact in facts.columns:
+            if fact not in table:
+                table[fact] = table[place].astype(object).map(facts[fact])
+    if chosen.split_id is not None and "partition" not in table:
+        table["partition"] = str(database.splits[chosen.split_id].type)
+    table = table.reset_index()
+    for end in ("start", "end"):
+        if end in table:
+            table[end] = table[end].dt.total_seconds()
+    return _as_text(table.rename(columns={"file": "path"}))
+
+
+def _renamed(table: pd.DataFrame, path: Path, rules: Rules) -> pd.DataFrame:
+    """Returns the table's columns under our names, and empty ones for those that it lacks."""
+    found = {}
+    for ours, theirs in rules.columns.items():
+        if ours == "speaker" and theirs == UNKNOWN and UNKNOWN not in table.columns:
+            found[ours] = pd.Series(UNKNOWN, index=table.index, dtype=str)
+        elif theirs not in table.columns:
+            raise unknown(f"{rules.place}.columns.{ours}: {path}", theirs, map(str, table.columns))
+        else:
+            found[ours] = table[theirs]
+    for ours in REQUIRED + OPTIONAL:
+        if ours not in found and ours in table.columns:
+            found[ours] = table[ours]
+        elif ours not in found and ours in REQUIRED:
+            listed = ", ".join(map(str, table.columns))
+            raise InputError(
+                f"{path}: has no column '{ours}'. Name its {ours} in {rules.place}.columns; it has {listed}."
+            )
+    empty = {ours: pd.Series("", index=table.index, dtype=str) for ours in REQUIRED + OPTIONAL}
+    return pd.DataFrame({ours: column.str.strip() for ours, column in {**empty, **found}.items()})
+
+
+def _each(rows: pd.DataFrame, column: str, path: Path, convert: Callable[[str], str]) -> None:
+    """Replaces each cell of a column by what `convert` returns; an error names row and value."""
+    known: dict[str, str] = {}
+    for cell in rows[column].unique():
+        try:
+            known[cell] = convert(cell)
+        except ValueError as error:
+            row = rows.loc[rows[column] == cell, "row"].iloc[0]
+            raise InputError(f"{path}: row {row}, {column} {shown(cell)}: {error}.") from error
+    rows[column] = rows[column].map(known)
+
+
+def _clean_path(cell: str) -> str:
+    """Returns a path with forward slashes.
+
+    >>> _clean_path("calls\\\\a b.wav")
+    'calls/a b.wav'
+    """
+    name = cell.replace("\\", "/")
+    if not name:
+        raise ValueError("a row needs the path of its recording")
+    if name.startswith("/") or re.match(r"[A-Za-z]:|[a-z]+://", name):
+        raise ValueError("an absolute path; write it relative to the table's folder")
+    if ".." in PurePosixPath(name).parts:
+        raise ValueError("'..' leads out of the folder")
+    return PurePosixPath(_text(name)).as_posix()
+
+
+def _text(cell: str) -> str:
+    if not is_text(cell):
+        raise ValueError("has characters that are not text")
+    return cell
+
+
+def _chosen(what: str, known: Mapping[str, str]) -> Callable[[str], str]:
+    def convert(cell: str) -> str:
+        if cell.lower() not in known:
+            raise ValueError(f"no {what}; choose from {', '.join(filter(None, known))}")
+        return known[cell.lower()]
+
+    return convert
+
+
+def _channel(cell: str) -> str:
+    if cell not in CHANNELS:
+        raise ValueError(f"no channel; choose from {', '.join(CHANNELS)}")
+    return cell
+
+
+def _number(column: str, whole: bool) -> Callable[[str], str]:
+    def convert(cell: str) -> str:
+        if cell.lower() in ("", "nan", "none"):
+            return ""
+        value = float(cell) if re.fullmatch(r"\d+(\.\d*)?(e[+-]?\d+)?|\.\d+", cell.lower()) else -1.0
+        if not 0 <= value < 1e9 or (whole and value != int(value)) or (column == "repetition" and value < 1):
+            raise ValueError(f"not a {'whole ' if whole else ''}number of 0 or more")
+        return str(int(value)) if whole else repr(value)
+
+    return convert
+
+
+def _label(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
+    """Maps the labels; an empty or left out one is a problem."""
+    cells = rows["label"]
+    if strange := sorted(set(rules.labels) - set(cells)):
+        raise unknown(f"{rules.place}.labels: {path}", strange[0], sorted(set(cells) - {""}))
+    _blame(rows, cells == "", "no label")
+    left_out = cells.isin([label for label, mapped in rules.labels.items() if mapped is None])
+    _blame(rows, left_out, "label left out: " + cells)
+
+    def convert(cell: str) -> str:
+        label = rules.labels.get(cell, cell) or ""
+        if label and not re.match(LABEL, label):
+            raise ValueError("no label: 1 to 40 characters of one line, without '+'")
+        return label.lower() if label.lower() in EMOTIONS else label
+
+    _each(rows, "label", path, convert)
+
+
+def _votes(cell: str, labels: Mapping[str, str | None]) -> str:
+    """Returns the listeners' majority vote under our labels, tied ones joined by "+"."""
+    named = [labels.get(part.strip(), part.strip()) or part.strip() for part in cell.split("+")]
+    return "+".join(sorted(set(filter(None, named))))
+
+
+def _partition(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
+    """Names the role in each fold, as "train test"; a partition that is left out has the role "-"."""
+    given = {cell: role or "-" for cell, role in rules.partitions.items()}
+
+    def convert(cell: str) -> str:
+        if cell in given:
+            return given[cell]
+        words = [given.get(word, PARTITIONS.get(word.lower(), "")) for word in cell.split()]
+        if "" in words:
+            raise ValueError(
+                f"no partition; choose train, validation or test, or map it in {rules.place}.partitions"
+            )
+        return " ".join(words)
+
+    _each(rows, "partition", path, convert)
+
+
+def _sexes(rows: pd.DataFrame, path: Path) -> None:
+    """Gives each speaker one sex, also where only some of the rows have it."""
+    known = rows[(rows["sex"] != "") & ~rows["speaker"].isin(["", UNKNOWN])]
+    first = known.groupby("speaker")[["sex", "row"]].first()
+    at_odds = known[known["sex"] != known["speaker"].map(first["sex"])]
+    if len(at_odds):
+        other = at_odds.iloc[0]
+        raise InputError(
+            f"{path}: row {other['row']}: speaker '{other['speaker']}' is {other['sex']}, but "
+            f"{first.loc[other['speaker'], 'sex']} in row {first.loc[other['speaker'], 'row']}."
+        )
+    of_speaker = rows["speaker"].map(first["sex"].to_dict())
+    rows["sex"] = rows["sex"].where(of_speaker.isna(), of_speaker)
+
+
+def _blame(rows: pd.DataFrame, mask: pd.Series, reason: pd.Series | str) -> None:
+    """Notes the reason, with the row's number, for rows that have no problem yet."""
+    place = "row " + rows["row"].astype(str)
+    problem = reason + ", " + place
+    new = mask & (rows["problem"] == "")
+    rows.loc[new, "problem"] = problem[new]
+
+
+def _segments(rows: pd.DataFrame, path: Path) -> None:
+    """Checks that no recording is listed twice, and excludes segments that are empty or overlap another."""
+    key = rows["path"].map(_folded)
+    repeated = pd.DataFrame({"key": key, "start": rows["start"], "end": rows["end"]}).duplicated(keep=False)
+    if repeated.any():
+        first = rows[repeated].iloc[0]
+        same = rows[repeated & (key == _folded(first["path"]))]
+        listed = " and ".join(map(str, same["row"].head(2)))
+        raise InputError(f"{path}: rows {listed} are both of {shown(first['path'])}. Keep one.")
+    start = rows["start"].replace("", "0").astype(float)
+    end = rows["end"].replace("", "inf").astype(float)
+    _blame(rows, start >= end, "empty segment: " + rows["start"] + " to " + rows["end"] + " s")
+    for _, own in rows[key.duplicated(keep=False) & (rows["problem"] == "")].groupby(key):
+        last, reached = None, 0.0
+        for index in start[own.index].sort_values(kind="stable").index:
+            if last is not None and start[index] < reached:
+                other = f"row {rows.loc[last, 'row']} ends at {reached:g} s"
+                reason = f"overlap: from {start[index]:g} s, while {other}"
+                rows.loc[index, "problem"] = f"{reason}, row {rows.loc[index, 'row']}"
+                continue
+            last, reached = index, end[index]
+
+
+def _clips(rows: pd.DataFrame, path: Path) -> None:
+    """Names each clip: by its own column, else by its path and segment."""
+    parts = zip(*(rows[column].tolist() for column in ("path", "start", "end")), strict=True)
+    rows["place"] = [_place(*part) for part in parts]
+    rows["clip"] = rows["clip"].where(rows["clip"] != "", rows["place"])
+    copies = rows[rows["clip"].str.contains(r"#\d+$")]
+    repeated = rows[rows["clip"].duplicated()]
+    for fault, those in {"ends like an augmented copy's": copies, "is listed twice": repeated}.items():
+        if len(those):
+            row = those.iloc[0]
+            raise InputError(f"{path}: row {row['row']}, clip {shown(row['clip'])}: the name {fault}.")
+
+
+def _place(path: str, start: str, end: str) -> str:
+    """Returns the name in data/raw of a recording or segment.
+
+    >>> _place("a.wav", "", ""), _place("a.wav", "1.5", "")
+    ('a.wav', 'a.wav.1.500000-end.wav')
+    """
+    return f"{path}.{float(start or 0):.6f}-{end or 'end'}.wav" if start or end else path
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

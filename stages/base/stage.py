@@ -1,0 +1,135 @@
+"""How a stage runs: it notices when what it depends on is edited meanwhile.
+
+DVC records a stage's parameters, code and data as it finds them when the stage has ended, so it would record
+an edit made meanwhile for a result that was made without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psutil
+from ruamel.yaml import YAML
+
+from stages.base import errors, files
+from stages.base.errors import InputError
+
+PIPELINE = Path("dvc.yaml")
+PARAMS = Path("params.yaml")
+CODE = "stages"
+IGNORED = {"__pycache__"}  # as in .dvcignore
+
+State = dict[str, Any]  # by the name of a file or parameter
+_at_start: dict[str, State] = {}  # of the stage that this process runs
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Runs a stage as `errors.run` does, and fails if anything that it depends on has changed meanwhile.
+
+    It first removes temporary files that killed stages left. A tool, which only reads, uses `errors.run`.
+    """
+
+    def guarded() -> None:
+        files.sweep()
+        stage = running_stage()
+        if stage is not None:
+            check_not_edited_at_start(stage)
+            _at_start[stage] = state(stage)
+        main()
+        check_unchanged()
+
+    errors.run(guarded)
+
+
+def running_stage() -> str | None:
+    """Returns the stage of dvc.yaml that this process runs, None if it runs something else."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is None or not PIPELINE.is_file():
+        return None
+    commands = {stage["cmd"]: name for name, stage in _yaml(PIPELINE)["stages"].items()}
+    return commands.get(f"python -m {spec.name}")
+
+
+def state(stage: str) -> State:
+    """Returns the present parameters and files that a stage of dvc.yaml depends on.
+
+    Parameters are told apart by their values, code by its content, data by size, time of change and inode.
+    """
+    declared, values = _yaml(PIPELINE)["stages"][stage], _yaml(PARAMS)
+    found: State = {}
+    for template in declared.get("params", []):
+        key = re.sub(r"\$\{(.+?)\}", lambda match: str(_value(values, match[1])), template)
+        found[f"params.{key}"] = _value(values, key)
+    for dependency in declared.get("deps", []):
+        for path in _files(dependency):
+            found[path] = _content(path) if path.startswith(CODE) else _stat(path)
+    return found
+
+
+def check_not_edited_at_start(stage: str) -> None:
+    """Checks that no code was edited between the start of this process and now, when it may be loaded or not.
+
+    Raises:
+        InputError: names the file.
+    """
+    started = psutil.Process().create_time()
+    for path in _yaml(PIPELINE)["stages"][stage].get("deps", []):
+        for file in _files(path) if path.startswith(CODE) else []:
+            # A date in the future is of a disk whose clock is ahead.
+            if started < Path(file).stat().st_mtime <= time.time():
+                raise InputError(f"{file}: edited while {stage} was starting. Run the same command again.")
+
+
+def check_unchanged() -> None:
+    """Checks that what the running stage depends on is as it was at its start.
+
+    Raises:
+        InputError: names the first parameter or file that has changed.
+    """
+    for stage, before in _at_start.items():
+        after = state(stage)
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        if changed:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise InputError(
+                f"{changed[0]}{more}: changed while {stage} was running, so its result may belong to neither "
+                "state. Run the same command again."
+            )
+
+
+def _yaml(path: Path) -> Any:
+    return YAML(typ="safe").load(path.read_bytes())
+
+
+def _value(values: Any, key: str) -> Any:
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
+
+
+def _files(place: str) -> Iterator[str]:
+    """Yields the files at or below `place`."""
+    if Path(place).is_file():
+        yield place
+    for parent, folders, names in os.walk(place):
+        folders[:] = [folder for folder in folders if folder not in IGNORED]
+        yield from (f"{parent}/{name}" for name in names)
+
+
+def _content(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _stat(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:  # removed since it was listed
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -1,0 +1,198 @@
+"""Any corpus whose block in params.yaml names a table: no Python to write. See docs/own_data.md."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import pandas as pd
+import soundfile
+from pydantic import Field, field_validator
+
+from stages.acquire import segments, table
+from stages.acquire.source_file import SourceFile
+from stages.acquire.sources import check_clashes, check_kind
+from stages.base import registry
+from stages.base.errors import InputError, unknown
+from stages.base.files import SOURCES
+from stages.base.params import Block
+from stages.data.vocabulary import Corpus
+
+ROWS = "rows.csv"  # the table in one form, beside the recordings in data/raw
+FACTS = ("sex", "age", "language", "intensity", "channel", "repetition", "listeners", "partition")
+NAMED = ("clip", "speaker", "sentence", "session", "group")  # "<corpus>/<name>" in the manifest
+
+
+class Config(Block):
+    """A block that names a table. All keys but `table` may be left out.
+
+    Attributes:
+        table: below data/sources: csv, tsv, parquet, jsonl, audformat's db.yaml, a folder of EmoBox's folds.
+        root: the folder that paths are relative to; the table's own without it.
+        name: of the table in an audformat database.
+        columns: the table's name of each of our columns; a column that has our name needs no entry.
+        labels: label by the table's label; null leaves its rows out; others stay as they are.
+        partitions: role by the table's partition; null leaves its rows out of the folds.
+        parser: the entry in stages/corpora whose file names say what the table does not.
+    """
+
+    table: str
+    root: str | None = None
+    name: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str | int, str | None] = Field(default_factory=dict)
+    partitions: dict[str | int, Literal["train", "validation", "test"] | None] = Field(default_factory=dict)
+    parser: str | None = None
+    title: str = ""
+    licence: str = "not stated"
+    citation: str = ""
+    url: str = ""
+
+    @field_validator("table", "root")
+    @classmethod
+    def _in_sources(cls, path: str | None) -> str | None:
+        parts = PurePosixPath(path).parts if path is not None else SOURCES.parts
+        if parts[:2] != SOURCES.parts or ".." in parts:
+            raise ValueError(f"'{path}' is not below {SOURCES}, which DVC tracks")
+        return path
+
+    @field_validator("columns")
+    @classmethod
+    def _ours(cls, columns: dict[str, str]) -> dict[str, str]:
+        columns = {("sentence" if ours == "text" else ours): theirs for ours, theirs in columns.items()}
+        for ours in columns:
+            if ours not in table.REQUIRED + table.OPTIONAL:
+                known = ", ".join(sorted(table.REQUIRED + table.OPTIONAL))
+                raise ValueError(f"no column '{ours}'; choose from {known}")
+        return columns
+
+
+class TableCorpus:
+    """A corpus described by a table; to the stages it is what a file in stages/corpora is."""
+
+    def __init__(self, name: str, config: Config) -> None:
+        self.name, self.config = name, config
+        self.ABOUT = Corpus(
+            title=config.title or name,
+            licence=config.licence,
+            citation=config.citation,
+            url=config.url,
+            n_clips=0,
+            n_speakers=0,
+            emotions=(),
+            name_pattern="as in the table",
+            access=f"Put {config.table} and its recordings there.",
+        )
+
+    @property
+    def root(self) -> Path:
+        """The folder that the table's paths are relative to."""
+        path = Path(self.config.table)
+        return Path(self.config.root) if self.config.root else path if path.is_dir() else path.parent
+
+    def rows(self) -> pd.DataFrame:
+        """Returns the table in one form; see `acquire.table.normalise`.
+
+        Raises:
+            InputError: names the table, the row and the value.
+        """
+        path = Path(self.config.table)
+        check_kind(path)
+        rules = table.Rules(
+            place=f"params.corpora.{self.name}",
+            columns=self.config.columns,
+            labels={str(label): mapped for label, mapped in self.config.labels.items()},
+            partitions={str(label): role for label, role in self.config.partitions.items()},
+        )
+        read, first_row = table.read(path, self.config.name)
+        if self.config.parser:
+            read = self._parsed(read, rules)
+        return table.normalise(read, first_row, path, rules)
+
+    def sources(self) -> list[SourceFile]:
+        """Returns the listed recordings, segments cut out, and the rows as ROWS.
+
+        Raises:
+            InputError: as `rows`; or no recording is there.
+        """
+        rows = self.rows()
+        found = []
+        for index, row in rows[rows["problem"] == ""].sort_values("path", kind="stable").iterrows():
+            try:
+                found.append(self._source(row))
+            except FileNotFoundError:
+                rows.loc[index, "problem"] = f"missing: {row['path']} is not in {self.root}, row {row['row']}"
+            except (ValueError, soundfile.LibsndfileError) as error:
+                rows.loc[index, "problem"] = f"{error}, row {row['row']}"
+        if not found:
+            reason = next(iter(rows["problem"]))
+            raise InputError(
+                f"{self.config.table}: none of its {len(rows)} rows is usable; the first: {reason}."
+            )
+        check_clashes(found)
+        content = rows.sort_values("place").to_csv(index=False).encode()
+        return [*found, SourceFile(PurePosixPath(ROWS), Path(ROWS), len(content), partial(list, [content]))]
+
+    def listed(self, folder: Path) -> dict[Path, dict[str, Any]]:
+        """Returns the columns of the manifest that the table gives, by the recording's path in `folder`."""
+        content = (folder / ROWS).read_bytes()
+        rows = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        found = {}
+        for row in rows.to_dict("records"):
+            facts = {column: row[column] or None for column in FACTS}
+            names = {column: f"{self.name}/{row[column]}" if row[column] else None for column in NAMED}
+            numbers = {column: int(row[column]) if row[column] else None for column in ("age", "repetition")}
+            found[folder / row["place"]] = {
+                **facts,
+                **names,
+                **numbers,
+                "emotion": row["label"] or None,
+                "problem": row["problem"],
+                "preferred": True,
+                "authentic": True,
+            }
+        return found
+
+    def names(self) -> pd.DataFrame:
+        """Returns the columns of the manifest that the table alone decides, without reading a recording."""
+        rows = self.rows()
+        rows["emotion"] = rows["label"]
+        for column in NAMED:
+            rows[column] = (self.name + "/" + rows[column]).where(rows[column] != "")
+        return rows.replace("", None).assign(problem=rows["problem"])
+
+    def _source(self, row: pd.Series) -> SourceFile:
+        file = self._file(row["path"])
+        check_kind(file)
+        place = PurePosixPath(row["place"])
+        if row["start"] or row["end"]:
+            return segments.cut(file, place, float(row["start"] or 0), float(row["end"] or "inf"))
+        return SourceFile.on_disk(file, place)
+
+    def _file(self, name: str) -> Path:
+        """Returns the recording, whatever way its letters are composed on the disk."""
+        for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
+            if (self.root / form).is_file():
+                return self.root / form
+        raise FileNotFoundError(name)
+
+    def _parsed(self, read: pd.DataFrame, rules: table.Rules) -> pd.DataFrame:
+        """Returns the table with what the file names say, as a corpus's own file reads them."""
+        parser = str(self.config.parser)
+        place = f"{rules.place}.parser"
+        if parser not in registry.names("corpora"):
+            raise unknown(place, parser, registry.names("corpora"))
+        parse = registry.load("corpora", parser, place).parse
+        parsed = [parse(PurePosixPath(path)) for path in read[rules.columns.get("path", "path")]]
+        for column in ("clip", "speaker", "sex", "sentence", "intensity", "repetition"):
+            if column not in rules.columns and column not in read.columns:
+                read = read.assign(**{column: [str(getattr(name, column, "")) for name in parsed]})
+        return read
+
+
+def bind(name: str, config: Config) -> TableCorpus:
+    """Returns the corpus that the block `name` describes."""
+    return TableCorpus(name, config)

@@ -1,0 +1,219 @@
+"""BYOL-S: frames of a small convolutional network that was trained on speech without labels.
+
+Scheidwasser-Clow, Kegler, Beckmann & Cernak 2022, "SERAB: A multi-lingual benchmark for speech emotion
+recognition" (MIT licence): the encoder AudioNTT2020 with 512 dimensions, 0.6 M parameters. It is frozen
+here, and computed in numpy: no TensorFlow, and with one thread the same bytes in every process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import soxr
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stages.audio.spectrum import Frames, Spectrum, mel_filters
+from stages.base import npz, params
+from stages.base.errors import InputError
+from stages.base.params import Block
+from stages.data import keys
+
+OWN_FRAMES = True  # a step of 80 ms of the trimmed clip, not a frame of the shared spectrum
+
+LICENCE = "BYOL-S, MIT licence, Copyright (c) 2022 Neil Scheidwasser-Clow et al."
+
+# The front end of the published network (nnAudio's MelSpectrogram), and the mean and standard deviation of
+# its log-mel spectrograms, by which its input is standardised.
+RATE_HZ = 16_000
+FRONT_END = params.Spectrum(n_fft=1024, hop_length=160, n_mels=64, fmin_hz=60.0, fmax_hz=7800.0, top_db=100.0)
+LOG_MEL_MEAN, LOG_MEL_STD = -12.466, 4.187
+LEAST_POWER = float(np.finfo(np.float32).eps)
+
+STEP_FRAMES = 8  # front-end frames in a step: three times halved
+LEAST_FRAMES = 40
+SMOOTHED_FRAMES, MARGIN_FRAMES = 5, 8
+BATCH_NORM_EPSILON = 1e-5
+BLOCK_VALUES = 1 << 19  # of unfolded patches multiplied at a time: 2 MB
+
+# Columns of each layer in a step. Layers before `c3` have several frames in a step, one after the other.
+WIDTHS = {"logmel": 8 * 64, "c1": 4 * 512, "c2": 2 * 512, "c3": 512, "f1": 512, "f2": 512}
+
+
+class Config(Block):
+    """The weights, and what is computed with them.
+
+    Attributes:
+        weights: npz file with the published checkpoint's arrays, under the same names.
+        sha256: of that file.
+        layers: stored, side by side, in this order: `logmel`, the standardised input; `c1`, `c2`, `c3`, the
+            convolutions, averaged over frequency into 8 groups of 64 channels; `f1`, `f2`, the dense layers.
+        level_db: the level to which every clip is scaled, in dB re full scale, of the mean power of its
+            loudest frames; null keeps the level of the recording.
+        trim_db: leading and trailing frames that far below the loudest one are left out; null keeps all.
+    """
+
+    weights: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    layers: Annotated[params.Names, Field(min_length=1)]
+    level_db: Annotated[float, Field(le=0)] | None
+    trim_db: params.Positive | None
+
+
+def compute(spectrum: Spectrum, config: Config) -> Frames:
+    """Returns float32 (n_steps, n_dims), a step of 80 ms of the trimmed clip: the layers side by side.
+
+    The widths are 512 (`logmel`, eight frames of 64 bands), 2048 (`c1`, four frames), 1024 (`c2`, two) and
+    512 (`c3`, `f1`, `f2`).
+
+    Raises:
+        InputError: an unknown layer, or the weights are missing or are not those of the checksum.
+    """
+    for layer in config.layers:
+        if layer not in WIDTHS:
+            raise InputError(
+                f"params.features.byol_s.layers: no layer '{layer}'; choose from {', '.join(WIDTHS)}."
+            )
+    network = load(config.weights, config.sha256)
+    layers = network(log_mel(spectrum.signal, spectrum.sample_rate_hz, config.level_db, config.trim_db))
+    return np.concatenate([layers[name] for name in config.layers], axis=1)
+
+
+def log_mel(
+    signal: NDArray[np.float32], sample_rate_hz: int, level_db: float | None, trim_db: float | None
+) -> Frames:
+    """Returns the network's input, float32 (n_frames, 64), n_frames a multiple of 8 and at least 40.
+
+    The signal's mean is removed, so that a constant offset changes nothing.
+
+    Args:
+        signal: float32 (n_samples,), full scale = 1.
+        sample_rate_hz: of the signal.
+        level_db: see `Config`.
+        trim_db: see `Config`.
+    """
+    if sample_rate_hz != RATE_HZ:
+        signal = soxr.resample(signal, sample_rate_hz, RATE_HZ, "HQ")
+    centred = (
+        signal - signal.mean(dtype=np.float64).astype(np.float32) if len(signal) else np.zeros(1, np.float32)
+    )
+    settings = FRONT_END
+    power = Spectrum(centred, RATE_HZ, settings).power
+    filters = mel_filters(RATE_HZ, settings.n_fft, settings.n_mels, settings.fmin_hz, settings.fmax_hz)
+    mel = power @ filters.T
+    energy = np.convolve(mel.sum(axis=1), np.full(SMOOTHED_FRAMES, 1 / SMOOTHED_FRAMES), "same")
+    if trim_db is not None:
+        loud = np.flatnonzero(energy >= energy.max() * 10 ** (-trim_db / 10))
+        kept = slice(max(0, loud[0] - MARGIN_FRAMES), loud[-1] + 1 + MARGIN_FRAMES)
+        mel, energy = mel[kept], energy[kept]
+    if level_db is not None:
+        mel = mel * np.float32(_gain(energy, level_db))
+    standardized = (np.log(mel + np.float32(LEAST_POWER)) - LOG_MEL_MEAN) / LOG_MEL_STD
+    n_frames = max(LEAST_FRAMES, -(-len(mel) // STEP_FRAMES) * STEP_FRAMES)
+    return np.pad(standardized, ((0, n_frames - len(mel)), (0, 0)), mode="edge").astype(np.float32)
+
+
+def _gain(energy: NDArray[np.floating], level_db: float) -> float:
+    """Returns the factor of the power that brings the loudest tenth of the frames to `level_db`."""
+    loudest = np.sort(energy)[-max(1, len(energy) // 10) :].mean()
+    return float(10 ** (level_db / 10) / loudest) if loudest > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Network:
+    """The encoder without its pooling over time, the batch normalisations folded into the convolutions.
+
+    Attributes:
+        kernels: of the three convolutions, float32 (9 n_in, 64), rows ordered by time, frequency, channel.
+        biases: of the convolutions, float32 (64,).
+        dense: weights (n_in, 512) and bias (512,) of the two dense layers.
+    """
+
+    kernels: tuple[Frames, ...]
+    biases: tuple[Frames, ...]
+    dense: tuple[tuple[Frames, Frames], ...]
+
+    def __call__(self, log_mel: Frames) -> dict[str, Frames]:
+        """Returns each layer, float32 (n_frames / 8, its width), of standardised log-mel (n_frames, 64)."""
+        n_steps = len(log_mel) // STEP_FRAMES
+        layers = {"logmel": log_mel.reshape(n_steps, -1)}
+        x = log_mel[:, :, None]
+        for number, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True), start=1):
+            x = _halved(_convolved(x, kernel, bias))
+            groups = x.reshape(len(x), 8, -1, x.shape[2]).mean(axis=2)  # 8 groups of bands, 64 channels
+            layers[f"c{number}"] = groups.reshape(n_steps, -1)
+        steps = x.reshape(n_steps, -1)
+        for number, (weights, bias) in enumerate(self.dense, start=1):
+            steps = np.maximum(steps @ weights + bias, 0)
+            layers[f"f{number}"] = steps
+        return layers
+
+
+def _convolved(x: Frames, kernel: Frames, bias: Frames) -> Frames:
+    """Returns the 3 x 3 convolution and ReLU, (n_time, n_bands, 64), of (n_time, n_bands, n_in)."""
+    n_time, n_bands, n_in = x.shape
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    # (time, band, channel, 3, 3) -> (time, band, 3, 3, channel), unfolded a few rows at a time
+    patches = sliding_window_view(padded, (3, 3), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+    out = np.empty((n_time, n_bands, kernel.shape[1]), np.float32)
+    rows = max(1, BLOCK_VALUES // (n_bands * 9 * n_in))
+    for start in range(0, n_time, rows):
+        block = patches[start : start + rows]
+        flat = block.reshape(len(block) * n_bands, 9 * n_in)
+        out[start : start + rows] = (flat @ kernel).reshape(len(block), n_bands, -1)
+    out += bias
+    return np.maximum(out, 0, out=out)
+
+
+def _halved(x: Frames) -> Frames:
+    """Returns the maxima of each 2 x 2 of (n_time, n_bands, n_channels)."""
+    in_time = np.maximum(x[0::2], x[1::2])
+    return np.maximum(in_time[:, 0::2], in_time[:, 1::2])
+
+
+@cache
+def load(weights: str, sha256: str) -> Network:
+    """Returns the network of an npz file that holds the published checkpoint's arrays; nothing is unpickled.
+
+    Raises:
+        InputError: the file is missing, has another checksum, or lacks an array.
+    """
+    path, place = Path(weights), "params.features.byol_s"
+    if not path.is_file():
+        raise InputError(f"{place}.weights: '{weights}' does not exist. See data/pretrained/README.md.")
+    found = keys.sha256(path)
+    if found != sha256:
+        raise InputError(
+            f"{place}.sha256: {sha256}, but {weights} has {found}. Other weights are other features."
+        )
+    try:
+        with npz.zipped(path) as stored:
+            return _network(
+                {name: np.asarray(stored[name], np.float64) for name in stored.files if stored[name].ndim}
+            )
+    except npz.UNREADABLE as error:
+        raise InputError(f"{weights}: not the arrays of BYOL-S ({error}).") from error
+
+
+def _network(arrays: dict[str, NDArray[np.float64]]) -> Network:
+    kernels, biases = [], []
+    for first in (0, 4, 8):  # convolution, batch normalisation, ReLU, pooling
+        norm = f"features.{first + 1}"
+        scale = arrays[f"{norm}.weight"] / np.sqrt(arrays[f"{norm}.running_var"] + BATCH_NORM_EPSILON)
+        kernel = arrays[f"features.{first}.weight"]  # (out, in, band, time)
+        rows = kernel.transpose(3, 2, 1, 0).reshape(-1, len(kernel)) * scale
+        bias = (arrays[f"features.{first}.bias"] - arrays[f"{norm}.running_mean"]) * scale + arrays[
+            f"{norm}.bias"
+        ]
+        kernels.append(rows.astype(np.float32))
+        biases.append(bias.astype(np.float32))
+    dense = tuple(
+        (arrays[f"fc.{number}.weight"].T.astype(np.float32), arrays[f"fc.{number}.bias"].astype(np.float32))
+        for number in (0, 3)
+    )
+    return Network(tuple(kernels), tuple(biases), dense)

@@ -1,0 +1,106 @@
+"""Ridge regression on the classes in closed form, stored as one matrix in an npz file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import recall_score
+
+from stages.base import npz
+from stages.base.errors import InputError
+from stages.base.files import replacing
+from stages.learning import calibration
+from stages.learning.preprocessing import Clips, Partition
+
+Scores = NDArray[np.float64]
+
+
+class RidgeTrainer:
+    """Fits, stores and applies a ridge classifier; it validates by leaving out each training speaker."""
+
+    file = "ridge.npz"
+    started_from = None
+    trains_on_validation = True
+
+    def __init__(self, penalties: Sequence[float]) -> None:
+        """Takes the penalties to choose from."""
+        self.penalties = penalties
+
+    def fit(
+        self, train: Partition, validation: Partition | None, folder: Path, seed: int
+    ) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Fits the classifier and writes it to `folder`.
+
+        Returns:
+            An empty learning curve, and `n_parameters`, `val_uar` and `temperature` by held-out speakers.
+
+        Raises:
+            InputError: there are fewer than two training speakers.
+        """
+        speakers = train.speakers
+        if speakers is None or len(np.unique(speakers)) < 2:
+            raise InputError("params.model: 'ridge' validates by leaving out speakers and needs two or more.")
+        x, n_classes = train.x.astype(np.float64), len(train.classes)
+        targets = np.eye(n_classes)[train.y] - 1 / n_classes
+        kernel = x @ x.T + 1
+        found = [held_out(kernel, targets, speakers, penalty) for penalty in self.penalties]
+        uars = [recall_score(train.y, scores.argmax(axis=1), average="macro") for scores in found]
+        best = int(np.argmax(uars))
+        dual = np.linalg.solve(kernel + self.penalties[best] * np.eye(len(x)), targets)
+        with replacing(folder / self.file) as temporary, temporary.open("wb") as file:
+            np.savez(file, weights=x.T @ dual, intercept=dual.sum(axis=0))
+        return pd.DataFrame(), {
+            "n_parameters": (x.shape[1] + 1) * n_classes,
+            "penalty": self.penalties[best],
+            "n_validation": len(x),
+            "val_uar": uars[best],
+            "temperature": calibration.temperature(found[best], train.y),
+        }
+
+    def scores(self, folder: Path, clips: Clips, n_classes: int) -> Scores:
+        """Returns float64 (n_clips, n_classes).
+
+        Raises:
+            InputError: there is no model written by train, or it takes other inputs.
+        """
+        path = folder / self.file
+        try:
+            with npz.zipped(path) as stored:
+                weights, intercept = stored["weights"], stored["intercept"]
+            if weights.shape != (clips.x.shape[1], n_classes) or intercept.shape != (n_classes,):
+                raise ValueError(f"weights {weights.shape}, not ({clips.x.shape[1]}, {n_classes})")
+            return np.asarray(clips.x @ weights + intercept, np.float64)
+        except (*npz.UNREADABLE, TypeError) as error:
+            raise InputError(
+                f"{path}: not a model written by train ({error}). Run `dvc repro train`."
+            ) from error
+
+
+def held_out(kernel: Scores, targets: Scores, groups: NDArray, penalty: float) -> Scores:
+    """Returns each row's scores by a ridge regression that was fitted without the row's group.
+
+    Closed form: with H = K (K + penalty I)^-1, a group's are Y - (I - H_gg)^-1 (Y - H Y).
+
+    Args:
+        kernel: float64 (n, n), 1 added for the intercept.
+        targets: float64 (n, n_classes).
+        groups: (n,), the speakers.
+        penalty: positive.
+
+    Examples:
+        >>> x, y = np.array([[1.0], [2.0], [4.0]]), np.array([[1.0], [2.0], [3.0]])
+        >>> held_out(x @ x.T, y, np.array(["a", "b", "b"]), penalty=1.0)[0].round(6)  # (4 + 12) / (20 + 1)
+        array([0.761905])
+    """
+    hat = np.linalg.solve(kernel + penalty * np.eye(len(kernel)), kernel).T
+    residuals = targets - hat @ targets
+    out = np.empty_like(targets)
+    for group in np.unique(groups):
+        own = np.flatnonzero(groups == group)
+        out[own] = targets[own] - np.linalg.solve(np.eye(len(own)) - hat[np.ix_(own, own)], residuals[own])
+    return out

@@ -1,0 +1,31 @@
+"""Ridge classifier in closed form: its penalty and its temperature are chosen by leaving out each speaker."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.base.params import Block, Positive
+from stages.learning.pooling import Pooling
+from stages.learning.preprocessing import Inputs
+from stages.learning.ridge import RidgeTrainer
+
+LAYOUTS = ("mean", "stats", "pooled")
+
+
+class Config(Block):
+    """The classifier's block in params.yaml.
+
+    Attributes:
+        pooling: of the layout `pooled`; null for the others.
+        penalties: to choose from.
+    """
+
+    inputs: Inputs
+    pooling: Pooling | None
+    penalties: Annotated[list[Positive], Field(min_length=1)]
+
+
+def trainer(config: Config) -> RidgeTrainer:
+    return RidgeTrainer(config.penalties)

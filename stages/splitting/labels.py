@@ -1,0 +1,72 @@
+"""Which clips are used, and under which label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from stages.base.errors import InputError, unknown
+from stages.base.files import MANIFEST
+from stages.base.params import Params, Split
+from stages.data.vocabulary import CHANNELS, EMOTIONS
+from stages.splitting import leak
+
+UNKNOWN = "unknown"  # the speaker of a clip, where nobody knows
+
+
+def usable_clips(manifest: pd.DataFrame, chosen: Params) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Returns the usable clips with their `label`, and the number of clips excluded for each reason.
+
+    Raises:
+        InputError: no clip of a chosen corpus is left, or the protocol needs speakers who are not known.
+    """
+    policy = chosen.split.labels
+    clips = manifest[manifest["corpus"].isin(chosen.corpus)]
+    check_names(chosen.split, clips["emotion"].dropna())
+    n_excluded = {}
+    for reason, usable in {
+        "problem": clips["problem"] == "",
+        "channel": clips["channel"].isin(chosen.split.channels),
+        "label": ~clips["emotion"].isin(policy.drop),
+    }.items():
+        kept = clips[usable[clips.index]]
+        n_excluded[reason] = len(clips) - len(kept)
+        clips = kept
+    for corpus in chosen.corpus:
+        if corpus not in set(clips["corpus"]):
+            n_listed = (manifest["corpus"] == corpus).sum()
+            raise InputError(
+                f"params.corpus: no clip of '{corpus}' is left after excluding problems, "
+                f"params.split.channels and params.split.labels.drop; {MANIFEST} lists {n_listed}."
+            )
+    unknown_speakers = clips["speaker"].str.endswith(f"/{UNKNOWN}")
+    if unknown_speakers.any() and not leak.leaky(chosen.split.protocol):
+        first = clips.loc[unknown_speakers, "clip"].iloc[0]
+        raise InputError(
+            f"params.split.protocol {chosen.split.protocol}: needs the speakers, and those of "
+            f"{unknown_speakers.sum()} clips are {UNKNOWN}, the first is {first}. "
+            "Only `random` does without, and says `leaky: true`."
+        )
+    return clips.assign(label=clips["emotion"].replace(dict(policy.merge))), n_excluded
+
+
+def check_names(split: Split, labels: Iterable[str]) -> None:
+    """Checks that params.split names known channels, and drops and merges known labels only.
+
+    Args:
+        labels: of the corpora; besides, the names in EMOTIONS are known.
+
+    Raises:
+        InputError: it names another.
+    """
+    known = {*EMOTIONS, *labels}
+    place = "params.split.labels"
+    named: list[tuple[str, str, Iterable[str]]] = [
+        ("params.split.channels", name, CHANNELS) for name in split.channels
+    ]
+    named += [(f"{place}.drop", name, known) for name in split.labels.drop]
+    named += [(f"{place}.merge", name, known) for name in split.labels.merge]
+    for place, name, choices in named:
+        if name not in choices:
+            raise unknown(place, name, choices)

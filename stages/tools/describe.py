@@ -1,0 +1,114 @@
+"""Suggest a block of params.yaml for your own recordings, from a folder or a table.
+
+    python -m stages.tools.describe data/sources/my_calls
+
+Prints the block, and what could not be determined.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from stages.acquire import table
+from stages.audio.recording import SUFFIXES
+from stages.base.errors import InputError, run
+from stages.data.vocabulary import EMOTIONS
+
+TABLES = ("db.yaml", "metadata.csv", "*.csv", "*.tsv", "*.parquet", "*.jsonl")  # the first found is described
+# Names under which tables have our columns.
+NAMES = {
+    "path": ("path", "file", "file_name", "filename", "wav", "audio", "audio_path", "filepath"),
+    "speaker": ("speaker", "speaker_id", "spk", "spkr", "actor", "subject", "participant", "client_id"),
+    "label": ("label", "emotion", "emo", "class", "category", "emotion_label"),
+    "sex": ("sex", "gender"),
+    "age": ("age",),
+    "sentence": ("sentence", "text", "transcript", "transcription", "utterance"),
+    "language": ("language", "lang", "locale"),
+    "session": ("session", "session_id", "dialogue", "dialog"),
+    "partition": ("partition", "split", "split_set", "set", "subset"),
+    "start": ("start", "start_time", "start_s", "onset"),
+    "end": ("end", "end_time", "end_s", "offset"),
+}
+SPELLINGS = {
+    **{"ang": "anger", "angry": "anger", "hap": "happiness", "happy": "happiness", "joy": "happiness"},
+    **{"sad": "sadness", "neu": "neutral", "fea": "fear", "fearful": "fear", "afraid": "fear"},
+    **{"dis": "disgust", "disgusted": "disgust", "sur": "surprise", "surprised": "surprise"},
+    **{"exc": "excitement", "excited": "excitement", "fru": "frustration", "frustrated": "frustration"},
+    **{"bored": "boredom", "cal": "calm", "con": "contempt"},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("path", type=Path, help="a folder with recordings, or a table")
+    path = parser.parse_args().path
+    found = find(path)
+    read, _ = table.read(found, None)
+    block, open_questions = suggest(found, read)
+    text = io.StringIO()
+    YAML().dump({"corpora": {found.parent.name: block}}, text)
+    print(text.getvalue(), end="")
+    for question in open_questions:
+        print(f"# {question}")
+
+
+def find(path: Path) -> Path:
+    """Returns the table at `path`, or the first in that folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    if path.is_file():
+        return path
+    for pattern in TABLES:
+        for file in sorted(path.glob(pattern)):
+            return file
+    if not path.is_dir():
+        raise InputError(f"{path}: missing.")
+    recordings = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    first = f", the first is {recordings[0].relative_to(path)}" if recordings else ""
+    raise InputError(
+        f"{path}: has no table ({', '.join(TABLES)}) and {len(recordings)} recordings{first}. Write a csv "
+        "with the columns path, speaker and label."
+    )
+
+
+def suggest(path: Path, read: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
+    """Returns the block for a table, and what could not be determined, a sentence each."""
+    by_name = {str(column).strip().lower(): str(column) for column in read.columns}
+    columns = {}
+    for ours, theirs in NAMES.items():
+        known = [by_name[name] for name in theirs if name in by_name]
+        if known:
+            columns[ours] = known[0]
+    missing = [ours for ours in table.REQUIRED if ours not in columns]
+    listed = ", ".join(map(str, read.columns))
+    questions = [f"no column looks like the {ours}; the table has {listed}" for ours in missing]
+    block: dict[str, Any] = {"table": path.as_posix()}
+    renamed = {ours: theirs for ours, theirs in columns.items() if ours != theirs}
+    if renamed:
+        block["columns"] = renamed
+    if "label" in columns:
+        cells = sorted({cell.strip() for cell in read[columns["label"]]} - {""})
+        labels = {cell: SPELLINGS[cell.lower()] for cell in cells if cell.lower() in SPELLINGS}
+        if labels:
+            block["labels"] = labels
+        kept = [cell for cell in cells if cell not in labels and cell.lower() not in EMOTIONS]
+        if kept:
+            questions.append(f"labels kept as they are: {', '.join(kept)}")
+    unknown = [ours for ours in ("sex", "sentence", "partition") if ours not in columns]
+    if unknown:
+        questions.append(f"not in the table, so unknown: {', '.join(unknown)}")
+    if path.parts[:2] != ("data", "sources"):
+        questions.append("put the table and its recordings below data/sources")
+    return block, questions
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,123 @@
+"""The checks of recordings, on speech that is degraded in known ways, and on sounds that are no speech."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from stages.audio.quality import measure, notices, probe, problem
+from stages.audio.recording import Recording, load
+from stages.base.params import Manifest, read
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE_HZ = 16_000
+RNG = np.random.default_rng(7)
+
+
+@pytest.fixture(scope="module")
+def limits() -> Manifest:
+    return read(ROOT / "params.yaml").manifest
+
+
+def syllables(seconds: float = 1.0) -> np.ndarray:
+    time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    buzz = sum(np.sin(2 * np.pi * k * 150 * time_s) / k for k in range(1, 50))
+    return 0.15 * np.sin(2 * np.pi * time_s) ** 2 * buzz
+
+
+def hum(seconds: float = 1.0, hz: float = 50.0) -> np.ndarray:
+    return 0.1 * np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE_HZ)) / RATE_HZ)
+
+
+def within_silence(sound: np.ndarray, noise: float = 0.0) -> np.ndarray:
+    silence = RNG.normal(0, noise, 2 * RATE_HZ) if noise else np.zeros(2 * RATE_HZ)
+    silence[RATE_HZ : RATE_HZ + len(sound)] += sound
+    return silence
+
+
+def signed_8_bit() -> bytes:
+    """Signed bytes in a WAV, whose 8-bit samples are unsigned."""
+    return np.round(127 * syllables()).astype(np.int8).tobytes()
+
+
+UNUSABLE: dict[str, tuple[Callable[[], np.ndarray], str]] = {
+    "digital silence": (lambda: np.zeros(RATE_HZ), "silent"),
+    "a constant": (lambda: np.full(RATE_HZ, 0.3), "silent"),
+    "a muted microphone": (lambda: RNG.normal(0, 1e-4, RATE_HZ), "silent"),
+    "hum": (hum, "no speech"),
+    "hum at 60 Hz": (lambda: hum(hz=60), "no speech"),
+    "hum that is switched on": (lambda: within_silence(hum(0.5)), "no speech: nothing above"),
+    "a tone": (lambda: hum(hz=1000), "no speech"),
+    "white noise": (lambda: RNG.normal(0, 0.1, RATE_HZ), "no speech: a level"),
+    "a click": (lambda: within_silence(np.array([0.9, -0.5])), "no speech: sound for"),
+    "a click in noise": (lambda: within_silence(np.array([0.9, -0.5]), 1e-3), "no speech"),
+    "50 ms of sound": (lambda: within_silence(syllables()[3000:3800]), "no speech: sound for"),
+    "20 ms": (lambda: syllables()[4000:4320], "too short"),
+    "a square wave": (lambda: np.sign(syllables()), "overloaded"),
+    "unscaled integers": (lambda: 2**15 * syllables(), "too loud: peak 79.0 dBFS"),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_what_is_no_speech_has_its_reason(tmp_path: Path, limits: Manifest, kind: str) -> None:
+    make, reason = UNUSABLE[kind]
+    soundfile.write(tmp_path / "clip.wav", make(), RATE_HZ, subtype="FLOAT")
+    assert probe(tmp_path / "clip.wav", limits)["problem"].startswith(reason)
+
+
+def test_signed_bytes_in_a_wav_are_overloaded(tmp_path: Path, limits: Manifest) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, np.zeros(RATE_HZ), RATE_HZ, subtype="PCM_U8")
+    path.write_bytes(path.read_bytes()[:44] + signed_8_bit())
+    assert probe(path, limits)["problem"].startswith("overloaded")
+
+
+UNUSUAL: dict[str, tuple[Callable[[np.ndarray], np.ndarray], list[str]]] = {
+    "as it is": (lambda x: x, []),
+    "20 dB quieter": (lambda x: 0.1 * x, []),
+    "an offset": (lambda x: x + 0.05, ["DC offset"]),
+    "clipped": (lambda x: np.clip(x, -0.2 * x.max(), 0.2 * x.max()), ["clipped"]),
+    "two channels": (lambda x: np.stack([x, x], axis=1), []),
+    "channels that cancel": (lambda x: np.stack([x, -x], axis=1), ["channels cancel"]),
+    "one dead channel": (lambda x: np.stack([x, 0 * x], axis=1), ["channels differ"]),
+    "5 s": (lambda x: np.resize(x, 5 * RATE_HZ), ["long"]),
+    "telephone": (lambda x: np.fft.irfft(np.fft.rfft(x)[: len(x) // 5], len(x)), ["narrow band"]),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_usable_speech_is_used_and_what_is_unusual_is_noticed(
+    tmp_path: Path, limits: Manifest, corpora: Path, kind: str
+) -> None:
+    make, expected = UNUSUAL[kind]
+    speech = load(corpora / "ravdess/Actor_01/03-01-05-01-01-01-01.flac", RATE_HZ)
+    soundfile.write(tmp_path / "clip.wav", make(speech), RATE_HZ, subtype="FLOAT")
+    probed = probe(tmp_path / "clip.wav", limits)
+    assert probed["problem"] == ""
+    assert [notice.split(":")[0] for notice in probed["notices"].split("; ") if notice] == expected
+
+
+def test_the_measures_of_a_sound_worked_by_hand(limits: Manifest) -> None:
+    tone = np.float32(0.5) * np.sin(2 * np.pi * 1000 * np.arange(8000) / RATE_HZ).astype(np.float32)
+    measured = measure(Recording(np.concatenate([np.zeros(8000, np.float32), tone]), RATE_HZ, 1))
+    assert measured.duration_s == 1.0
+    assert measured.active_s == pytest.approx(0.5)
+    assert measured.peak_dbfs == pytest.approx(-6.02, abs=0.01)
+    assert measured.level_dbfs == pytest.approx(-9.03, abs=0.01)  # RMS of a sine: peak / sqrt(2)
+    assert measured.level_range_db > 100
+    assert problem(measured, limits) == ""
+    assert "narrow band" in {notice.split(":")[0] for notice in notices(measured, limits)}
+    assert measure(Recording(tone, RATE_HZ, 1)).bandwidth_hz == pytest.approx(1000, abs=150)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("corpus", ["ravdess", "ravdess_song", "tess"])
+def test_nothing_usable_is_lost_in_real_corpora(limits: Manifest, corpora: Path, corpus: str) -> None:
+    paths = sorted((corpora / corpus).rglob("*.flac"))[::5]
+    problems = {path.name: problem for path in paths if (problem := probe(path, limits)["problem"])}
+    assert len(paths) > 200
+    assert problems == {}

@@ -1,0 +1,109 @@
+"""A stage notices what is edited while it runs, and removes what killed stages left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.base import files, stage
+from stages.base.errors import InputError
+
+HERE = files._host()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, the current one, with a pipeline of one stage."""
+    monkeypatch.chdir(tmp_path)
+    deps = ["stages/fit.py", "data/clips", "data/table.csv"]
+    params = ["seed", "models.${model}", "train.rate"]
+    with (tmp_path / "dvc.yaml").open("w") as file:
+        YAML().dump(
+            {"stages": {"fit": {"cmd": "python -m stages.fit", "deps": deps, "params": params}}}, file
+        )
+    (tmp_path / "params.yaml").write_text(
+        "{seed: 1, model: svm, models: {svm: {c: 1}, gru: {}}, train: {rate: 2, threads: 1}}"
+    )
+    for name in ("stages/fit.py", "data/clips/a.wav", "data/clips/deep/b.wav", "data/table.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(stage, "_at_start", {"fit": stage.state("fit")})
+    return tmp_path
+
+
+def replaced(old: str, new: str) -> Callable[[], None]:
+    path = Path("params.yaml")
+    return lambda: path.write_text(path.read_text().replace(old, new))
+
+
+def text(name: str) -> Callable[[], None]:
+    return lambda: Path(name).write_text("edited")
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (replaced("seed: 1", "seed: 2"), "params.seed"),
+        (replaced("c: 1", "c: 2"), "params.models.svm"),
+        (replaced("rate: 2", "rate: 3"), "params.train.rate"),
+        (text("stages/fit.py"), "stages/fit.py"),
+        (text("data/table.csv"), "data/table.csv"),
+        (text("data/clips/deep/b.wav"), "data/clips/deep/b.wav"),
+        (text("data/clips/new.wav"), "data/clips/new.wav"),
+        (lambda: Path("data/clips/a.wav").unlink(), "data/clips/a.wav"),
+        (lambda: Path("data/clips/a.wav").replace("data/clips/deep/b.wav"), "data/clips/a.wav and 1 more"),
+    ],
+)
+def test_an_edit_is_named(project: Path, edit: Callable[[], None], named: str) -> None:
+    edit()
+    with pytest.raises(InputError, match=rf"^{named}: .*fit"):
+        stage.check_unchanged()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        replaced("threads: 1", "threads: 2"),
+        replaced("gru: {}", "gru: {units: 3}"),
+        lambda: Path("stages/fit.py").write_text("stages/fit.py"),
+        lambda: Path("data/other.csv").write_text("not a dependency"),
+        lambda: Path("stages/__pycache__").mkdir(),
+    ],
+    ids=["another parameter", "another model", "saved without a change", "another file", "byte code"],
+)
+def test_what_the_stage_does_not_depend_on_may_change(project: Path, edit: Callable[[], None]) -> None:
+    edit()
+    stage.check_unchanged()
+
+
+def test_code_that_is_edited_while_python_starts_is_named(project: Path) -> None:
+    os.utime("stages/fit.py", (time.time(), time.time()))
+    with pytest.raises(InputError, match=r"^stages/fit\.py: .*fit"):
+        stage.check_not_edited_at_start("fit")
+    day_s = 24 * 60 * 60
+    for date in (time.time() - day_s, time.time() + day_s):
+        os.utime("stages/fit.py", (date, date))
+        stage.check_not_edited_at_start("fit")
+
+
+def test_a_process_that_is_no_stage_is_not_guarded(project: Path) -> None:
+    assert stage.running_stage() is None
+
+
+def test_temporary_files_of_killed_stages_are_removed(project: Path) -> None:
+    gone, alive = 2**22 + 1, os.getpid()  # the first is larger than any process id on Linux
+    kept = [f".a.json.{HERE}-{alive}.part", f".a.json.elsewhere-{gone}.part", ".x.part", "a.json"]
+    for name in (*kept, f".a.json.{HERE}-{gone}.part", f".b.json.elsewhere-{alive}.part"):
+        (project / "data" / name).write_text("")
+    (project / "data" / f".ingest-abc.{HERE}-{gone}.part" / "demo").mkdir(parents=True)
+    long_ago = time.time() - 2 * files.ABANDONED_DAYS * 24 * 60 * 60
+    os.utime(project / "data" / f".b.json.elsewhere-{alive}.part", (long_ago, long_ago))
+    with pytest.raises(SystemExit):
+        stage.run(lambda: None)
+    found = {path.name for path in (project / "data").iterdir() if path.name.startswith((".", "a."))}
+    assert found == set(kept)

@@ -1,0 +1,500 @@
+"""Corpora described by a table: every form it may have, and every fault."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from ruamel.yaml import YAML
+
+from stages import augment, evaluate, featurize, ingest, manifest, report, select, split, train
+from stages.base import params
+from stages.base.errors import InputError
+from stages.base.files import MANIFEST, METRICS, PREDICTIONS, RAW, SPLITS
+from stages.data import tables
+from stages.splitting.leak import LeakError
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+FOLDER = Path("data/sources/calls")
+TABLE = FOLDER / "labels.csv"
+RATE_HZ = 16_000
+COLUMNS = {"path": "file", "speaker": "who", "label": "felt"}
+Project = Callable[..., None]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Moves into an empty project; returns what writes params.yaml and the table of the corpus `calls`."""
+    monkeypatch.chdir(tmp_path)
+    FOLDER.mkdir(parents=True)
+
+    def write(content: str | bytes = "", /, split: dict[str, Any] | None = None, **block: Any) -> None:
+        block = {"table": str(TABLE), "columns": COLUMNS} | block
+        values = SHIPPED | {
+            "corpus": ["calls"],
+            "corpora": SHIPPED["corpora"] | {"calls": block},
+            "split": SHIPPED["split"] | {"n_folds": 3} | (split or {}),
+            "compute": SHIPPED["compute"] | {"workers": 1},
+            "augment": SHIPPED["augment"] | {"copies": 0},
+            "evaluate": {"n_resamples": 100},
+            "report": {"n_audio": 1},
+        }
+        Path("params.yaml").write_text(json.dumps(values))
+        if content:
+            TABLE.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return write
+
+
+def sound(name: str, seconds: float = 0.5, seed: int = 0) -> None:
+    path = FOLDER / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng([seed, *name.encode()]).normal(0, 0.1, int(seconds * RATE_HZ))
+    soundfile.write(path, noise, RATE_HZ)
+
+
+def listed() -> pd.DataFrame:
+    """Runs ingest and manifest and returns the manifest by clip."""
+    ingest.main()
+    manifest.main()
+    return tables.read(MANIFEST, tables.MANIFEST).set_index("clip")
+
+
+def rows_of_calls() -> pd.DataFrame:
+    """Returns the table of the corpus `calls` in one form."""
+    rows: pd.DataFrame = params.read().corpus_of("calls").rows()
+    return rows
+
+
+def grid(labels: tuple[str, ...] = ("joy", "Anger", "awe"), speakers: str = "abc", takes: int = 2) -> str:
+    """Writes a recording per speaker, label and take; returns the rows of a table."""
+    rows = ["file,who,felt"]
+    for speaker in speakers:
+        for label in labels:
+            for take in range(takes):
+                name = f"{speaker}/{label}{take}.wav"
+                sound(name)
+                rows.append(f"{name},{speaker},{label}")
+    return "\n".join(rows)
+
+
+def test_labels_that_nobody_knows_pass_through_the_whole_pipeline(project: Project) -> None:
+    project(grid())
+    for stage in (select, ingest, manifest, split, augment, featurize, train, evaluate, report):
+        stage.main()
+    assert set(tables.read(SPLITS, tables.SPLITS)["label"]) == {"joy", "anger", "awe"}
+    measured = json.loads((METRICS / "test.json").read_text())
+    assert set(measured["recall"]) == {"joy", "anger", "awe"}
+    assert measured["sex"] == {}
+    assert "p_awe" in tables.read(PREDICTIONS, tables.PREDICTIONS)
+    page = (METRICS / "report.html").read_text()
+    assert "awe" in page
+    assert 'id="sexes"' not in page
+
+
+def test_facts_and_names_are_read_whatever_the_form_of_the_table(project: Project) -> None:
+    names = ["a b.wav", "Größe/ü.wav"]
+    for name in names:
+        sound(name)
+    header = "file;who;felt;gender;years;words;part\r\n"
+    rows = "a b.wav;s1;hap;F;31;hello;train\r\nGröße\\ü.wav;s2;sad;;;;dev\r\n"
+    optional = {"sex": "gender", "age": "years", "text": "words", "partition": "part"}
+    labels = {"hap": "happiness", "sad": "sadness"}
+    tabular = header.replace(";", "\t") + rows.replace(";", "\t")
+    columns = COLUMNS | optional
+    read = []
+    for content in (
+        (header + rows).encode(),
+        (header + rows).encode("utf-8-sig"),
+        (header + rows).encode("utf-16"),
+        tabular.encode(),
+    ):
+        project(content, columns=columns, labels=labels)
+        read.append(rows_of_calls())
+    frame = pd.DataFrame([line.split(";") for line in rows.splitlines()], columns=header.strip().split(";"))
+    frame.to_parquet(FOLDER / "labels.parquet")
+    project(table=str(FOLDER / "labels.parquet"), columns=columns, labels=labels)
+    read.append(rows_of_calls().assign(row=read[0]["row"]))
+    for other in read[1:]:
+        pd.testing.assert_frame_equal(other, read[0])
+    table = listed()
+    first, second = table.loc["calls/a b.wav"], table.loc["calls/Größe/ü.wav"]
+    assert (first["problem"], second["problem"]) == ("", "")
+    assert (first["speaker"], first["sex"], first["age"]) == ("calls/s1", "female", 31)
+    assert (first["sentence"], first["emotion"], first["partition"]) == ("calls/hello", "happiness", "train")
+    assert second[["sex", "age", "sentence"]].isna().all()
+    assert (second["emotion"], second["partition"]) == ("sadness", "validation")
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        ("/etc/x.wav,s,joy", ["row 2", "/etc/x.wav"]),
+        ("C:\\\\x.wav,s,joy", ["row 2", "C:"]),
+        ("a.wav,s,joy\n../x.wav,s,joy", ["row 3", "../x.wav"]),
+        ("a.wav,s,joy\nb.wav,s,joy\na.wav,s,awe", ["rows 2 and 4", "a.wav"]),
+        ("a.wav,s,joy+awe", ["row 2", "joy+awe"]),
+        (",s,joy", ["row 2", "path"]),
+    ],
+)
+def test_a_faulty_table_is_refused_with_row_and_value(project: Project, rows: str, named: list[str]) -> None:
+    sound("a.wav")
+    project(f"file,who,felt\n{rows}\n")
+    with pytest.raises(InputError) as error:
+        ingest.main()
+    assert all(part in str(error.value) for part in [str(TABLE), *named])
+    assert not list(RAW.rglob("*.wav"))
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "named"),
+    [
+        ("sex", ("F", "x"), ["row 3", "'x'", "female"]),
+        ("sex", ("F", "M"), ["row 3", "'s'", "row 2"]),
+        ("age", ("31", "old"), ["row 3", "'old'"]),
+        ("partition", ("train", "later"), ["row 3", "'later'", "partitions"]),
+        ("start", ("0", "-1"), ["row 3", "'-1'"]),
+        ("channel", ("speech", "shout"), ["row 3", "'shout'", "song"]),
+        ("clip", ("x", "x"), ["row 3", "'x'"]),
+        ("clip", ("x", "y#1"), ["row 3", "'y#1'"]),
+    ],
+)
+def test_a_wrong_cell_is_refused(
+    project: Project, column: str, cells: tuple[str, str], named: list[str]
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        sound(name)
+    project(f"file,who,felt,{column}\na.wav,s,joy,{cells[0]}\nb.wav,s,joy,{cells[1]}\n")
+    with pytest.raises(InputError) as error:
+        ingest.main()
+    assert all(part in str(error.value) for part in [str(TABLE), *named])
+
+
+@pytest.mark.parametrize(
+    ("block", "named"),
+    [
+        ({"columns": COLUMNS | {"sex": "gendre"}}, ["columns.sex", "'gendre'", "gender"]),
+        ({"columns": {"path": "file", "speaker": "who"}}, [str(TABLE), "'label'", "felt"]),
+        ({"columns": COLUMNS | {"colour": "who"}}, ["columns", "'colour'"]),
+        ({"labels": {"hapy": "happiness"}}, ["labels", "'hapy'", "happy"]),
+        ({"table": "/tmp/labels.csv"}, ["table", "/tmp/labels.csv"]),
+        ({"table": "data/sources/../labels.csv"}, ["table", ".."]),
+        ({"table": "data/sources/calls/nothing.csv"}, ["nothing.csv"]),
+        ({"tabel": "x"}, ["tabel", "table"]),
+    ],
+)
+def test_a_wrong_block_is_refused(project: Project, block: dict[str, Any], named: list[str]) -> None:
+    project("file,who,felt,gender\na.wav,s,happy,F\n", **block)
+    with pytest.raises(InputError) as error:
+        ingest.main()
+    assert all(part in str(error.value) for part in named)
+
+
+def test_rows_that_cannot_be_used_are_excluded_with_their_reason(project: Project) -> None:
+    for name in ("good.wav", "no_label.wav", "no_speaker.wav", "out.wav"):
+        sound(name)
+    project(
+        "file,who,felt\ngood.wav,s,joy\nno_label.wav,s,\nno_speaker.wav,,joy\nout.wav,s,xxx\ngone.wav,s,joy\n",
+        labels={"xxx": None},
+    )
+    problems = listed()["problem"]
+    assert problems["calls/good.wav"] == ""
+    for clip, reason in {
+        "no_label": ["no label", "row 3"],
+        "no_speaker": ["no speaker", "row 4"],
+        "out": ["xxx", "row 5"],
+        "gone": ["missing", "gone.wav", "row 6"],
+    }.items():
+        assert all(part in problems[f"calls/{clip}.wav"] for part in reason)
+
+
+def test_segments_are_cut_exactly_and_those_that_overlap_or_lie_outside_are_excluded(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound("long.wav", seconds=4)
+    decoded = []
+    read = soundfile.read
+    monkeypatch.setattr(soundfile, "read", lambda *a, **k: decoded.append(a) or read(*a, **k))
+    project(
+        "file,who,felt,start,end\nlong.wav,s,joy,0.5,1\nlong.wav,s,awe,1,2\nlong.wav,t,joy,1.9,2.5\n"
+        "long.wav,t,awe,3.5,9\nlong.wav,t,joy,3,2.8\nlong.wav,t,joy,2.5,3\n"
+    )
+    rows = listed()
+    assert len(decoded) == 1
+    samples, _ = soundfile.read(FOLDER / "long.wav", dtype="int16")
+    cut, rate_hz = soundfile.read(RAW / rows.iloc[0]["path"], dtype="int16")
+    assert rate_hz == RATE_HZ
+    np.testing.assert_array_equal(cut, samples[RATE_HZ // 2 : RATE_HZ])
+    problems = rows.set_index("path")["problem"].str.split(",").str[0]
+    assert problems.str.split(":").str[0].value_counts().to_dict() == {
+        "": 3,
+        "overlap": 1,
+        "outside": 1,
+        "empty segment": 1,
+    }
+    raw = {path.name: path.read_bytes() for path in (RAW / "calls").iterdir()}
+    ingest.main()
+    assert raw == {path.name: path.read_bytes() for path in (RAW / "calls").iterdir()}
+
+
+def test_an_unknown_speaker_is_refused_unless_the_protocol_leaks(project: Project) -> None:
+    table = grid(takes=6)
+    project(table, columns=COLUMNS | {"speaker": "unknown"})
+    with pytest.raises(InputError, match=r"params\.split\.protocol.*speakers.*unknown"):
+        select.main()
+    project(table, columns=COLUMNS | {"speaker": "unknown"}, split={"protocol": "random"})
+    select.main()
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"labels": ("joy",)}, ["joy", "only label"]),
+        ({"speakers": "a"}, ["speaker"]),
+    ],
+)
+def test_one_label_or_one_speaker_is_refused_before_a_recording_is_read(
+    project: Project, table: dict[str, Any], named: list[str]
+) -> None:
+    rows = grid(**table)
+    shutil.rmtree(FOLDER / "a")
+    project(rows, split={"protocol": "leave_one_speaker_out"})
+    with pytest.raises(InputError) as error:
+        select.main()
+    assert all(part in str(error.value) for part in named)
+
+
+def test_fewer_speakers_than_folds_leave_one_out_and_say_so_first(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    project(grid(), split={"n_folds": 6})
+    select.main()
+    assert "leave_one_speaker_out" in caplog.text
+    for stage in (ingest, manifest, split):
+        stage.main()
+    assert json.loads((METRICS / "split.json").read_text())["n_folds"] == 3
+
+
+def partitioned(leaking: bool) -> str:
+    head, *rows = grid(speakers="abcd").splitlines()
+    role = {"a": "train", "b": "train", "c": "dev", "d": "test"}
+    cells = [f"{row},{role[row[0]]}" for row in rows]
+    if leaking:
+        cells[0] = cells[0].replace("train", "test")
+    return "\n".join([f"{head},partition", *cells])
+
+
+def test_the_official_partition_is_taken(project: Project) -> None:
+    project(partitioned(leaking=False), split={"protocol": "official"})
+    for stage in (select, ingest, manifest, split):
+        stage.main()
+    splits = tables.read(SPLITS, tables.SPLITS)
+    of_role = splits.groupby("role")["speaker"].agg(lambda names: "".join(sorted({*names.str[-1]})))
+    assert of_role.to_dict() == {"train": "ab", "validation": "c", "test": "d"}
+
+
+def test_what_leaks_in_a_given_partition_is_named_before_a_recording_is_read(project: Project) -> None:
+    project(partitioned(leaking=True), split={"protocol": "official"})
+    with pytest.raises(LeakError, match=r"official.*speaker 'calls/a'.*calls/a/joy0\.wav"):
+        select.main()
+
+
+STAGES = (select, ingest, manifest, split, augment, featurize, train, evaluate)
+
+
+def described(corpus: str, folder: Path) -> str:
+    """Copies a corpus's usable recordings to `folder` under other names; returns a table of them.
+
+    Its columns and labels have other names too, and its rows another order.
+    """
+    folder.mkdir(parents=True)
+    table = tables.read(MANIFEST, tables.MANIFEST)
+    rows = []
+    for number, row in table[table["problem"] == ""].sample(frac=1, random_state=1).reset_index().iterrows():
+        name = f"take {number}.wav"
+        shutil.copy(RAW / row["path"], folder / name)
+        cells = [row[column].removeprefix(f"{corpus}/") for column in ("clip", "speaker", "sentence")]
+        rows.append([name, *cells, row["sex"][0].upper(), f"<{row['emotion']}>"])
+    frame = pd.DataFrame(rows, columns=["sound", "id", "person", "words", "gender", "mood"])
+    return frame.to_csv(index=False, sep=";")
+
+
+def same_as_built_in(corpus: str, built_in: Path, by_table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the pipeline on a corpus in `built_in` and on a table of it in `by_table`; compares the scores."""
+    monkeypatch.chdir(built_in)
+    for stage in STAGES:
+        stage.main()
+    folder = by_table / "data/sources/mine"
+    table = described(corpus, folder)
+    (folder / "list.csv").write_text(table)
+    values = json.loads(Path("params.yaml").read_text())
+    block = {
+        "table": "data/sources/mine/list.csv",
+        "columns": {
+            **{"path": "sound", "clip": "id", "speaker": "person"},
+            **{"text": "words", "sex": "gender", "label": "mood"},
+        },
+        "labels": {cell: cell[1:-1] for cell in {line.split(";")[-1] for line in table.splitlines()[1:]}},
+    }
+    values["corpora"][corpus] = block  # the same name: split and augmentation depend on it
+    (by_table / "params.yaml").write_text(json.dumps(values))
+    monkeypatch.chdir(by_table)
+    for stage in STAGES:
+        stage.main()
+    assert (by_table / METRICS / "test.json").read_bytes() == (built_in / METRICS / "test.json").read_bytes()
+    assert (by_table / PREDICTIONS).read_bytes() == (built_in / PREDICTIONS).read_bytes()
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> tuple[Path, Path]:
+    """Two empty projects."""
+    for name in ("built_in", "by_table"):
+        (tmp_path / name / "data/sources").mkdir(parents=True)
+    return tmp_path / "built_in", tmp_path / "by_table"
+
+
+def test_a_table_of_a_corpus_gives_its_scores_to_the_digit(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = SHIPPED | {
+        "split": SHIPPED["split"] | {"n_folds": 3},
+        "corpora": SHIPPED["corpora"] | {"demo": {"n_speakers": 4, "sentences": ["IEO"], "variability": 1.0}},
+        "evaluate": {"n_resamples": 100},
+        "featurize": SHIPPED["featurize"] | {"features": ["logmel", "mfcc", "rms", "zcr"]},
+        "augment": SHIPPED["augment"] | {"copies": 0},
+    }
+    (places[0] / "params.yaml").write_text(json.dumps(values))
+    same_as_built_in("demo", *places, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("corpus", ["ravdess"])  # TESS, too, when it was written: it takes longer
+def test_a_table_of_real_recordings_gives_their_scores_to_the_digit(
+    corpus: str, corpora: Path, places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (places[0] / "data/sources").rmdir()
+    (places[0] / "data/sources").mkdir()
+    shutil.copytree(corpora / corpus, places[0] / "data/sources" / corpus)
+    values = SHIPPED | {"corpus": [corpus], "augment": SHIPPED["augment"] | {"copies": 0}}
+    (places[0] / "params.yaml").write_text(json.dumps(values))
+    same_as_built_in(corpus, *places, monkeypatch)
+
+
+def audformat_database(folder: Path) -> None:
+    """Builds a database of `grid` with audformat: labels, speakers with a sex, a split, whole files."""
+    audformat = pytest.importorskip("audformat")
+    rows = [line.split(",") for line in grid().splitlines()[1:]]
+    database = audformat.Database("calls")
+    database.schemes["emotion"] = audformat.Scheme(labels=sorted({felt for _, _, felt in rows}))
+    database.schemes["speaker"] = audformat.Scheme(labels={name: {"gender": "female"} for name in "abc"})
+    database.splits["test"] = audformat.Split(type="test")
+    table = audformat.Table(audformat.filewise_index([file for file, _, _ in rows]), split_id="test")
+    database["emotion"] = table
+    database["emotion"]["emotion"] = audformat.Column(scheme_id="emotion")
+    database["emotion"]["emotion"].set([felt for _, _, felt in rows])
+    database["emotion"]["speaker"] = audformat.Column(scheme_id="speaker")
+    database["emotion"]["speaker"].set([who for _, who, _ in rows])
+    database.save(str(folder))
+
+
+def test_an_audformat_database_says_what_the_csv_says(project: Project) -> None:
+    audformat_database(FOLDER)
+    project(table=str(FOLDER / "db.yaml"), columns={"label": "emotion", "sex": "gender"})
+    rows = rows_of_calls()
+    lines = grid().splitlines()
+    project(
+        "\n".join([f"{lines[0]},gender,partition", *(f"{line},F,test" for line in lines[1:])]),
+        columns=COLUMNS | {"sex": "gender"},
+    )
+    pd.testing.assert_frame_equal(rows.assign(row=0), rows_of_calls().assign(row=0))
+
+
+def test_segments_of_an_audformat_database_are_read(project: Project) -> None:
+    audformat = pytest.importorskip("audformat")
+    sound("long.wav", seconds=2)
+    database = audformat.Database("calls")
+    index = audformat.segmented_index(["long.wav"] * 2, ["0s", "1s"], ["1s", "1.5s"])
+    database["emotion"] = audformat.Table(index)
+    for column, cells in {"emotion": ["joy", "awe"], "speaker": ["a", "b"]}.items():
+        database["emotion"][column] = audformat.Column()
+        database["emotion"][column].set(cells)
+    database.save(str(FOLDER))
+    project(table=str(FOLDER / "db.yaml"), columns={"label": "emotion"})
+    rows = listed()
+    assert rows["duration_s"].tolist() == [1.0, 0.5]
+    assert rows["speaker"].tolist() == ["calls/a", "calls/b"]
+
+
+def test_the_folds_of_emobox_are_taken_with_its_speakers_read_from_file_names(project: Project) -> None:
+    names = {}
+    for actor in ("01", "02", "03"):
+        for emotion, label in {"03": "happy", "05": "angry"}.items():
+            name = f"downloads/ravdess/Actor_{actor}/03-01-{emotion}-01-01-01-{actor}.wav"
+            sound(name)
+            names[name] = (actor, label)
+    for fold, actor in enumerate(("01", "02", "03"), start=1):
+        for part in ("train", "test"):
+            file = FOLDER / f"data/ravdess/fold_{fold}/ravdess_{part}_fold_{fold}.jsonl"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(
+                "".join(
+                    json.dumps({"key": Path(name).stem, "dataset": "ravdess", "wav": name, "emo": label})
+                    + "\n"
+                    for name, (who, label) in names.items()
+                    if (who == actor) == (part == "test")
+                )
+            )
+    project(
+        table=str(FOLDER / "data/ravdess"),
+        root=str(FOLDER),
+        parser="ravdess",
+        columns={"path": "wav", "label": "emo"},
+        labels={"happy": "happiness", "angry": "anger"},
+        split={"protocol": "official", "validation_fraction": 0.0},
+    )
+    for stage in (select, ingest, manifest, split):
+        stage.main()
+    splits = tables.read(SPLITS, tables.SPLITS)
+    tested = splits[splits["role"] == "test"].groupby("fold")["speaker"].unique()
+    assert [list(names) for names in tested] == [["calls/01"], ["calls/02"], ["calls/03"]]
+    assert set(splits["sex"]) == {"female", "male"}
+    assert (splits.groupby("fold").size() == 6).all()
+
+
+def test_json_lines_and_hugging_face_s_audiofolder_are_read(project: Project) -> None:
+    lines = [line.split(",") for line in grid().splitlines()[1:]]
+    (FOLDER / "metadata.jsonl").write_text(
+        "".join(
+            json.dumps(dict(zip(("file_name", "who", "felt"), line, strict=True))) + "\n" for line in lines
+        )
+    )
+    pd.DataFrame(lines, columns=["file_name", "who", "felt"]).to_csv(FOLDER / "metadata.csv", index=False)
+    read = []
+    for name in ("metadata.jsonl", "metadata.csv"):
+        project(table=str(FOLDER / name), columns=COLUMNS | {"path": "file_name"})
+        read.append(rows_of_calls().assign(row=0))
+    pd.testing.assert_frame_equal(*read)
+
+
+def test_group_and_session_protocols_test_whole_groups(project: Project) -> None:
+    head, *rows = grid(speakers="abcdef").splitlines()
+    cells = [f"{row},{'xyz'['abcdef'.index(row[0]) // 2]}" for row in rows]
+    for column in ("session", "group"):
+        project("\n".join([f"{head},{column}", *cells]), split={"protocol": column, "n_folds": 3})
+        for stage in (select, ingest, manifest, split):
+            stage.main()
+        splits = tables.read(SPLITS, tables.SPLITS)
+        tested = (
+            splits[splits["role"] == "test"]
+            .groupby("fold")["speaker"]
+            .agg(lambda s: "".join(sorted({*s.str[-1]})))
+        )
+        assert sorted(tested) == ["ab", "cd", "ef"]

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.base.errors import InputError
+from stages.learning.preprocessing import Clips, Partition
+from stages.learning.ridge import RidgeTrainer, held_out
+
+
+@pytest.fixture
+def train() -> Partition:
+    rng = np.random.default_rng(4)
+    y = np.tile(np.arange(3), 20)
+    x = (rng.normal(size=(60, 5)) + 2 * np.eye(5)[y]).astype(np.float32)
+    return Partition(x, np.ones(60, np.int64), y, ["a", "b", "c"], np.repeat([*"pqrs"], 15))
+
+
+def test_held_out_scores_equal_those_of_fits_without_the_speaker(train: Partition) -> None:
+    x, targets = train.x.astype(float), np.eye(3)[train.y]
+    kernel = x @ x.T + 1
+    scores = held_out(kernel, targets, train.speakers, 0.4)
+    for speaker in "pqrs":
+        own = train.speakers == speaker
+        dual = np.linalg.solve(kernel[np.ix_(~own, ~own)] + 0.4 * np.eye(45), targets[~own])
+        np.testing.assert_allclose(scores[own], kernel[np.ix_(own, ~own)] @ dual, rtol=1e-8)
+
+
+def test_the_stored_matrix_scores_as_the_kernel_does(train: Partition, tmp_path: Path) -> None:
+    trainer = RidgeTrainer([0.4])
+    _, fitted = trainer.fit(train, None, tmp_path, seed=0)
+    x = train.x.astype(float)
+    kernel = x @ x.T + 1
+    expected = kernel @ np.linalg.solve(kernel + 0.4 * np.eye(60), np.eye(3)[train.y] - 1 / 3)
+    np.testing.assert_allclose(trainer.scores(tmp_path, train, 3), expected, atol=1e-6)
+    assert fitted["n_parameters"] == 18 and 0.8 < fitted["val_uar"] <= 1
+
+
+def test_two_fits_have_the_same_bytes(train: Partition, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        RidgeTrainer([0.1, 0.4]).fit(train, None, tmp_path / name, seed=0)
+    assert (tmp_path / "one/ridge.npz").read_bytes() == (tmp_path / "two/ridge.npz").read_bytes()
+
+
+def test_mistakes_are_named(train: Partition, tmp_path: Path) -> None:
+    one = Partition(train.x, train.lengths, train.y, train.classes, np.full(60, "p"))
+    with pytest.raises(InputError, match="'ridge'"):
+        RidgeTrainer([0.4]).fit(one, None, tmp_path, seed=0)
+    with pytest.raises(InputError, match=r"ridge\.npz"):
+        RidgeTrainer([0.4]).scores(tmp_path, train, 3)
+    RidgeTrainer([0.4]).fit(train, None, tmp_path, seed=0)
+    with pytest.raises(InputError, match=r"ridge\.npz.*\(4, 3\)"):
+        RidgeTrainer([0.4]).scores(tmp_path, Clips(train.x[:, :4], train.lengths), 3)

@@ -1,0 +1,88 @@
+"""ridge on second-order pooling through train and evaluate."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from stages import evaluate, train
+from stages.base.errors import InputError
+from stages.base.files import FEATURES, METRICS, MODEL, SPLITS
+from stages.data import tables
+from stages.learning.preprocessing import Preprocessor
+from tests.support.workspace import Workspace
+from tests.test_train import N_DIMS, model_bytes, workspace
+
+__all__ = ["workspace"]
+
+
+@pytest.fixture
+def pooled(workspace: Workspace) -> Workspace:
+    covariances = {"streams": ["mfcc"], "basis": "principal", "n_components": 2, "lags_frames": [0, 1]}
+    statistics = {"streams": ["mfcc"], "statistics": ["mean", "std"]}
+    workspace.set(
+        model="ridge",
+        train__fold=0,
+        models__ridge__inputs__features=["mfcc"],
+        models__ridge__pooling={
+            "streams": {"mfcc": {"columns": N_DIMS, "frames": 1}},
+            "blocks": [
+                block | {"difference_frames": 0, "weight": 0.5} for block in (statistics, covariances)
+            ],
+        },
+    )
+    return workspace
+
+
+@pytest.mark.parametrize("normalize", ["global", "speaker"])
+def test_ridge_is_trained_on_all_but_test_speakers_and_measured(pooled: Workspace, normalize: str) -> None:
+    pooled.set(train__normalize=normalize)
+    train.main()
+    evaluate.main()
+    record = json.loads((MODEL / "fold_00/fold.json").read_text())
+    assert record["n_validation"] == record["n_train"] >= 48  # the clips of 4 of 6 speakers
+    assert 0.6 < record["val_uar"] <= 1
+    measured = json.loads((METRICS / "test.json").read_text())
+    assert measured["uses_test_speaker_statistics"] == (normalize == "speaker")
+    assert measured["uar"] > 0.6  # chance is 1 / 3
+
+
+def test_speaker_statistics_make_an_offset_of_the_test_speakers_harmless(pooled: Workspace) -> None:
+    uars = []
+    for offset in (0, 50):
+        pooled.set(train__normalize="speaker")
+        change_test_clips(lambda frames, offset=offset: frames + offset)
+        train.main()
+        evaluate.main()
+        uars.append(json.loads((METRICS / "test.json").read_text())["uar"])
+    assert uars[0] == pytest.approx(uars[1], abs=0.05)
+
+
+def test_test_clips_change_no_byte_of_the_model(pooled: Workspace) -> None:
+    train.main()
+    before = model_bytes()
+    change_test_clips(lambda frames: 3 - 5 * frames[::-1])
+    train.main()
+    assert model_bytes() == before
+    assert Preprocessor.load(MODEL / "fold_00/preprocessor.npz").shape == (2 * N_DIMS + 3 + 4,)
+
+
+def change_test_clips(change: object) -> None:
+    """Applies `change` to the stored frames of fold 0's test clips and of their copies."""
+    splits = tables.read(SPLITS, tables.SPLITS)
+    tested = set(splits.loc[(splits["fold"] == 0) & (splits["role"] == "test"), "clip"])
+    stored = dict(np.load(FEATURES / "all.npz"))
+    frames = np.split(stored["mfcc"], np.cumsum(stored["n_frames"])[:-1])
+    changed = [
+        change(each) if str(name).split("#")[0] in tested else each
+        for name, each in zip(stored["clips"], frames, strict=True)
+    ]
+    np.savez(FEATURES / "all.npz", **stored | {"mfcc": np.concatenate(changed).astype(np.float32)})
+
+
+def test_the_layout_without_its_block_is_an_error(pooled: Workspace) -> None:
+    pooled.set(models__ridge__pooling=None)
+    with pytest.raises(InputError, match=r"params\.models\.ridge\.pooling: "):
+        train.main()

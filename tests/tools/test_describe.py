@@ -1,0 +1,53 @@
+"""The block of params.yaml that is suggested for a table, read by the pipeline as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.base.errors import InputError
+from stages.tools import describe
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder data/sources/calls with a table, in an empty project."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("data/sources/calls")
+    folder.mkdir(parents=True)
+    (folder / "labels.csv").write_text("File_Name,spk,Emotion,gender\na.wav,1,hap,F\nb.wav,2,awe,M\n")
+    return folder
+
+
+def test_the_columns_and_labels_of_a_table_are_recognised(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["describe", str(calls)])
+    describe.main()
+    printed = capsys.readouterr().out
+    assert YAML(typ="safe").load(printed) == {
+        "corpora": {
+            "calls": {
+                "table": "data/sources/calls/labels.csv",
+                "columns": {"path": "File_Name", "speaker": "spk", "label": "Emotion", "sex": "gender"},
+                "labels": {"hap": "happiness"},
+            }
+        }
+    }
+    assert "awe" in printed
+    assert "sentence, partition" in printed
+
+
+def test_what_is_missing_is_said(calls: Path) -> None:
+    read = describe.table.read(calls / "labels.csv", None)[0].drop(columns="spk")
+    _, questions = describe.suggest(calls / "labels.csv", read)
+    assert any("speaker" in question and "File_Name" in question for question in questions)
+
+
+def test_a_folder_without_a_table_is_refused(calls: Path) -> None:
+    (calls / "labels.csv").unlink()
+    (calls / "x.wav").touch()
+    with pytest.raises(InputError, match=r"calls: has no table.*1 recordings.*x\.wav"):
+        describe.find(calls)
