@@ -104,7 +104,19 @@ def read(revision: str) -> Revision:
         raise InputError(f"{revision}: {error}") from error
     if predictions.empty:
         raise InputError(f"{revision}: {PREDICTIONS} is empty. Run `dvc repro -f evaluate`.")
-    return Revision(revision, predictions, stage.get("params", {}).get("params.yaml", {}))
+    return Revision(revision, predictions, _by_key(stage.get("params", {}).get("params.yaml", {})))
+
+
+def _by_key(block: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """Returns a block's values by their keys with dots: dvc.lock records whole blocks and single keys.
+
+    >>> _by_key({"model": "svm", "split": {"protocol": "random"}, "train.fold": 0})
+    {'model': 'svm', 'split.protocol': 'random', 'train.fold': 0}
+    """
+    values: dict[str, Any] = {}
+    for key, value in block.items():
+        values |= _by_key(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
+    return values
 
 
 def _remedy(revision: str) -> str:
