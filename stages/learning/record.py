@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.base.errors import InputError
-from stages.base.params import Positive
 from stages.data import tables
 from stages.data.vocabulary import LABEL
+from stages.learning import calibration
 
 RECORD = "fold.json"  # settings, classes, temperature and counts; train writes it last
 PREPROCESSOR = "preprocessor.npz"
@@ -26,7 +27,7 @@ class Record(BaseModel):
 
     model: str
     classes: Annotated[list[Annotated[str, Field(pattern=LABEL)]], Field(min_length=1)]
-    temperature: Positive
+    temperature: Annotated[float, Field(gt=0)]
     normalize: Literal["global", "speaker"]
     made_with: dict[str, Any]  # settings, by key of params.yaml
     made_by: dict[str, str]  # SHA-256 of the code, by file; versions of libraries, by name
@@ -68,3 +69,18 @@ def read_classes(folder: Path) -> list[str]:
         return [str(name) for name in json.loads(path.read_text())["classes"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no list of classes ({error!r}). Copy the whole fold there.") from error
+
+
+def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the folds' records as scalars: counts, and means over folds."""
+    scalars: dict[str, Any] = {"n_folds": len(records)}
+    first = records[0]
+    scalars |= {name: first[name] for name in ("n_parameters", "threads", "precision") if name in first}
+    for name in ("n_train", "n_train_copies", "n_validation", "n_epochs", "val_uar", "temperature"):
+        values = [record[name] for record in records if name in record]
+        if values:
+            scalars[name] = float(np.mean(values))
+    scalars["n_folds_at_temperature_bound"] = sum(
+        calibration.at_bound(record["temperature"]) for record in records
+    )
+    return scalars

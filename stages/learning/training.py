@@ -29,7 +29,7 @@ from stages.learning import calibration, dataset
 from stages.learning.pooling import FittedPooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
 from stages.learning.profile import PROFILE
-from stages.learning.record import POOLING, PREPROCESSOR, RECORD, TRAINED_ON, folder_name
+from stages.learning.record import POOLING, PREPROCESSOR, RECORD, TRAINED_ON, folder_name, summary
 from stages.learning.trained_fold import made_by, made_with
 from stages.learning.trainer import Trainer
 
@@ -288,18 +288,3 @@ def finish(work: Path, folds: list[int]) -> None:
         # First, so that a fold which a kill left half removed does not count as finished.
         (folder / RECORD).unlink()
     shutil.rmtree(work)
-
-
-def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the folds' records as scalars: counts, and means over folds."""
-    scalars: dict[str, Any] = {"n_folds": len(records)}
-    first = records[0]
-    scalars |= {name: first[name] for name in ("n_parameters", "threads", "precision") if name in first}
-    for name in ("n_train", "n_train_copies", "n_validation", "n_epochs", "val_uar", "temperature"):
-        values = [record[name] for record in records if name in record]
-        if values:
-            scalars[name] = float(np.mean(values))
-    scalars["n_folds_at_temperature_bound"] = sum(
-        calibration.at_bound(record["temperature"]) for record in records
-    )
-    return scalars

@@ -15,7 +15,7 @@ from stages.base.files import CORPORA, MANIFEST, METRICS, MODEL, PREDICTIONS, SP
 from stages.base.params import Params
 from stages.data import tables
 from stages.evaluation import metrics
-from stages.learning import trained_fold, training
+from stages.learning import record, trained_fold
 from stages.splitting import leak
 
 # The keys of metrics/*.json that the report shows.
@@ -101,7 +101,7 @@ def check_belongs(run: FinishedRun) -> None:
         (SPLITS, _pairs(run.splits, audio) <= _pairs(run.clips, audio), "split"),
         (PREDICTIONS, predicted == json.loads(json.dumps(trained_fold.origin(records))), "evaluate"),
         (METRICS / "test.json", measured, "evaluate"),
-        (METRICS / "train.json", run.train == training.summary([*records.values()]), "train"),
+        (METRICS / "train.json", run.train == record.summary([*records.values()]), "train"),
     ):
         if not belongs:
             raise InputError(

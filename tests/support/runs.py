@@ -29,7 +29,7 @@ from stages.corpora import ravdess
 from stages.data import keys, shards, tables
 from stages.evaluation import metrics
 from stages.learning import dataset, trained_fold, training
-from stages.learning.record import RECORD, TRAINED_ON, folder_name
+from stages.learning.record import RECORD, TRAINED_ON, folder_name, summary
 from stages.manifest import about
 from stages.splitting import leak, protocols
 from tests.support.manifests import manifest
@@ -71,7 +71,7 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
     (folder / METRICS).mkdir()
     for name, values in {
         "test": test,
-        "train": training.summary([*records.values()]),
+        "train": summary([*records.values()]),
         "split": split.describe(splits, protocol, {}),
     }.items():
         (folder / METRICS / f"{name}.json").write_text(json.dumps(values))
