@@ -1,4 +1,4 @@
-"""Downloads, from a server on this machine that does what servers do."""
+"""Downloads, from a server on this machine that behaves like real ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Resource:
     Attributes:
         statuses: answered before anything else, one a request.
         cuts: bytes sent before the connection breaks, one a request.
-        ranges: whether a Range is heeded.
+        ranges: whether it honours a Range.
         asked: the Range of each request that got content.
     """
 
@@ -162,7 +162,7 @@ def test_a_part_as_long_as_the_file_is_checked(
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_server_is_asked_again(server: dict[str, Resource], tmp_path: Path, status: int) -> None:
+def test_a_busy_server_is_tried_again(server: dict[str, Resource], tmp_path: Path, status: int) -> None:
     assert fetch(serve(server, Resource(statuses=[status, status])), tmp_path) == CONTENT
 
 
@@ -191,7 +191,7 @@ def test_a_wrong_file_is_reported_and_deleted(server: dict[str, Resource], tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_corrupted_file_is_fetched_anew(server: dict[str, Resource], tmp_path: Path) -> None:
+def test_a_corrupted_file_is_downloaded_again(server: dict[str, Resource], tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"corrupted")
     assert fetch(serve(server, Resource()), tmp_path) == CONTENT
 
@@ -228,7 +228,7 @@ def test_a_git_lfs_pointer_gives_the_checksum(server: dict[str, Resource], tmp_p
         fetch(wrong, tmp_path / "elsewhere")
 
 
-def test_a_pointer_that_is_none_is_reported(server: dict[str, Resource], tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_pointer_is_reported(server: dict[str, Resource], tmp_path: Path) -> None:
     item = serve_pointer(server, serve(server, Resource()), "<html>")
     with pytest.raises(InputError, match=r"/pointer: the answer is not a Git LFS pointer"):
         fetch(item, tmp_path)
