@@ -91,7 +91,8 @@ def probe_all(paths: list[Path], params: Params, title: str) -> dict[Path, dict[
     file's problem: see `probe_singly`.
     """
     problems = {path: problem for path in paths if (problem := why_unreadable(path))}
-    probed = {path: {"n_bytes": 0, "sha256": "", "problem": problem} for path, problem in problems.items()}
+    unread = {"n_bytes": 0, "sha256": "", "notices": ""}
+    probed = {path: unread | {"problem": problem} for path, problem in problems.items()}
     paths = [path for path in paths if path not in problems]
     tasks = []
     for start in range(0, len(paths), FILES_PER_TASK):
@@ -153,6 +154,7 @@ def described(corpus: str, path: Path, listed: dict[str, Any], probed: dict[str,
     return {
         "path": printable(path.relative_to(RAW)),
         "corpus": corpus,
+        "notices": "",
         **probed,
         **listed,
         "problem": problem,

@@ -16,7 +16,6 @@ from stages.base import registry
 
 TEMPLATE = Path("benchmark/published/page.md.j2")
 DASH = "–"
-N_SONGS = {"ravdess": 1012}  # in ABOUT.n_clips, which counts all channels; the other corpora have no songs
 MAX_MISSING = 0.01  # fraction of clips that a complete copy may exclude as duplicate or broken
 CHANCE_MARGIN = 0.01  # accuracy above the majority-class baseline that still counts as chance
 
@@ -216,9 +215,9 @@ class Entry:
 
 def n_clips(corpus: str, channels: Sequence[str]) -> int:
     """Returns how many clips of the channels a complete copy of a corpus has."""
-    of_all: int = registry.load("corpora", corpus, "params.corpus").ABOUT.n_clips
-    songs = N_SONGS.get(corpus, 0)
-    return (of_all - songs if "speech" in channels else 0) + (songs if "song" in channels else 0)
+    about = registry.load("corpora", corpus, "params.corpus").ABOUT
+    of_each = {"speech": about.n_clips, "song": about.n_songs}
+    return sum(of_each[channel] for channel in channels)
 
 
 def differences(block: Mapping[str, Any], other_block: Mapping[str, Any]) -> list[str]:

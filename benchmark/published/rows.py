@@ -87,7 +87,7 @@ def measured(experiment: Experiment, system: System, place: Path) -> dict[str, A
         "n_folds": n_folds,
         "of_folds": split["n_folds"],
         "n_parameters": train["n_parameters"],
-        "n_epochs": train.get("n_epochs"),
+        "n_epochs": train["n_epochs"] if has_epochs else None,
         # of one fold, as a report gives the time of one training
         "train_seconds": sum(fold["seconds"] for fold in timing.values()) / n_folds,
         "seconds_per_epoch": sum(fold["seconds_per_epoch"] for fold in timing.values()) / n_folds

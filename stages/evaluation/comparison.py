@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from stages.base.errors import InputError
 from stages.base.files import PREDICTIONS
 from stages.base.params import Params
-from stages.data import tables
+from stages.data import keys, tables
 from stages.evaluation import metrics, paired
 
 WORKSPACE = "workspace"
@@ -104,19 +104,7 @@ def read(revision: str) -> Revision:
         raise InputError(f"{revision}: {error}") from error
     if predictions.empty:
         raise InputError(f"{revision}: {PREDICTIONS} is empty. Run `dvc repro -f evaluate`.")
-    return Revision(revision, predictions, _by_key(stage.get("params", {}).get("params.yaml", {})))
-
-
-def _by_key(block: dict[str, Any], place: str = "") -> dict[str, Any]:
-    """Returns a block's values by their keys with dots: dvc.lock records whole blocks and single keys.
-
-    >>> _by_key({"model": "svm", "split": {"protocol": "random"}, "train.fold": 0})
-    {'model': 'svm', 'split.protocol': 'random', 'train.fold': 0}
-    """
-    values: dict[str, Any] = {}
-    for key, value in block.items():
-        values |= _by_key(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
-    return values
+    return Revision(revision, predictions, keys.leaves(stage.get("params", {}).get("params.yaml", {})))
 
 
 def _remedy(revision: str) -> str:

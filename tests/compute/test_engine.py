@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import pytest
 import soundfile
 
@@ -134,7 +135,9 @@ def record_demo() -> None:
     shutil.rmtree(RAW / "demo")
     (RAW / "demo").mkdir()
     for number, emotion in enumerate(("ANG", "FEA", "SAD")):
-        soundfile.write(RAW / "demo" / f"2001_IEO_{emotion}_XX.wav", voice("2001", number), RATE_HZ)
+        vowel = voice("2001", number)
+        syllables = np.where(np.sin(20 * np.pi * np.arange(len(vowel)) / RATE_HZ) > 0, 1, 0.1)
+        soundfile.write(RAW / "demo" / f"2001_IEO_{emotion}_XX.wav", vowel * syllables, RATE_HZ)
 
 
 def fine_and_long(mark: Path) -> list[Task]:

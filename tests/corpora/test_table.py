@@ -58,7 +58,8 @@ def sound(name: str, seconds: float = 0.5, seed: int = 0) -> None:
     path = FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng([seed, *name.encode()]).normal(0, 0.1, int(seconds * RATE_HZ))
-    soundfile.write(path, noise, RATE_HZ)
+    syllables = np.where(np.sin(20 * np.pi * np.arange(len(noise)) / RATE_HZ) > 0, 1, 0.1)
+    soundfile.write(path, noise * syllables, RATE_HZ)
 
 
 def listed() -> pd.DataFrame:

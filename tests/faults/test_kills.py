@@ -104,7 +104,7 @@ def leave_trained(work: Path) -> None:
     """Leaves a fold as a training does that was killed once while it wrote a checkpoint."""
     folder = work / folder_name(0)
     folder.mkdir(parents=True)
-    write_json({"n_parameters": 1}, folder / RECORD)
+    write_json({"n_parameters": 1, "temperature": 1.0}, folder / RECORD)
     write_json({"seconds": 1.0}, folder / train.TIMING)
     pd.DataFrame(columns=train.CURVE_COLUMNS[1:]).to_csv(folder / train.CURVE, index=False)
     for name in (PREPROCESSOR, "model.weights.h5", ".checkpoint.npz.123.part"):

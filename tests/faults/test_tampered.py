@@ -169,7 +169,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "splits without the trained fold": (
         lambda: change(SPLITS, tables.SPLITS, lambda t: t[t["fold"] != 0]),
         evaluate.main,
-        r"splits\.parquet: has no test clips of fold 0, which was trained. Run `dvc repro`",
+        r"^params\.train\.fold: no fold 0\. Choose from all, 1 to 2",
     ),
     "index with a copy of another parent": (
         lambda: change(dataset.INDEX, tables.FEATURES, foreign_copy),
@@ -184,7 +184,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "index without a clip": (
         lambda: change(dataset.INDEX, tables.FEATURES, lambda t: t.iloc[2:]),
         evaluate.main,
-        r"index\.parquet: .* 1 clips .*'demo/s1_anger_0'.*`dvc repro`",
+        r"^data/features/index\.parquet: .*data/model/fold_00.*`dvc repro train`",
     ),
     "shard without a feature": (
         lambda: rewrite(SHARD, mfcc=None, rms=with_nan),
@@ -217,9 +217,9 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
         r"fold\.json: .*classes: .*`dvc repro train`",
     ),
     "record with an unknown emotion": (
-        lambda: note(RECORD, classes=["anger", "boredom", "sadness"]),
+        lambda: note(RECORD, classes=["anger", "a+b", "sadness"]),
         evaluate.main,
-        r"fold\.json: .*classes\.1: .*'surprise'.*`dvc repro train`",
+        r"fold\.json: .*classes\.1: .*`dvc repro train`",
     ),
     "record with a class too few": (
         lambda: note(RECORD, classes=["anger", "fear"]),
@@ -244,7 +244,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     "record with an unknown setting": (
         lambda: note(RECORD, made_with=record.read_record(RECORD)["made_with"] | {"audio.\n": "loud"}),
         lambda: predict.predict([], params.read()),
-        r"^params\.'audio\.\\n': nothing, but data/model was trained with 'loud'. Set it back, or run",
+        r"^params\.'audio\.\\n': nothing, but data/model .* 'loud'",
     ),
     "record of another model": (
         lambda: note(RECORD, model="gru"),

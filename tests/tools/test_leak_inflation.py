@@ -81,10 +81,10 @@ def test_only_clips_tested_by_both_are_compared() -> None:
 
 
 def test_the_inflation_is_the_difference_computed_by_hand(chosen: Any) -> None:
-    independent, leaky = of_speakers([1, 2, 2, 3], 4), of_speakers([3, 4, 4, 4], 4)
+    independent, leaky = of_speakers([1, 2, 2, 3] * 2, 4), of_speakers([3, 4, 4, 4] * 2, 4)
     scores = leak_inflation.compare(independent, leaky, chosen())
     assert list(scores.index) == ["leaky", "independent", "leak_inflation"]
-    # 15 of 16 right, 8 of 16 right; all clips are anger, so recall and accuracy agree
+    # of each 16, 15 and 8 are right; all clips are anger, so recall and accuracy agree
     assert scores["uar"].tolist() == pytest.approx([15 / 16, 8 / 16, 7 / 16])
     assert scores["accuracy"].tolist() == scores["uar"].tolist()
     assert scores.loc["leak_inflation", "uar_low"] > 0
