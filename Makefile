@@ -47,7 +47,7 @@ pr-comment: $(VENV)/installed
 base: $(VENV)/installed
 	.ci/base "$$BASE"
 
-# Byte code is compiled once here: some installers leave none, and then every stage compiles TensorFlow anew.
+# Byte code is compiled once here: some installers do not, and then every stage would compile TensorFlow again.
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip

@@ -303,7 +303,7 @@ def test_nothing_but_lfs_pointers_is_refused(
         ingest.main()
 
 
-def test_one_lfs_pointer_is_kept_for_the_manifest_to_tell(choose: Choose) -> None:
+def test_a_single_lfs_pointer_is_left_to_the_manifest(choose: Choose) -> None:
     choose("crema_d")
     files = {"1001_DFA_ANG_XX.wav": POINTER, "1001_DFA_DIS_XX.wav": b"RIFF"}
     write("data/sources/crema_d", files)

@@ -115,9 +115,7 @@ def test_a_new_split_extracts_nothing(reproduced: Path) -> None:
     run(reproduced, "dvc", "checkout")
 
 
-def test_dvc_is_told_of_the_parameters_a_stage_reads_and_of_no_others(
-    reproduced: Path, tmp_path: Path
-) -> None:
+def test_dvc_yaml_lists_the_parameters_a_stage_reads_and_no_others(reproduced: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(reproduced, tmp_path / "copy")
     edit(folder, compute__workers=1)  # another process's reads would go unnoticed
     for name in ("augmented", "features"):
@@ -127,12 +125,12 @@ def test_dvc_is_told_of_the_parameters_a_stage_reads_and_of_no_others(
     for stage in stages:
         run(folder, sys.executable, "-m", "tests.support.reads", stage, "reads.json")
         read = json.loads((folder / "reads.json").read_text())
-        told = [name.replace("${model}", model) for name in stages[stage]["params"]]
-        untold = {name for name in read if not any(f"{name}.".startswith(f"{key}.") for key in told)}
-        assert all(name.startswith("compute.") for name in untold), (
-            f"dvc.yaml: stage {stage} reads {untold}, whose change reruns nothing"
+        listed = [name.replace("${model}", model) for name in stages[stage]["params"]]
+        unlisted = {name for name in read if not any(f"{name}.".startswith(f"{key}.") for key in listed)}
+        assert all(name.startswith("compute.") for name in unlisted), (
+            f"dvc.yaml: stage {stage} reads {unlisted}, whose change reruns nothing"
         )
-        unread = {key for key in told if not any(f"{name}.".startswith(f"{key}.") for name in read)}
+        unread = {key for key in listed if not any(f"{name}.".startswith(f"{key}.") for name in read)}
         unread -= {"training"}  # read for networks only
         unread -= {"ingest"}  # its limits are read where an archive is opened, and demo has none
         unread -= {"manifest"}  # its limits are read where recordings are decoded, in a process of their own

@@ -1,4 +1,5 @@
-"""Reads zip and tar archives without trusting them: no entry leads outside its folder or fills the disk.
+"""Reads zip and tar archives without trusting them: no entry leads outside its folder, fills the disk or
+fills the memory.
 
 Entries are read one by one and never extracted. tarfile's `data_filter` is not enough here: it accepts
 links within the folder, absolute names and Windows drives, which are all refused, as they are for zip.
@@ -8,19 +9,19 @@ from __future__ import annotations
 
 import errno
 import gzip
-import lzma
 import stat
 import struct
+import sys
 import tarfile
 import tempfile
 import textwrap
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from stages.acquire.source_file import CHUNK_BYTES, SourceFile, is_text
 from stages.base.errors import InputError, shown
@@ -30,19 +31,21 @@ from stages.base.params import Ingest
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 N_REASON = 200  # characters of a library's error message that ours repeats
 
+# What a reader holds in memory; tests/acquire/test_archive.py measures it.
+N_ENTRIES = 50_000
+TABLE_BYTES = 8 << 20  # of a zip's central directory, or of all names in a tar
+HEADER_BYTES = 1 << 14  # of one entry in a tar: tarfile can need the square of a pax header's length
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks the others without a bound
+
+_BY_HAND = "Unpack it by hand, and put the folder in its place."
 _GZIP_MAGIC = b"\x1f\x8b"
 # What the libraries raise on purpose, and what they run into when a table holds impossible values.
 _DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    ValueError,
-    OverflowError,
-    IndexError,
-    struct.error,
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error),
+    *(EOFError, ValueError, OverflowError, IndexError),
 )
+
+Entry = tuple[str, int, Callable[[], Iterator[bytes]]]  # name, bytes, and what yields its content
 
 
 def stem(path: PurePath) -> str | None:
@@ -62,13 +65,14 @@ def opened(path: Path, limits: Ingest) -> Iterator[list[SourceFile]]:
     """Yields the files in the archive, which can be read until the block ends.
 
     Raises:
-        InputError: the archive is damaged, encrypted, larger than `limits` allow when unpacked, or has an
-            entry that leads outside its folder or is neither a file nor a folder (a link, a device).
+        InputError: the archive is damaged, encrypted, larger than `limits` allow when unpacked, needs too
+            much memory to list, or has an entry that leads outside its folder or is neither a file nor a
+            folder (a link, a device).
     """
     with ExitStack() as stack:
         with _errors_reported(path):
-            read = _read_zip if path.name.lower().endswith(".zip") else _read_tar
-            members = read(path, limits, stack)
+            read = _zip_entries if path.name.lower().endswith(".zip") else _tar_entries
+            members = _members(path, limits, read(path, limits, stack))
         yield members
 
 
@@ -77,8 +81,8 @@ def _errors_reported(path: Path) -> Iterator[None]:
     """Raises the libraries' many errors as InputError; an error of the disk stays an OSError."""
     try:
         yield
-    except NotImplementedError as error:  # zipfile, for a compression method it does not support
-        raise InputError(f"{path}: {error}. Unpack it by hand, and put the folder in its place.") from error
+    except NotImplementedError as error:  # zipfile, for a version it does not support
+        raise InputError(f"{path}: {error}. {_BY_HAND}") from error
     except (*_DAMAGE, OSError) as error:
         # bz2 and gzip report damage without a number, and a seek before the file's start is EINVAL.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
@@ -89,34 +93,70 @@ def _errors_reported(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read_zip(path: Path, limits: Ingest, stack: ExitStack) -> list[SourceFile]:
-    file = stack.enter_context(zipfile.ZipFile(path))
-    infos = [info for info in file.infolist() if not info.is_dir()]
-    for info in infos:
+class _Bounded:
+    """A file that raises InputError once more than `budget` bytes are read from it."""
+
+    def __init__(self, file: IO[bytes], path: Path, budget: int) -> None:
+        self._file, self._path, self.budget = file, path, budget
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(self.budget + 1 if size < 0 else min(size, self.budget + 1))
+        self.budget -= len(content)
+        if self.budget < 0:
+            raise _too_large(self._path)
+        return content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _zip_entries(path: Path, _: Ingest, stack: ExitStack) -> Iterator[Entry]:
+    bounded = _Bounded(stack.enter_context(path.open("rb")), path, TABLE_BYTES)
+    file = stack.enter_context(zipfile.ZipFile(cast(IO[bytes], bounded)))
+    bounded.budget = sys.maxsize
+    for info in file.infolist():
+        if info.is_dir():
+            continue
         if info.flag_bits & 0x1:
-            raise InputError(f"{path}: encrypted. Unpack it by hand, and put the folder in its place.")
+            raise InputError(f"{path}: encrypted. {_BY_HAND}")
+        if info.compress_type not in ZIP_METHODS:
+            raise InputError(f"{path}: compression method {info.compress_type} is not supported. {_BY_HAND}")
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):  # 0: written without a Unix mode
             raise _not_a_file(path, info.filename)
-    _check_size(path, sum(info.file_size for info in infos), limits)
-    return [_member(path, info.filename, info.file_size, partial(file.open, info)) for info in infos]
+        yield info.filename, info.file_size, partial(_zip_chunks, file, info)
 
 
-def _read_tar(path: Path, limits: Ingest, stack: ExitStack) -> list[SourceFile]:
+def _zip_chunks(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    with file.open(info) as stream:
+        yield from iter(lambda: stream.read(CHUNK_BYTES), b"")
+
+
+def _tar_entries(path: Path, limits: Ingest, stack: ExitStack) -> Iterator[Entry]:
     plain: IO[bytes] = stack.enter_context(path.open("rb"))
     if plain.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
         plain = stack.enter_context(tempfile.TemporaryFile(dir=DATA))  # noqa: SIM115
         _gunzip(path, plain, limits)
     plain.seek(0)
-    file = stack.enter_context(tarfile.TarFile(fileobj=plain, tarinfo=_TarInfo))
-    infos = [info for info in file.getmembers() if not info.isdir()]
+    bounded = _Bounded(plain, path, HEADER_BYTES)
+    file: Any = stack.enter_context(tarfile.TarFile(fileobj=cast(IO[bytes], bounded), tarinfo=_TarInfo))
+    while info := file.next():
+        if not info.isdir():
+            if not info.isreg() or info.issparse():
+                raise _not_a_file(path, info.name)
+            yield info.name, info.size, partial(_tar_chunks, plain, info.offset_data, info.size)
+        # tarfile would keep every entry, and copy global headers, which name no file, into each.
+        file.members.clear()
+        file.pax_headers.clear()
+        bounded.budget = HEADER_BYTES
     plain.seek(file.offset)
     if plain.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise EOFError("its end is missing")
-    for info in infos:
-        if not info.isreg() or info.issparse():
-            raise _not_a_file(path, info.name)
-    _check_size(path, sum(info.size for info in infos), limits)
-    return [_member(path, info.name, info.size, partial(file.extractfile, info)) for info in infos]
+
+
+def _tar_chunks(plain: IO[bytes], start: int, n_bytes: int) -> Iterator[bytes]:
+    for position in range(0, n_bytes, CHUNK_BYTES):
+        plain.seek(start + position)
+        yield plain.read(min(CHUNK_BYTES, n_bytes - position))
 
 
 class _TarInfo(tarfile.TarInfo):
@@ -134,11 +174,29 @@ def _gunzip(path: Path, plain: IO[bytes], limits: Ingest) -> None:
             _check_size(path, plain.tell(), limits)
 
 
-def _member(path: Path, name: str, n_bytes: int, open_member: Callable[[], IO[bytes] | None]) -> SourceFile:
-    """Returns the entry `name` of the archive at `path`.
+def _members(path: Path, limits: Ingest, entries: Iterable[Entry]) -> list[SourceFile]:
+    """Returns the entries as source files.
 
     Raises:
-        InputError: its name is not valid text, or leads outside the folder the archive is unpacked to.
+        InputError: they are too many or too large, or `_inside` rejects a name.
+    """
+    members: list[SourceFile] = []
+    n_bytes = n_characters = 0
+    for name, size, read in entries:
+        n_bytes += size
+        n_characters += len(name)
+        _check_size(path, n_bytes, limits)
+        if len(members) == N_ENTRIES or n_characters > TABLE_BYTES:
+            raise _too_large(path)
+        members.append(SourceFile(_inside(path, name), path, size, partial(_checked, path, size, read)))
+    return members
+
+
+def _inside(path: Path, name: str) -> PurePosixPath:
+    """Returns the place of the entry `name` below the folder that the archive at `path` is unpacked to.
+
+    Raises:
+        InputError: the name is not valid text, or leads outside that folder.
     """
     if not is_text(name):
         raise InputError(
@@ -147,18 +205,18 @@ def _member(path: Path, name: str, n_bytes: int, open_member: Callable[[], IO[by
     inside = PureWindowsPath(name)  # splits at / and \, which some programs write, and knows drives
     if inside.anchor or ".." in inside.parts or not inside.name:
         raise InputError(f"{path}: refused, its entry {shown(name)} leads outside the folder of the archive.")
+    return PurePosixPath(inside.as_posix())
 
-    def chunks() -> Iterator[bytes]:
-        n_read = 0
-        with _errors_reported(path):
-            with cast(IO[bytes], open_member()) as stream:  # tarfile returns None only for links and devices
-                while chunk := stream.read(CHUNK_BYTES):
-                    n_read += len(chunk)
-                    yield chunk
-            if n_read != n_bytes:
-                raise EOFError(f"an entry has {n_read} bytes, and {n_bytes} according to the table")
 
-    return SourceFile(PurePosixPath(inside.as_posix()), path, n_bytes, chunks)
+def _checked(path: Path, n_bytes: int, read: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
+    """Yields the content of an entry; damage, and another size than listed, raises InputError."""
+    n_read = 0
+    with _errors_reported(path):
+        for chunk in read():
+            n_read += len(chunk)
+            yield chunk
+        if n_read != n_bytes:
+            raise EOFError(f"an entry has {n_read} bytes, and {n_bytes} according to the table")
 
 
 def _check_size(path: Path, n_bytes: int, limits: Ingest) -> None:
@@ -170,6 +228,13 @@ def _check_size(path: Path, n_bytes: int, limits: Ingest) -> None:
             f"{refused} params.ingest.max_compression_ratio allows, {limits.max_compression_ratio:g} times "
             "its size."
         )
+
+
+def _too_large(path: Path) -> InputError:
+    return InputError(
+        f"{path}: refused, it has more than {N_ENTRIES} files, or names and headers longer than those of "
+        f"recordings. {_BY_HAND}"
+    )
 
 
 def _not_a_file(path: Path, name: str) -> InputError:

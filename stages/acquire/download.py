@@ -16,7 +16,6 @@ import pooch
 import requests
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
-from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
@@ -31,7 +30,7 @@ BACKOFF_S = 1.0  # before the second retry; doubles from one to the next
 MAX_REDIRECTS = 5
 PATIENCE_S = 60.0  # the time over which the speed is measured, and the longest wait a server may ask for
 SLOWEST_BYTES_PER_S = 1000
-MAX_JSON_BYTES = 1 << 26
+MAX_ANSWER_BYTES = 1 << 26  # of JSON, or of a Git LFS pointer
 N_CONNECTIONS = 8
 BUSY = (429, 500, 502, 503, 504)  # HTTP statuses that may be temporary
 
@@ -75,16 +74,22 @@ def read_json(url: str) -> Any:
     Raises:
         InputError: the server does not answer, or not with JSON.
     """
-    content = bytearray()
-    with _session() as session, _answer(session, url) as response:
-        for piece in _pieces(response, url):
-            content += piece
-            if len(content) > MAX_JSON_BYTES:
-                raise InputError(f"{url}: the answer is larger than {MAX_JSON_BYTES} bytes.")
+    with _session() as session:
+        content = _read(session, url)
     try:
         return json.loads(content)
     except ValueError as error:
         raise InputError(f"{url}: the answer is not JSON.") from error
+
+
+def _read(session: requests.Session, url: str) -> bytes:
+    content = bytearray()
+    with _answer(session, url) as response:
+        for piece in _pieces(response, url):
+            content += piece
+            if len(content) > MAX_ANSWER_BYTES:
+                raise InputError(f"{url}: the answer is larger than {MAX_ANSWER_BYTES} bytes.")
+    return bytes(content)
 
 
 def _fetch(session: requests.Session, download: Download, folder: Path, stopped: threading.Event) -> None:
@@ -92,28 +97,24 @@ def _fetch(session: requests.Session, download: Download, folder: Path, stopped:
     kind, _, value = download.checksum.partition(":")
     n_bytes = download.n_bytes
     if kind == "lfs":
-        path = target.with_name(f"{target.name}.lfs")
-        pointer = _fetch_pointer(value, path, _Resuming(session, path, 0, stopped))
+        pointer = _fetch_pointer(session, value, target.with_name(f"{target.name}.lfs"))
         kind, value, n_bytes = "sha256", pointer.sha256, pointer.n_bytes
-    try:
-        pooch.retrieve(
-            download.url,
-            known_hash=f"{kind}:{value}",
-            fname=target.name,
-            path=target.parent,
-            downloader=_Resuming(session, target, n_bytes, stopped),
-        )
-    except ValueError as error:
-        raise InputError(
-            f"{download.url}: not the expected file, its {kind} is not {value}; it was deleted."
-        ) from error
+    for _ in range(2):  # a continued download can mix two versions of a file: then it starts again once
+        part = _Part(session, target.with_name(f"{target.name}.part"), n_bytes, stopped)
+        try:
+            pooch.retrieve(download.url, f"{kind}:{value}", target.name, target.parent, downloader=part)
+            return
+        except ValueError:
+            if not part.continued:
+                break
+    raise InputError(f"{download.url}: not the expected file, its {kind} is not {value}; it was deleted.")
 
 
-def _fetch_pointer(url: str, path: Path, fetch: _Resuming) -> lfs.Pointer:
+def _fetch_pointer(session: requests.Session, url: str, path: Path) -> lfs.Pointer:
     """Returns the Git LFS pointer at `url`, which is downloaded to `path` once."""
     if not path.exists():
         with replacing(path) as temporary:
-            fetch(url, temporary)
+            temporary.write_bytes(_read(session, url))
     pointer = lfs.parse(path.read_bytes())
     if pointer is None:
         path.unlink()
@@ -121,20 +122,16 @@ def _fetch_pointer(url: str, path: Path, fetch: _Resuming) -> lfs.Pointer:
     return pointer
 
 
-class _Resuming:
+class _Part:
     """A downloader for pooch that continues the `.part` file of an earlier attempt; pooch has none.
 
-    Only if the server's validator (ETag, else Last-Modified) is still the same (RFC 9110, section 13.1.5).
+    Attributes:
+        continued: whether the file was put together from several answers.
     """
 
-    def __init__(
-        self, session: requests.Session, target: Path, n_bytes: int, stopped: threading.Event
-    ) -> None:
-        self.session = session
-        self.part = target.with_name(f"{target.name}.part")
-        self.validator = target.with_name(f"{target.name}.part.validator")
-        self.n_bytes = n_bytes
-        self.stopped = stopped
+    def __init__(self, session: requests.Session, path: Path, n_bytes: int, stopped: threading.Event) -> None:
+        self.session, self.path, self.n_bytes, self.stopped = session, path, n_bytes, stopped
+        self.continued = False
 
     def __call__(self, url: str, output_file: str | Path, _: object = None) -> None:
         most, failures = self._size(), 0
@@ -146,34 +143,31 @@ class _Resuming:
                 raise InputError(f"{url}: the connection broke {failures} times at byte {self._size()}.")
             if self.stopped.wait(BACKOFF_S * 2 ** (failures - 1)):
                 raise InputError(f"{url}: stopped.")
-        self.validator.unlink(missing_ok=True)
-        self.part.replace(output_file)
+        self.path.replace(output_file)
 
     def _size(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def _continue(self, url: str) -> bool:
         """Downloads what the part does not have yet; returns whether it is complete."""
-        start = self._size() if self.validator.exists() else 0
-        known = self.validator.read_text() if start else ""
-        headers = {"Range": f"bytes={start}-", "If-Range": known} if start else {}
-        with _answer(self.session, url, headers) as response:
-            extent = response.headers.get("Content-Range", "")
-            validator = _validator(response)
-            if response.status_code not in (206, 416):  # the whole file, from its start
-                self.part.unlink(missing_ok=True)
-                self.validator.write_text(validator) if validator else self.validator.unlink(missing_ok=True)
-            elif validator != known or not extent.startswith(f"bytes {start}-"):
-                self.validator.unlink(missing_ok=True)  # another version or another range: start again
-                return False
+        start = self._size()
+        if 0 < self.n_bytes <= start:
+            self.continued = True
+            return True
+        with _answer(self.session, url, {"Range": f"bytes={start}-"} if start else None) as response:
+            self.continued = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+            if not self.continued:
+                self.path.unlink(missing_ok=True)  # the whole file, or another range than was asked for
+                if response.status_code in (206, 416):
+                    return False
             return self._receive(response, url)
 
     def _receive(self, response: requests.Response, url: str) -> bool:
         """Appends the answer's body to the part; returns whether it came to its end."""
         with (
-            self.part.open("ab") as file,
+            self.path.open("ab") as file,
             tqdm(
-                desc=self.part.stem,
+                desc=self.path.stem,
                 total=self.n_bytes or None,
                 initial=file.tell(),
                 unit="B",
@@ -190,7 +184,6 @@ class _Resuming:
                     if self.stopped.is_set():
                         return False
                     if 0 < self.n_bytes < file.tell():
-                        self.validator.unlink(missing_ok=True)
                         raise InputError(f"{url}: sends more than the {self.n_bytes} bytes expected.")
             except HTTPError:
                 return False
@@ -214,22 +207,15 @@ def _pieces(response: requests.Response, url: str) -> Iterator[bytes]:
             since, n_bytes = time.monotonic(), 0
 
 
-def _validator(response: requests.Response) -> str:
-    """Returns what identifies the version of a file; empty if the server sends no strong validator."""
-    etag = response.headers.get("ETag", "")
-    return response.headers.get("Last-Modified", "") if not etag or etag.startswith("W/") else etag
-
-
-class _Retry(Retry):
-    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        wait_s = super().get_retry_after(response)
-        return None if wait_s is None else min(wait_s, PATIENCE_S)
-
-
 def _session() -> requests.Session:
     session = requests.Session()
-    retry = _Retry(
-        N_RETRIES, redirect=False, status_forcelist=BUSY, backoff_factor=BACKOFF_S, raise_on_status=False
+    retry = Retry(
+        N_RETRIES,
+        redirect=False,
+        status_forcelist=BUSY,
+        backoff_factor=BACKOFF_S,
+        raise_on_status=False,
+        retry_after_max=int(PATIENCE_S),
     )
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=N_CONNECTIONS))

@@ -1,8 +1,8 @@
 """eSpeak NG, the formant synthesiser, from the library that the package espeakng-loader carries.
 
-Its breath is random, seeded by the clock, and its flutter goes on from one utterance to the next for as
-long as the library stays loaded, so the same call twice gives different samples. Here the seed is set,
-and every series is spoken in order in a process of its own: the same series gives the same samples.
+Its breath is random, seeded by the clock, and its flutter continues from one utterance to the next while the
+library is loaded, so the same call twice gives different samples. Here the seed is set and each series is
+spoken in order in a separate process: the same series gives the same samples.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import platform
 import re
 import reprlib
@@ -18,6 +19,7 @@ from typing import NoReturn
 N_SHOWN = 60  # characters of a value that a message repeats
 N_LISTED = 400  # characters of the choices it lists
 INTERRUPTED = "interrupted: finished work is kept; run the same command to continue"
+MEMORY = "Free some, or use a machine with more, and run the same command again; finished work is kept."
 
 # Why a disk refuses a file, and what to do about it.
 DISK_ERRORS = {
@@ -82,7 +84,18 @@ def disk_error(error: OSError) -> str | None:
         _, file, why = error.args[0][0]
         number = int(match[1]) if (match := re.match(r"\[Errno (\d+)\]", str(why))) else None
     reason = DISK_ERRORS.get(number or 0)
+    if number == errno.ENOSPC and file and _out_of_inodes(str(file)):
+        reason = "the disk has space, but no room for another file (`df -i`). Delete files"
     return reason and f"{file or 'output'}: {reason} and run the same command again; finished work is kept."
+
+
+def _out_of_inodes(file: str) -> bool:
+    """Returns whether the disk of `file` has free space, but no inode for one more file."""
+    try:
+        disk = os.statvfs(Path(file).parent)
+    except (OSError, AttributeError):  # no such folder; Windows
+        return False
+    return disk.f_files > 0 and disk.f_favail == 0 and disk.f_bavail > 0
 
 
 def unreadable(path: Path, reason: str) -> InputError:
@@ -108,6 +121,8 @@ def run(main: Callable[[], None]) -> NoReturn:
         if message is None:
             raise
         sys.exit(f"error: {message}")
+    except MemoryError as error:
+        sys.exit(f"error: not enough memory ({error or 'no details'}). {MEMORY}")
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)

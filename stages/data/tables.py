@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import psutil
 import pyarrow.parquet as pq
 from pandera.errors import SchemaErrors
 
@@ -20,8 +21,10 @@ from stages.data.vocabulary import CHANNELS, LABEL, SEXES
 N_ROWS = "n_rows"  # key of a table's attrs in its file
 ROLES = ("train", "validation", "test")
 
+CELL_BYTES = 50  # that a value of a table takes in memory: a number 8, a short text 50 and more
+
 # What pyarrow and pandas raise for files that are damaged, not parquet, or have other columns or types.
-UNREADABLE = (OSError, ValueError, TypeError, LookupError, NotImplementedError, AttributeError, MemoryError)
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, NotImplementedError, AttributeError)
 
 
 def _text(
@@ -232,8 +235,10 @@ def read(
 
     Raises:
         InputError: the file is missing, damaged or not parquet, or violates its schema.
+        MemoryError: it needs more memory than is free.
     """
     try:
+        _check_size(path, columns, filesystem)
         table = pd.read_parquet(
             path, columns=columns, filters=where, filesystem=filesystem, page_checksum_verification=True
         )
@@ -259,6 +264,18 @@ def read(
         raise InputError(
             f"{error} It was edited or written by another version: run `dvc repro` to create it again."
         ) from error
+
+
+def _check_size(path: Path, columns: list[str] | None, filesystem: Any) -> None:
+    """Raises MemoryError if the file's header announces more than the memory can hold."""
+    about = pq.read_metadata(str(path), filesystem=filesystem)
+    needed = about.num_rows * (len(columns) if columns else about.num_columns) * CELL_BYTES
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise MemoryError(
+            f"{path} has {about.num_rows} rows, which need about {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB "
+            "are free"
+        )
 
 
 def read_scalars(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:

@@ -155,6 +155,7 @@ def load(path: Path, kind: type) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: missing. Run `dvc repro train`.")
     try:
+        npz.check_stored(path)
         untrusted = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED)
         if untrusted:
             raise InputError(

@@ -212,7 +212,7 @@ class Preprocessor:
             InputError: the file is missing or was not written by `save`.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with npz.zipped(path) as file:
                 stored = {name: value if value.ndim else value.item() for name, value in file.items()}
             preprocessor = cls(**stored)
             preprocessor._check()

@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.base.errors import InputError
-from stages.base.params import Positive
 from stages.data import tables
 from stages.data.vocabulary import LABEL
 from stages.learning import calibration
@@ -28,7 +27,7 @@ class Record(BaseModel):
 
     model: str
     classes: Annotated[list[Annotated[str, Field(pattern=LABEL)]], Field(min_length=1)]
-    temperature: Positive
+    temperature: Annotated[float, Field(gt=0)]
     normalize: Literal["global", "speaker"]
     made_with: dict[str, Any]  # settings, by key of params.yaml
     made_by: dict[str, str]  # SHA-256 of the code, by file; versions of libraries, by name

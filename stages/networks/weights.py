@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 
@@ -51,12 +52,31 @@ def load(network: keras.Model, path: Path, advice: str) -> None:
         InputError: the file is missing, or of another network.
     """
     try:
+        _check_stored(path)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras only warns when it skips a layer
             network.load_weights(path)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, UserWarning) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not weights of this network ({reason}). {advice}") from error
+
+
+def _check_stored(path: Path) -> None:
+    """Raises ValueError if the arrays at `path` are larger than the file, or outside it.
+
+    Keras compresses nothing, writes each array in one piece, and reads it before it compares shapes.
+    """
+    n_bytes = 0
+
+    def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        nonlocal n_bytes
+        if isinstance(item, h5py.Dataset):
+            n_bytes += item.nbytes
+            if item.chunks or item.external or item.is_virtual or n_bytes > path.stat().st_size:
+                raise ValueError(f"{name} is compressed, or larger than the file")
+
+    with h5py.File(path) as file:
+        file.visititems(check)
 
 
 def start(network: keras.Model, name: str, build: Build, classes: list[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import textwrap
 from functools import partial
 
@@ -31,15 +33,29 @@ def markdown(comparison: Comparison) -> str:
     """Returns the comparison for a pull request: the verdict first, the speakers in a collapsed section."""
     parts = [
         f"**{verdict(comparison)}**",
-        subject(comparison),
+        escaped(subject(comparison)),
         table(scores(comparison), "github"),
         remarks(comparison),
         table(changes(comparison.emotions), "github"),
         "<details><summary>By speaker</summary>",
-        table(changes(comparison.speakers), "github"),
+        table(changes(comparison.speakers).map(escaped), "github"),
         "</details>",
     ]
     return "\n\n".join(parts)
+
+
+def escaped(value: object) -> str:
+    """Returns a value as Markdown that shows its text and does nothing else: no HTML, no link, no mention.
+
+    Examples:
+        >>> print(escaped("a|b <i> @name `x`"))
+        a\\|b &lt;i&gt; @&#8203;name \\`x\\`
+        >>> escaped("speaker_independent")
+        'speaker_independent'
+    """
+    plain = html.escape(str(value), quote=False)
+    plain = re.sub(r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
+    return re.sub(r"[@#](?=\w)", r"\g<0>&#8203;", plain)  # a zero-width space: neither a user nor an issue
 
 
 def as_json(comparison: Comparison) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from stages.reporting.finished_run import FinishedRun
+if TYPE_CHECKING:
+    from stages.reporting.finished_run import FinishedRun
+
 
 PROTOCOLS = {
     "speaker_independent": "Speaker-independent: no test speaker is in the training data.",

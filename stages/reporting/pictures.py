@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,7 +16,9 @@ from stages.evaluation import metrics
 from stages.reporting import examples, report_tables
 from stages.reporting.figures import data, results, sound
 from stages.reporting.figures.style import Picture
-from stages.reporting.finished_run import FinishedRun
+
+if TYPE_CHECKING:
+    from stages.reporting.finished_run import FinishedRun
 
 N_CEPSTRUM = 12  # coefficients shown; higher ones are close to zero
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from stages.reporting import examples, notices
-from stages.reporting.finished_run import FinishedRun
+
+if TYPE_CHECKING:
+    from stages.reporting.finished_run import FinishedRun
 
 N_HARDEST = 10
 

@@ -245,9 +245,15 @@ def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
             roles = np.full(len(clips), "train", dtype=object)
             roles[test] = "test"
             if split.validation_fraction:
-                _, validation = train_test_split(
-                    rest, test_size=split.validation_fraction, stratify=labels[rest], random_state=seed
-                )
+                try:
+                    _, validation = train_test_split(
+                        rest, test_size=split.validation_fraction, stratify=labels[rest], random_state=seed
+                    )
+                except ValueError as error:
+                    raise InputError(
+                        f"params.split.validation_fraction {split.validation_fraction:g}: too few of "
+                        f"{len(rest)} clips for {len(set(labels))} labels. Change it, or set it to 0."
+                    ) from error
                 roles[validation] = "validation"
             yield roles
     except ValueError as error:

@@ -7,16 +7,14 @@ python -m stages.tools.comment base    against another revision, such as the tag
 from __future__ import annotations
 
 import argparse
-import re
+import json
 import subprocess
 import sys
 
 from stages.base.errors import InputError, run
 from stages.base.params import read
 from stages.evaluation import comparison
-from stages.reporting.comparison import markdown
-
-HEADER_LINES = 2  # of a Markdown table
+from stages.reporting.comparison import escaped, markdown
 
 
 def main() -> None:
@@ -32,7 +30,7 @@ def main() -> None:
 def comment(base: str, compared: str, params: str, metrics: str) -> str:
     """Returns the comment: the verdict first, then changed parameters, all metrics in a collapsed section."""
     parts = [
-        f"### Results against `{base}`",
+        f"### Results against {escaped(base)}",
         compared,
         "#### Parameters",
         params,
@@ -48,22 +46,28 @@ def compared(base: str) -> str:
     try:
         return markdown(comparison.of_revisions(base, comparison.WORKSPACE, read()))
     except InputError as error:
-        return f"**Not compared.** {error}"
+        return f"**Not compared.** {escaped(error)}"
 
 
 def diff(what: str, base: str) -> str:
-    """Returns DVC's table of changed params or metrics.
+    """Returns a table of changed params or metrics.
 
     Raises:
         InputError: DVC fails.
     """
-    command = [sys.executable, "-m", "dvc", what, "diff", "--md", base]
+    command = [sys.executable, "-m", "dvc", what, "diff", "--json", base]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise InputError(f"`dvc {what} diff {base}`: {done.stderr.strip()}")
-    # DVC pads columns to their widest value, and GitHub accepts at most 65,536 characters.
-    table = re.sub(r"-{3,}", "---", re.sub(r" {2,}", " ", done.stdout.strip()))
-    return table if len(table.splitlines()) > HEADER_LINES else "No change."
+    rows = [
+        [path, key, change.get("old"), change.get("new")]
+        for path, changes in json.loads(done.stdout or "{}").items()
+        for key, change in changes.items()
+    ]
+    if not rows:
+        return "No change."
+    lines = [["file", "key", base, comparison.WORKSPACE], ["---"] * 4, *rows]
+    return "\n".join(f"| {' | '.join(map(escaped, line))} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -15,6 +18,7 @@ from stages.acquire import archive
 from stages.base.errors import InputError
 from stages.base.params import Ingest
 
+ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Ingest(download=False, max_unpacked_gb=0.001, max_compression_ratio=200)
 NOISE = bytes((i * i * 31 + i // 7) % 256 for i in range(40_000))  # packs badly
 
@@ -162,3 +166,128 @@ def test_damage_is_reported_of_the_archive_that_has_it(tmp_path: Path) -> None:
         pytest.raises(InputError, match=r"bad\.zip: damaged"),
     ):
         b"".join(members[0].chunks())
+
+
+def zip_of(path: Path, names: list[str], content: bytes = b"", method: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", method) as file:
+        for name in names:
+            file.writestr(name, content)
+
+
+def tar_of(path: Path, names: list[str], headers: dict[str, str] | None = None) -> None:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers=headers or {}) as file:
+        for name in names:
+            file.addfile(tar_entry(name))
+
+
+def raw_tar(path: Path, *headers: tuple[bytes, bytes]) -> None:
+    """Writes a tar whose entries have these types and contents, and one empty file behind them."""
+    blocks = b""
+    for kind, content in headers:
+        blocks += tar_entry("x", len(content), kind).tobuf(tarfile.USTAR_FORMAT)
+        blocks += content + bytes(-len(content) % tarfile.BLOCKSIZE)
+    path.write_bytes(blocks + tar_entry("a.wav").tobuf(tarfile.USTAR_FORMAT) + bytes(10240))
+
+
+def packed_zeros(path: Path, method: int) -> None:
+    zip_of(path, ["a.wav"], bytes(400 << 20), method)
+
+
+def sparse_tar(path: Path) -> None:
+    """Writes a GNU sparse entry with a map of 40 MB."""
+    head = bytearray(tar_entry("x", 0, tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
+    head[482] = 1  # the map continues in the next block (tar(5), "GNU tar archives")
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    block = bytearray(b"00000000001\0" * 42 + bytes(8))
+    block[504] = 1
+    path.write_bytes(bytes(head) + bytes(block) * 80_000 + bytes(10240))
+
+
+NAMES = [f"{i:06}.wav" for i in range(archive.N_ENTRIES)]
+LONG = ["é" * 500 + f"/{i:05}.wav" for i in range(7_000)]  # 7.2 MB in UTF-8
+SLOW = [pytest.mark.slow]
+MEMORY = [  # what writes the archive, and whether it is refused
+    pytest.param(lambda path: zip_of(path, NAMES), False, id="zip: all entries it may have", marks=SLOW),
+    pytest.param(lambda path: tar_of(path, NAMES), False, id="tar: all entries it may have", marks=SLOW),
+    pytest.param(lambda path: zip_of(path, LONG), False, id="zip: all names it may have", marks=SLOW),
+    pytest.param(lambda path: tar_of(path, LONG), False, id="tar: all names it may have", marks=SLOW),
+    pytest.param(
+        lambda path: tar_of(path, NAMES[:20_000], {f"k{i:03}": "x" for i in range(900)}),
+        False,
+        id="tar: a global header and many entries",
+        marks=SLOW,
+    ),
+    pytest.param(lambda path: packed_zeros(path, zipfile.ZIP_DEFLATED), False, id="zip: Deflate", marks=SLOW),
+    pytest.param(lambda path: packed_zeros(path, zipfile.ZIP_BZIP2), True, id="zip: bzip2", marks=SLOW),
+    pytest.param(lambda path: packed_zeros(path, zipfile.ZIP_LZMA), True, id="zip: LZMA", marks=SLOW),
+    pytest.param(
+        lambda path: raw_tar(path, (tarfile.GNUTYPE_LONGNAME, b"x" * (300 << 20))),
+        True,
+        id="tar: a long name",
+    ),
+    pytest.param(
+        lambda path: raw_tar(path, (tarfile.XHDTYPE, b"2 " * 50_000 + b"=")), True, id="tar: many keys"
+    ),
+    pytest.param(lambda path: sparse_tar(path), True, id="tar: a map of a sparse file"),
+]
+MEASURE = """
+import sys
+from pathlib import Path
+from stages.acquire import sources
+from stages.base.errors import InputError
+from stages.base.params import Ingest
+limits = Ingest(download=False, max_unpacked_gb=60, max_compression_ratio=1e9)
+from contextlib import ExitStack
+try:
+    with ExitStack() as stack:
+        found = list(sources.unpacked([Path(sys.argv[1])], Path("."), limits, stack))
+        sources.check_clashes(found)
+        for file in found:
+            for chunk in file.chunks():
+                pass
+    print(0)
+except InputError as error:
+    print(1)
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+MAX_RSS_BYTES = 300e6
+
+
+@pytest.mark.parametrize(("write", "refused"), MEMORY)
+def test_no_archive_within_the_limits_takes_much_memory(
+    request: pytest.FixtureRequest, tmp_path: Path, write: Callable[[Path], object], refused: bool
+) -> None:
+    path = tmp_path / ("a.zip" if "zip" in request.node.name else "a.tar")
+    write(path)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, path.name],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    was_refused, kb = done.stdout.split()
+    assert bool(int(was_refused)) == refused
+    assert int(kb) * 1024 < MAX_RSS_BYTES
+
+
+@FORMATS
+def test_one_entry_too_many_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, write: Writer
+) -> None:
+    monkeypatch.setattr(archive, "N_ENTRIES", 3)
+    files = {f"{i}.wav": b"" for i in range(3)}
+    assert read(write(tmp_path / name, files)) == files
+    with pytest.raises(InputError, match=f"{name}: .*more than 3 files"):
+        read(write(tmp_path / name, files | {"3.wav": b""}))
+
+
+@FORMATS
+def test_too_many_names_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, write: Writer
+) -> None:
+    monkeypatch.setattr(archive, "TABLE_BYTES", 800)
+    path = write(tmp_path / name, {f"{i}{'x' * 90}.wav": b"" for i in range(10)})
+    with pytest.raises(InputError, match=f"{name}: refused"):
+        read(path)

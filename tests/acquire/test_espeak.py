@@ -12,7 +12,7 @@ import pytest
 from stages.acquire import espeak
 from stages.base.errors import InputError
 
-# f2 is breathy, which is random; both flutter, which goes on from one utterance to the next.
+# f2 is breathy, which is random; both flutter, which continues from one utterance to the next.
 SERIES = [
     espeak.Utterance(f"en-us+{voice}", "The surface is slick.", 165, 50, 50) for voice in ("f2", "m1", "f2")
 ]
@@ -23,7 +23,7 @@ def test_the_same_series_gives_the_same_samples() -> None:
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
     assert not np.array_equal(first[0], first[2]), (
-        "state goes on within a series; the test needs a voice that shows it"
+        "state continues within a series; the test needs a voice that shows it"
     )
 
 

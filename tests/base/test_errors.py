@@ -6,8 +6,10 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.base import errors, files
@@ -39,6 +41,21 @@ def test_a_disk_error_is_reported_with_the_file_and_the_reason(
     code, _ = ended(fail(OSError(number, os.strerror(number), "data/x.npz")), capsys)
     assert str(code).startswith("error: data/x.npz: ")
     assert errors.DISK_ERRORS[number] in str(code)
+
+
+def test_a_disk_without_inodes_is_not_called_full(tmp_path: Path) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=3", "tmpfs", tmp_path]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs to mount a small disk")
+    try:
+        with pytest.raises(OSError, match="space") as error:
+            for i in range(3):
+                (tmp_path / f"{i}.npz").touch()
+        message = str(errors.disk_error(error.value))
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert str(tmp_path) in message
+    assert "df -i" in message
 
 
 def test_a_disk_error_while_copying_a_folder_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,3 +103,9 @@ def test_a_tool_removes_no_temporary_files(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(SystemExit):
         errors.run(lambda: None)
     assert left.exists()
+
+
+def test_a_lack_of_memory_is_reported_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ended(lambda: np.zeros(10**17), capsys)[0]
+    assert line.startswith("error: not enough memory")
+    assert "Unable to allocate" in line

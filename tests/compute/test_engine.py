@@ -60,7 +60,7 @@ class Cluster:
 
 @contextmanager
 def launched(folder: Path, n_workers: int = 2, before_worker: Sequence[str] = ()) -> Iterator[Cluster]:
-    """Yields a cluster whose workers have no nanny: who dies stays dead.
+    """Yields a cluster whose workers have no nanny, so a dead one is not restarted.
 
     `before_worker` is a command that the first worker is started by.
     """
@@ -155,7 +155,7 @@ def test_tasks_return_by_processes_of_this_machine(processes: int) -> None:
     assert sorted(engine.run(given, LOCAL, "test", processes)) == [number**2 for number in range(20)]
 
 
-def test_tasks_return_from_a_cluster_more_of_them_than_it_is_told_of_at_once(
+def test_a_cluster_returns_more_tasks_than_it_is_sent_at_once(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dask, "PER_THREAD", 2)
@@ -186,7 +186,7 @@ def test_a_cluster_computes_the_bytes_that_this_machine_does(workspace: Workspac
     assert computed() == here
 
 
-def test_a_cluster_looks_into_files_as_this_machine_does(workspace: Workspace, cluster: Cluster) -> None:
+def test_a_cluster_probes_files_as_this_machine_does(workspace: Workspace, cluster: Cluster) -> None:
     record_demo()
     (RAW / "demo" / "2002_IEO_SAD_XX.wav").write_text("no sound")
     manifest.main()
@@ -272,7 +272,7 @@ def test_a_scheduler_that_goes_away_ends_the_run(own_cluster: Cluster, tmp_path:
         next(running)
 
 
-def test_a_mistake_found_on_a_worker_is_told_here(cluster: Cluster) -> None:
+def test_a_mistake_found_on_a_worker_is_reported_here(cluster: Cluster) -> None:
     with pytest.raises(InputError, match=r"^clip\.wav: gone$"):
         list(engine.run([Task("wrong", tasks.fail, 1)], cluster.compute, "test"))
     with pytest.raises(ZeroDivisionError) as caught:
@@ -281,7 +281,7 @@ def test_a_mistake_found_on_a_worker_is_told_here(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "sprak://here"])
-def test_a_scheduler_that_does_not_answer_is_told_within_ten_seconds(address: str) -> None:
+def test_a_scheduler_that_does_not_answer_is_reported_within_ten_seconds(address: str) -> None:
     compute = Compute(engine="dask", workers=1, scheduler=address)
     started = time.monotonic()
     with pytest.raises(
@@ -391,7 +391,7 @@ def test_a_worker_that_lacks_what_a_link_leads_to_stops_the_run(workspace: Works
         assert MANIFEST.read_bytes() == listed
 
 
-def test_without_a_place_for_semaphores_it_is_named(tmp_path: Path) -> None:
+def test_a_missing_place_for_semaphores_is_named(tmp_path: Path) -> None:
     isolated = without(tmp_path)[:3]
     code = (
         "from functools import partial; from stages.compute import engine; from tests.support import tasks; "
@@ -429,7 +429,7 @@ def test_a_half_written_file_of_a_lost_worker_is_deleted(workspace: Workspace) -
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
+def test_a_full_disk_is_reported_and_the_run_resumes_when_there_is_space(
     workspace: Workspace, cluster: Cluster
 ) -> None:
     workspace.set(augment__copies=0, featurize__clips_per_shard=1)

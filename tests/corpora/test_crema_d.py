@@ -129,7 +129,7 @@ def test_annotate_joins_the_actors(corpora: Path, actors: pd.DataFrame) -> None:
     assert table["age"].isna().all(), "the table given was changed"
 
 
-def test_annotate_tells_how_well_listeners_do(published: pd.DataFrame, corpora: Path) -> None:
+def test_annotate_adds_the_listeners_votes(published: pd.DataFrame, corpora: Path) -> None:
     clips = published["filename"].str.removesuffix(".wav").to_list()
     joined = crema_d.annotate(table_of(clips), corpora / "crema_d_metadata")
     voted = joined["listeners"].str.split("+")

@@ -75,7 +75,7 @@ def test_contract() -> None:
     assert demo.ABOUT.n_clips == 24 * 12 * 6
 
 
-def test_names_tell_what_was_synthesised(folder: Path) -> None:
+def test_names_say_what_was_synthesised(folder: Path) -> None:
     names = [parsed for path in folder.iterdir() if (parsed := demo.parse(PurePosixPath(path.name)))]
     assert {(parsed.speaker, parsed.sentence, parsed.emotion) for parsed in names} == {
         (str(2001 + index), sentence, emotion)
@@ -132,7 +132,7 @@ def test_another_seed_is_another_corpus(folder: Path, tmp_path: Path) -> None:
     assert not set(contents(tmp_path).values()) & set(contents(folder).values())
 
 
-def test_sound_is_as_promised(folder: Path) -> None:
+def test_sound_is_as_specified(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         info = soundfile.info(path)
         assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
@@ -158,14 +158,14 @@ def test_anger_is_louder_than_sadness(folder: Path) -> None:
     assert np.log2(means(folder, level, "ANG") / means(folder, level, "SAD")).mean() > 1
 
 
-def test_voices_sound_of_their_sex(folder: Path) -> None:
+def test_voices_have_the_pitch_of_their_sex(folder: Path) -> None:
     f0 = means(folder, f0_hz, "NEU")
     female = np.array([speaker.sex == "female" for speaker in demo.SPEAKERS.values()])[: len(f0)]
     assert female.sum() == len(f0) / 2
     assert f0[female].min() > f0[~female].max()
 
 
-def test_voices_are_there_and_differ() -> None:
+def test_all_voices_exist_and_differ() -> None:
     voices = [speaker.voice for speaker in demo.SPEAKERS.values()]
     variants = Path(espeakng_loader.get_data_path(), "voices", "!v")
     assert not set(voices) - {

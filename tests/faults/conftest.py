@@ -34,7 +34,7 @@ def draws(sample: int, slow: int, campaign: int) -> list[Any]:
 
 @pytest.fixture(scope="session")
 def fault() -> Fault:
-    """Returns what notes, by kind, that a fault is tried and, when its block ends well, that it was survived.
+    """Returns a context that counts a fault of a kind as tried and, if its block raises nothing, as survived.
 
     Skip before the block, not in it.
     """

@@ -1,4 +1,4 @@
-"""Audio files that went wrong: good ones mutated, headers that lie, samples that no microphone gives."""
+"""Corrupted audio files: mutated good ones, wrong headers, and samples that no microphone records."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ AIFF_FIELDS = [
     (18, ">Q", "mantissa of the rate"),
 ]
 FLAC_FIELDS = [(20, "rate"), (3, "channels"), (5, "bits"), (36, "frames")]  # bits of the 8 bytes at 18
-LIES = [
+WRONG_SIZES = [
     0,
     1,
     2,
@@ -148,13 +148,13 @@ MUTATIONS: dict[str, Callable[[Generator, bytes], bytes]] = {
 }
 
 
-def lie(rng: Generator) -> bytes:
+def wrong_header(rng: Generator) -> bytes:
     """Returns a WAV, AIFF or FLAC file whose header says something else, once or twice."""
     container = ("WAV", "AIFF", "FLAC")[rng.integers(3)]
     subtype = "FLOAT" if container != "FLAC" and rng.random() < 0.3 else "PCM_16"
     content = bytearray(encoded(voiced(rng, 8_000), RATE_HZ, container, subtype))
     for _ in range(rng.integers(1, 3)):
-        value = LIES[rng.integers(len(LIES))]
+        value = WRONG_SIZES[rng.integers(len(WRONG_SIZES))]
         if container == "FLAC":
             lie_to_flac(rng, content, value)
             continue
@@ -217,7 +217,7 @@ def no_audio(rng: Generator) -> bytes:
 
 
 MADE: dict[str, Callable[[Generator], bytes]] = {
-    "header that lies": lie,
+    "wrong header": wrong_header,
     "samples that are no speech": odd_samples,
     "odd rate, channels or length": odd_formats,
     "no audio at all": no_audio,

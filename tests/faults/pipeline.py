@@ -196,7 +196,7 @@ def metrics(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "metrics").glob("*.[cj]s*")}
 
 
-def check_goes_on(folder: Path, done: Undisturbed) -> None:
+def check_resumes(folder: Path, done: Undisturbed) -> None:
     """Runs `dvc repro`, and holds what comes of it against the undisturbed run: every hash, every metric."""
     run(folder, "dvc", "repro")
     found, wanted = locked(folder), done.lock

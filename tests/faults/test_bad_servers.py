@@ -1,5 +1,5 @@
-"""Downloads from a server that breaks off, lies, stalls or changes its mind: what comes is right, or a line
-says why nothing came; and when the server is well again, the same command ends well."""
+"""Downloads from a server that disconnects, sends wrong data, stalls or changes the file: the content is
+right or the error is one line; once the server works again, the same command succeeds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Server(socketserver.ThreadingTCPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[Answer] = []
-        self.then: Answer = well
+        self.then: Answer = correct
         self.requests: list[Request] = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -65,21 +65,19 @@ def head(status: str, **headers: object) -> bytes:
     return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
 
 
-def well(request: Request, content: bytes = CONTENT, etag: str = '"1"') -> Iterator[bytes]:
+def correct(request: Request, content: bytes = CONTENT, etag: str = '"1"') -> Iterator[bytes]:
     """Does what RFC 9110 asks of a server that knows ranges."""
-    start = 0
-    if request.get("if-range") == etag:
-        start = int(request["range"].removeprefix("bytes=").removesuffix("-"))
+    start = int(request.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
     extent = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
     yield head("206 Partial" if start else "200 OK", Content_Length=len(content) - start, ETag=etag, **extent)
     yield content[start:]
 
 
 def other(request: Request) -> Iterator[bytes]:
-    yield from well(request, OTHER, '"2"')
+    yield from correct(request, OTHER, '"2"')
 
 
-def cut(n_bytes: int, answer: Answer = well) -> Answer:
+def cut(n_bytes: int, answer: Answer = correct) -> Answer:
     """Hangs up after so many bytes of the body."""
 
     def broken(request: Request) -> Iterator[bytes]:
@@ -102,7 +100,7 @@ def says(*pieces: bytes, pause_s: float = 0.0) -> Answer:
 
 
 def mixed(request: Request) -> Iterator[bytes]:
-    """Goes on with another file than was asked for, and says so in the ETag alone."""
+    """Continues with another file than was requested; only the ETag shows it."""
     start = int(request.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
     extent = f"bytes {start}-{len(OTHER) - 1}/{len(OTHER)}"
     yield head("206 Partial", Content_Length=len(OTHER) - start, ETag='"2"', Content_Range=extent)
@@ -134,77 +132,82 @@ def fetch(server: Server, folder: Path) -> bytes:
     return (folder / "a.zip").read_bytes()
 
 
-def check(server: Server, folder: Path, answers: list[Answer], told: str, then: Answer = well) -> None:
-    """Fetches, told that way why it fails or, `told` being empty, well; then again from a good server."""
+def check(server: Server, folder: Path, answers: list[Answer], reason: str, then: Answer = correct) -> None:
+    """Downloads; checks that this fails with `reason` or, if that is empty, succeeds, and that a download
+    from a working server then succeeds."""
     server.answers, server.then = answers, then
-    if told:
-        with pytest.raises(InputError, match=told) as error:
+    if reason:
+        with pytest.raises(InputError, match=reason) as error:
             fetch(server, folder)
         assert str(error.value).isprintable()
         assert not (folder / "a.zip").exists()
     else:
         assert fetch(server, folder) == CONTENT
-    server.answers, server.then = [], well
+    server.answers, server.then = [], correct
     assert fetch(server, folder) == CONTENT
     assert [path.name for path in folder.iterdir()] == ["a.zip"]
 
 
 HALF = len(CONTENT) // 2
 REDIRECT = says(head("302 Found", Location="/b.zip", Content_Length=0))
-# kind: answers in turn, those after them, and what is told; empty where nothing need be told
+# kind: answers in turn, those after them, and the reason reported; empty if the download succeeds
 FAULTS: dict[str, tuple[list[Answer], Answer, str]] = {
-    "cut at 50 %": ([cut(HALF)], well, ""),
-    "cut at 50 %, again and again": ([cut(HALF), cut(HALF // 2), cut(1), cut(0)], well, ""),
+    "cut at 50 %": ([cut(HALF)], correct, ""),
+    "cut at 50 %, again and again": ([cut(HALF), cut(HALF // 2), cut(1), cut(0)], correct, ""),
     "cut at 50 %, then dead": ([cut(HALF)], cut(0), r"the connection broke 6 times at byte 200000"),
     "cut after every byte": ([], cut(1), r"the connection broke \d+ times at byte"),
-    "cut before the answer": ([says()] * 3, well, ""),
+    "cut before the answer": ([says()] * 3, correct, ""),
     "no answer ever": ([], says(), r"a\.zip: not reachable \(ConnectionError\)"),
     "no HTTP": ([], says(b"\0\xff" * 999), r"a\.zip: not reachable"),
-    "another file": ([], lambda request: well(request, OTHER), "not the expected file, its sha256 is not"),
-    "a page to log in": ([says(head("200 OK"), b"<html>log in</html>")], well, "not the expected file"),
-    "404": ([says(head("404 Not Found", Content_Length=0))], well, r"HTTP 404 Not Found\."),
-    "410 halfway": ([cut(HALF), says(head("410 Gone", Content_Length=0))], well, r"HTTP 410 Gone\."),
-    "503, then well": ([says(head("503 Busy", Content_Length=0))] * 2, well, ""),
-    "503 halfway, then well": ([cut(HALF), says(head("503 Busy", Content_Length=0))], well, ""),
+    "another file": ([], lambda request: correct(request, OTHER), "not the expected file, its sha256 is not"),
+    "a page to log in": ([says(head("200 OK"), b"<html>log in</html>")], correct, "not the expected file"),
+    "404": ([says(head("404 Not Found", Content_Length=0))], correct, r"HTTP 404 Not Found\."),
+    "410 halfway": ([cut(HALF), says(head("410 Gone", Content_Length=0))], correct, r"HTTP 410 Gone\."),
+    "503, then correct": ([says(head("503 Busy", Content_Length=0))] * 2, correct, ""),
+    "503 halfway, then correct": ([cut(HALF), says(head("503 Busy", Content_Length=0))], correct, ""),
     "503 for ever": ([], says(head("503 Busy", Content_Length=0)), r"HTTP 503 Busy\."),
-    "503, come back tomorrow": ([says(head("503 Busy", Retry_After=86400, Content_Length=0))], well, ""),
+    "503, come back tomorrow": ([says(head("503 Busy", Retry_After=86400, Content_Length=0))], correct, ""),
     "a redirect to itself": ([], says(head("302 Found", Location="/a.zip", Content_Length=0)), "5 redirects"),
-    "a redirect to and fro": ([], REDIRECT, "more than 5 redirects"),
+    "a redirect loop": ([], REDIRECT, "more than 5 redirects"),
     "a redirect to a file": (
         [says(head("302 Found", Location="file:///etc/passwd", Content_Length=0))],
-        well,
+        correct,
         r"not reachable \(InvalidSchema\)",
     ),
     "a few bytes a second": (
         [says(head("200 OK", Content_Length=len(CONTENT)), *[b"x"] * 99, pause_s=0.2)],
-        well,
+        correct,
         "sends less than 1000 bytes a second",
     ),
-    "silence halfway": ([says(head("200 OK", Content_Length=400_000), CONTENT[:HALF], pause_s=2)], well, ""),
-    "silence for ever": ([], says(b"", pause_s=2), r"not reachable \(ReadTimeout\)|not reachable \(Connect"),
-    "changed meanwhile": ([cut(HALF, other)], well, ""),
-    "changed meanwhile, and the range as before": ([cut(HALF), mixed], well, ""),
-    "the range of another place": (
-        [cut(HALF), says(head("206 Partial", ETag='"1"', Content_Range="bytes 0-399999/400000"), CONTENT)],
-        well,
+    "silence halfway": (
+        [says(head("200 OK", Content_Length=400_000), CONTENT[:HALF], pause_s=2)],
+        correct,
         "",
     ),
-    "a range that is none": (
+    "silence for ever": ([], says(b"", pause_s=2), r"not reachable \(ReadTimeout\)|not reachable \(Connect"),
+    "changed meanwhile": ([cut(HALF, other)], correct, ""),
+    "changed meanwhile, and the range as before": ([cut(HALF), mixed], correct, ""),
+    "the range of another place": (
+        [cut(HALF), says(head("206 Partial", ETag='"1"', Content_Range="bytes 0-399999/400000"), CONTENT)],
+        correct,
+        "",
+    ),
+    "an invalid range": (
         [cut(HALF), says(head("206 Partial", ETag='"1"', Content_Range="half of it"), CONTENT)],
-        well,
+        correct,
         "",
     ),
     "416 halfway": (
         [cut(HALF), says(head("416 No", Content_Range="bytes */7", Content_Length=0))],
-        well,
+        correct,
         "",
     ),
-    "less than it says": ([says(head("200 OK", Content_Length=10**9, ETag='"9"'), CONTENT)], well, ""),
-    "no end": ([endless], well, r"sends more than the 400000 bytes expected"),
-    "half a chunk": ([says(head("200 OK", Transfer_Encoding="chunked"), b"fffff\r\n", CONTENT)], well, ""),
-    "chunks of no number": (
+    "less than it says": ([says(head("200 OK", Content_Length=10**9, ETag='"9"'), CONTENT)], correct, ""),
+    "no end": ([endless], correct, r"sends more than the 400000 bytes expected"),
+    "half a chunk": ([says(head("200 OK", Transfer_Encoding="chunked"), b"fffff\r\n", CONTENT)], correct, ""),
+    "chunks without a size": (
         [says(head("200 OK", Transfer_Encoding="chunked"), b"zz\r\n", CONTENT)],
-        well,
+        correct,
         "",
     ),
 }
@@ -212,14 +215,14 @@ FAULTS: dict[str, tuple[list[Answer], Answer, str]] = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_bad_server(fault: Fault, server: Server, tmp_path: Path, kind: str) -> None:
-    answers, then, told = FAULTS[kind]
+    answers, then, reason = FAULTS[kind]
     with fault(f"download: {kind.split(',')[0]}"):
-        check(server, tmp_path, answers, told, then)
+        check(server, tmp_path, answers, reason, then)
 
 
 @pytest.mark.parametrize("number", draws(sample=2, slow=5, campaign=30))
 def test_a_series_of_faults(fault: Fault, server: Server, tmp_path: Path, number: int) -> None:
-    """Cuts, errors that pass and changed files in a drawn order, and at last a good answer."""
+    """Cuts, errors that pass and changed files in a random order, and finally a correct answer."""
     draw = rng("series", number)
     passing: list[Answer] = [says(head("503 Busy", Content_Length=0)), mixed]
     answers = [
@@ -236,7 +239,7 @@ def test_a_series_of_faults(fault: Fault, server: Server, tmp_path: Path, number
 
 
 @pytest.mark.parametrize("number", draws(sample=1, slow=2, campaign=10))
-def test_a_download_that_is_killed_goes_on(fault: Fault, tmp_path: Path, number: int) -> None:
+def test_a_killed_download_is_resumed(fault: Fault, tmp_path: Path, number: int) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom stages.acquire import download\n"
         "from stages.data.vocabulary import Download\n"

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or not ours: a line names the file and says so, and the rerun ends well."""
+"""A full, read-only or forbidden disk is reported with the file's name, and a rerun succeeds."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def start(stage: str, folder: Path, *prefix: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def check_told(stage: str, folder: Path, told: tuple[int, str], reason: str) -> None:
+def check_reported(stage: str, folder: Path, output: tuple[int, str], reason: str) -> None:
     """Holds that the stage ended with a line that names one of its files, and the reason."""
-    code, said = told
+    code, said = output
     assert code == 1, said
     assert "Traceback" not in said
     # joblib's tracker sometimes adds that stopped workers left it a lock to remove.
@@ -93,7 +93,7 @@ def check_told(stage: str, folder: Path, told: tuple[int, str], reason: str) -> 
     assert f": {reason}" in line
 
 
-def check_goes_on(stage: str, folder: Path, done: Undisturbed) -> None:
+def check_resumes(stage: str, folder: Path, done: Undisturbed) -> None:
     """Runs the stage, and holds its outputs against those of the undisturbed run, byte by byte."""
     code, said = start(stage, folder)
     assert code == 0, said
@@ -110,9 +110,9 @@ def test_a_full_disk(fault: Fault, tmp_path: Path, undisturbed: Undisturbed, dis
     share = [0.0, 0.5 * draw.random(), 0.5 + 0.3 * draw.random()][number // 8 % 3]
     with fault("full disk"):
         disk.fill_up(int(share * n_bytes))
-        check_told(stage, folder, start(stage, folder), "the disk is full")
+        check_reported(stage, folder, start(stage, folder), "the disk is full")
         disk.make_room()
-        check_goes_on(stage, folder, undisturbed)
+        check_resumes(stage, folder, undisturbed)
 
 
 @pytest.mark.parametrize("number", draws(sample=0, slow=2, campaign=8))
@@ -123,10 +123,10 @@ def test_a_read_only_disk(
     folder = put(stage, undisturbed, number % 2 == 0, disk, tmp_path)
     with fault("read-only disk"):
         disk.remount("ro")
-        told = start(stage, folder)
+        output = start(stage, folder)
         disk.remount("rw")
-        check_told(stage, folder, told, "the disk is read-only. Make it writable")
-        check_goes_on(stage, folder, undisturbed)
+        check_reported(stage, folder, output, "the disk is read-only. Make it writable")
+        check_resumes(stage, folder, undisturbed)
 
 
 # Root may write anywhere, unless this capability is taken away.
@@ -143,11 +143,11 @@ def test_a_folder_without_rights(fault: Fault, tmp_path: Path, undisturbed: Undi
     with fault("a folder without the right to write"):
         for path in filter(Path.is_dir, places):
             path.chmod(0o555)
-        told = start(stage, folder, *(BOUND if os.getuid() == 0 else []))
+        output = start(stage, folder, *(BOUND if os.getuid() == 0 else []))
         for path in filter(Path.is_dir, places):
             path.chmod(0o755)
-        check_told(stage, folder, told, "permission denied")
-        check_goes_on(stage, folder, undisturbed)
+        check_reported(stage, folder, output, "permission denied")
+        check_resumes(stage, folder, undisturbed)
 
 
 SAVE = """

@@ -381,3 +381,53 @@ def test_a_table_holds_no_pickle(svm: Path, fault: Fault) -> None:
             tables.read(PREDICTIONS, tables.PREDICTIONS)
         assert not RAN.exists()
         assert PREDICTIONS.read_bytes() == content
+
+
+N_UNPACKED = 200_000_000  # bytes that a small file would take
+
+
+def packed_npz() -> None:
+    np.savez_compressed(PREPROCESSOR, mean=np.zeros(N_UNPACKED, np.int8))
+
+
+def packed_skops() -> None:
+    with zipfile.ZipFile(CLASSIFIER, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", b" " * N_UNPACKED)
+
+
+def packed_weights() -> None:
+    replaced(
+        lambda group, name, _: group.create_dataset(
+            name, data=np.zeros(N_UNPACKED // 4, np.float32), compression=1
+        )
+    )()
+
+
+def peak_bytes(field: str) -> int:
+    return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0]) * 1024
+
+
+@pytest.mark.parametrize(
+    ("model", "pack"), [("svm", packed_npz), ("svm", packed_skops), ("ann", packed_weights)]
+)
+def test_a_small_file_fills_no_memory(
+    request: pytest.FixtureRequest, fault: Fault, model: str, pack: Callable[[], None]
+) -> None:
+    request.getfixturevalue(model)
+    if model == "ann":  # one array of weights is enough
+        without(1)()
+    pack()
+    trained.pass_off()
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, the peak (proc(5))
+    before = peak_bytes("VmRSS")
+    check_rejected(fault, "packed", r"`dvc repro train`")
+    assert peak_bytes("VmHWM") < before + N_UNPACKED / 2
+
+
+def test_a_table_too_large_for_the_memory_is_not_read(
+    svm: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_rows = len(tables.read(PREDICTIONS, tables.PREDICTIONS))
+    monkeypatch.setattr(tables, "CELL_BYTES", 10**15)
+    with fault("packed"), pytest.raises(MemoryError, match=rf"predictions\.parquet has {n_rows} rows"):
+        tables.read(PREDICTIONS, tables.PREDICTIONS)

@@ -1,5 +1,5 @@
-"""Archives from strangers, put where a corpus belongs: nothing leaves the folder, nothing fills the disk, and
-what is refused is told in a line and leaves data/raw as it was."""
+"""Untrusted archives in place of a corpus: nothing is written outside the folder or fills the disk, and a
+rejection is one line and leaves data/raw unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GOOD = {"DC/a01.wav": NOISE, "JE/n30.wav": NOISE[::-1]}
 SUFFIXES = ["zip", "tar", "tar.gz"]
 LINK = 0o120777 << 16
 
-# What lies below the folder of a test, but for recordings.
+# The files and folders below the folder of a test, without recordings.
 KNOWN = (
     {"outer", "outer/project", "outer/project/params.yaml"}
     | {
@@ -50,7 +50,7 @@ Entry = tuple[str, bytes, dict[str, Any]]  # name, content, attributes of a ZipI
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project in a folder of its own, the current one, whose data/raw holds a run of a good source."""
+    """A project in a folder of its own, the current one, whose data/raw holds the result of a good source."""
     folder = tmp_path / "outer" / "project"
     (folder / "data" / "sources" / "savee").mkdir(parents=True)
     monkeypatch.chdir(folder)
@@ -99,7 +99,7 @@ def pack(suffix: str, listed: list[Entry]) -> Path:
 
 
 def everything(folder: Path) -> dict[str, bytes | None]:
-    """Returns what lies below a folder, by path: bytes of a file, None for a folder."""
+    """Returns the content of a folder, by path: bytes of a file, None for a folder."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
@@ -107,12 +107,12 @@ def everything(folder: Path) -> dict[str, bytes | None]:
 
 
 def refused(project: Path, *words: str) -> None:
-    """Runs ingest, and holds that it tells the fault in a line and that no file is another than before."""
+    """Runs ingest, and checks that it reports the fault in one line and changes no file."""
     outer = project.parents[1]
     before = everything(outer)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         ingest.main()
-    check_message(told.value, *words)
+    check_message(error.value, *words)
     assert everything(outer) == before
 
 
@@ -161,7 +161,7 @@ LINKS = {
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
 @pytest.mark.parametrize("attributes", LINKS.values(), ids=LINKS)
-def test_a_link_and_what_is_written_through_it(
+def test_a_link_and_a_file_below_it(
     fault: Fault, project: Path, suffix: str, attributes: dict[str, Any]
 ) -> None:
     pack(suffix, [*entries(), ("KL.wav", b"", attributes), ("KL.wav/x.wav", b"x", {})])
@@ -214,7 +214,7 @@ def rewrite(path: Path, entry: str, **fields: tuple[int, str, int]) -> None:
     path.write_bytes(content)
 
 
-LIES = {
+WRONG_FIELDS = {
     "less than there is": {"size": (24, "<L", 5_000)},
     "more than there is": {"size": (24, "<L", 21_000)},
     "4 GB": {"size": (24, "<L", 0xFFFFFFFE)},
@@ -222,17 +222,19 @@ LIES = {
     "compressed: nothing": {"packed": (20, "<L", 0)},
     "another checksum": {"crc": (16, "<L", 0)},
     "a place behind the end": {"offset": (42, "<L", 0x7FFFFFFF)},
-    "a version to come": {"version": (6, "<H", 990)},
-    "a method to come": {"method": (10, "<H", 77)},
+    "a future version": {"version": (6, "<H", 990)},
+    "an unknown method": {"method": (10, "<H", 77)},
     "names in UTF-8 that are not": {"flags": (8, "<H", 0x800), "name": (46, "<B", 0xFF)},
 }
 
 
-@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_a_zip_whose_table_lies(fault: Fault, project: Path, lie: dict[str, tuple[int, str, int]]) -> None:
+@pytest.mark.parametrize("fields", WRONG_FIELDS.values(), ids=WRONG_FIELDS)
+def test_a_zip_with_a_wrong_table(
+    fault: Fault, project: Path, fields: dict[str, tuple[int, str, int]]
+) -> None:
     path = pack("zip", [("JE/a01.wav", NOISE, {})])
-    rewrite(path, "JE/a01.wav", **lie)
-    with fault("archive: a table that lies"):
+    rewrite(path, "JE/a01.wav", **fields)
+    with fault("archive: a wrong table"):
         try:
             ingest.main()
         except InputError as error:
@@ -265,7 +267,7 @@ SIZES = {
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("kind", ["first", "last"])
-def test_a_tar_whose_table_lies(fault: Fault, project: Path, suffix: str, size: bytes, kind: str) -> None:
+def test_a_tar_with_a_wrong_table(fault: Fault, project: Path, suffix: str, size: bytes, kind: str) -> None:
     path = pack("tar", entries())
     whole = path.read_bytes()
     path.unlink()
@@ -276,7 +278,7 @@ def test_a_tar_whose_table_lies(fault: Fault, project: Path, suffix: str, size: 
         else whole.rstrip(b"\0") + bytes(512 - len(whole.rstrip(b"\0")) % 512) + bad + end
     )
     Path(f"data/sources/savee.{suffix}").write_bytes(content if suffix == "tar" else gzip.compress(content))
-    with fault("archive: a table that lies"):
+    with fault("archive: a wrong table"):
         refused(project)
 
 
@@ -311,14 +313,14 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_name_that_is_no_text_in_a_tar(fault: Fault, project: Path, name: bytes) -> None:
+def test_a_name_that_is_not_text_in_a_tar(fault: Fault, project: Path, name: bytes) -> None:
     pack("tar", [*entries(), (name.decode("utf-8", "surrogateescape") + ".wav", b"x", {})])
-    with fault("archive: a name that is no text"):
+    with fault("archive: a name that is not text"):
         refused(project, "not valid")
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_name_that_is_no_text_in_a_zip(fault: Fault, project: Path, name: bytes) -> None:
+def test_a_name_that_is_not_text_in_a_zip(fault: Fault, project: Path, name: bytes) -> None:
     """Marked as UTF-8; unmarked, any bytes are code page 437 and so a name, if a strange one."""
     stand_in = "x" * len(name)
     path = pack("zip", [*entries(), (stand_in, b"x", {})])
@@ -326,17 +328,17 @@ def test_a_name_that_is_no_text_in_a_zip(fault: Fault, project: Path, name: byte
     for match in re.finditer(rb"PK\x01\x02|PK\x03\x04", bytes(content)):
         content[match.start() + (9 if match.group() == b"PK\x01\x02" else 7)] |= 0x08
     path.write_bytes(content)
-    with fault("archive: a name that is no text"):
+    with fault("archive: a name that is not text"):
         refused(project)
 
 
-def test_a_name_that_is_no_text_in_a_folder(fault: Fault, project: Path) -> None:
+def test_a_name_that_is_not_text_in_a_folder(fault: Fault, project: Path) -> None:
     for name in NAMES.values():
         folder = project / "data" / "sources" / "savee" / "KL"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / (name.removeprefix(b"KL/").decode("utf-8", "surrogateescape") + ".wav")
         path.write_bytes(b"x")
-        with fault("archive: a name that is no text"):
+        with fault("archive: a name that is not text"):
             refused(project, "not valid")
         path.unlink()
 
@@ -345,15 +347,15 @@ def test_a_name_that_is_no_text_in_a_folder(fault: Fault, project: Path) -> None
 @pytest.mark.parametrize("inner", ["x.zip", "KL/x.tar.gz", "KL/x.TAR"])
 def test_an_archive_in_an_archive(fault: Fault, project: Path, suffix: str, inner: str) -> None:
     pack(suffix, entries(**{inner: b"x"}))
-    with fault("archive: one within another"):
+    with fault("archive: one inside another"):
         refused(project, inner)
 
 
 def test_a_name_too_long_for_the_disk(fault: Fault, project: Path) -> None:
     pack("zip", entries(**{f"KL/{'x' * 300}.wav": b"x"}))
-    with fault("archive: a name too long"), pytest.raises(OSError, match="too long") as told:
+    with fault("archive: a name too long"), pytest.raises(OSError, match="too long") as error:
         ingest.main()
-    assert disk_error(told.value)
+    assert disk_error(error.value)
 
 
 Mutation = Callable[[random.Random, bytearray], None]

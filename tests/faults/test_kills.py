@@ -14,7 +14,7 @@ from stages.base.files import write_json
 from stages.learning import training as train
 from stages.learning.record import PREPROCESSOR, RECORD, folder_name
 from tests.faults.conftest import Fault, draws
-from tests.faults.pipeline import Started, Undisturbed, before, check_goes_on, rng, small, written
+from tests.faults.pipeline import Started, Undisturbed, before, check_resumes, rng, small, written
 from tests.test_pipeline import ROOT, STAGES
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
@@ -32,7 +32,7 @@ def test_a_kill_at_a_random_moment(
 ) -> None:
     """Every stage in turn, in every quarter of its time; which signal, and whom it meets, is drawn.
 
-    One that comes too late is no fault, and is drawn anew in the first half of the time before it.
+    One that comes too late is no fault, and is sampled again from the first half of the time before it.
     """
     draw = rng("moment", number)
     stage = STAGES[number % 8]
@@ -52,7 +52,7 @@ def test_a_kill_at_a_random_moment(
             with fault(f"{name} at a random moment of a stage"):
                 started.send(SIGNALS[name], group)
                 started.end()
-                check_goes_on(folder, undisturbed)
+                check_resumes(folder, undisturbed)
             return
         started.end()
         share /= 2
@@ -76,7 +76,7 @@ def test_a_kill_before_a_change_of_a_file(
         if started.process.wait(300):
             with fault("SIGKILL just before a file is opened, renamed or removed"):
                 started.end()
-                check_goes_on(folder, undisturbed)
+                check_resumes(folder, undisturbed)
             return
         started.end()
         at //= 2  # workers share the changes, this time otherwise: none came so far
@@ -97,7 +97,7 @@ def test_a_kill_halfway_through_a_file(
         started = Started(folder, "python", "-m", f"stages.{stage}", preexec_fn=limit, CRASH_WITHIN="1")
         started.end()
         assert started.process.returncode != 0, "nothing was killed"
-        check_goes_on(folder, undisturbed)
+        check_resumes(folder, undisturbed)
 
 
 def leave_trained(work: Path) -> None:

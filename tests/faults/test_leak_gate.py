@@ -168,9 +168,9 @@ def test_a_copy_of_a_clip_outside_train_is_caught(
     rows = made[made["fold"] == 0].assign(parent=lambda table: table["clip"])[["clip", "parent", "role"]]
     train = rows[rows["role"] == "train"]
     leak.check_training(pd.concat([rows, train.assign(clip=train["clip"] + "#1")]))
-    stranger = rows.loc[data.draw(st.sampled_from(list(rows.index[rows["role"] != "train"])))]
-    role = data.draw(st.sampled_from(["train", stranger["role"]]))
-    copy = {"clip": f"{stranger['clip']}#1", "parent": stranger["clip"], "role": role}
+    outsider = rows.loc[data.draw(st.sampled_from(list(rows.index[rows["role"] != "train"])))]
+    role = data.draw(st.sampled_from(["train", outsider["role"]]))
+    copy = {"clip": f"{outsider['clip']}#1", "parent": outsider["clip"], "role": role}
     with fault("leak: a copy of a recording outside train"), pytest.raises(LeakError, match=r"#1 in"):
         leak.check_training(pd.concat([rows, pd.DataFrame([copy])]))
 

@@ -304,7 +304,7 @@ def test_special_files_and_unprintable_names_are_rows_too(workspace: Workspace, 
     (folder / NAMES[2]).symlink_to("nowhere.wav")
     os.mkfifo(folder / NAMES[3])
     (folder / os.fsdecode(b"caf\xe9.wav")).write_bytes(good)
-    with fault("recording: no file, or a name that is no text"):
+    with fault("recording: no file, or a name that is not text"):
         status, printed, _ = run("manifest")
         assert status == 0, printed
         problems = tables.read(MANIFEST, tables.MANIFEST).set_index("path")["problem"]

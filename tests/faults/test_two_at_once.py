@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Fault, draws
-from tests.faults.pipeline import Started, Undisturbed, before, check_goes_on, rng, small
+from tests.faults.pipeline import Started, Undisturbed, before, check_resumes, rng, small
 from tests.test_pipeline import STAGES, run
 
 MODELS = ["dummy", "mlp", "svm", "ann"]
@@ -41,7 +41,7 @@ def test_two_repros_in_one_folder(
         assert 0 in codes, said
         for code, text in zip(codes, said, strict=True):
             assert code == 0 or "lock" in text or "busy" in text, text
-        check_goes_on(folder, undisturbed)
+        check_resumes(folder, undisturbed)
 
 
 @pytest.mark.parametrize("number", draws(sample=0, slow=0, campaign=2))
@@ -67,4 +67,4 @@ def test_two_jobs_of_the_queue(fault: Fault, tmp_path: Path, undisturbed: Undist
             run(alone, "dvc", "exp", "run", "-S", f"model={model}")
             measured = json.loads((alone / "metrics" / "test.json").read_text())
             assert float(rows[model]["uar"]) == pytest.approx(measured["uar"], abs=1e-5)
-        check_goes_on(folder, undisturbed)
+        check_resumes(folder, undisturbed)

@@ -200,14 +200,14 @@ def place(case: Case) -> str:
 
 
 @pytest.mark.parametrize("number", draws(sample=1, slow=4, campaign=N_CHUNKS))
-def test_a_wrong_key_is_told_in_a_line_that_names_it(fault: Fault, tmp_path: Path, number: int) -> None:
+def test_a_wrong_key_is_reported_in_one_line_that_names_it(fault: Fault, tmp_path: Path, number: int) -> None:
     chunk = cases()[number::N_CHUNKS]
     assert len(chunk) > 20
     for case in chunk:
         with fault(f"params.yaml: a key {case.kind}"):
-            with pytest.raises(InputError) as told:
+            with pytest.raises(InputError) as error:
                 read(case, tmp_path / "params.yaml")
-            check_message(str(told.value), place(case))
+            check_message(str(error.value), place(case))
 
 
 def check_message(message: str, named: str) -> None:
@@ -246,17 +246,19 @@ NO_PARAMS = {
 
 
 @pytest.mark.parametrize("text", NO_PARAMS.values(), ids=NO_PARAMS)
-def test_what_is_no_params_yaml_is_told_in_a_line(fault: Fault, tmp_path: Path, text: str | bytes) -> None:
+def test_a_file_that_is_not_a_params_yaml_is_reported_in_one_line(
+    fault: Fault, tmp_path: Path, text: str | bytes
+) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with fault("params.yaml: none at all"):
-        with pytest.raises(InputError) as told:
+        with pytest.raises(InputError) as error:
             params.read(path)
-        check_message(str(told.value), "params")
+        check_message(str(error.value), "params")
 
 
 @pytest.mark.parametrize("number", draws(sample=1, slow=2, campaign=10))
-def test_a_slip_of_the_keyboard_is_told_in_a_line_or_does_no_harm(
+def test_a_typing_mistake_is_reported_in_one_line_or_is_harmless(
     fault: Fault, tmp_path: Path, number: int
 ) -> None:
     draw, path = random.Random(f"slip:{number}"), tmp_path / "params.yaml"
@@ -267,7 +269,7 @@ def test_a_slip_of_the_keyboard_is_told_in_a_line_or_does_no_harm(
             ["", " ", "\n", ":", "-", "#", "'", "{", "&", "*", "!", "%", "\t", "0", "é", "\x07"]
         )
         path.write_text(text[:start] + slip + text[start + draw.randrange(4) :])
-        with fault("params.yaml: a slip of the keyboard"):
+        with fault("params.yaml: a typing mistake"):
             try:
                 params.read(path)
             except InputError as error:

@@ -111,6 +111,13 @@ def test_a_figure_is_the_same_under_another_users_style(name: str) -> None:
         assert DRAWN[name]().content == before
 
 
+def test_a_name_is_not_parsed_as_mathematics() -> None:
+    named = speakers(2).assign(speaker=["cost_$5$ \\frac", "$x^"])
+    results.speakers(named, 0.25)
+    data.emotions(CLIPS.assign(corpus="a_$\\undefined$"))
+    sound.waveforms({"$_$": voices(1)["emotion 0"]})
+
+
 def test_drawing_leaves_the_users_style_alone() -> None:
     before = dict(matplotlib.rcParams)
     DRAWN["leak"]()

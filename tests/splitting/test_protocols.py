@@ -267,6 +267,11 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
             {"protocol": "random", "n_folds": 1},
             r"^params\.split\.protocol random: .*too few clips",
         ),
+        (
+            SAVEE,
+            {"protocol": "random", "n_folds": 2, "validation_fraction": 0.02},
+            r"^params\.split\.validation_fraction 0\.02: .* 7 labels",
+        ),
         (RAVDESS, {"protocol": "fixed", "fixed_list": "emobox_ravdes"}, "did you mean 'emobox_ravdess'"),
         (
             SAVEE,

@@ -15,7 +15,12 @@ from stages.base.files import PREDICTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 CMD = "python -m stages.evaluate"
-PARAMS = {"model": "svm", "split.protocol": "speaker_independent", "train.normalize": "global"}
+# As dvc.lock records a parameter and whole blocks.
+PARAMS = {
+    "model": "svm",
+    "split": {"protocol": "speaker_independent", "n_folds": 6},
+    "train": {"normalize": "global"},
+}
 yaml = YAML()
 
 

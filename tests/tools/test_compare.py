@@ -94,6 +94,14 @@ def test_markdown_starts_with_the_verdict_and_collapses_the_speakers(said) -> No
     assert [line for line in lines if line.startswith("| c/")] == folded[4:-1]
 
 
+def test_names_do_nothing_in_markdown(revisions: Revisions, said) -> None:
+    name = "c/a|b <img src=x> @name `c` $5$"
+    revisions.evaluate(BEFORE.assign(speaker=BEFORE["speaker"].replace("c/00", name)))
+    revisions.commit("named")
+    row = next(line for line in said("named", "--md").splitlines() if "src=x" in line)
+    assert row.startswith(r"| c/a\|b &lt;img src=x&gt; @&#8203;name \`c\` \$5\$ |")
+
+
 def test_json_is_not_rounded(said) -> None:
     values = json.loads(said("--json"))
     assert values["metrics"]["uar"]["difference"] == pytest.approx(-29 / 120)

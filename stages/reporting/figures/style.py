@@ -44,6 +44,7 @@ _STYLE = {
     "legend.frameon": False,
     "svg.fonttype": "path",
     "svg.hashsalt": "speech-emotion-pipeline",  # without it, ids in an SVG are random
+    "text.parse_math": False,  # a speaker may be called `cost_$5`
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
 }
