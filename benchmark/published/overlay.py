@@ -6,18 +6,16 @@ which DVC depends on, merges them: blocks key by key; lists and values are repla
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from pydantic import Field
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from stages.base.errors import InputError, unknown
-from stages.base.params import PARAMS, Block, Params, Positive, check, read
+from stages.base.params import Block, Params, Positive, check, checked
+from stages.base.params import load as load_yaml
 
 SYSTEMS = Path("benchmark/published/systems")
 Score = Annotated[float, Field(gt=0, le=1)]
@@ -80,14 +78,11 @@ class Experiment:
         Raises:
             InputError: a key is unknown or a value not valid.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / PARAMS.name
-            path.write_text(OmegaConf.to_yaml(self.values), encoding="utf-8")
-            try:
-                params = read(path)
-                params.config("models", params.model, "params.model")
-            except InputError as error:
-                raise InputError(f"{SYSTEMS / self.system}.yaml, {self.name}: {error}") from error
+        try:
+            params = checked(self.values)
+            params.config("models", params.model, "params.model")
+        except InputError as error:
+            raise InputError(f"{SYSTEMS / self.system}.yaml, {self.name}: {error}") from error
         return params
 
 
@@ -107,7 +102,7 @@ def load(name: str) -> System:
     if name not in names():
         raise unknown(str(SYSTEMS), name, names())
     path = SYSTEMS / f"{name}.yaml"
-    return check(System, parse(path), str(path))
+    return check(System, load_yaml(path), str(path))
 
 
 def experiments(name: str, base: dict[str, Any]) -> list[Experiment]:
@@ -119,15 +114,3 @@ def experiments(name: str, base: dict[str, Any]) -> list[Experiment]:
             values: Any = OmegaConf.to_container(merged)
             found.append(Experiment(name, variant, protocol, values))
     return found
-
-
-def parse(path: Path) -> Any:
-    """Returns the content of a YAML file, read as DVC reads it (YAML 1.2).
-
-    Raises:
-        InputError: it is missing or not YAML.
-    """
-    try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmark.published import overlay, rows, workspace
 from stages.base.errors import run
-from stages.base.params import PARAMS
+from stages.base.params import PARAMS, load
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     name = parser.parse_args().system
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # checking a network's block imports TensorFlow
     system = overlay.load(name)
-    experiments = overlay.experiments(name, overlay.parse(PARAMS))
+    experiments = overlay.experiments(name, load(PARAMS))
     for experiment in experiments:
         experiment.params()  # a mistake in the last one is reported before the first one is trained
     rows.write([row(each, system) for each in experiments], rows.ROWS / f"{name}.csv")

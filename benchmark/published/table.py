@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.published import figure, overlay, page, rows
+from benchmark.published import figure, page, rows
 from stages.base.errors import run
 from stages.base.files import replacing
-from stages.base.params import PARAMS
+from stages.base.params import PARAMS, load
 
 DOCS = Path("docs")
 
 
 def main() -> None:
     found = rows.gather()
-    entries = page.entries(found, overlay.parse(PARAMS))
+    entries = page.entries(found, load(PARAMS))
     rows.write(found, rows.RESULTS)
     with replacing(DOCS / "benchmark.png") as temporary:
         temporary.write_bytes(figure.draw(entries).content)

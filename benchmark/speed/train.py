@@ -26,7 +26,7 @@ from stages.audio import recording
 from stages.audio.extractor import extractor
 from stages.base import registry
 from stages.base.errors import run
-from stages.base.params import PARAMS, Params, read
+from stages.base.params import PARAMS, Params, load, read
 from stages.compute import hardware
 from stages.corpora import ravdess
 from stages.learning.preprocessing import Partition, Preprocessor, pool
@@ -117,7 +117,7 @@ def main() -> None:
 
 def published(name: str) -> Params:
     """Returns the parameters of a system in benchmark/published/systems, on RAVDESS."""
-    found = overlay.experiments(name, overlay.parse(PARAMS))
+    found = overlay.experiments(name, load(PARAMS))
     return next(each for each in found if each.variant == "ravdess").params()
 
 

@@ -436,8 +436,17 @@ def read(path: Path = PARAMS) -> Params:
     Raises:
         InputError: the file is missing or is not YAML, or a key or value is wrong.
     """
+    return checked(load(path))
+
+
+def load(path: Path) -> Any:
+    """Returns the content of a YAML file, read as DVC reads it (YAML 1.2).
+
+    Raises:
+        InputError: it is missing or not YAML.
+    """
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}. Run the stages from the repository's root.") from error
     except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an impossible number or date
@@ -447,6 +456,14 @@ def read(path: Path = PARAMS) -> Params:
         raise InputError(
             f"{path}: not readable as YAML: its lists or blocks are nested too deeply."
         ) from error
+
+
+def checked(values: Any) -> Params:
+    """Returns the parameters with the content `values` of a params.yaml.
+
+    Raises:
+        InputError: a key or value is wrong.
+    """
     params = check(Params, values, "params")
     for kind in registry.CONTRACTS:
         _check_names(kind, _in_files(params, kind, getattr(params, kind)), f"params.{kind}")

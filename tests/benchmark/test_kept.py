@@ -9,6 +9,7 @@ import pytest
 
 from benchmark.published import overlay, rows, system, workspace
 from stages.base.errors import InputError
+from stages.base.params import load
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / overlay.SYSTEMS).glob("*.yaml"))
@@ -27,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(name: str) -> None:
     """Runs a system without checking its params first, which imports TensorFlow."""
     loaded = overlay.load(name)
-    experiments = overlay.experiments(name, overlay.parse(Path("params.yaml")))
+    experiments = overlay.experiments(name, load(Path("params.yaml")))
     found = [system.row(experiment, loaded) for experiment in experiments]
     rows.write(found, rows.ROWS / f"{name}.csv")
 

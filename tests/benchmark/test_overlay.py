@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from benchmark.published import overlay
 from stages.base import registry
 from stages.base.errors import InputError
+from stages.base.params import load
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / overlay.SYSTEMS).glob("*.yaml"))
@@ -94,7 +95,7 @@ def test_a_misspelt_key_is_rejected_with_its_place_and_a_suggestion(
     only_x: Path, key: str, message: str
 ) -> None:
     OmegaConf.save(OmegaConf.create(written(**{key: 1})), only_x)
-    first, *_ = overlay.experiments("X", overlay.parse(PARAMS))
+    first, *_ = overlay.experiments("X", load(PARAMS))
     with pytest.raises(InputError, match=rf"X\.yaml, ravdess_savee-as_reported: {message}"):
         first.params()
 
@@ -120,7 +121,7 @@ def test_a_mistake_in_a_systems_file_is_reported_with_its_place(
 
 def test_a_value_that_is_not_valid_is_reported_with_the_row(only_x: Path) -> None:
     OmegaConf.save(OmegaConf.create(written(params__models__svm__kernel="rbv")), only_x)
-    first, *_ = overlay.experiments("X", overlay.parse(PARAMS))
+    first, *_ = overlay.experiments("X", load(PARAMS))
     place = r"X\.yaml, ravdess_savee-as_reported: params\.models\.svm\.kernel: 'rbv'"
     with pytest.raises(InputError, match=place):
         first.params()
@@ -142,7 +143,7 @@ def test_running_outside_the_repositorys_root_is_reported(
 def test_a_file_that_is_not_yaml_is_reported(tmp_path: Path) -> None:
     (tmp_path / "X.yaml").write_text("a: [")
     with pytest.raises(InputError, match=r"X\.yaml: "):
-        overlay.parse(tmp_path / "X.yaml")
+        load(tmp_path / "X.yaml")
 
 
 def test_the_pipeline_runs_every_system() -> None:
@@ -153,7 +154,7 @@ def test_the_pipeline_runs_every_system() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_of_a_system_has_valid_params(name: str) -> None:
-    system, found = overlay.load(name), overlay.experiments(name, overlay.parse(PARAMS))
+    system, found = overlay.load(name), overlay.experiments(name, load(PARAMS))
     assert len(found) == 2 * len(system.variants)
     for experiment in found:
         params = experiment.params()
@@ -174,6 +175,6 @@ def test_a_systems_file_states_what_its_report_leaves_open(name: str) -> None:
 
 
 def test_params_survive_being_written_and_read(tmp_path: Path) -> None:
-    base = overlay.parse(PARAMS)
+    base = load(PARAMS)
     (tmp_path / "params.yaml").write_text(OmegaConf.to_yaml(base))
-    assert overlay.parse(tmp_path / "params.yaml") == base
+    assert load(tmp_path / "params.yaml") == base

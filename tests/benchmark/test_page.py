@@ -12,9 +12,10 @@ from benchmark.published import figure, overlay, page, rows
 from benchmark.published.overlay import Experiment, System
 from benchmark.published.page import Entry
 from stages.base.errors import InputError
+from stages.base.params import load
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = overlay.parse(ROOT / "params.yaml")
+BASE = load(ROOT / "params.yaml")
 TEST = {
     "accuracy": 0.55515,
     "accuracy_low": 0.5,

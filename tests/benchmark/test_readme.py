@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from benchmark.published import overlay, page, rows
+from benchmark.published import page, rows
 from benchmark.published.page import Entry
+from stages.base.params import load
 from tests.support.workspace import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -23,7 +24,7 @@ def joined(text: str) -> str:
 def entries(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
     """The systems, from results.csv as it is in the repository."""
     monkeypatch.chdir(ROOT)
-    return page.entries(rows.read(rows.RESULTS), overlay.parse(ROOT / "params.yaml"))
+    return page.entries(rows.read(rows.RESULTS), load(ROOT / "params.yaml"))
 
 
 def test_the_page_has_the_accuracies_of_results_csv(entries: list[Entry]) -> None:

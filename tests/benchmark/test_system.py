@@ -17,7 +17,8 @@ import pytest
 import soundfile
 from omegaconf import OmegaConf
 
-from benchmark.published import overlay, rows
+from benchmark.published import rows
+from stages.base.params import load
 from tests.support.workspace import RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +89,7 @@ def copied(folder: Path) -> Path:
 def edit(project: Path, name: str, keep: str, **changes: Any) -> None:
     """Keeps one variant of a system and sets keys of its file, written with double underscores for dots."""
     path = project / "benchmark" / "published" / "systems" / f"{name}.yaml"
-    values = overlay.parse(path)
+    values = load(path)
     values["variants"] = {keep: values["variants"][keep]}
     for key, value in changes.items():
         block = values

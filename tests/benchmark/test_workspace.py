@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from benchmark.published import overlay, workspace
+from benchmark.published import workspace
 from benchmark.published.overlay import Experiment
 from stages.base.errors import InputError
+from stages.base.params import load
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEECH, SONG = "03-01-06-01-02-01-12.wav", "03-02-06-01-02-01-12.wav"
@@ -44,7 +45,7 @@ def put(project: Path, *names: str) -> None:
 
 def row(variant: str = "all", **changes: Any) -> Experiment:
     """Returns a row of RAVDESS under params with keys changed, underscores twice for dots."""
-    values = overlay.parse(ROOT / "params.yaml")
+    values = load(ROOT / "params.yaml")
     for key, value in ({"corpus": ["ravdess"]} | changes).items():
         block = values
         *above, last = key.split("__")
@@ -56,7 +57,7 @@ def row(variant: str = "all", **changes: Any) -> Experiment:
 
 def starting_from(weights: str | None) -> Experiment:
     """Returns a row of RAVDESS whose network starts from weights in data/pretrained."""
-    training = overlay.parse(ROOT / "params.yaml")["models"]["resnet34"]["training"] | {"init_from": weights}
+    training = load(ROOT / "params.yaml")["models"]["resnet34"]["training"] | {"init_from": weights}
     return row(model="resnet34", models__resnet34__training=training)
 
 
@@ -144,7 +145,7 @@ def test_a_workspace_has_the_pipeline_its_params_and_the_corpora_of_the_row(proj
         "stages/learning/trained_fold.py",
         "stages/train.py",
     }
-    assert overlay.parse(place / "params.yaml")["seed"] == 7
+    assert load(place / "params.yaml")["seed"] == 7
     assert (place / "data" / "pretrained").is_dir()
 
 
@@ -211,10 +212,10 @@ def test_a_new_workspace_starts_with_the_features_of_the_systems_last_row(projec
     for name in ("raw/ravdess/a.wav", "manifest.parquet", "features/a.npz"):
         assert (place / "data" / name).samefile(last / "data" / name)
     assert not (place / "data" / "model").exists()
-    assert overlay.parse(place / "dvc.lock") == overlay.parse(last / "dvc.lock")
+    assert load(place / "dvc.lock") == load(last / "dvc.lock")
     for name in ("dvc.lock", "params.yaml", "dvc.yaml"):  # which DVC and `prepare` overwrite
         assert not (place / name).samefile(last / name)
-    assert overlay.parse(last / "params.yaml")["seed"] != 7
+    assert load(last / "params.yaml")["seed"] != 7
 
 
 def test_only_a_new_workspace_starts_from_another(project: Path) -> None:

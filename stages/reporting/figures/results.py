@@ -251,7 +251,7 @@ def leak_inflation(scores: pd.DataFrame, chance: float, subject: str) -> Picture
     level(axes, chance, f"chance {chance:.3f}")
     names = [str(name).replace("_", " ") for name in shown.index]
     axes.set_xticks(
-        [0, 1], [f"{names[0]}:\ntest speakers in training", f"{names[1]}:\ntest speakers not in training"]
+        [0, 1], [f"{names[0]}:\ntest speakers\nin training", f"{names[1]}:\ntest speakers\nnot in training"]
     )
     axes.set(ylim=(0, 1.02), xlim=(-0.5, 2.45), ylabel="UAR")
     axes.grid(visible=True, axis="y")
