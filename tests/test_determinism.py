@@ -62,7 +62,8 @@ def test_up_to_the_features_every_file_is_the_same(two: list[Workspace], output:
     assert one == other
 
 
-@pytest.mark.parametrize("model", registry.names("models"))
+# ridge takes frames of an encoder whose weights are not here; tests/test_train_pooled.py trains it on others.
+@pytest.mark.parametrize("model", sorted({*registry.names("models")} - {"ridge"}))
 def test_every_model_is_the_same(two: list[Workspace], model: str) -> None:
     results = []
     for work in two:

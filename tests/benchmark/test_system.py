@@ -55,7 +55,8 @@ def record(project: Path, corpus: Callable[[Path], list[Path]]) -> None:
     n_before = len([*folder.parent.glob("*/*.wav")])
     for number, path in enumerate(corpus(folder), start=n_before):
         phase = 2 * np.pi * (100 + number) * np.arange(RATE_HZ // 3) / RATE_HZ
-        soundfile.write(path, 0.2 * np.sin(phase) + 0.1 * np.sin(3 * phase), RATE_HZ)
+        syllables = np.where(np.sin(20 * np.pi * np.arange(len(phase)) / RATE_HZ) > 0, 1, 0.1)
+        soundfile.write(path, syllables * (0.2 * np.sin(phase) + 0.1 * np.sin(15 * phase)), RATE_HZ)
 
 
 @pytest.fixture
