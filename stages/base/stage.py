@@ -60,7 +60,8 @@ def running_stage() -> str | None:
 def state(stage: str) -> State:
     """Returns the present parameters and files that a stage of dvc.yaml depends on.
 
-    Parameters are told apart by their values, code by its content, data by size, time of change and inode.
+    Of a parameter it is the value, of code a hash of the content, of data the size, the time of the last
+    change and the inode.
     """
     declared, values = _yaml(PIPELINE)["stages"][stage], _yaml(PARAMS)
     found: State = {}

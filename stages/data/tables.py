@@ -170,7 +170,7 @@ PREDICTIONS = pa.DataFrameSchema(
         "speaker": _text(),
         "sex": _text(choices=SEXES, nullable=True),
         "sentence": _text(nullable=True),
-        "audio_sha256": _text(),  # so that predictions of other recordings of the same name are told apart
+        "audio_sha256": _text(),  # two recordings may have the same name
         "label": _label(),
         "predicted": _label(),  # the class with the highest probability
         "^p_.+$": pa.Column("float64", pa.Check.in_range(0, 1), regex=True),

@@ -154,8 +154,8 @@ def train_fold(
         **fitted,
     }
     held_out = None
-    if "temperature" in fitted:
-        pass  # the trainer has validated itself
+    if "val_uar" in fitted:  # the trainer has validated itself
+        record["temperature"] = fitted["temperature"] if params.train.calibrate == "temperature" else 1.0
     elif trainer.trains_on_validation:
         held_out = cross_validated(params, trainer, inputs, rows, clips, folder, seed)
     elif validation is not None:
@@ -173,7 +173,7 @@ def train_fold(
     seconds = time.monotonic() - started
     write_json({"seconds": seconds, "seconds_per_epoch": seconds / max(len(curve), 1)}, folder / TIMING)
     write_json(record, folder / RECORD)
-    validated = f", validation UAR {record['val_uar']:.3f}" if held_out is not None else ""
+    validated = f", validation UAR {record['val_uar']:.3f}" if "val_uar" in record else ""
     print(f"train: {params.model} {folder.name}, {len(train)} clips{validated}, {seconds:.1f} s", flush=True)
 
 

@@ -161,15 +161,12 @@ def check_pretrained(before: pd.DataFrame, test: pd.DataFrame, own: pd.DataFrame
     Raises:
         LeakError: names the rule, the first clips that break it and how many more do.
     """
-    broken = {"test recordings": test[test["audio_sha256"].isin(before["audio_sha256"])]}
-    if not own["speaker"].isin(test["speaker"]).any():
-        broken["test speakers"] = test[test["speaker"].isin(before["speaker"])]
-    for rule, rows in broken.items():
-        if len(rows):
-            raise LeakError(
-                f"{source}: these weights were trained on {_named(rows['clip'])}, or on their speakers, "
-                f"which this fold tests. {len(rows)} clips break the rule 'no pretraining on {rule}'."
-            )
+    shares_speakers = bool(own["speaker"].isin(test["speaker"]).any())
+    for kind, rows in _trained_on(before, test, shares_speakers).items():
+        raise LeakError(
+            f"{source}: these weights were trained on {_named(rows['clip'])}, or on their speakers, "
+            f"which this fold tests. {len(rows)} clips break the rule 'no pretraining on test {kind}s'."
+        )
 
 
 def check_model(trained_on: pd.DataFrame, test: pd.DataFrame, protocol: str, source: Path) -> None:
@@ -184,16 +181,20 @@ def check_model(trained_on: pd.DataFrame, test: pd.DataFrame, protocol: str, sou
     Raises:
         LeakError: names the rule, the first clips that break it and how many more do.
     """
-    broken = {"recording": test[test["audio_sha256"].isin(trained_on["audio_sha256"])]}
-    if not leaky(protocol):
-        broken["speaker"] = test[test["speaker"].isin(trained_on["speaker"])]
-    for rule, rows in broken.items():
-        if len(rows):
-            raise LeakError(
-                f"{source}: lists {len(rows)} test clips, or their speakers, as trained on: "
-                f"{_named(rows['clip'])}. They break the rule 'no test {rule} in training'. "
-                "Run `dvc repro train`."
-            )
+    for kind, rows in _trained_on(trained_on, test, leaky(protocol)).items():
+        raise LeakError(
+            f"{source}: lists {len(rows)} test clips, or their speakers, as trained on: "
+            f"{_named(rows['clip'])}. They break the rule 'no test {kind} in training'. "
+            "Run `dvc repro train`."
+        )
+
+
+def _trained_on(before: pd.DataFrame, test: pd.DataFrame, shares_speakers: bool) -> dict[str, pd.DataFrame]:
+    """Returns the test clips whose recording or, unless `shares_speakers`, whose speaker is in `before`."""
+    broken = {"recording": test[test["audio_sha256"].isin(before["audio_sha256"])]}
+    if not shares_speakers:
+        broken["speaker"] = test[test["speaker"].isin(before["speaker"])]
+    return {kind: rows for kind, rows in broken.items() if len(rows)}
 
 
 def straddling(splits: pd.DataFrame, column: str, side: pd.Series) -> pd.DataFrame:

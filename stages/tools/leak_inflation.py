@@ -2,40 +2,59 @@
 
     python -m stages.tools.leak_inflation
 
-Runs the selected model under two protocols, on the same features and clips; DVC caches both runs. While they
-run, params.yaml has another `split.protocol`; at the end the file and all results are restored. Writes
-metrics/leak_inflation.json and metrics/leak_inflation.png, and prints a table.
+Runs the selected model under two protocols, on the same features and test clips, and with equally many
+training and validation clips in each fold. Both runs are in folders of their own in data/leak_inflation, so
+params.yaml and the pipeline's results stay as they are. An interrupted run is resumed; finished, the folders
+are removed. Writes metrics/leak_inflation.json and metrics/leak_inflation.png, and prints a table.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 from ruamel.yaml import YAML
 
+from stages.base import registry
 from stages.base.errors import InputError, run
-from stages.base.files import MANIFEST, METRICS, PREDICTIONS, replacing, write_json
+from stages.base.files import (
+    DATA,
+    FEATURES,
+    MANIFEST,
+    METRICS,
+    PREDICTIONS,
+    PRETRAINED,
+    SPLITS,
+    replacing,
+    write_json,
+)
 from stages.base.params import PARAMS, Params, read
-from stages.data import tables
+from stages.data import keys, tables
 from stages.evaluation import metrics, paired
 from stages.reporting.figures import results
 from stages.splitting import leak
 
 LEAKY = "random"
 RESULT = METRICS / "leak_inflation.json"
+WORK = DATA / "leak_inflation"
 
 
 def main() -> None:
     params = read()
-    repro()
+    bring_up_to_date()
     independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
-    with restoring(PARAMS):
-        independent, leaky = (predict(protocol) for protocol in (independent_protocol, LEAKY))
+    separated = assign(independent_protocol)
+    mixed = assign(LEAKY, n_folds=int(separated["fold"].nunique()))
+    independent, leaky = (
+        predict(protocol, splits)
+        for protocol, splits in zip(
+            (independent_protocol, LEAKY), equally_many(separated, mixed, params.seed), strict=True
+        )
+    )
     independent, leaky = on_shared_clips(independent, leaky)
     scores = compare(independent, leaky, params)
     scores = scores.rename({"independent": independent_protocol, "leaky": LEAKY})
@@ -49,6 +68,7 @@ def main() -> None:
         temporary.write_bytes(results.leak_inflation(scores, chance, subject).content)
     print(", ".join([subject, *(f"{name} {value:.4g}" for name, value in tested.items())]))
     print(f"\n{markdown(scores)}")
+    shutil.rmtree(WORK)
 
 
 def choose_protocol(params: Params, manifest: pd.DataFrame) -> str:
@@ -72,38 +92,83 @@ def choose_protocol(params: Params, manifest: pd.DataFrame) -> str:
     return "speaker_independent" if divisible else "leave_one_speaker_out"
 
 
-def predict(protocol: str) -> pd.DataFrame:
-    """Sets the protocol in params.yaml, runs the pipeline and returns its predictions."""
-    yaml = YAML()
-    values = yaml.load(PARAMS)
-    values["split"]["protocol"] = protocol
-    with replacing(PARAMS) as temporary:
-        yaml.dump(values, temporary)
-    repro()
-    return tables.read(PREDICTIONS, tables.PREDICTIONS)
-
-
-@contextmanager
-def restoring(path: Path) -> Iterator[None]:
-    """Restores the file and the pipeline's results when the block ends."""
-    before = path.read_bytes()
-    try:
-        yield
-    finally:
-        with replacing(path) as temporary:
-            temporary.write_bytes(before)
-        repro()
-
-
-def repro() -> None:
-    """Brings the predictions up to date. DVC's output goes to stderr.
+def bring_up_to_date() -> None:
+    """Brings the manifest and the features up to date. DVC's output goes to stderr.
 
     Raises:
         InputError: a stage failed.
     """
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro", "evaluate"], stdout=sys.stderr)
-    if done.returncode:
-        raise InputError("leak_inflation: `dvc repro evaluate` failed; see its output above.")
+    command = [sys.executable, "-m", "dvc", "repro", "manifest", "featurize"]
+    if subprocess.run(command, stdout=sys.stderr).returncode:
+        raise InputError("leak_inflation: `dvc repro manifest featurize` failed; see its output above.")
+
+
+def assign(protocol: str, **changes: object) -> pd.DataFrame:
+    """Returns the splits of a protocol, of schema SPLITS, made in a folder of its own.
+
+    Args:
+        changes: other keys of params.split.
+    """
+    folder = WORK / protocol
+    (folder / DATA).mkdir(parents=True, exist_ok=True)
+    for shared in (MANIFEST, FEATURES, PRETRAINED):
+        if not (folder / shared).exists():
+            (folder / shared).symlink_to(shared.resolve())
+    yaml = YAML()
+    values = yaml.load(PARAMS)
+    values["split"] |= {"protocol": protocol, **changes}
+    with replacing(folder / PARAMS) as temporary:
+        yaml.dump(values, temporary)
+    stage("split", folder)
+    return tables.read(folder / SPLITS, tables.SPLITS)
+
+
+def equally_many(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns both splits with as many training and validation clips in each fold as the smaller one has.
+
+    Which clips are left out is random, by the seed and the clips' names. All test clips stay.
+
+    Args:
+        first, second: of schema SPLITS, with the same folds.
+
+    Examples:
+        >>> roles = {"fold": 0, "clip": list("abcd")}
+        >>> first = pd.DataFrame({**roles, "role": ["train", "train", "train", "test"]})
+        >>> second = pd.DataFrame({**roles, "role": ["train", "test", "train", "test"]})
+        >>> [list(each["role"]) for each in equally_many(first, second, seed=20)]
+        [['train', 'train', 'test'], ['train', 'test', 'train', 'test']]
+    """
+    place = ["fold", "role"]
+    most = pd.concat([each.groupby(place).size() for each in (first, second)], axis=1).fillna(0).min(axis=1)
+    kept = []
+    for splits in (first, second):
+        drawn = splits.assign(key=[keys.fingerprint(seed, clip) for clip in splits["clip"]])
+        rank = drawn.groupby(place)["key"].rank()
+        limit = most.reindex(pd.MultiIndex.from_frame(splits[place])).to_numpy()
+        kept.append(splits[(splits["role"] == "test") | (rank <= limit)])
+    return kept[0], kept[1]
+
+
+def predict(protocol: str, splits: pd.DataFrame) -> pd.DataFrame:
+    """Trains and tests the selected model on these splits of a protocol and returns its predictions."""
+    folder = WORK / protocol
+    tables.write(splits, tables.SPLITS, folder / SPLITS)
+    stage("train", folder)
+    stage("evaluate", folder)
+    return tables.read(folder / PREDICTIONS, tables.PREDICTIONS)
+
+
+def stage(name: str, folder: Path) -> None:
+    """Runs a stage in a folder. Its output goes to stderr.
+
+    Raises:
+        InputError: it failed.
+    """
+    path = os.pathsep.join(filter(None, [str(registry.STAGES.parent), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path}
+    command = [sys.executable, "-m", f"stages.{name}"]
+    if subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr).returncode:
+        raise InputError(f"{folder}: `python -m stages.{name}` failed there; see its output above.")
 
 
 def on_shared_clips(independent: pd.DataFrame, leaky: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -10,10 +10,11 @@ from ruamel.yaml import YAML
 from stages.base import params
 from stages.base.errors import InputError
 from stages.reporting.figures import results
+from stages.splitting import protocols
 from stages.tools import leak_inflation
 from tests.support import manifests
 from tests.support.predictions import of_speakers
-from tests.support.workspace import ROOT
+from tests.support.workspace import ROOT, Workspace
 
 SHIPPED = ROOT / "params.yaml"
 
@@ -95,29 +96,40 @@ def test_the_inflation_is_the_difference_computed_by_hand(chosen: Any) -> None:
     assert results.leak_inflation(scores, 0.125, "svm on c").content.startswith(b"\x89PNG")
 
 
-def test_params_are_restored_even_if_a_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_sides_train_and_validate_on_equally_many_clips(chosen: Any) -> None:
+    clips = manifests.ravdess()
+    clips = clips.assign(label=clips["emotion"])
+    sides = [
+        protocols.assign(clips, chosen(protocol).split, seed=20)
+        for protocol in ("speaker_independent", "random")
+    ]
+    kept = leak_inflation.equally_many(*sides, seed=20)
+    before, after = ([side.groupby(["fold", "role"]).size() for side in each] for each in (sides, kept))
+    assert not before[0].equals(before[1])
+    for role in ("train", "validation"):
+        first, second = (counts.xs(role, level="role") for counts in after)
+        assert first.equals(second)
+        assert first.equals(pd.concat([c.xs(role, level="role") for c in before], axis=1).min(axis=1))
+    for side, rest in zip(sides, kept, strict=True):
+        assert set(rest.loc[rest["role"] == "test", "clip"]) == set(side.loc[side["role"] == "test", "clip"])
+        pd.testing.assert_frame_equal(rest, side.loc[rest.index])
+    again = leak_inflation.equally_many(*(side.sample(frac=1, random_state=1) for side in sides), seed=20)
+    for rest, other in zip(kept, again, strict=True):
+        pd.testing.assert_frame_equal(rest, other.sort_index())
+
+
+def test_a_failing_stage_is_reported_and_params_stay(workspace: Workspace) -> None:
+    before = (workspace.folder / "params.yaml").read_bytes()
+    with pytest.raises(InputError, match=r"^data/leak_inflation/random: .*stages\.split"):
+        leak_inflation.assign("random")
+    assert (workspace.folder / "params.yaml").read_bytes() == before
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A folder, the current one, with parameters and without a manifest."""
     monkeypatch.chdir(tmp_path)
-    original = SHIPPED.read_bytes()
-    (tmp_path / "params.yaml").write_bytes(original)
-    tried = []
-
-    def repro() -> None:
-        tried.append(params.read())
-        if len(tried) == 1:
-            raise InputError("training diverged")
-
-    monkeypatch.setattr(leak_inflation, "repro", repro)
-    with pytest.raises(InputError, match="training diverged"), leak_inflation.restoring(params.PARAMS):
-        leak_inflation.predict("random")
-    assert [values.split.protocol for values in tried] == ["random", "speaker_independent"]
-    assert tried[0].model_copy(update={"split": tried[1].split}) == tried[1]
-    assert (tmp_path / "params.yaml").read_bytes() == original
-
-
-def test_a_failing_pipeline_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="`dvc repro evaluate` failed"):
-        leak_inflation.repro()
+    return Workspace(tmp_path)
 
 
 def test_one_speaker_gives_no_interval(chosen: Any) -> None:
