@@ -404,11 +404,13 @@ def check(cls: type[T], values: object, place: str) -> T:
 def _keys(values: Any, fault: ErrorDetails) -> list[int | str]:
     """Returns the path of the error, without what pydantic adds for a value of several possible types."""
     keys: list[int | str] = []
-    for key in fault["loc"]:
+    for position, key in enumerate(fault["loc"], start=1):
         if (isinstance(values, dict) and key in values) or (
             isinstance(values, list) and isinstance(key, int)
         ):
             values = values[key]  # type: ignore[index]
+        elif position < len(fault["loc"]):
+            continue  # which of several possible types it is
         elif fault["type"] != "missing":
             break
         keys.append(key)

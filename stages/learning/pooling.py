@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import scipy.fft
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from stages.base import npz
 from stages.base.errors import InputError, unknown
@@ -75,6 +75,18 @@ class Covariances(Block):
     weight: Positive
 
 
+def _kind(block: Any) -> str:
+    """Returns which kind of block it is, so that an error names a key of that kind."""
+    given = isinstance(block, dict) and "basis" in block
+    return "covariances" if given or isinstance(block, Covariances) else "statistics"
+
+
+AnyBlock = Annotated[
+    Annotated[Statistics, Tag("statistics")] | Annotated[Covariances, Tag("covariances")],
+    Discriminator(_kind),
+]
+
+
 class Pooling(Block):
     """What is computed of a clip's frames.
 
@@ -84,7 +96,7 @@ class Pooling(Block):
     """
 
     streams: dict[str, Stream]
-    blocks: Annotated[list[Statistics | Covariances], Field(min_length=1)]
+    blocks: Annotated[list[AnyBlock], Field(min_length=1)]
 
 
 @dataclass(frozen=True)

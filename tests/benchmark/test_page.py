@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -189,10 +190,11 @@ def test_the_page_shows_every_row_and_draws_those_that_were_run(
     figure.draw(page.entries(texts(found[:2], place), BASE))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def measured() -> dict[str, Entry]:
     """The systems as they were measured, by name."""
-    return {entry.name: entry for entry in page.entries(rows.read(rows.RESULTS), BASE)}
+    with contextlib.chdir(ROOT):
+        return {entry.name: entry for entry in page.entries(rows.read(rows.RESULTS), BASE)}
 
 
 def test_differences_in_training_are_found_in_the_systems_file(measured: dict[str, Entry]) -> None:

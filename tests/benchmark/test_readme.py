@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
@@ -21,10 +22,15 @@ def joined(text: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def entries(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
-    """The systems, from results.csv as it is in the repository."""
+def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    return page.entries(rows.read(rows.RESULTS), load(ROOT / "params.yaml"))
+
+
+@pytest.fixture(scope="module")
+def entries() -> list[Entry]:
+    """The systems, from results.csv as it is in the repository."""
+    with contextlib.chdir(ROOT):
+        return page.entries(rows.read(rows.RESULTS), load(ROOT / "params.yaml"))
 
 
 def test_the_page_has_the_accuracies_of_results_csv(entries: list[Entry]) -> None:

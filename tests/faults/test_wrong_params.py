@@ -86,10 +86,10 @@ def in_block(path: Path_, cls: type[BaseModel], block: dict[str, Any]) -> Iterat
 def in_value(path: Path_, annotation: Any, value: Any) -> Iterator[Case]:
     for kind, wrong in wrong_values(annotation):
         yield Case(kind, path, replaced(path, wrong))
-    blocks = [part for part, _ in parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
     for part, _ in parts(annotation):
-        # Where blocks of several kinds may stand, an error names the place, not the key.
-        if blocks == [part] and isinstance(value, dict):
+        if isinstance(part, type) and issubclass(part, BaseModel) and isinstance(value, dict):
+            if path[0] == "models" and "blocks" in path and not {*value} <= {*part.model_fields}:
+                continue  # the block is of the other kind that may stand here
             yield from in_block(path, part, value)
         elif get_origin(part) is list and value:
             yield from in_value((*path, 0), get_args(part)[0], value[0])
