@@ -324,9 +324,9 @@ def intervals(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
     """Returns `<metric>_low` and `<metric>_high`, the ends of the 95 % confidence intervals, in [0, 1].
 
     Clips of one speaker are not independent, so speakers are resampled with replacement (Field & Welsh 2007).
-    The interval is that of Student's t with `degrees_of_freedom` around the score, with `standard_error`,
-    clipped to [0, 1]. Percentiles of the resamples would be too narrow for few speakers. Intervals show
-    variation between speakers, not between training runs.
+    The interval is that of Student's t with n - 1 degrees of freedom for n speakers, with `standard_error`
+    around the score, clipped to [0, 1]. Percentiles of the resamples would be too narrow for few speakers.
+    Intervals show variation between speakers, not between training runs.
 
     Args:
         predictions: of schema PREDICTIONS. With fewer than two speakers there is no interval.
@@ -351,7 +351,7 @@ def intervals(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
     n_drawn = resample_speakers(len(counts), n_resamples, seed)
     score = scores_of_counts(counts.sum(axis=0))
     resampled = scores_of_counts(np.tensordot(n_drawn, counts, axes=1))
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom(n_clips))
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(counts) - 1)
     values = {}
     for name, samples in resampled.items():
         margin = quantile * standard_error(samples, n_clips)
@@ -389,23 +389,6 @@ def standard_error(resampled: NDArray[np.float64], n_clips: NDArray[np.int64]) -
     variance = np.square(weights).sum()
     ratio = variance / (np.square(weights) * (1 - 2 * weights + variance)).sum()
     return float(resampled.std(ddof=1) * np.sqrt(ratio))
-
-
-def degrees_of_freedom(n_clips: NDArray[np.int64]) -> float:
-    """Returns the degrees of freedom of an interval over speakers, 1 or more.
-
-    One less than the effective number of speakers, (sum n)^2 / sum n^2 (Carter, Schnepel & Steigerwald 2017,
-    for clusters that are alike within): two speakers with most of the clips count as two.
-
-    Args:
-        n_clips: (n_speakers,).
-
-    >>> degrees_of_freedom(np.full(24, 60))
-    23.0
-    >>> round(degrees_of_freedom(np.array([60] * 24 + [1400] * 2)), 1)
-    3.5
-    """
-    return max(float(n_clips.sum() ** 2 / np.square(n_clips).sum()) - 1, 1.0)
 
 
 def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:

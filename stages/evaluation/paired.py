@@ -95,8 +95,7 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
     resampled_a, resampled_b = (_scores(n_drawn @ sums, n_classes) for sums in (sums_a, sums_b))
     swapped_a = _scores(sums_a.sum(axis=0) + change, n_classes)
     swapped_b = _scores(sums_b.sum(axis=0) - change, n_classes)
-    freedom = metrics.degrees_of_freedom(n_clips)
-    quantile, power = stats.t.ppf(1 - SIGNIFICANCE / 2, freedom), stats.t.ppf(POWER, freedom)
+    quantile, power = (stats.t.ppf(level, n_speakers - 1) for level in (1 - SIGNIFICANCE / 2, POWER))
     smallest = 2 / len(swapped) if len(swapped) == 2**n_speakers else 1 / len(swapped)
     found = {}
     for name in score_a:
