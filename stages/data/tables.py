@@ -269,12 +269,15 @@ def read(
 def _check_size(path: Path, columns: list[str] | None, filesystem: Any) -> None:
     """Raises MemoryError if the file's header announces more than the memory can hold."""
     about = pq.read_metadata(str(path), filesystem=filesystem)
-    needed = about.num_rows * (len(columns) if columns else about.num_columns) * CELL_BYTES
-    free = psutil.virtual_memory().available
+    check_memory(str(path), about.num_rows, len(columns) if columns else about.num_columns)
+
+
+def check_memory(place: str, n_rows: int, n_columns: int) -> None:
+    """Raises MemoryError, which names `place`, if a table of this size needs more memory than is free."""
+    needed, free = n_rows * n_columns * CELL_BYTES, psutil.virtual_memory().available
     if needed > free:
         raise MemoryError(
-            f"{path} has {about.num_rows} rows, which need about {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB "
-            "are free"
+            f"{place} has {n_rows} rows, which need about {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free"
         )
 
 

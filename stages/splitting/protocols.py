@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stages.base.errors import InputError, unknown
 from stages.base.params import Params, Split
 from stages.data.keys import fingerprint, leaves
-from stages.data.tables import SPLITS
+from stages.data.tables import SPLITS, check_memory
 
 Roles = NDArray[np.object_]  # (n_clips,) of "train", "validation", "test" or ""
 Protocol = Callable[[pd.DataFrame, Split, int], Iterator[Roles]]
@@ -97,8 +97,11 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
     sentences validate instead. The test speaker is still not in the training data, but validation, on a
     training speaker, is easier than test.
 
+    The splits have a row per clip and fold, so they grow with the number of clips times that of speakers.
+
     Raises:
         InputError: there is only one speaker, or of two speakers one has a single sentence.
+        MemoryError: the splits need more memory than is free.
 
     >>> clips = pd.DataFrame({"corpus": "c", "clip": list("abc"), "speaker": list("123"), "sex": "female"})
     >>> split = Split.model_construct(protocol="leave_one_speaker_out", validation_fraction=0.5)
@@ -113,6 +116,11 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
         raise InputError(
             f"params.split.protocol {split.protocol}: needs two speakers, and there is only {speakers[0]}."
         )
+    check_memory(
+        f"params.split.protocol {split.protocol} (speaker_independent has fewer folds): the table",
+        len(clips) * len(speakers),
+        len(SPLITS.columns),
+    )
     n_validation = _n_validation(len(speakers) - 1, split.validation_fraction)
     if len(speakers) > 2 or not n_validation:
         yield from _rotated(clips, [[speaker] for speaker in speakers], n_validation)

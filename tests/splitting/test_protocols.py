@@ -55,6 +55,14 @@ def test_every_protocol_of_params_has_its_function() -> None:
     assert set(protocols.PROTOCOLS) == set(get_args(Split.model_fields["protocol"].annotation))
 
 
+def test_a_fold_for_each_of_many_speakers_is_refused_before_the_memory_is_full() -> None:
+    n = 100_000
+    clips = pd.DataFrame({"clip": range(n), "corpus": "c", "speaker": range(n), "sex": "female"}).astype(str)
+    split = settings_with(protocol="leave_one_speaker_out")
+    with pytest.raises(MemoryError, match=r"params\.split\.protocol leave_one_speaker_out .* 10000000000 rows"):
+        next(protocols.leave_one_speaker_out(clips, split, seed=20))
+
+
 def test_the_synthesised_ravdess_has_the_real_file_names(corpora: Path) -> None:
     real = {path.stem for path in (corpora / "ravdess").rglob("*.flac")}
     assert {clip.removeprefix("ravdess/") for clip in RAVDESS["clip"]} == real

@@ -23,6 +23,19 @@ TESS_EMOTIONS = {
     "ps": "surprise",
     "sad": "sadness",
 }
+SAVEE_EMOTIONS = {
+    "a": "anger",
+    "d": "disgust",
+    "f": "fear",
+    "h": "happiness",
+    "n": "neutral",
+    "sa": "sadness",
+    "su": "surprise",
+}
+SAVEE_REPEATED = [  # by the neutral recordings from 16 on
+    *("common01", "common02", "common03", "a04", "a05", "d04", "d05", "f04", "f05"),
+    *("su04", "su05", "sa04", "sa05", "h04", "h05"),
+]
 CREMA_D_SENTENCES = ["IEO", "TIE", "IOM", "IWW", "TAI", "MTI", "IWL", "ITH", "DFA", "ITS", "TSI", "WSI"]
 
 
@@ -82,28 +95,26 @@ def tess(n_words: int = 200) -> pd.DataFrame:
 
 
 def savee() -> pd.DataFrame:
-    """SAVEE: 4 men, 15 sentences an emotion of which 3 are common to all, 30 of them neutral."""
+    """SAVEE: 4 men, 15 sentences an emotion of which 3 are common to all, and 15 of them again as neutral."""
     return manifest(
         {
             "corpus": "savee",
             "clip": f"{speaker}_{code}{number:02}",
             "speaker": speaker,
             "sex": "male",
-            "sentence": f"common{number}" if number <= 3 else f"{code}{number:02}",
+            "sentence": _savee_sentence(code, number),
             "emotion": emotion,
         }
         for speaker in ("DC", "JE", "JK", "KL")
-        for code, emotion in {
-            "a": "anger",
-            "d": "disgust",
-            "f": "fear",
-            "h": "happiness",
-            "n": "neutral",
-            "sa": "sadness",
-            "su": "surprise",
-        }.items()
+        for code, emotion in SAVEE_EMOTIONS.items()
         for number in range(1, 31 if code == "n" else 16)
     )
+
+
+def _savee_sentence(code: str, number: int) -> str:
+    if number > 15:
+        return SAVEE_REPEATED[number - 16]
+    return f"common{number:02}" if number <= 3 else f"{code}{number:02}"
 
 
 def crema_d() -> pd.DataFrame:
