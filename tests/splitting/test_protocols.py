@@ -59,7 +59,7 @@ def test_a_fold_for_each_of_many_speakers_is_refused_before_the_memory_is_full()
     n = 100_000
     clips = pd.DataFrame({"clip": range(n), "corpus": "c", "speaker": range(n), "sex": "female"}).astype(str)
     split = settings_with(protocol="leave_one_speaker_out")
-    with pytest.raises(MemoryError, match=r"params\.split\.protocol leave_one_speaker_out .* 10000000000 rows"):
+    with pytest.raises(MemoryError, match=r"leave_one_speaker_out .* 10000000000 rows"):
         next(protocols.leave_one_speaker_out(clips, split, seed=20))
 
 
