@@ -1,16 +1,15 @@
 """The files in benchmark/published/systems: what a report says, and how this pipeline runs its system.
 
-A system is an overlay on params.yaml: `params`, then those of a variant, then those of a protocol. OmegaConf,
-which DVC depends on, merges them: blocks key by key; lists and values are replaced.
+A system is an overlay on params.yaml: `params`, then those of a variant, then those of a protocol.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from omegaconf import OmegaConf
 from pydantic import Field
 
 from stages.base.errors import InputError, unknown
@@ -110,7 +109,22 @@ def experiments(name: str, base: dict[str, Any]) -> list[Experiment]:
     system, found = load(name), []
     for variant, chosen in system.variants.items():
         for protocol, split in system.protocols.items():
-            merged = OmegaConf.merge(base, system.params, chosen.params, split)
-            values: Any = OmegaConf.to_container(merged)
+            values = reduce(merged, (system.params, chosen.params, split), base)
             found.append(Experiment(name, variant, protocol, values))
     return found
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Returns `base` with `changes`: blocks are merged key by key, lists and values are replaced.
+
+    OmegaConf does the same, but takes seconds for all rows instead of milliseconds.
+
+    >>> merged({"model": "svm", "split": {"n_folds": 6, "seed": 1}}, {"split": {"n_folds": 10}})
+    {'model': 'svm', 'split': {'n_folds': 10, 'seed': 1}}
+    """
+    blocks = {
+        key: merged(base[key], value)
+        for key, value in changes.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return base | changes | blocks

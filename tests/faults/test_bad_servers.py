@@ -249,7 +249,7 @@ def test_a_killed_download_is_resumed(fault: Fault, tmp_path: Path, number: int)
     with Server() as running:
         threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}).start()
         header = head("200 OK", Content_Length=len(CONTENT), ETag='"1"')
-        running.answers = [says(header, CONTENT[:n_bytes], b"", pause_s=15)]
+        running.answers = [says(header + CONTENT[:n_bytes], pause_s=15)]
         command = [sys.executable, "-c", code, f"{running.url}/a.zip", f"sha256:{DIGEST}", str(tmp_path)]
         with fault("download: SIGKILL"):
             process = subprocess.Popen(command, cwd=ROOT)
