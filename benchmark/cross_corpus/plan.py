@@ -29,9 +29,14 @@ def experiments(corpora: Sequence[str], base: dict[str, Any]) -> list[Experiment
 
     >>> base = {"corpus": [], "split": {}, "train": {}, "augment": {}}
     >>> found = experiments(["x", "y"], base)
-    >>> [each.name for each in found if each.values["train"]["normalize"] == "global"]
-    ['x+y-cross_corpus-global', 'x-speaker_independent-global', 'x-random-global',
-     'y-speaker_independent-global', 'y-random-global']
+    >>> for each in found:
+    ...     if each.values["train"]["normalize"] == "global":
+    ...         print(each.name)
+    x+y-cross_corpus-global
+    x-speaker_independent-global
+    x-random-global
+    y-speaker_independent-global
+    y-random-global
     """
     if len(set(corpora)) < max(2, len(corpora)):
         raise InputError(f"cross_corpus: needs two or more different corpora, and has {', '.join(corpora)}.")
