@@ -77,10 +77,10 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
             rows.append(described(name, path, listed[path], probed[path]))
             continue
         parsed = corpus.parse(PurePosixPath(path.relative_to(folder).as_posix()))
-        rows.append(describe(name, path, parsed, probed[path]))
+        rows.append(describe(name, path, parsed, probed[path]) | spoken(parsed, corpus))
     columns = [*tables.MANIFEST.columns, "preferred", "authentic"]
     table = tables.typed(pd.DataFrame(rows, columns=columns), tables.MANIFEST)
-    return corpus.annotate(table, folder) if hasattr(corpus, "annotate") else table
+    return without_gaps(corpus.annotate(table, folder)) if hasattr(corpus, "annotate") else table
 
 
 def probe_all(paths: list[Path], params: Params, title: str) -> dict[Path, dict[str, Any]]:
@@ -141,11 +141,26 @@ def describe(corpus: str, path: Path, parsed: ParsedName | None, probed: dict[st
         clip = f"{corpus}/{printable(PurePath(path.stem))}"
         known = {"clip": clip, "preferred": True, "authentic": True}
         return row | known | {"problem": probed["problem"] or unknown}
-    names = {column: f"{corpus}/{getattr(parsed, column)}" for column in ("clip", "speaker", "sentence")}
-    row |= asdict(parsed) | names
+    row |= asdict(parsed)
+    for column in ("clip", "speaker", "sentence", "session"):
+        row[column] = f"{corpus}/{row[column]}" if row[column] is not None else None
     if parsed.contradiction and not row["problem"]:
         row["problem"] = f"contradiction: it is in the {parsed.contradiction}, and its name says otherwise"
     return row
+
+
+def spoken(parsed: ParsedName | None, corpus: Any) -> dict[str, str | None]:
+    """Returns the language that is spoken in a recording, if that is known."""
+    return {"language": parsed.language or corpus.ABOUT.language or None} if parsed else {}
+
+
+def without_gaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows with a problem where the corpus's label files give no emotion or no speaker."""
+    table = table.copy()
+    for column, reason in {"emotion": "no label", "speaker": "no speaker"}.items():
+        missing = table[column].isna() & (table["problem"] == "")
+        table.loc[missing, "problem"] = f"{reason}: the corpus's label files do not give it"
+    return table
 
 
 def described(corpus: str, path: Path, listed: dict[str, Any], probed: dict[str, Any]) -> dict[str, Any]:

@@ -54,11 +54,11 @@ class System(Block):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What one row of the benchmark runs; `values` is the whole of params.yaml, merged."""
+    """One run of a benchmark; `values` is the whole of params.yaml, merged."""
 
     system: str
     variant: str
-    protocol: Protocol
+    protocol: str
     values: dict[str, Any]
 
     @property

@@ -13,16 +13,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from types import ModuleType
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from benchmark.published.overlay import Experiment
 from stages.acquire import archive
-from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, DATA, FEATURES, MANIFEST, PRETRAINED, RAW, SOURCES
-from stages.base.params import PARAMS
+from stages.base.params import PARAMS, checked
 
 RUNS = Path("benchmark/published/runs")
 WEIGHTS = {"imagenet": "ImageNet weights"}  # titles of folders in data/pretrained
@@ -43,10 +42,11 @@ OUTER = ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_BASELINE_REV", "DVC_EXP_NAME")
 def inputs(experiment: Experiment) -> dict[str, list[Path]]:
     """Returns what the row reads, by title: the files and folders of corpora and of pretrained weights."""
     found = {}
-    for name in experiment.values["corpus"]:
-        corpus = registry.load("corpora", name, "params.corpus")
+    params = experiment.params()
+    for name in params.corpus:
+        corpus = params.corpus_of(name)
         if not hasattr(corpus, "synthesise"):
-            paths = [path for path in sorted(SOURCES.glob("*")) if name in (path.name, archive.stem(path))]
+            paths = _sources(name, corpus)
             title = corpus.ABOUT.title.partition(",")[0]
             found[title] = paths
             for channel in _missing_channels(corpus, paths, experiment.values["split"]["channels"]):
@@ -56,8 +56,25 @@ def inputs(experiment: Experiment) -> dict[str, list[Path]]:
     return found
 
 
-def _missing_channels(corpus: ModuleType, paths: list[Path], channels: list[str]) -> list[str]:
+def available(values: dict[str, Any]) -> list[str]:
+    """Returns the corpora of a params.yaml with the content `values` that are in data/sources, sorted."""
+    params = checked(values)
+    return [name for name in sorted(params.corpora) if _sources(name, params.corpus_of(name))]
+
+
+def _sources(name: str, corpus: Any) -> list[Path]:
+    """Returns the files and folders of data/sources that a corpus is read from; none if it is missing."""
+    if not hasattr(corpus, "sources"):
+        return [path for path in sorted(SOURCES.glob("*")) if name in (path.name, archive.stem(path))]
+    table = Path(corpus.config.table)
+    top = {SOURCES / path.relative_to(SOURCES).parts[0] for path in (table, corpus.root)}
+    return sorted(top) if table.exists() else []
+
+
+def _missing_channels(corpus: Any, paths: list[Path], channels: list[str]) -> list[str]:
     """Returns the channels of which no file's name says that it is there."""
+    if hasattr(corpus, "sources"):
+        return []  # a table lists its channels itself
     inside = [path.relative_to(folder) for folder in paths for path in folder.rglob("*")]
     present = {parsed.channel for path in inside if (parsed := corpus.parse(PurePosixPath(path)))}
     if not present or any(archive.stem(path) for path in inside):

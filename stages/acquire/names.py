@@ -53,9 +53,10 @@ def named(name: str, corpus: Any, params: Params) -> pd.DataFrame | None:
     parsed = [corpus.parse(file.path) for file in files if sources.is_audio(file.path)]
     rows = [asdict(each) for each in parsed if each is not None]
     table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).assign(corpus=name, problem="")
-    for column in ("clip", "speaker", "sentence"):
-        table[column] = name + "/" + table[column].astype(str)
-    return table if len(table) else None
+    for column in ("clip", "speaker", "sentence", "session"):
+        table[column] = (name + "/" + table[column].astype(str)).where(table[column].notna())
+    labelled = table[["emotion", "speaker"]].notna().all(axis=None)  # by names, not by other files
+    return table if len(table) and labelled else None
 
 
 def _is_tar(filename: str) -> bool:

@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -24,7 +24,7 @@ from stages.base.files import DOWNLOADS, SOURCES
 from stages.base.params import Ingest, Params
 
 IN_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")  # how DVC names a file in its cache
-METADATA_SUFFIXES = (".csv", ".txt")
+METADATA = ("*.csv", "*.txt")  # the names of a corpus's label files, unless it says which
 
 
 @contextmanager
@@ -54,10 +54,11 @@ def opened(
         else:
             folder = DOWNLOADS / name
             paths = downloaded(name, corpus, config, params.ingest.download)
+        metadata = getattr(corpus, "METADATA", METADATA)
         found = sorted(unpacked(paths, folder, params.ingest, stack), key=lambda file: file.path)
-        wanted = [file for file in found if is_wanted(file.path)]
+        wanted = [file for file in found if is_wanted(file.path, metadata)]
         check_clashes(wanted)
-        yield wanted, [file.path for file in found if not is_wanted(file.path)]
+        yield wanted, [file.path for file in found if not is_wanted(file.path, metadata)]
 
 
 def find(name: str) -> Path | None:
@@ -161,7 +162,7 @@ def unpacked(paths: list[Path], folder: Path, limits: Ingest, stack: ExitStack) 
         for member in stack.enter_context(archive.opened(path, limits)):
             if is_hidden(member.path):
                 continue
-            if is_wanted(member.path) or archive.stem(member.path) is None:
+            if archive.stem(member.path) is None:
                 yield replace(member, path=root / member.path)
             else:
                 raise InputError(
@@ -178,8 +179,14 @@ def is_audio(path: PurePosixPath) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def is_wanted(path: PurePosixPath) -> bool:
-    return is_audio(path) or path.suffix.lower() in METADATA_SUFFIXES
+def is_wanted(path: PurePosixPath, metadata: Sequence[str]) -> bool:
+    """Returns whether a file is audio or has the name of a label file, in any case.
+
+    >>> is_wanted(PurePosixPath("nEMO/data.TSV"), ["data.tsv"])
+    True
+    """
+    lowered = PurePosixPath(path.as_posix().lower())
+    return is_audio(path) or any(lowered.match(pattern.lower()) for pattern in metadata)
 
 
 def check_clashes(found: list[SourceFile]) -> None:

@@ -27,7 +27,7 @@ OPTIONAL = (
     *("clip", "sex", "age", "sentence", "language", "intensity", "channel", "session", "group"),
     *("repetition", "listeners", "start", "end", "partition"),
 )
-UNKNOWN = "unknown"  # the speaker of every clip, where nobody knows
+UNKNOWN = "unknown"  # a speaker whom nobody knows
 SEXES = {
     **dict.fromkeys(("f", "female", "w", "woman"), "female"),
     **dict.fromkeys(("m", "male", "man"), "male"),
@@ -102,7 +102,8 @@ def normalise(table: pd.DataFrame, first_row: int, path: Path, rules: Rules) -> 
     _each(rows, "path", path, _clean_path)
     _each(rows, "sex", path, _chosen("sex", SEXES))
     _each(rows, "channel", path, lambda cell: _channel(cell or "speech"))
-    for column in ("speaker", "sentence", "language", "intensity", "session", "group", "clip"):
+    _each(rows, "speaker", path, lambda cell: UNKNOWN if cell.lower() == UNKNOWN else _text(cell))
+    for column in ("sentence", "language", "intensity", "session", "group", "clip"):
         _each(rows, column, path, _text)
     for column, whole in (("age", True), ("repetition", True), ("start", False), ("end", False)):
         _each(rows, column, path, _number(column, whole))

@@ -11,7 +11,8 @@ from stages.base.errors import InputError, unknown
 STAGES = Path(__file__).resolve().parents[1]
 
 # What every file of a registry must define, and what it is for. A corpus may also define
-# `annotate(table, folder) -> table`, which adds to the manifest what other files in its folder say, and
+# `annotate(table, folder) -> table`, which adds to the manifest what other files in its folder say,
+# `METADATA`, the names of those files (csv and txt without it), and
 # `synthesise(folder, config, seed) -> int`, which makes its recordings if data/sources has none, and
 # `CHECKSUMS` and `CHECKSUMS_OF`, of each speaker's published recordings, as data.published computes them; a
 # feature `OWN_FRAMES = True`, if its frames are not those of the spectrum.

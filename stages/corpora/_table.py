@@ -36,6 +36,7 @@ class Config(Block):
         columns: the table's name of each of our columns; a column that has our name needs no entry.
         labels: label by the table's label; null leaves its rows out; others stay as they are.
         partitions: role by the table's partition; null leaves its rows out of the folds.
+        language: of all its rows, where the table has no such column.
         parser: the entry in stages/corpora whose file names say what the table does not.
     """
 
@@ -50,6 +51,7 @@ class Config(Block):
     licence: str = "not stated"
     citation: str = ""
     url: str = ""
+    language: str = ""
 
     @field_validator("table", "root")
     @classmethod
@@ -85,6 +87,7 @@ class TableCorpus:
             emotions=(),
             name_pattern="as in the table",
             access=f"Put {config.table} and its recordings there.",
+            language=config.language,
         )
 
     @property
@@ -110,7 +113,9 @@ class TableCorpus:
         read, first_row = table.read(path, self.config.name)
         if self.config.parser:
             read = self._parsed(read, rules)
-        return table.normalise(read, first_row, path, rules)
+        rows = table.normalise(read, first_row, path, rules)
+        rows["language"] = rows["language"].where(rows["language"] != "", self.config.language)
+        return rows
 
     def sources(self) -> list[SourceFile]:
         """Returns the listed recordings, segments cut out, and the rows as ROWS.
@@ -189,7 +194,8 @@ class TableCorpus:
         parsed = [parse(PurePosixPath(path)) for path in read[rules.columns.get("path", "path")]]
         for column in ("clip", "speaker", "sex", "sentence", "intensity", "repetition"):
             if column not in rules.columns and column not in read.columns:
-                read = read.assign(**{column: [str(getattr(name, column, "")) for name in parsed]})
+                said = [getattr(name, column, None) for name in parsed]
+                read = read.assign(**{column: ["" if cell is None else str(cell) for cell in said]})
         return read
 
 

@@ -30,6 +30,7 @@ ABOUT = Corpus(
     access="`ingest.download: true` fetches it, or take AudioWAV, VideoDemographics.csv and "
     "processedResults/summaryTable.csv from a clone of https://github.com/CheyneyComputerScience/CREMA-D in "
     "which `git lfs pull` was run.",
+    language="en",
 )
 
 EMOTIONS: dict[str, Emotion] = {

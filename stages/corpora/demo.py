@@ -146,6 +146,7 @@ ABOUT = Corpus(
     emotions=tuple(EMOTIONS.values()),
     name_pattern="<speaker>_<sentence>_<EMOTION>_XX.wav, as in 2001_IEO_ANG_XX.wav",
     access="`python -m stages.ingest` synthesises it with the package espeakng-loader.",
+    language="en",
 )
 
 

@@ -1,15 +1,16 @@
 """EMO-DB: ten German actors speak ten sentences in seven emotions.
 
-Names: `03a01Fa.wav`: speaker, sentence, emotion by the first letter of its German name, version.
+Names: `03a01Fa.wav`: speaker, sentence, emotion by the first letter of its German name, version; described on
+http://emodb.bilderbar.info/docu/.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 
 from stages.base.params import Block
-from stages.data.vocabulary import Corpus, Download, Emotion, ParsedName
+from stages.corpora._names import Names
+from stages.data.vocabulary import Corpus, Download
 
 ABOUT = Corpus(
     title="EMO-DB, the Berlin database of emotional speech",
@@ -22,41 +23,36 @@ ABOUT = Corpus(
     name_pattern="<speaker><sentence><emotion><version>.wav, as in 03a01Fa.wav, with emotions W, L, E, "
     "A, F, T, N",
     access="Take the recordings, the folder wav, from http://emodb.bilderbar.info/.",
+    language="de",
 )
 
-EMOTIONS: dict[str, Emotion] = {
-    "W": "anger",  # Wut
-    "L": "boredom",  # Langeweile
-    "E": "disgust",  # Ekel
-    "A": "fear",  # Angst
-    "F": "happiness",  # Freude
-    "T": "sadness",  # Trauer
-    "N": "neutral",
-}
-MEN = ("03", "10", "11", "12", "15")
-SENTENCES = ("a01", "a02", "a04", "a05", "a07", "b01", "b02", "b03", "b09", "b10")
-
-_NAME = re.compile(rf"(03|08|09|1[0-6])({'|'.join(SENTENCES)})([{''.join(EMOTIONS)}])([a-z])", re.ASCII)
+parse = Names(
+    pattern=re.compile(
+        r"(?P<speaker>03|08|09|1[0-6])(?P<sentence>a0[12457]|b0[1239]|b10)"
+        r"(?P<emotion>[WLEAFTN])(?P<repetition>[a-z])"
+    ),
+    emotions={
+        "W": "anger",  # Wut
+        "L": "boredom",  # Langeweile
+        "E": "disgust",  # Ekel
+        "A": "fear",  # Angst
+        "F": "happiness",  # Freude
+        "T": "sadness",  # Trauer
+        "N": "neutral",
+    },
+    sexes={
+        **dict.fromkeys(("03", "10", "11", "12", "15"), "male"),
+        **dict.fromkeys(("08", "09", "13", "14", "16"), "female"),
+    },
+    ages={
+        **{"03": 31, "08": 34, "09": 21, "10": 32, "11": 26},
+        **{"12": 30, "13": 32, "14": 35, "15": 25, "16": 31},
+    },
+).parse
 
 
 class Config(Block):
     pass
-
-
-def parse(path: PurePosixPath) -> ParsedName | None:
-    """Returns what the file's name says, None if it does not follow this corpus's pattern."""
-    match = _NAME.fullmatch(path.stem)
-    if match is None:
-        return None
-    speaker, sentence, code, version = match.groups()
-    return ParsedName(
-        clip=path.stem,
-        speaker=speaker,
-        sex="male" if speaker in MEN else "female",
-        sentence=sentence,
-        emotion=EMOTIONS[code],
-        repetition=ord(version) - ord("a") + 1,
-    )
 
 
 def downloads(config: Config) -> list[Download]:

@@ -26,6 +26,7 @@ ABOUT = Corpus(
     "digits each, as in 03-01-06-01-02-01-12.wav",
     access="`ingest.download: true` fetches it, or take Audio_Speech_Actors_01-24.zip (and "
     "Audio_Song_Actors_01-24.zip) from https://zenodo.org/records/1188976, packed or not.",
+    language="en",
     n_songs=1012,
 )
 

@@ -23,6 +23,7 @@ ABOUT = Corpus(
     "DC_a01.wav, with speakers DC, JE, JK, KL and emotions a, d, f, h, n, sa, su",
     access="Register at http://personal.ee.surrey.ac.uk/Personal/P.Jackson/SAVEE/Register.html and take "
     "AudioData.zip, packed or not.",
+    language="en",
 )
 
 EMOTIONS: dict[str, Emotion] = {

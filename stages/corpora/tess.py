@@ -25,6 +25,7 @@ ABOUT = Corpus(
     "emotions angry, disgust, fear, happy, neutral, ps (pleasant surprise), sad",
     access="`ingest.download: true` fetches it, or take all files, which come as one zip, from "
     "https://doi.org/10.5683/SP2/E8H2MF.",
+    language="en",
 )
 
 EMOTIONS: dict[str, Emotion] = {

@@ -55,6 +55,7 @@ class Corpus:
         emotions: the labels it has, by their names in EMOTIONS where they match.
         name_pattern: the naming scheme in words, shown if no file name follows it.
         access: one sentence on how to get the corpus.
+        language: that is spoken, as in ISO 639-1; "" if recordings differ.
         n_songs: recordings of song in a complete copy.
     """
 
@@ -67,14 +68,20 @@ class Corpus:
     emotions: tuple[Emotion, ...]
     name_pattern: str
     access: str
+    language: str
     n_songs: int = 0
 
 
 @dataclass(frozen=True)
 class ParsedName:
-    """What a file's name says about its recording.
+    """What a file's name says about its recording; None is unknown.
 
     Attributes:
+        speaker, emotion: None where the corpus's `annotate` reads them from other files.
+        age: in years.
+        language: as in ISO 639-1; None for the corpus's.
+        session: the recording session, for the protocol of this name.
+        partition: the published role, for the protocol `official`.
         clip: the recording's canonical name within its corpus. Two files that contain the same recording,
             such as RAVDESS's audio file and the sound track of its video, have the same one.
         preferred: False for the file to exclude if another one has the same `clip`.
@@ -84,13 +91,17 @@ class ParsedName:
     """
 
     clip: str
-    speaker: str
-    sex: Sex
-    sentence: str
-    emotion: Emotion
+    speaker: str | None
+    sex: Sex | None
+    sentence: str | None
+    emotion: Emotion | None
     intensity: Intensity = "unspecified"
     repetition: int = 1
     channel: Channel = "speech"
+    age: int | None = field(default=None, kw_only=True)
+    language: str | None = field(default=None, kw_only=True)
+    session: str | None = field(default=None, kw_only=True)
+    partition: str | None = field(default=None, kw_only=True)
     preferred: bool = field(default=True, kw_only=True)
     authentic: bool = field(default=True, kw_only=True)
     contradiction: str = field(default="", kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import pandas as pd
@@ -12,14 +13,18 @@ from stages.base.params import Params, Split
 from stages.data.vocabulary import CHANNELS, EMOTIONS
 from stages.splitting import leak
 
-UNKNOWN = "unknown"  # the speaker of a clip, where nobody knows
+UNKNOWN = "unknown"  # a speaker whom nobody knows
+
+logger = logging.getLogger(__name__)
 
 
 def usable_clips(manifest: pd.DataFrame, chosen: Params) -> tuple[pd.DataFrame, dict[str, int]]:
     """Returns the usable clips with their `label`, and the number of clips excluded for each reason.
 
+    Clips of unknown speakers are excluded where the protocol needs speakers.
+
     Raises:
-        InputError: no clip of a chosen corpus is left, or the protocol needs speakers who are not known.
+        InputError: no clip of a chosen corpus is left, or the protocol needs speakers and none is known.
     """
     policy = chosen.split.labels
     clips = manifest[manifest["corpus"].isin(chosen.corpus)]
@@ -40,14 +45,18 @@ def usable_clips(manifest: pd.DataFrame, chosen: Params) -> tuple[pd.DataFrame, 
                 f"params.corpus: no clip of '{corpus}' is left after excluding problems, "
                 f"params.split.channels and params.split.labels.drop; {MANIFEST} lists {n_listed}."
             )
-    unknown_speakers = clips["speaker"].str.endswith(f"/{UNKNOWN}")
+    unknown_speakers = clips["speaker"].str.endswith(f"/{UNKNOWN}").astype(bool)
     if unknown_speakers.any() and not leak.leaky(chosen.split.protocol):
         first = clips.loc[unknown_speakers, "clip"].iloc[0]
-        raise InputError(
-            f"params.split.protocol {chosen.split.protocol}: needs the speakers, and those of "
-            f"{unknown_speakers.sum()} clips are {UNKNOWN}, the first is {first}. "
-            "Only `random` does without, and says `leaky: true`."
-        )
+        left_out = f"the speakers of {unknown_speakers.sum()} clips are {UNKNOWN}, the first is {first}"
+        if unknown_speakers.all():
+            raise InputError(
+                f"params.split.protocol {chosen.split.protocol}: needs the speakers, and {left_out}. "
+                "Only `random` does without, and says `leaky: true`."
+            )
+        logger.warning("%s: they are left out, because params.split.protocol needs the speakers", left_out)
+        n_excluded["speaker"] = int(unknown_speakers.sum())
+        clips = clips[~unknown_speakers]
     return clips.assign(label=clips["emotion"].replace(dict(policy.merge))), n_excluded
 
 
