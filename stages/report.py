@@ -25,6 +25,7 @@ def main() -> None:
         TEMPLATE,
         run=done,
         notices=notices.of_run(done),
+        claim=summary.claim(done.predictions, done.test),
         summary=summary.summary(done),
         tables={
             **report_tables.of_results(done.test, done.predictions),

@@ -1,4 +1,4 @@
-"""What was run, in words, and the clips that the model got most wrong."""
+"""The result in a sentence, what was run, and the clips that the model got most wrong."""
 
 from __future__ import annotations
 
@@ -12,6 +12,43 @@ if TYPE_CHECKING:
     from stages.reporting.finished_run import FinishedRun
 
 N_HARDEST = 10
+LAYOUTS = {
+    "mean": "mean over time",
+    "stats": "statistics over time",
+    "pooled": "second-order pooling over time",
+    "frames": "frames over time",
+    "image": "images of time and frequency",
+}
+
+
+def claim(predictions: pd.DataFrame, test: dict[str, Any]) -> str:
+    """Returns the result in a few sentences: how many of 100 clips are recognised, and what is confused.
+
+    The numbers are recalls, so every emotion counts the same however many clips it has.
+
+    Args:
+        predictions: of schema PREDICTIONS.
+        test: metrics/test.json.
+
+    >>> clips = pd.DataFrame({"label": list("aabb"), "predicted": list("aaab")})
+    >>> print(claim(clips, {"uar": 0.75, "chance_uar": 0.5, "leaky": False, "recall": {"a": 1.0, "b": 0.5}}))
+    Recognises 75 of 100 clips of speakers it was not trained on; guessing gets 50. Best is a (100 of 100), \
+worst is b (50). Most often, b is taken for a (50 of 100).
+    """
+    who = "speakers it was trained on" if test["leaky"] else "speakers it was not trained on"
+    recall = pd.Series(test["recall"])
+    best, worst = recall.idxmax(), recall.idxmin()
+    text = (
+        f"Recognises {100 * test['uar']:.0f} of 100 clips of {who}; "
+        f"guessing gets {100 * test['chance_uar']:.0f}. "
+        f"Best is {best} ({100 * recall[best]:.0f} of 100), worst is {worst} ({100 * recall[worst]:.0f})."
+    )
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    if wrong.empty:
+        return text
+    pairs = wrong.groupby(["label", "predicted"]).size() / predictions["label"].value_counts()
+    label, taken_for = pairs.idxmax()
+    return f"{text} Most often, {label} is taken for {taken_for} ({100 * pairs.max():.0f} of 100)."
 
 
 def summary(run: FinishedRun) -> dict[str, str]:
@@ -20,14 +57,14 @@ def summary(run: FinishedRun) -> dict[str, str]:
     inputs = params.block("models", params.model)["inputs"]
     copies = params.augment.copies if params.train.use_augmented else 0
     return {
-        "Protocol": params.split.protocol,
+        "Protocol": params.split.protocol.replace("_", " "),
         "Test": f"{test['n_clips']} clips of {test['n_speakers']} speakers, in {test['n_folds']} of "
         f"{run.split['n_folds']} folds",
         "Validation": notices.validation(run.split),
         **({"Left out by the protocol": _left_out(run.split)} if run.split.get("excluded_labels") else {}),
         "Model": f"{params.model}, {train['n_parameters']:,} fitted values, trained on "
         f"{train['n_train']:.0f} recordings and {train['n_train_copies']:.0f} augmented copies per fold",
-        "Inputs": f"{', '.join(inputs['features'])}; layout: {inputs['layout']}",
+        "Inputs": f"{', '.join(inputs['features'])}; {LAYOUTS[inputs['layout']]}",
         "Normalisation": notices.NORMALIZATION[params.train.normalize],
         "Augmentation": f"{copies} per training clip: {', '.join(params.augment.chain)}"
         if copies

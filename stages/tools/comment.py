@@ -19,7 +19,7 @@ from stages.reporting.comparison import escaped, markdown
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m stages.tools.comment", description=(__doc__ or "").splitlines()[0]
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("base", metavar="BASE", nargs="?", default="main", help="default: main")
     base = parser.parse_args().base

@@ -27,7 +27,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m stages.tools.compare", description=(__doc__ or "").splitlines()[0]
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("a", metavar="REV_A", nargs="?", default="HEAD", help="default: HEAD")
     parser.add_argument(

@@ -27,7 +27,9 @@ CHOICES = "a name (resnet_18_imagenet), an address (hf://timm/resnet34.a1_in1k) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.convert", description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("preset", help=CHOICES)
     parser.add_argument("name", help="name of the new folder in data/pretrained")
     arguments = parser.parse_args()

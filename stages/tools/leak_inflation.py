@@ -10,6 +10,7 @@ are removed. Writes metrics/leak_inflation.json and metrics/leak_inflation.png, 
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -44,6 +45,8 @@ WORK = DATA / "leak_inflation"
 
 
 def main() -> None:
+    help_format = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=help_format).parse_args()
     params = read()
     bring_up_to_date()
     independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))

@@ -27,7 +27,9 @@ from stages.learning.preprocessing import Frames
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.predict", description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="+", type=Path, help="audio in a format that libsndfile reads")
     files = parser.parse_args().files
     params = read()

@@ -1,0 +1,63 @@
+"""All tools as one command: `ser predict clip.wav` is `python -m stages.tools.predict clip.wav`.
+
+`ser` lists the tools, `ser predict --help` explains one.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+
+from stages.base.errors import InputError, run, unknown
+
+HELP = ("-h", "--help")
+
+
+def tools() -> dict[str, Path]:
+    """Returns the files of the tools by name, sorted; a tool is a file of this folder with a `main`.
+
+    >>> "predict" in tools(), "ser" in tools()
+    (True, False)
+    """
+    paths = sorted(Path(__file__).parent.glob("[a-z]*.py"))
+    return {path.stem: path for path in paths if path.stem != Path(__file__).stem}
+
+
+def summary(path: Path) -> str:
+    """Returns the first sentence of a file's docstring, without importing the file."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    first, _, _ = " ".join(text.partition("\n\n")[0].split()).partition(": `")
+    return first.rstrip(".")
+
+
+def overview() -> str:
+    """Returns the list of tools that `ser` prints."""
+    width = max(map(len, tools()))
+    lines = [f"  {name:{width}}  {summary(path)}" for name, path in tools().items()]
+    return "\n".join(["usage: ser TOOL ...", "", *lines, "", "`ser TOOL --help` explains a tool."])
+
+
+def main() -> None:
+    name, *arguments = sys.argv[1:] or HELP[:1]
+    if name in HELP:
+        print(overview())
+        return
+    if name not in tools():
+        raise unknown("ser", name, tools())
+    sys.argv = [f"ser {name}", *arguments]  # where argparse takes the name in its messages from
+    try:
+        module = importlib.import_module(f"stages.tools.{name}")
+    except ModuleNotFoundError as error:
+        raise InputError(f"ser {name}: needs the library '{error.name}'. Install it with pip.") from error
+    module.main()
+
+
+def command() -> None:
+    """The console script."""
+    run(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,74 @@
+"""The console script: a tool by name, and the wheel that installs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from stages.base.errors import InputError
+from stages.tools import ser
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def ser_prints(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["ser", *arguments])
+    ser.main()
+
+
+def test_without_a_tool_all_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ser_prints(monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    for name, path in ser.tools().items():
+        assert f"  {name} " in printed
+        assert len(ser.summary(path)) > 20
+
+
+def test_a_misspelt_tool_is_an_error_that_names_the_closest(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"ser: no 'predcit'.*'predict'"):
+        ser_prints("predcit", "a.wav", monkeypatch=monkeypatch)
+
+
+@pytest.mark.parametrize("name", ser.tools())
+def test_every_tool_explains_itself_and_does_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="0"):
+        ser_prints(name, "--help", monkeypatch=monkeypatch)
+    assert f"usage: ser {name}" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_wheel_has_all_files_of_stages_and_works_without_the_repository(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    subprocess.run(["git", "clone", "--quiet", ROOT, source], check=True)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, source], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    listed = subprocess.run(
+        ["git", "ls-files", "stages"], cwd=source, check=True, capture_output=True, text=True
+    )
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("stages/")}
+    assert packed == set(listed.stdout.split())
+
+    place = tmp_path / "installed"
+    subprocess.run([*pip, "install", "--no-deps", "--target", place, wheel], check=True)
+    project = tmp_path / "project"
+    project.mkdir()
+    found = subprocess.run(
+        [sys.executable, place / "bin" / "ser", "predict", "no.wav"],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(place)},
+        capture_output=True,
+        text=True,
+    )
+    assert (found.returncode, found.stderr.startswith("error: params.yaml")) == (1, True)
