@@ -9,17 +9,17 @@ export PATH := $(BIN):$(PATH)
 repro: $(VENV)/installed
 	dvc repro
 
-test: $(VENV)/installed
+test: $(VENV)/dev
 	pytest -n auto --maxprocesses 4
 
-slow: $(VENV)/installed
+slow: $(VENV)/dev
 	pytest -m slow -n auto --maxprocesses 4 --dist loadfile
 
 # The whole fault campaign, up to an hour; writes its table into docs/faults.md.
-faults: $(VENV)/installed
+faults: $(VENV)/dev
 	python -m tests.faults.campaign
 
-lint: $(VENV)/installed
+lint: $(VENV)/dev
 	ruff check .
 	ruff format --check .
 	mypy
@@ -27,7 +27,7 @@ lint: $(VENV)/installed
 # Speed compared with the usual alternatives, written to benchmark/speed/speed.json and docs/speed.md. Needs RAVDESS in
 # data/sources and two hours on an idle machine. nkululeko and openSMILE need other versions of libraries, so they
 # have an environment of their own.
-speed: $(VENV)/installed $(VENV)-peers/installed
+speed: $(VENV)/dev $(VENV)-peers/installed
 	SPEED_PEERS=$(VENV)-peers python -m benchmark.speed
 
 $(VENV)-peers/installed: benchmark/speed/peers.txt
@@ -51,6 +51,12 @@ base: $(VENV)/installed
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	touch $@
+
+# What only tests and lint need: librosa to compare with, optional libraries, tools.
+$(VENV)/dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 	touch $@
