@@ -88,7 +88,7 @@ def test_a_recording_is_measured_as_the_training_clips() -> None:
 def test_another_file_is_no_profile(tmp_path: Path, content: str) -> None:
     path = tmp_path / "profile.json"
     path.write_text(content)
-    with pytest.raises(InputError, match="profile.json"):
+    with pytest.raises(InputError, match=r"profile\.json"):
         profile.read(path)
     path.write_text(json.dumps({"corpora": ["c"], "quantiles": {}}))
     assert profile.read(path).corpora == ["c"]
