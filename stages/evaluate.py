@@ -22,7 +22,7 @@ def main() -> None:
     splits = tables.read(SPLITS, tables.SPLITS)
     leak.check(splits, params.split.protocol)  # again: the table may have changed since split
     folds = trained_fold.trained(params)
-    records = {fold.number: fold.record for fold in folds}
+    records = {fold.folder.name: fold.record for fold in folds}
     trained_fold.check_tested(records, params, splits, [SPLITS, dataset.INDEX])
     index = tables.read(dataset.INDEX, tables.FEATURES)
     parts = [test(fold, splits, index, params.train.normalize) for fold in folds]
@@ -51,7 +51,9 @@ def test(
     speakers = rows["speaker"].tolist() if pooled and normalize == "speaker" else None
     probabilities = trained.probabilities(clips, speakers)
     predicted = tables.most_probable(probabilities).rename("predicted")
-    return pd.concat([rows[dataset.DESCRIPTION], predicted, probabilities], axis=1)
+    described = rows[dataset.DESCRIPTION].copy()
+    described.insert(1, "seed", trained.record["seed"])
+    return pd.concat([described, predicted, probabilities], axis=1)
 
 
 def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
@@ -74,8 +76,10 @@ def headline(measured: dict[str, Any]) -> str:
     interval = f" [{measured['uar_low']:.3f}, {measured['uar_high']:.3f}]" if "uar_low" in measured else ""
     leaky = ", LEAKY: test speakers are in the training data" if measured["leaky"] else ""
     mean = f" (mean of {len(measured['corpus'])} corpora)" if measured["averaged_over"] == "corpora" else ""
+    seeds = measured.get("seeds")
+    over_seeds = f", standard deviation over {seeds['n']} seeds {seeds['uar_std']:.3f}" if seeds else ""
     return (
-        f"UAR {measured['uar']:.3f}{interval}{mean}, chance {measured['chance_uar']:.3f}, "
+        f"UAR {measured['uar']:.3f}{interval}{mean}{over_seeds}, chance {measured['chance_uar']:.3f}, "
         f"on {measured['n_clips']} clips of {measured['n_speakers']} speakers{leaky}"
     )
 
@@ -94,12 +98,12 @@ def listeners(predictions: pd.DataFrame, merge: dict[str, str]) -> dict[str, flo
         return {}
     return {
         "human_uar": metrics.human_uar(voted["label"], voted["clip"].map(votes)),
-        "human_n_clips": len(voted),
+        "human_n_clips": voted["clip"].nunique(),
     }
 
 
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row per test clip, `actual` and `predicted`, for DVC's confusion template."""
+    """Returns one row per test clip and seed, `actual` and `predicted`, for DVC's confusion template."""
     truth, predicted, _ = metrics.arrays(predictions)
     return pd.DataFrame({"actual": truth, "predicted": predicted})
 

@@ -1,4 +1,4 @@
-"""Train the selected model on every fold, or on the one that `train.fold` names.
+"""Train the selected model on every fold, or on the one that `train.fold` names, once for each training seed.
 
 Only validation chooses epochs and the temperature of the probabilities; test labels are never read.
 """
@@ -19,7 +19,7 @@ from stages.compute import engine, hardware
 from stages.compute.task import Task
 from stages.data import tables
 from stages.learning import dataset, profile, trained_fold, training
-from stages.learning.record import RECORD, TRAINED_ON, folder_name
+from stages.learning.record import RECORD, TRAINED_ON
 from stages.splitting import leak
 
 
@@ -31,8 +31,8 @@ def main() -> None:
     training.check_inputs(entry, config, params.model)
     trainer = entry.trainer(config)
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
-    folds = trained_fold.training_folds(params, splits)
-    splits = splits[splits["fold"].isin(folds)]
+    trainings = trained_fold.trainings(params, splits)
+    splits = splits[splits["fold"].isin([fold for fold, _ in trainings.values()])]
     initial = [*(PRETRAINED / trainer.started_from).glob("[!.]*")] if trainer.started_from else []
     made = training.origin(params, initial)
     measured = tables.read(MANIFEST, tables.MANIFEST, profile.COLUMNS)
@@ -40,8 +40,8 @@ def main() -> None:
     pooled = training.store_pooled(params, config.inputs, splits, index, work)
 
     def unfinished() -> Iterator[Task]:
-        for fold in folds:
-            folder = work / folder_name(fold)
+        for name, (fold, seed) in trainings.items():
+            folder = work / name
             if (folder / RECORD).is_file():
                 continue
             record_recordings(trainer.started_from, splits[splits["fold"] == fold], folder)
@@ -50,13 +50,15 @@ def main() -> None:
             trained_on = measured[measured["clip"].isin(rows.loc[rows["role"] == "train", "clip"])]
             profile.write(trained_on, params.audio.sample_rate_hz, folder / profile.PROFILE)
             leak.check_training(rows)
-            make = partial(training.train_fold, params, trainer, config, made, rows, pooled, folder)
+            make = partial(
+                training.train_fold, params, trainer, config, made, rows, pooled, fold, seed, folder
+            )
             yield Task(folder.name, make, params.train.threads)
 
     for _ in engine.run(unfinished(), params.compute, "train", processes=1):
         pass
     check_unchanged()  # before the finished folds are moved: after an edit is undone, the run goes on
-    training.finish(work, folds)
+    training.finish(work, trainings)
 
 
 def record_recordings(started_from: str | None, rows: pd.DataFrame, folder: Path) -> None:

@@ -160,6 +160,41 @@ def test_trained_twice_the_bytes_are_the_same(workspace: Workspace, model: str) 
     assert model_bytes() == before
 
 
+def test_every_fold_is_trained_with_each_seed(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.set(model="mlp", models__mlp__inputs__features=["mfcc"], models__mlp__epochs=3)
+    train.main()
+    evaluate.main()
+    alone, first = model_bytes(), tables.read(PREDICTIONS, tables.PREDICTIONS)
+    workspace.set(train__n_seeds=3)
+    with pytest.raises(InputError, match=r"^params\.train\.n_seeds: 3, .* 1\."):
+        evaluate.main()
+    train.main()
+    evaluate.main()
+    assert "standard deviation over 3 seeds 0." in capsys.readouterr().out
+    several, predictions = model_bytes(), tables.read(PREDICTIONS, tables.PREDICTIONS)
+    names = {name.split("/")[0] for name in several}
+    assert names == {f"fold_0{fold}{seed}" for fold in range(3) for seed in ("", "_seed_21", "_seed_22")}
+    # the first seed's models are those of one seed alone, and all others are different
+    weights = [several[name] for name in several if name.endswith("model.skops")]
+    assert len(set(weights)) == 9
+    for name in alone:
+        if not name.endswith("fold.json"):
+            assert several[name] == alone[name]
+    pd.testing.assert_frame_equal(predictions[predictions["seed"] == 20].reset_index(drop=True), first)
+    assert predictions.groupby("seed").size().to_dict() == {20: 72, 21: 72, 22: 72}
+    measured = json.loads((METRICS / "test.json").read_text())
+    assert (measured["n_clips"], measured["n_folds"], measured["seeds"]["n"]) == (72, 3, 3)
+    assert measured["seeds"]["uar_mean"] == pytest.approx(measured["uar"])
+    summary = json.loads((METRICS / "train.json").read_text())
+    assert (summary["n_folds"], summary["n_seeds"]) == (3, 3)
+    assert pd.read_csv(METRICS / "history.csv").empty
+    shutil.rmtree(MODEL / "fold_01_seed_21")
+    with pytest.raises(InputError, match=r"^data/model: .*fold_01_seed_21"):
+        evaluate.main()
+
+
 def test_an_interrupted_run_keeps_its_finished_folds_and_ends_as_an_undisturbed_one(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

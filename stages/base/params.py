@@ -195,10 +195,16 @@ class Featurize(Block):
 class Train(Block):
     fold: Annotated[int, Field(ge=0)] | Literal["all"]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    n_seeds: Annotated[int, Field(ge=1, le=1000)]
     use_augmented: bool
     normalize: Literal["global", "speaker"]
     calibrate: Literal["temperature", "none"]
     threads: Annotated[int, Field(ge=1, le=256)]
+
+    @property
+    def seeds(self) -> range:
+        """The seeds with which every fold is trained."""
+        return range(self.seed, self.seed + self.n_seeds)
 
 
 class Plateau(Block):

@@ -164,6 +164,7 @@ def most_probable(table: pd.DataFrame) -> pd.Series:
 PREDICTIONS = pa.DataFrameSchema(
     {
         "fold": _number("int64", 0),
+        "seed": _number("int64", 0),  # of the training
         "role": _text(choices=ROLES),
         "clip": _text(),
         "corpus": _text(),
@@ -177,7 +178,7 @@ PREDICTIONS = pa.DataFrameSchema(
     },
     strict=True,
     ordered=True,
-    unique=["fold", "clip"],
+    unique=["fold", "seed", "clip"],
     checks=[
         pa.Check(
             lambda table: np.isclose(table.filter(regex="^p_").sum(axis="columns"), 1, atol=1e-4).all(),

@@ -32,6 +32,11 @@ class Revision:
     predictions: pd.DataFrame
     params: dict[str, Any]
 
+    @property
+    def n_seeds(self) -> int:
+        """The number of seeds that every fold was trained with."""
+        return int(self.predictions["seed"].nunique())
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -55,8 +60,10 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """Returns all numbers unrounded, ready for JSON."""
         return {
-            "a": {"revision": self.a.name, "params": self.a.params},
-            "b": {"revision": self.b.name, "params": self.b.params},
+            **{
+                side: {"revision": each.name, "n_seeds": each.n_seeds, "params": each.params}
+                for side, each in (("a", self.a), ("b", self.b))
+            },
             "n_clips": self.n_clips,
             "n_speakers": self.n_speakers,
             "n_folds": self.n_folds,
@@ -142,7 +149,7 @@ def compare(a: Revision, b: Revision, n_resamples: int, seed: int) -> Comparison
 
 
 def match(a: Revision, b: Revision) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns both revisions' predictions with the same clip in the same fold in each row.
+    """Returns both revisions' predictions, sorted by fold, clip and seed: the same clips in the same folds.
 
     Raises:
         InputError: they differ in protocol, labels, clips or folds, so their scores are not comparable.
@@ -174,7 +181,7 @@ def match(a: Revision, b: Revision) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "Give both the same params.corpus, params.split and params.train.fold."
             )
     first, second = (
-        revision.predictions.sort_values(["fold", "clip"], ignore_index=True) for revision in (a, b)
+        revision.predictions.sort_values([*paired.CLIP, "seed"], ignore_index=True) for revision in (a, b)
     )
     return first, second
 

@@ -1,8 +1,10 @@
 """Metrics of predictions, for all clips and by group, with confidence intervals.
 
 Every function takes a table of schema PREDICTIONS: a row per clip with its `label` and, for each class, the
-probability `p_<class>`. The predicted class is the one with the highest probability, the alphabetically first
-if several are equal. Averages over classes include only classes that have clips in the table.
+probability `p_<class>`. After trainings with several seeds there is a row per clip and seed, and scores are
+those of all rows together, so UAR, accuracy, recalls, log loss and Brier score are means over seeds. The
+predicted class is the one with the highest probability, the alphabetically first if several are equal.
+Averages over classes include only classes that have clips in the table.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ logger = logging.getLogger(__name__)
 def summarize(
     predictions: pd.DataFrame, n_resamples: int, seed: int, *, across_corpora: bool = False
 ) -> dict[str, Any]:
-    """Returns all metrics as nested scalars, computed on the predictions of all folds together.
+    """Returns all metrics as nested scalars, computed on the predictions of all folds and seeds together.
 
     A metric that is undefined for these predictions is left out and a warning is logged.
 
@@ -49,6 +51,7 @@ def summarize(
         "corpus": by_group(predictions, "corpus"),
         "sex": by_group(predictions, "sex"),
         "fold": over_folds(predictions),
+        **over_seeds(predictions),
         "worst_speaker": worst_speaker(predictions),
         "n_clips": predictions["clip"].nunique(),
         "n_speakers": predictions["speaker"].nunique(),
@@ -263,6 +266,20 @@ def over_folds(predictions: pd.DataFrame) -> dict[str, float]:
     else:
         logger.warning("the standard deviation over folds is undefined and left out: there is only one fold")
     return values
+
+
+def over_seeds(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Returns `seeds`: the number of training seeds, the mean and the sample standard deviation over them.
+
+    Empty with one seed. The standard deviation is that between trainings on the same folds, tested on the
+    same clips; how much speakers differ is not in it.
+    """
+    seeds = pd.DataFrame([headline(rows) for _, rows in predictions.groupby("seed")])
+    if len(seeds) < 2:
+        return {}
+    means = {f"{name}_mean": float(seeds[name].mean()) for name in HEADLINE}
+    deviations = {f"{name}_std": float(seeds[name].std(ddof=1)) for name in HEADLINE}
+    return {"seeds": {"n": len(seeds), **means, **deviations}}
 
 
 def human_uar(labels: pd.Series, votes: pd.Series) -> float:

@@ -1,7 +1,7 @@
 """Paired tests: how much two models differ on the same clips, and for which clips.
 
-The functions take two tables of schema PREDICTIONS whose rows are the same clips in the same order, as
-`comparison.match` returns them.
+The functions take two tables of schema PREDICTIONS with the same clips, as `comparison.match` checks. Each
+may have several training seeds: then scores are means over seeds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ SIGNIFICANCE = 1 - metrics.CONFIDENCE
 POWER = 0.8
 TOLERANCE = 1e-9  # differences closer than this are equal: sums in another order differ in the last bits
 MOST_EXHAUSTIVE = 20  # speakers: 2^20 swaps, the most there can be for `evaluate.n_resamples`
+CLIP = ["fold", "clip"]  # what is tested, once per training seed
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
 
 
@@ -36,7 +37,9 @@ class Difference:
         p_value: two-sided, of the hypothesis that there is no difference.
         smallest_p_value: the smallest that this number of speakers can give.
         detectable: the smallest true difference that is significant at 5 % with 80 % power; None if there are
-            too few speakers for any to be significant, or if the difference does not vary between speakers.
+            too few speakers for any to be significant, or if the difference does not vary.
+        speakers_error: standard error of the difference that is due to the choice of test speakers.
+        seeds_error: the same due to training seeds, of each model that has several; None if neither has.
     """
 
     a: float
@@ -47,6 +50,8 @@ class Difference:
     p_value: float
     smallest_p_value: float
     detectable: float | None
+    speakers_error: float
+    seeds_error: float | None
 
     @property
     def significant(self) -> bool:
@@ -55,13 +60,18 @@ class Difference:
 
 
 def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Difference]:
-    """Returns the difference b - a of each metric, with its uncertainty over speakers.
+    """Returns the difference b - a of each metric, with its uncertainty over speakers and training seeds.
 
     The p-value is that of a permutation test: if the models are equally good, swapping their predictions for
     any set of speakers is as likely as not to have happened (Fisher 1935; sign flips of whole clusters:
     Canay, Romano & Shaikh 2017). It is the fraction of swaps, the original included, whose difference is at
     least as large: of all 2^n swaps for few speakers, else of `n_resamples` random ones. That keeps the false
     alarm rate at or below 5 % for any number of speakers; fewer than six cannot reach 5 %.
+
+    Swaps keep the trained models as they are. Where a model has several seeds, the variance between its
+    trainings is added, and the p-value is the larger of the one above and that of Student's t with both
+    sources of variation, with the degrees of freedom of Satterthwaite (1946). Of a model with one seed, the
+    variance between trainings is not known and left out.
 
     The interval is Student's t, as in `metrics.intervals`: both models are scored on the same resamples of
     speakers, so what makes a speaker hard for both cancels. Where the p-value is not below 5 %, it is
@@ -70,7 +80,7 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
     The smallest detectable difference is the standard error times t(0.975) + t(0.8) (Bloom 1995).
 
     Args:
-        a, b: predictions of the same clips.
+        a, b: predictions of the same clips, each with one training seed or more.
         n_resamples: number of resamples, and of random swaps.
         seed: of both.
 
@@ -87,7 +97,8 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
         )
     n_classes = len(metrics.class_names(a))
     n_clips = metrics.confusions(a).sum(axis=(1, 2))
-    sums_a, sums_b = _sums(a), _sums(b)
+    n_seeds_a, n_seeds_b = a["seed"].nunique(), b["seed"].nunique()
+    sums_a, sums_b = _sums(a) * n_seeds_b, _sums(b) * n_seeds_a  # so that a clip counts the same in both
     n_drawn = metrics.resample_speakers(n_speakers, n_resamples, seed)
     swapped = swaps(n_speakers, n_resamples, seed)
     change = swapped @ (sums_b - sums_a)
@@ -95,13 +106,21 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
     resampled_a, resampled_b = (_scores(n_drawn @ sums, n_classes) for sums in (sums_a, sums_b))
     swapped_a = _scores(sums_a.sum(axis=0) + change, n_classes)
     swapped_b = _scores(sums_b.sum(axis=0) - change, n_classes)
-    quantile, power = (stats.t.ppf(level, n_speakers - 1) for level in (1 - SIGNIFICANCE / 2, POWER))
+    of_seeds = [_of_seeds(each, n_classes) for each, n in ((a, n_seeds_a), (b, n_seeds_b)) if n > 1]
     smallest = 2 / len(swapped) if len(swapped) == 2**n_speakers else 1 / len(swapped)
     found = {}
     for name in score_a:
         difference = float(score_b[name] - score_a[name])
-        error = metrics.standard_error(resampled_b[name] - resampled_a[name], n_clips)
+        speakers_error = metrics.standard_error(resampled_b[name] - resampled_a[name], n_clips)
+        trainings = [values[name] for values in of_seeds]
+        variances = [speakers_error**2, *(values.var(ddof=1) / len(values) for values in trainings)]
+        freedoms = [n_speakers - 1, *(len(values) - 1 for values in trainings)]
+        error, freedom = _combined(variances, freedoms)
+        quantile, power = (stats.t.ppf(level, freedom) for level in (1 - SIGNIFICANCE / 2, POWER))
         p_value = _as_large(swapped_b[name] - swapped_a[name], difference)
+        if trainings and abs(difference) > TOLERANCE:
+            of_both = float(2 * stats.t.sf(abs(difference) / error, freedom)) if error > TOLERANCE else 0.0
+            p_value = max(p_value, of_both)
         ends = [difference - quantile * error, difference + quantile * error]
         if p_value >= SIGNIFICANCE:
             ends = [min(ends[0], 0.0), max(ends[1], 0.0)]
@@ -116,8 +135,35 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
             detectable=None
             if smallest >= SIGNIFICANCE or error < TOLERANCE
             else float((quantile + power) * error),
+            speakers_error=speakers_error,
+            seeds_error=float(np.sqrt(sum(variances[1:]))) if trainings else None,
         )
     return found
+
+
+def _of_seeds(predictions: pd.DataFrame, n_classes: int) -> dict[str, NDArray[np.float64]]:
+    """Returns the metrics of each training seed: (n_seeds,)."""
+    sums = np.array([_sums(rows).sum(axis=0) for _, rows in predictions.groupby("seed")])
+    return _scores(sums, n_classes)
+
+
+def _combined(variances: list[float], freedoms: list[int]) -> tuple[float, float]:
+    """Returns the standard error of a sum of independent estimates, and its degrees of freedom.
+
+    Args:
+        variances: of the estimates.
+        freedoms: degrees of freedom of each variance.
+
+    >>> _combined([9.0, 16.0], [5, 8])  # 25^2 / (9^2 / 5 + 16^2 / 8)
+    (5.0, 12.966804979253112)
+    """
+    total = sum(variances)
+    if not total:
+        return 0.0, float(freedoms[0])
+    shares = [
+        (variance / total) ** 2 / freedom for variance, freedom in zip(variances, freedoms, strict=True)
+    ]
+    return float(np.sqrt(total)), float(1 / sum(shares))
 
 
 def swaps(n_speakers: int, n_random: int, seed: int) -> NDArray[np.int64]:
@@ -148,16 +194,17 @@ def mcnemar(a: pd.DataFrame, b: pd.DataFrame) -> float:
     """Returns the exact two-sided p-value of McNemar's test (1947), in [0, 1].
 
     The test treats clips as independent. Clips of one speaker are not, so where each model suits some
-    speakers better it finds differences that do not hold for other speakers.
+    speakers better it finds differences that do not hold for other speakers. With several seeds, a clip
+    counts as right if most trainings are.
 
-    >>> labels = pd.DataFrame({"label": ["anger"] * 3})
+    >>> labels = pd.DataFrame({"fold": 0, "seed": 0, "clip": list("abc"), "label": "anger"})
     >>> mcnemar(labels.assign(p_anger=1.0, p_fear=0.0), labels.assign(p_anger=0.0, p_fear=1.0))
     0.25
     """
     from scipy import stats
 
-    correct_a, correct_b = metrics.correct(a), metrics.correct(b)
-    n_lost, n_gained = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
+    right_a, right_b = (_fraction_right(each) > 0.5 for each in (a, b))
+    n_lost, n_gained = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     return float(stats.binomtest(n_lost, n_lost + n_gained).pvalue) if n_lost + n_gained else 1.0
 
 
@@ -165,17 +212,19 @@ def flips(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataFrame:
     """Returns what changed for each value of `column`, the largest net loss first.
 
     Columns: the value, `clips`, `a` and `b` (each model's accuracy, in [0, 1]), and the number of clips that
-    go `right_to_wrong` and `wrong_to_right`.
+    go `right_to_wrong` and `wrong_to_right`. With several seeds, accuracies are means over them, and a clip
+    counts as right if most trainings are.
     """
-    correct_a, correct_b = metrics.correct(a), metrics.correct(b)
+    fraction_a, fraction_b = _fraction_right(a), _fraction_right(b)
+    right_a, right_b = fraction_a > 0.5, fraction_b > 0.5
     clips = pd.DataFrame(
         {
-            column: a[column],
+            column: a.groupby(CLIP)[column].first(),
             "clips": 1,
-            "a": correct_a,
-            "b": correct_b,
-            "right_to_wrong": correct_a & ~correct_b,
-            "wrong_to_right": correct_b & ~correct_a,
+            "a": fraction_a,
+            "b": fraction_b,
+            "right_to_wrong": right_a & ~right_b,
+            "wrong_to_right": right_b & ~right_a,
         }
     )
     table = clips.groupby(column).agg(
@@ -183,6 +232,11 @@ def flips(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataFrame:
     )
     net = table["wrong_to_right"] - table["right_to_wrong"]
     return table.loc[net.sort_values(kind="stable").index].reset_index()
+
+
+def _fraction_right(predictions: pd.DataFrame) -> pd.Series:
+    """Returns the fraction of trainings that recognise a clip, in [0, 1], by CLIP."""
+    return predictions[CLIP].assign(right=metrics.correct(predictions)).groupby(CLIP)["right"].mean()
 
 
 def _sums(predictions: pd.DataFrame) -> NDArray[np.float64]:

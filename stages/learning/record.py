@@ -26,6 +26,8 @@ class Record(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
     model: str
+    fold: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0)]
     classes: Annotated[list[Annotated[str, Field(pattern=LABEL)]], Field(min_length=1)]
     temperature: Annotated[float, Field(gt=0)]
     normalize: Literal["global", "speaker"]
@@ -35,9 +37,13 @@ class Record(BaseModel):
     sha256: dict[str, str]  # of the fold's own files
 
 
-def folder_name(fold: int) -> str:
-    """Returns the name of a fold's folder in data/model."""
-    return f"fold_{fold:02d}"
+def folder_name(fold: int, another_seed: int | None = None) -> str:
+    """Returns the name of a fold's folder in data/model, of its training with the first seed or another one.
+
+    >>> folder_name(0), folder_name(0, 21)
+    ('fold_00', 'fold_00_seed_21')
+    """
+    return f"fold_{fold:02d}" + ("" if another_seed is None else f"_seed_{another_seed}")
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -72,15 +78,17 @@ def read_classes(folder: Path) -> list[str]:
 
 
 def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the folds' records as scalars: counts, and means over folds."""
-    scalars: dict[str, Any] = {"n_folds": len(records)}
+    """Returns the records as scalars: counts, and means over folds and seeds."""
+    scalars: dict[str, Any] = {
+        f"n_{name}s": len({record[name] for record in records}) for name in ("fold", "seed")
+    }
     first = records[0]
     scalars |= {name: first[name] for name in ("n_parameters", "threads", "precision") if name in first}
     for name in ("n_train", "n_train_copies", "n_validation", "n_epochs", "val_uar", "temperature"):
         values = [record[name] for record in records if name in record]
         if values:
             scalars[name] = float(np.mean(values))
-    scalars["n_folds_at_temperature_bound"] = sum(
-        calibration.at_bound(record["temperature"]) for record in records
+    scalars["n_folds_at_temperature_bound"] = len(
+        {record["fold"] for record in records if calibration.at_bound(record["temperature"])}
     )
     return scalars

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from stages.splitting import leak, protocols
 
 @dataclass(frozen=True)
 class TrainedFold:
-    """One fold's model, ready to be applied.
+    """One fold's model, trained with one seed and ready to be applied.
 
     Attributes:
         number: of the fold, as in the splits.
@@ -115,8 +114,8 @@ def windows(steps: Frames, n_steps: int) -> list[Frames]:
     return [steps[start : start + n_steps] for start in starts]
 
 
-def read_records(params: Params) -> dict[int, dict[str, Any]]:
-    """Returns the record of each trained fold, by its number, after checking that it belongs here.
+def read_records(params: Params) -> dict[str, dict[str, Any]]:
+    """Returns the record of each trained fold, by its folder's name, after checking that it belongs here.
 
     Raises:
         InputError: no fold is trained, a file of one has changed since, or the folds were trained with other
@@ -124,7 +123,9 @@ def read_records(params: Params) -> dict[int, dict[str, Any]]:
     """
     records = {}
     for folder in sorted(MODEL.glob("fold_*")):
-        record = records[_number(folder)] = read_record(folder / RECORD)
+        record = records[folder.name] = read_record(folder / RECORD)
+        if folder.name not in (folder_name(record["fold"]), folder_name(record["fold"], record["seed"])):
+            raise InputError(f"{folder}: not a fold written by train. Run `dvc repro train`.")
         if record["model"] != params.model:
             raise InputError(
                 f"params.model: '{params.model}', but {MODEL} contains a trained '{record['model']}'. "
@@ -149,17 +150,17 @@ def trained(params: Params) -> list[TrainedFold]:
     """
     config = params.config("models", params.model, "params.model")
     folds = []
-    for number, record in read_records(params).items():
-        folder = MODEL / folder_name(number)
+    for name, record in read_records(params).items():
+        folder = MODEL / name
         preprocessor, pooling = Preprocessor.load(folder / PREPROCESSOR), None
         if config.inputs.layout == "pooled":
             pooling = FittedPooling.load(config.pooling, folder / POOLING)
-        folds.append(TrainedFold(number, config, record, preprocessor, folder, pooling))
+        folds.append(TrainedFold(record["fold"], config, record, preprocessor, folder, pooling))
     return folds
 
 
 def check_tested(
-    records: dict[int, dict[str, Any]],
+    records: dict[str, dict[str, Any]],
     params: Params,
     splits: pd.DataFrame,
     inputs: Iterable[Path] = (SPLITS,),
@@ -174,29 +175,29 @@ def check_tested(
 
     Raises:
         InputError: the splits were made with other settings, or the folds trained with other inputs; or they
-            are not all the folds that params choose.
+            are not all the folds and seeds that params choose.
         LeakError: a fold was trained on a test recording or, unless the protocol is leaky, a test speaker.
     """
     _check_same("params.", protocols.made_with(params), splits.attrs.get("made_with", {}), SPLITS, "split")
-    chosen = training_folds(params, splits)
-    if sorted(records) != chosen:
+    chosen = trainings(params, splits)
+    if {name: (record["fold"], record["seed"]) for name, record in records.items()} != chosen:
         raise InputError(
-            f"{MODEL}: contains the folds {_listed(records)}, but {SPLITS} and params.train.fold ask for "
-            f"{_listed(chosen)}. Run `dvc repro train`."
+            f"{MODEL}: contains {_listed(records)}, but {SPLITS} and params.train ask for {_listed(chosen)}. "
+            "Run `dvc repro train`."
         )
     now = {path.as_posix(): keys.sha256(path) for path in inputs}
-    for number, record in records.items():
-        source = MODEL / folder_name(number) / TRAINED_ON
+    for name, record in records.items():
+        source = MODEL / name / TRAINED_ON
         for path, content in now.items():
             if record["made_from"].get(path) != content:
                 raise InputError(
                     f"{path}: is not the one that {source.parent} was trained with. Run `dvc repro train`."
                 )
-        test = splits[(splits["fold"] == number) & (splits["role"] == "test")]
+        test = splits[(splits["fold"] == record["fold"]) & (splits["role"] == "test")]
         leak.check_model(tables.read(source, tables.TRAINED_ON), test, params.split.protocol, source)
 
 
-def origin(records: dict[int, dict[str, Any]]) -> dict[str, Any]:
+def origin(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Returns what predictions of these folds were made from, to be stored with them.
 
     It has the settings, code, versions of libraries and data that the folds have in common, and in `models` a
@@ -204,24 +205,29 @@ def origin(records: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """
     first, *_ = records.values()
     common = {key: first[key] for key in ("made_with", "made_by", "made_from")}
-    models = {str(number): keys.fingerprint(record["sha256"]) for number, record in records.items()}
+    models = {name: keys.fingerprint(record["sha256"]) for name, record in records.items()}
     return common | {"models": models}
 
 
-def training_folds(params: Params, splits: pd.DataFrame) -> list[int]:
-    """Returns the folds that params choose to train.
+def trainings(params: Params, splits: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """Returns the fold and the seed of each training that params choose, by the name of its folder.
 
     Raises:
         InputError: `train.fold` is not a fold of the splits.
     """
     folds = sorted(int(fold) for fold in splits["fold"].unique())
-    if params.train.fold == "all":
-        return folds
-    if params.train.fold not in folds:
-        raise InputError(
-            f"params.train.fold: no fold {params.train.fold}. Choose from all, {folds[0]} to {folds[-1]}."
-        )
-    return [params.train.fold]
+    if params.train.fold != "all":
+        if params.train.fold not in folds:
+            raise InputError(
+                f"params.train.fold: no fold {params.train.fold}. Choose from all, {folds[0]} to {folds[-1]}."
+            )
+        folds = [params.train.fold]
+    first, *others = params.train.seeds
+    return {
+        folder_name(fold, seed): (fold, first if seed is None else seed)
+        for fold in folds
+        for seed in (None, *others)
+    }
 
 
 def made_with(params: Params) -> dict[str, Any]:
@@ -265,12 +271,5 @@ def _shown(settings: dict[str, Any], key: str) -> str:
     return textwrap.shorten(value, N_LISTED, placeholder=" ...")
 
 
-def _listed(folds: Iterable[int]) -> str:
-    return ", ".join(map(str, sorted(folds))) or "none"
-
-
-def _number(folder: Path) -> int:
-    match = re.fullmatch(r"fold_(\d+)", folder.name)
-    if not match:
-        raise InputError(f"{folder}: not a fold written by train. Run `dvc repro train`.")
-    return int(match[1])
+def _listed(names: Iterable[str]) -> str:
+    return textwrap.shorten(", ".join(sorted(names)), N_LISTED, placeholder=" ...")

@@ -36,7 +36,7 @@ from stages.learning.trainer import Trainer
 N_CROSS_VALIDATED = 5  # groups of speakers, as Platt 1999 holds out in fifths or thirds
 CROSS_VALIDATION = ".cross_validation"
 CURVE, TIMING, POOLED = "curve.csv", "timing.json", "pooled.npz"
-CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
+CURVE_COLUMNS = ["fold", "seed", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +110,8 @@ def train_fold(
     made: dict[str, Any],
     rows: pd.DataFrame,
     pooled: Path | None,
+    fold: int,
+    train_seed: int,
     folder: Path,
 ) -> None:
     """Trains one fold and writes preprocessor, model, curve.csv, timing.json and, last, the record.
@@ -121,7 +123,9 @@ def train_fold(
         made: the `origin` of the model.
         rows: of the fold, as `dataset.training_rows` returns them.
         pooled: the file with the clips, None to read their frames.
-        folder: of the fold.
+        fold: its number.
+        train_seed: one of `params.train.seeds`.
+        folder: of the training.
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,12 +140,14 @@ def train_fold(
         clips = dataset.load_pooled(rows, inputs, params.train.normalize)
     preprocessor, train, validation = partitions(params, inputs, rows, clips, pooling)
     preprocessor.save(folder / PREPROCESSOR)
-    seed = int(keys.fingerprint(params.train.seed, params.model, folder.name)[:8], 16)
+    seed = int(keys.fingerprint(train_seed, params.model, folder_name(fold))[:8], 16)
     in_train, copies = rows["role"] == "train", rows["clip"] != rows["parent"]
     curve, fitted = trainer.fit(train, validation, folder, seed)
     files = [PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file, *([POOLING] if pooling is not None else [])]
     record = {
         "model": params.model,
+        "fold": fold,
+        "seed": train_seed,
         "classes": train.classes,
         "n_train": int((in_train & ~copies).sum()),
         "n_train_copies": int((in_train & copies).sum()),
@@ -169,7 +175,7 @@ def train_fold(
                 record["temperature"],
             )
     with replacing(folder / CURVE) as temporary:
-        curve.reindex(columns=CURVE_COLUMNS[1:]).to_csv(temporary, index=False)
+        curve.reindex(columns=CURVE_COLUMNS[2:]).to_csv(temporary, index=False)
     seconds = time.monotonic() - started
     write_json({"seconds": seconds, "seconds_per_epoch": seconds / max(len(curve), 1)}, folder / TIMING)
     write_json(record, folder / RECORD)
@@ -271,20 +277,28 @@ def cross_validated(
     return np.concatenate(scores), np.concatenate(labels)
 
 
-def finish(work: Path, folds: list[int]) -> None:
-    """Moves the finished folds to data/model and summarises them in metrics and in data/timing.json."""
-    folders = {fold: work / folder_name(fold) for fold in folds}
-    curves = [pd.read_csv(folder / CURVE).assign(fold=fold) for fold, folder in folders.items()]
+def finish(work: Path, trainings: dict[str, tuple[int, int]]) -> None:
+    """Moves the finished folds to data/model and summarises them in metrics and in data/timing.json.
+
+    Args:
+        work: the folder of the unfinished work.
+        trainings: see `trained_fold.trainings`.
+    """
+    folders = [work / name for name in trainings]
+    curves = [
+        pd.read_csv(work / name / CURVE).assign(fold=fold, seed=seed)
+        for name, (fold, seed) in trainings.items()
+    ]
     with replacing(METRICS / "history.csv") as temporary:
         pd.concat(curves)[CURVE_COLUMNS].to_csv(temporary, index=False, float_format="%.6g")
-    records = [json.loads((folder / RECORD).read_text()) for folder in folders.values()]
+    records = [json.loads((folder / RECORD).read_text()) for folder in folders]
     write_json(summary(records), METRICS / "train.json")
-    timings = {folder.name: json.loads((folder / TIMING).read_text()) for folder in folders.values()}
+    timings = {folder.name: json.loads((folder / TIMING).read_text()) for folder in folders}
     write_json(timings, DATA / TIMING)
     shutil.rmtree(MODEL, ignore_errors=True)
-    for folder in folders.values():
+    for folder in folders:
         shutil.copytree(folder, MODEL / folder.name, ignore=shutil.ignore_patterns(TIMING, ".*.part"))
-    for folder in folders.values():
+    for folder in folders:
         # First, so that a fold which a kill left half removed does not count as finished.
         (folder / RECORD).unlink()
     shutil.rmtree(work)

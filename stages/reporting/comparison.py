@@ -111,10 +111,11 @@ def subject(comparison: Comparison) -> str:
 
 
 def described(revision: Revision) -> str:
-    """Returns a revision's name and model."""
+    """Returns a revision's name, model and number of training seeds if there are several."""
     by_speaker = revision.params.get("train.normalize") == "speaker"
     normalized = ", normalised with each speaker's own statistics" if by_speaker else ""
-    return f"{revision.name} ({revision.params.get('model')}{normalized})"
+    seeds = f", {revision.n_seeds} training seeds" if revision.n_seeds > 1 else ""
+    return f"{revision.name} ({revision.params.get('model')}{seeds}{normalized})"
 
 
 def scores(comparison: Comparison) -> pd.DataFrame:
@@ -139,12 +140,26 @@ def remarks(comparison: Comparison) -> str:
     emotions = comparison.emotions
     uar = comparison.metrics["uar"]
     n_lost, n_gained = emotions["right_to_wrong"].sum(), emotions["wrong_to_right"].sum()
+    by_swaps = "from swapping the two models' predictions speaker by speaker"
     return (
-        "Intervals and p-values show variation between speakers, not between training runs. p-values are "
-        "from swapping the two models' predictions speaker by speaker; the smallest possible here is "
-        f"{uar.smallest_p_value:.2g}. UAR: {detectable(uar)}. {n_lost} "
+        f"{variation(comparison)} p-values are {by_swaps}"
+        f"{'' if uar.seeds_error is None else ', or from Student’s t with both sources if that is larger'}; "
+        f"the smallest possible here is {uar.smallest_p_value:.2g}. UAR: {detectable(uar)}. {n_lost} "
         f"clips become wrong and {n_gained} become right: McNemar's exact test, which treats clips as "
         f"independent, p {p_value(comparison.mcnemar_p_value)}."
+    )
+
+
+def variation(comparison: Comparison) -> str:
+    """Returns which sources of variation intervals and p-values contain, with the standard errors of UAR."""
+    uar = comparison.metrics["uar"]
+    if uar.seeds_error is None:
+        return "Intervals and p-values show variation between speakers, not between training runs."
+    single = [name for name, each in (("A", comparison.a), ("B", comparison.b)) if each.n_seeds == 1]
+    missing = f" Not that of {single[0]}, which was trained with one seed." if single else ""
+    return (
+        f"Intervals and p-values show variation between speakers (standard error of UAR "
+        f"{uar.speakers_error:.3f}) and between training seeds ({uar.seeds_error:.3f}).{missing}"
     )
 
 

@@ -75,10 +75,13 @@ def read_copy(copy: pd.Series) -> recording.Samples:
 
 
 def hardest(predictions: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Returns the `n` clips whose true emotion has the lowest predicted probability.
+    """Returns the `n` clips whose true emotion has the lowest predicted probability, the mean over seeds.
 
     Their columns: clip, speaker, label, p_label, predicted and p_predicted.
     """
+    by_clip = predictions.groupby(["fold", "clip"], as_index=False)
+    names = {name: "mean" for name in predictions.columns if name.startswith("p_")}
+    predictions = by_clip.agg({"speaker": "first", "label": "first", **names})
     truth, predicted, probabilities = metrics.arrays(predictions)
     column = np.searchsorted(metrics.class_names(predictions), truth)
     clips = predictions[["clip", "speaker", "label"]].assign(

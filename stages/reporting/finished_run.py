@@ -30,7 +30,7 @@ KEYS = {
 }
 # The columns of metrics/history.csv.
 HISTORY = {
-    **dict.fromkeys(("fold", "epoch"), "int64"),
+    **dict.fromkeys(("fold", "seed", "epoch"), "int64"),
     **dict.fromkeys(("loss", "val_loss", "val_uar", "learning_rate"), "float64"),
 }
 
@@ -42,7 +42,7 @@ class FinishedRun:
     Attributes:
         corpora: title, licence and more of each chosen corpus, as in data/corpora.json.
         manifest: of the chosen corpora.
-        history: a row per fold and epoch; empty if the model is not trained in epochs.
+        history: a row per fold, seed and epoch; empty if the model is not trained in epochs.
         split, train, test: metrics/<name>.json.
     """
 

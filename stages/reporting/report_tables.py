@@ -37,7 +37,7 @@ def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Tab
     scores = [
         [text, f"{test[name]:.3f}", interval(test, name)] for name, text in NAMES.items() if name in test
     ]
-    support = predictions["label"].value_counts()
+    support = predictions.groupby("label")["clip"].nunique()
     emotions = [[name, f"{recall:.3f}", str(support[name])] for name, recall in test["recall"].items()]
     worst = test["worst_speaker"]
     groups = [

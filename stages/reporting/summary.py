@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from stages.base.params import Train
 from stages.reporting import examples, notices
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def summary(run: FinishedRun) -> dict[str, str]:
         f"{run.split['n_folds']} folds",
         "Validation": notices.validation(run.split),
         **({"Left out by the protocol": _left_out(run.split)} if run.split.get("excluded_labels") else {}),
+        **({"Training seeds": _seeds(params.train)} if params.train.n_seeds > 1 else {}),
         "Model": f"{params.model}, {train['n_parameters']:,} fitted values, trained on "
         f"{train['n_train']:.0f} recordings and {train['n_train_copies']:.0f} augmented copies per fold",
         "Inputs": f"{', '.join(inputs['features'])}; {LAYOUTS[inputs['layout']]}",
@@ -73,6 +75,14 @@ def summary(run: FinishedRun) -> dict[str, str]:
         if params.train.calibrate == "none"
         else f"calibrated on validation clips, mean temperature {train['temperature']:.2f}",
     }
+
+
+def _seeds(train: Train) -> str:
+    """Returns how the results of several seeds are combined."""
+    return (
+        f"{train.n_seeds} trainings of each fold, with the seeds {train.seeds[0]} to {train.seeds[-1]}. "
+        "Scores are their means; figures count a clip once per seed"
+    )
 
 
 def _left_out(split: dict[str, Any]) -> str:

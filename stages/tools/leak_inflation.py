@@ -64,7 +64,7 @@ def main() -> None:
     subject = f"{params.model} on {', '.join(params.corpus)}"
     chance = 1 / independent["label"].nunique()
     n_speakers = independent["speaker"].nunique()
-    tested = {"n_clips": len(independent), "n_speakers": n_speakers, "chance_uar": chance}
+    tested = {"n_clips": independent["clip"].nunique(), "n_speakers": n_speakers, "chance_uar": chance}
     rows = {str(name): row.to_dict() for name, row in scores.iterrows()}
     write_json({"subject": subject, **tested, **rows}, RESULT)
     with replacing(RESULT.with_suffix(".png")) as temporary:

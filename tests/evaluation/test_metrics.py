@@ -29,6 +29,7 @@ def predictions(
     table = pd.DataFrame(
         {
             "fold": 0,
+            "seed": 20,
             "role": "test",
             "clip": [f"c/{i}" for i in range(n)],
             "corpus": "c",
@@ -254,6 +255,31 @@ def test_groups_folds_and_the_worst_speaker() -> None:
 def test_one_fold_has_no_standard_deviation(caplog: pytest.LogCaptureFixture) -> None:
     assert set(metrics.over_folds(sure(TRUTH, GUESS))) == {"uar_mean", "accuracy_mean"}
     assert "deviation over folds is undefined" in caplog.text
+
+
+def test_several_seeds_are_averaged_and_their_standard_deviation_is_reported() -> None:
+    names = list("aabbccddee")
+    one, other = sure(TRUTH, GUESS, speaker=names), sure(TRUTH, TRUTH, speaker=names, seed=21)
+    found = metrics.summarize(pd.concat([one, other]), 200, seed=0)
+    by_seed = [metrics.summarize(table, 200, seed=0) for table in (one, other)]
+    for name in ("uar", "accuracy", "log_loss", "brier"):
+        assert found[name] == pytest.approx(np.mean([each[name] for each in by_seed]))
+    uars = [each["uar"] for each in by_seed]
+    assert found["seeds"] == {
+        "n": 2,
+        "uar_mean": pytest.approx(found["uar"]),
+        "uar_std": pytest.approx(abs(uars[0] - uars[1]) / np.sqrt(2)),
+        "accuracy_mean": pytest.approx(0.8),
+        "accuracy_std": pytest.approx(0.4 / np.sqrt(2)),
+    }
+    assert (found["n_clips"], found["n_speakers"]) == (10, 5)
+    assert "seeds" not in by_seed[0]
+
+
+def test_equal_trainings_have_the_interval_of_one() -> None:
+    table = sure(TRUTH, GUESS, speaker=list("aabbccddee"))
+    twice = pd.concat([table, table.assign(seed=21)])
+    assert metrics.intervals(twice, 500, seed=0) == pytest.approx(metrics.intervals(table, 500, seed=0))
 
 
 def flat(values: dict[str, Any], place: str = "") -> dict[str, Any]:

@@ -3,12 +3,13 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from stages.base.errors import InputError
 from stages.evaluation import metrics, paired
-from tests.support.predictions import of_speakers, pairs, predictions
+from tests.support.predictions import of_speakers, pairs, predictions, with_seeds
 
 # anger 5 clips, fear 3, neutral 2; the second model gains c/1's last anger and loses both fears of c/2
 TRUTH = ["anger"] * 5 + ["fear"] * 3 + ["neutral"] * 2
@@ -137,6 +138,51 @@ def test_flips_are_counted_and_the_largest_losses_come_first() -> None:
         {"label": "anger", "clips": 5, "a": 0.8, "b": 1, "right_to_wrong": 0, "wrong_to_right": 1},
     ]
     assert list(paired.flips(A, B, "speaker")["speaker"]) == ["c/2", "c/3", "c/1"]
+
+
+def test_equal_trainings_say_no_more_than_one() -> None:
+    alone = paired.differences(A, B, 200, seed=0)
+    for a, b in ((with_seeds(A, A), with_seeds(B, B, B)), (A, with_seeds(B, B))):
+        for name, found in paired.differences(a, b, 200, seed=0).items():
+            one = alone[name]
+            for key in ("a", "b", "difference", "low", "high", "p_value", "speakers_error"):
+                assert getattr(found, key) == pytest.approx(getattr(one, key)), (name, key)
+            assert one.seeds_error is None
+            assert found.seeds_error == pytest.approx(0, abs=1e-12)
+    pd.testing.assert_frame_equal(
+        paired.flips(with_seeds(A, A), with_seeds(B, B), "label"), paired.flips(A, B, "label")
+    )
+    assert paired.mcnemar(with_seeds(A, A), with_seeds(B, B)) == paired.mcnemar(A, B)
+
+
+def test_speakers_and_trainings_both_add_to_the_uncertainty() -> None:
+    # every speaker gains one to three clips of 20 in each training, and trainings differ by much more
+    a = with_seeds(*(of_speakers([n - s for n in N_A], 20) for s in (0, 3, 6)))
+    b = with_seeds(*(of_speakers([n + 2 - s for n in N_A], 20) for s in (0, 1, 2)))
+    found = paired.differences(a, b, 2000, seed=0)["accuracy"]
+    # accuracies of the trainings: 11.5 less 0, 3 and 6, and 13.5 less 0, 1 and 2, of 20
+    assert (found.a, found.b) == (pytest.approx(8.5 / 20), pytest.approx(12.5 / 20))
+    variance = (stats.sem([0, 3, 6]) ** 2 + stats.sem([0, 1, 2]) ** 2) / 20**2
+    assert found.speakers_error == pytest.approx(0, abs=1e-9)  # each gains the same
+    assert found.seeds_error == pytest.approx(variance**0.5)
+    # where speakers do not differ, it is Welch's test of the trainings
+    welch = stats.ttest_ind([13.5, 12.5, 11.5], [11.5, 8.5, 5.5], equal_var=False)
+    assert found.p_value == pytest.approx(welch.pvalue)
+    assert found.high == pytest.approx(welch.confidence_interval(0.95).high / 20)
+
+
+def test_one_training_of_one_model_leaves_its_variance_out() -> None:
+    several = with_seeds(*(of_speakers([n + 2 - s for n in N_A], 20) for s in (0, 1, 2)))
+    found = paired.differences(of_speakers(N_A, 20), several, 2000, seed=0)["accuracy"]
+    assert found.seeds_error == pytest.approx(stats.sem([0, 1, 2]) / 20)
+
+
+def test_a_clip_counts_as_right_if_most_trainings_are() -> None:
+    right, wrong = of_speakers([1], 1), of_speakers([0], 1)
+    a, b = with_seeds(right, right, wrong), with_seeds(right, wrong, wrong)
+    (row,) = paired.flips(a, b, "label").to_dict(orient="records")
+    assert (row["a"], row["b"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert (row["clips"], row["right_to_wrong"], row["wrong_to_right"]) == (1, 1, 0)
 
 
 @pytest.mark.slow

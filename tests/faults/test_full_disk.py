@@ -183,11 +183,11 @@ def test_no_room_for_the_finished_model(fault: Fault, disk: Disk, monkeypatch: p
     with fault("full disk while the model is copied"):
         disk.fill_up(500_000)
         with pytest.raises(OSError) as error:
-            train.finish(work, [0])
+            train.finish(work, {"fold_00": (0, 20)})
         assert str(disk_error(error.value)).startswith(
             "data/model/fold_00/model.weights.h5: the disk is full."
         )
         disk.make_room()
-        train.finish(work, [0])
+        train.finish(work, {"fold_00": (0, 20)})
         assert (Path("data/model/fold_00/model.weights.h5")).stat().st_size == 1_000_000
         assert {RECORD, PREPROCESSOR} < {path.name for path in Path("data/model/fold_00").iterdir()}

@@ -104,9 +104,9 @@ def leave_trained(work: Path) -> None:
     """Leaves a fold as a training does that was killed once while it wrote a checkpoint."""
     folder = work / folder_name(0)
     folder.mkdir(parents=True)
-    write_json({"n_parameters": 1, "temperature": 1.0}, folder / RECORD)
+    write_json({"fold": 0, "seed": 20, "n_parameters": 1, "temperature": 1.0}, folder / RECORD)
     write_json({"seconds": 1.0}, folder / train.TIMING)
-    pd.DataFrame(columns=train.CURVE_COLUMNS[1:]).to_csv(folder / train.CURVE, index=False)
+    pd.DataFrame(columns=train.CURVE_COLUMNS[2:]).to_csv(folder / train.CURVE, index=False)
     for name in (PREPROCESSOR, "model.weights.h5", ".checkpoint.npz.123.part"):
         (folder / name).write_text("")
 
@@ -117,7 +117,7 @@ def test_half_a_checkpoint_is_not_taken_into_the_model(
     monkeypatch.chdir(tmp_path)
     leave_trained(Path("data/checkpoints/run"))
     with fault("half a file left by a kill"):
-        train.finish(Path("data/checkpoints/run"), [0])
+        train.finish(Path("data/checkpoints/run"), {"fold_00": (0, 20)})
         names = sorted(path.name for path in Path("data/model/fold_00").iterdir())
         assert names == ["curve.csv", "fold.json", "model.weights.h5", "preprocessor.npz"]
 
@@ -141,7 +141,7 @@ def test_a_fold_half_removed_is_not_taken_for_a_finished_one(
     monkeypatch.setattr(train.shutil, "rmtree", killed)
     with fault("SIGKILL while a finished training is cleared away"):
         with pytest.raises(KeyboardInterrupt):
-            train.finish(work, [0])
+            train.finish(work, {"fold_00": (0, 20)})
         left = {path.name for path in (work / folder_name(0)).iterdir()}
         assert RECORD not in left or left == kept
         assert (Path("data/model/fold_00") / RECORD).is_file()

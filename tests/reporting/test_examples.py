@@ -111,6 +111,14 @@ def test_the_hardest_clips_have_the_lowest_probability_of_their_label() -> None:
     ]
 
 
+def test_with_several_seeds_a_clip_is_listed_once_with_its_mean_probability() -> None:
+    first = predictions(["anger", "fear"], ["anger", "neutral"])
+    second = predictions(["anger", "fear"], ["fear", "fear"], seed=21)
+    hardest = examples.hardest(pd.concat([first, second]), 5)
+    assert hardest["clip"].tolist() == ["c/0000", "c/0001"]
+    assert hardest["p_label"].tolist() == pytest.approx([0.45, 0.45])
+
+
 def test_a_player_contains_the_beginning_of_the_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

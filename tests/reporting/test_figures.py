@@ -17,7 +17,14 @@ from tests.support.workspace import RATE_HZ, ROOT, voice
 SETTINGS = params.read(ROOT / "params.yaml").spectrum
 BINS = pd.DataFrame({"confidence": [0.4, 0.8], "accuracy": [0.5, 0.6], "n_clips": [3, 9]})
 HISTORY = pd.DataFrame(
-    {"fold": [0, 0, 1], "epoch": [0, 1, 0], "loss": [1.0, 0.5, 0.9], "val_loss": 1.0, "val_uar": 0.4}
+    {
+        "fold": [0, 0, 1],
+        "seed": 20,
+        "epoch": [0, 1, 0],
+        "loss": [1.0, 0.5, 0.9],
+        "val_loss": 1.0,
+        "val_uar": 0.4,
+    }
 )
 SCORES = pd.DataFrame(
     {"uar": [0.8, 0.5, 0.3], "uar_low": [0.7, 0.4, 0.2], "uar_high": [0.9, 0.6, 0.4]},

@@ -26,6 +26,7 @@ def predictions(truth: list[str], guess: list[str], **columns: Any) -> pd.DataFr
     table = pd.DataFrame(
         {
             "fold": 0,
+            "seed": 20,
             "role": "test",
             "clip": [f"c/{i:04}" for i in range(len(truth))],
             "corpus": "c",
@@ -48,28 +49,50 @@ def of_speakers(n_right: list[int], n_clips: int) -> pd.DataFrame:
     return predictions(["anger"] * len(guess), guess, speaker=speakers)
 
 
+def with_seeds(*tables_of_seeds: pd.DataFrame) -> pd.DataFrame:
+    """Returns the predictions of the same clips by trainings with the seeds 20, 21, ..."""
+    return pd.concat(
+        [table.assign(seed=20 + i) for i, table in enumerate(tables_of_seeds)], ignore_index=True
+    )
+
+
 def pairs(
-    n_speakers: int, n_clips: int, n_draws: int, gain: float = 0.0
+    n_speakers: int,
+    n_clips: int,
+    n_draws: int,
+    gain: float = 0.0,
+    n_seeds: int = 1,
+    seed_effect: float = 0.0,
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yields two models' predictions of newly sampled speakers, the second better by `gain`.
 
     The models' evidence for the true class is normal about a mean that differs from speaker to speaker, and
     for each speaker from model to model: a speaker may suit one model better, but on average neither.
+    It also differs from training to training, with the standard deviation `seed_effect`.
     """
     rng = np.random.default_rng(n_speakers)
     speaker = np.repeat(np.arange(n_speakers), n_clips)
     truth = np.tile(np.arange(n_clips) % len(CLASSES), n_speakers)
+    described = pd.DataFrame(
+        {
+            "fold": 0,
+            "clip": np.char.mod("c/%05d", np.arange(len(truth))),
+            "label": np.array(CLASSES)[truth],
+            "speaker": np.char.mod("c/%02d", speaker),
+        }
+    )
     for _ in range(n_draws):
         ease = rng.normal(1.0, 0.6, n_speakers)
         both = []
         for more in (0.0, gain):
-            evidence = rng.normal(size=(len(truth), len(CLASSES)))
-            evidence[np.arange(len(truth)), truth] += (ease + more + rng.normal(0, 0.3, n_speakers))[speaker]
-            probabilities = np.exp(evidence)
-            probabilities /= probabilities.sum(axis=1, keepdims=True)
-            both.append(
-                pd.DataFrame(probabilities, columns=[f"p_{name}" for name in CLASSES]).assign(
-                    label=np.array(CLASSES)[truth], speaker=np.char.mod("c/%02d", speaker)
-                )
-            )
+            suits = ease + more + rng.normal(0, 0.3, n_speakers)
+            trainings = []
+            for _ in range(n_seeds):
+                evidence = rng.normal(size=(len(truth), len(CLASSES)))
+                evidence[np.arange(len(truth)), truth] += suits[speaker] + rng.normal(0, seed_effect)
+                probabilities = np.exp(evidence)
+                probabilities /= probabilities.sum(axis=1, keepdims=True)
+                columns = {f"p_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)}
+                trainings.append(described.assign(**columns))
+            both.append(with_seeds(*trainings))
         yield both[0], both[1]

@@ -79,7 +79,7 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
     return folder
 
 
-def train(params: Params, splits: pd.DataFrame) -> dict[int, dict[str, Any]]:
+def train(params: Params, splits: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Writes a record for each fold into the current folder, as if it were trained, and returns them."""
     dataset.INDEX.parent.mkdir(parents=True)
     dataset.INDEX.touch()
@@ -88,8 +88,10 @@ def train(params: Params, splits: pd.DataFrame) -> dict[int, dict[str, Any]]:
         place = MODEL / folder_name(fold)
         trained_on = rows[list(tables.TRAINED_ON.columns)]
         tables.write(trained_on, tables.TRAINED_ON, place / TRAINED_ON)
-        records[fold] = {
+        records[place.name] = {
             "model": params.model,
+            "fold": fold,
+            "seed": params.train.seed,
             "classes": EMOTIONS,
             "n_parameters": 1234,
             "n_train": 16,
@@ -99,7 +101,7 @@ def train(params: Params, splits: pd.DataFrame) -> dict[int, dict[str, Any]]:
             "sha256": {TRAINED_ON: keys.sha256(place / TRAINED_ON)},
             **training.origin(params, []),
         }
-        write_json(records[fold], place / RECORD)
+        write_json(records[place.name], place / RECORD)
     return records
 
 
@@ -149,6 +151,7 @@ def guess(rows: pd.DataFrame) -> pd.DataFrame:
     evidence += 1.5 * (rows["label"].to_numpy()[:, None] == np.array(EMOTIONS))
     probabilities = np.exp(evidence) / np.exp(evidence).sum(axis=1, keepdims=True)
     described = rows[dataset.DESCRIPTION].reset_index(drop=True)
+    described.insert(1, "seed", 20)
     guessed = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in EMOTIONS])
     return pd.concat([described, tables.most_probable(guessed).rename("predicted"), guessed], axis=1)
 
@@ -175,9 +178,9 @@ def copy(folder: Path, parents: list[str]) -> None:
 
 def history(n_epochs: int) -> pd.DataFrame:
     """Returns metrics/history.csv of two folds, the second an epoch shorter."""
-    columns = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
+    columns = ["fold", "seed", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
     rows = [
-        (fold, epoch, 1 / (epoch + 1), 1.2 / (epoch + 1), 0.2 * epoch, 0.001)
+        (fold, 20, epoch, 1 / (epoch + 1), 1.2 / (epoch + 1), 0.2 * epoch, 0.001)
         for fold in (0, 1)
         for epoch in range(n_epochs - fold)
     ]

@@ -193,10 +193,10 @@ def risk_coverage(curve: pd.DataFrame) -> Picture:
 
 @styled
 def learning_curves(history: pd.DataFrame) -> Picture:
-    """Returns loss and validation uar by epoch, a thin line per fold and their mean.
+    """Returns loss and validation uar by epoch, a thin line per fold and seed, and their mean.
 
     Args:
-        history: columns fold, epoch, loss, val_loss and val_uar, at least one row.
+        history: columns fold, seed, epoch, loss, val_loss and val_uar, at least one row.
     """
     figure, (above, below) = canvas(4.6, 2, sharex=True)
     _curves(above, history, "loss", INK, "-", "training")
@@ -208,17 +208,17 @@ def learning_curves(history: pd.DataFrame) -> Picture:
     for axes in (above, below):
         axes.grid(visible=True, axis="y")
         axes.legend(loc="upper right" if axes is above else "lower right")
-    lasts = history.groupby("fold")["epoch"].max()
+    lasts = history.groupby(["fold", "seed"])["epoch"].max()
     alt = (
-        f"Loss and validation UAR by epoch, folds: {len(lasts)}. Training stops between epochs "
+        f"Loss and validation UAR by epoch, trainings: {len(lasts)}. Training stops between epochs "
         f"{lasts.min()} and {lasts.max()}; the lowest training loss is {history['loss'].min():.2f}."
     )
     return picture(figure, "learning_curves", "Learning curves", alt)
 
 
 def _curves(axes: Axes, history: pd.DataFrame, column: str, colour: str, dashes: str, label: str) -> None:
-    """Draws a column of each fold as a thin line, and the mean over folds still in training."""
-    table = history.set_index(["epoch", "fold"])[column].unstack()  # noqa: PD010
+    """Draws a column of each training as a thin line, and the mean over those still in training."""
+    table = history.pivot_table(column, "epoch", ["fold", "seed"])
     axes.plot(table.index, table, color=colour, linewidth=0.6, alpha=0.35)
     axes.plot(table.index, table.mean(axis=1), dashes, color=colour, linewidth=1.8, label=label)
 
