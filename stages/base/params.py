@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from stages.base import files, registry
 from stages.base.errors import N_SHOWN, InputError, shown, shown_key, unknown
@@ -41,6 +42,7 @@ CHOSEN_BY = {
 
 LARGEST = 1e30  # of any number
 N_OF_YAML = 400  # characters of the YAML reader's message
+DEEPEST = 100  # nesting of lists and blocks; params.yaml has 9
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -454,16 +456,23 @@ def load(path: Path) -> Any:
         InputError: it is missing or not YAML.
     """
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _check_depth(text, path)
+        return YAML(typ="safe").load(text)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}. Run the stages from the repository's root.") from error
     except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an impossible number or date
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not readable as YAML: {textwrap.shorten(reason, N_OF_YAML)}") from error
-    except RecursionError as error:
-        raise InputError(
-            f"{path}: not readable as YAML: its lists or blocks are nested too deeply."
-        ) from error
+
+
+def _check_depth(text: str, path: Path) -> None:
+    """Rejects YAML that is nested so deeply that the reader in C, which DVC uses too, would crash."""
+    depth = 0
+    for event in YAML(typ="safe").parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            raise InputError(f"{path}: not readable as YAML: more than {DEEPEST} lists or blocks are nested.")
 
 
 def checked(values: Any) -> Params:

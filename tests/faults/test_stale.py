@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,38 +57,45 @@ MIXED = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A finished run of each setting, from the same recordings."""
-    folders = []
-    for changes in SETTINGS:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Returns the folder of a finished run of a setting. All are from the same recordings."""
+
+    @cache
+    def run(setting: int) -> Path:
         folder = tmp_path_factory.mktemp("run")
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             work = Workspace(folder)
             work.set(model="svm", models__svm__inputs__features=["mfcc"], features__mfcc__n_mfcc=N_DIMS)
-            work.set(train__threads=1, evaluate__n_resamples=100, **({"split__n_folds": 3} | changes))
+            changes = {"split__n_folds": 3} | SETTINGS[setting]
+            work.set(train__threads=1, evaluate__n_resamples=100, **changes)
             store_inputs()
             write_json({"demo": {}}, CORPORA)
             for stage in (split, train, evaluate):
                 stage.main()
             finished_run.read(params.read())
-        folders.append(folder)
-    return folders
+        return folder
+
+    return run
 
 
 @pytest.mark.parametrize("number", draws(sample=2, slow=8, campaign=len(PAIRS)))
 def test_files_of_another_run_are_refused(
-    fault: Fault, finished: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    fault: Fault,
+    finished: Callable[[int], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
 ) -> None:
-    ours, other = rng("stale", "pairs").sample(PAIRS, len(PAIRS))[number]
+    ours, other = (finished(setting) for setting in rng("stale", "pairs").sample(PAIRS, len(PAIRS))[number])
     for what, paths in MIXED.items():
         folder = tmp_path / what
-        shutil.copytree(finished[ours], folder)
+        shutil.copytree(ours, folder)
         for path in paths:
-            target, source = folder / path, finished[other] / path
+            target, source = folder / path, other / path
             shutil.rmtree(target) if target.is_dir() else target.unlink()
             shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
-        if all(same(folder / path, finished[ours] / path) for path in paths):
+        if all(same(folder / path, ours / path) for path in paths):
             continue
         monkeypatch.chdir(folder)
         with fault(f"{what} of another run"):
@@ -110,9 +119,9 @@ def same(path: Path, other: Path) -> bool:
 
 
 @pytest.fixture
-def run(finished: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(finished: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run, in the current folder."""
-    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    shutil.copytree(finished(0), tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

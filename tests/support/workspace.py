@@ -28,7 +28,7 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+        self.params = YAML(typ="safe").load(ROOT / "params.yaml")
         # With shards of 20 clips, a speaker needs 2 for shards of their own.
         self.set(augment__copies=0, compute__workers=1, featurize__clips_per_shard=20)
 
