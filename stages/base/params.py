@@ -192,11 +192,24 @@ class Featurize(Block):
     clips_per_shard: Count
 
 
+Normalize = Literal["global", "corpus", "speaker", "enrol", "cluster"]
+
+
 class Train(Block):
+    """How folds are trained, and by whose statistics clips are standardised.
+
+    Attributes:
+        normalize: see learning.normalization.
+        enrolled_clips: other clips that a new speaker's mean is estimated from, for `enrol`.
+        clusters: of voices in a batch of test clips, for `cluster`.
+    """
+
     fold: Annotated[int, Field(ge=0)] | Literal["all"]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     use_augmented: bool
-    normalize: Literal["global", "speaker"]
+    normalize: Normalize
+    enrolled_clips: Count
+    clusters: Count
     calibrate: Literal["temperature", "none"]
     threads: Annotated[int, Field(ge=1, le=256)]
 

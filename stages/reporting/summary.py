@@ -28,7 +28,7 @@ def summary(run: FinishedRun) -> dict[str, str]:
         "Model": f"{params.model}, {train['n_parameters']:,} fitted values, trained on "
         f"{train['n_train']:.0f} recordings and {train['n_train_copies']:.0f} augmented copies per fold",
         "Inputs": f"{', '.join(inputs['features'])}; layout: {inputs['layout']}",
-        "Normalisation": notices.NORMALIZATION[params.train.normalize],
+        "Normalisation": notices.NORMALIZATION[params.train.normalize].format(**params.train.model_dump()),
         "Augmentation": f"{copies} per training clip: {', '.join(params.augment.chain)}"
         if copies
         else "none",

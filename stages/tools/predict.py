@@ -47,10 +47,10 @@ def predict(files: list[Path], params: Params) -> pd.DataFrame:
         InputError: no model is trained, params.yaml does not match it, or it needs speakers' statistics.
     """
     folds = trained_fold.trained(params)
-    if params.train.normalize == "speaker":
+    if (normalize := params.train.normalize) != "global":
         raise InputError(
-            f"{MODEL}: was trained with params.train.normalize 'speaker', which needs to know the speaker "
-            "of each clip. Train with 'global' to predict."
+            f"{MODEL}: was trained with params.train.normalize '{normalize}', which needs to know "
+            "other clips of the same speaker or corpus. Train with 'global' to predict."
         )
     profiles = [profile.read(trained.folder / profile.PROFILE) for trained in folds]
     notice_synthetic(profiles)
