@@ -147,7 +147,18 @@ class Split(Block):
 
 
 class Audio(Block):
+    """What of a recording is used.
+
+    Attributes:
+        trim_db: what is quieter than the loudest frame by so much, or hardly louder than the noise, is left
+            out before the first and after the last louder frame; null keeps all.
+        level_db: the mean power of the loudest frames to which recordings are scaled, in dB re full scale;
+            null keeps their own.
+    """
+
     sample_rate_hz: Annotated[int, Field(ge=4000, le=192_000)]
+    trim_db: Positive | None
+    level_db: Annotated[float, Field(ge=-100, le=0)] | None
     pre_emphasis: Fraction
 
 

@@ -15,7 +15,7 @@ Means from few clips are shrunk towards the training speakers' mean, as in the p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def prepared(
     vectors, in_train = np.concatenate(clips), (rows["role"] == "train").to_numpy()
     own = rows[in_train]
     speakers, used = own["speaker"].to_numpy(str), _original(own)
-    means = SpeakerMeans.fit(vectors[in_train][used], speakers[used])
+    means = SpeakerMeans.fit(vectors[in_train][used], speakers[used], voice=settings.normalize == "cluster")
     out = np.empty_like(vectors)
     out[in_train] = means.removed_by_speaker(vectors[in_train], own)
     if not in_train.all():
@@ -135,7 +135,7 @@ class SpeakerMeans:
         ratio: float64 (n_dims,), the variance within speakers over that between their means.
         std: float64 (n_dims,), over the training clips.
         voice: float32 (n_dims, n_voice), from standardised clips to the dimensions that separate the
-            training speakers best: a linear discriminant analysis.
+            training speakers best: a linear discriminant analysis; none where voices are not clustered.
     """
 
     mean: NDArray[np.float64]
@@ -144,8 +144,13 @@ class SpeakerMeans:
     voice: NDArray[np.float32]
 
     @classmethod
-    def fit(cls, vectors: Vectors, speakers: NDArray) -> SpeakerMeans:
-        """Returns what is fitted on the vectors of training clips, (n_clips, n_dims).
+    def fit(cls, vectors: Vectors, speakers: NDArray, *, voice: bool) -> SpeakerMeans:
+        """Returns what is fitted on training clips.
+
+        Args:
+            vectors: (n_clips, n_dims).
+            speakers: (n_clips,).
+            voice: whether to fit what `clustered` needs.
 
         Raises:
             InputError: there is only one speaker.
@@ -163,7 +168,9 @@ class SpeakerMeans:
         ratio = np.divide(within, between, out=np.zeros_like(within), where=between > 0)
         std = np.maximum(vectors.std(axis=0, dtype=np.float64), MIN_STD)
         made = cls(means.mean(axis=0), ratio, std, np.zeros((vectors.shape[1], 0), np.float32))
-        return cls(made.mean, ratio, std, _discriminants(made._standardized(vectors), speaker))
+        if voice:
+            made = replace(made, voice=_discriminants(made._standardized(vectors), speaker))
+        return made
 
     def _standardized(self, vectors: Vectors) -> Vectors:
         return np.clip((vectors - self.mean) / self.std, -LARGEST, LARGEST).astype(np.float32)

@@ -27,7 +27,7 @@ def spoken(spread: float, n_speakers: int = N_SPEAKERS) -> tuple[np.ndarray, pd.
 @pytest.fixture(scope="module")
 def fitted() -> SpeakerMeans:
     vectors, rows = spoken(2.0)
-    return SpeakerMeans.fit(vectors, rows["speaker"].to_numpy(str))
+    return SpeakerMeans.fit(vectors, rows["speaker"].to_numpy(str), voice=True)
 
 
 def test_each_speaker_is_standardised_by_their_own_recordings() -> None:
@@ -55,7 +55,7 @@ def test_the_ratio_of_variances_is_that_of_the_clips(fitted: SpeakerMeans) -> No
 
 def test_speakers_who_do_not_differ_are_enrolled_with_the_training_mean() -> None:
     vectors, rows = spoken(0.0)
-    means = SpeakerMeans.fit(vectors, rows["speaker"].to_numpy(str))
+    means = SpeakerMeans.fit(vectors, rows["speaker"].to_numpy(str), voice=True)
     off = np.abs(means.of(vectors[:1] + 3) - means.mean)
     assert np.median(off) < 0.3  # of 3, a clip that far away
 
@@ -98,7 +98,7 @@ def test_clusters_are_the_speakers_of_a_batch(fitted: SpeakerMeans) -> None:
 def test_one_training_speaker_is_an_error() -> None:
     vectors, rows = spoken(1.0, n_speakers=1)
     with pytest.raises(InputError, match=r"^params\.train\.normalize: "):
-        SpeakerMeans.fit(vectors, rows["speaker"].to_numpy(str))
+        SpeakerMeans.fit(vectors, rows["speaker"].to_numpy(str), voice=True)
 
 
 def test_what_is_saved_is_loaded_and_others_files_are_rejected(fitted: SpeakerMeans, tmp_path: Path) -> None:
