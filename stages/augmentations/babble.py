@@ -43,4 +43,4 @@ def apply(
     starts = rng.integers(len(signal), size=N_VOICES)
     babble = np.sum([np.roll(signal[::-1], start) for start in starts], axis=0, dtype=np.float64)
     power = np.mean(np.square(signal, dtype=np.float64)) / max(np.mean(babble**2), np.finfo(float).tiny)
-    return (signal + babble * np.sqrt(power) * 10 ** (-snr_db / 20)).astype(np.float32)
+    return np.asarray(signal + babble * np.sqrt(power) * 10 ** (-snr_db / 20), np.float32)

@@ -52,4 +52,4 @@ def apply(
     tail = rng.standard_normal(len(time_s)) * np.exp(-DECAY * time_s / rt60_s) * (time_s >= FIRST_S)
     tail *= 10 ** (-direct_db / 20) / max(np.sqrt(np.square(tail).sum()), np.finfo(float).tiny)
     added = fftconvolve(signal.astype(np.float64), tail)[: len(signal)]
-    return (signal + added).astype(np.float32)
+    return np.asarray(signal + added, np.float32)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
+from benchmark.speed.clip import keras_network
 from stages.audio.spectrum import Spectrum
 from stages.base import params
 from stages.base.errors import InputError
@@ -35,25 +35,8 @@ def network() -> byol_s.Network:
 
 def of_keras(log_mel: np.ndarray) -> np.ndarray:
     """The published network layer by layer: returns `f2`, (n_steps, 512)."""
-    stored = np.load(WEIGHTS, allow_pickle=False)
-    x = inputs = keras.Input((*log_mel.shape, 1))  # time, bands, channel
-    for _ in range(3):
-        x = keras.layers.Conv2D(64, 3, padding="same")(x)
-        x = keras.layers.BatchNormalization(epsilon=1e-5)(x)
-        x = keras.layers.MaxPooling2D(2)(keras.layers.ReLU()(x))
-    x = keras.layers.Reshape((-1, 512))(x)
-    for _ in range(2):
-        x = keras.layers.Dense(512, activation="relu")(x)
-    model = keras.Model(inputs, x)
-    values = []
-    for first in (0, 4, 8):
-        values += [stored[f"features.{first}.weight"].transpose(3, 2, 1, 0), stored[f"features.{first}.bias"]]
-        norm = ("weight", "bias", "running_mean", "running_var")
-        values += [stored[f"features.{first + 1}.{name}"] for name in norm]
-    for layer in ("fc.0", "fc.3"):
-        values += [stored[f"{layer}.weight"].T, stored[f"{layer}.bias"]]
-    model.set_weights(values)
-    return np.asarray(model(log_mel[None, :, :, None]))[0]
+    model = keras_network(np.load(WEIGHTS, allow_pickle=False))
+    return np.asarray(model(log_mel[None, :, :, None])[-1])[0]
 
 
 def test_the_layers_equal_those_of_keras(network: byol_s.Network) -> None:
