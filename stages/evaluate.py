@@ -12,8 +12,10 @@ from stages.base.stage import run
 from stages.compute import hardware
 from stages.data import tables
 from stages.evaluation import metrics
-from stages.learning import dataset, trained_fold
+from stages.learning import dataset, normalization, trained_fold
 from stages.splitting import leak
+
+ENROLLED = (0, 1, 2, 4, 8, 16, 32)  # clips of a test speaker
 
 
 def main() -> None:
@@ -25,8 +27,8 @@ def main() -> None:
     records = {fold.folder.name: fold.record for fold in folds}
     trained_fold.check_tested(records, params, splits, [SPLITS, dataset.INDEX])
     index = tables.read(dataset.INDEX, tables.FEATURES)
-    parts = [test(fold, splits, index, params.train.normalize) for fold in folds]
-    predictions = pd.concat(parts, ignore_index=True)
+    parts = [test(fold, splits, index) for fold in folds]
+    predictions = pd.concat([tested for tested, _ in parts], ignore_index=True)
     predictions.attrs.update(trained_fold.origin(records))
     tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
     measured = measure(predictions, params)
@@ -35,6 +37,7 @@ def main() -> None:
         "confusion": confusion(predictions),
         "reliability": metrics.reliability(predictions),
         "risk_coverage": metrics.risk_coverage(predictions),
+        "enrolment": enrolment([curve for _, curve in parts], params),
     }.items():
         with replacing(METRICS / f"{name}.csv") as temporary:
             plotted.to_csv(temporary, index=False, float_format="%.6g")
@@ -42,18 +45,46 @@ def main() -> None:
 
 
 def test(
-    trained: trained_fold.TrainedFold, splits: pd.DataFrame, index: pd.DataFrame, normalize: str
-) -> pd.DataFrame:
-    """Returns the fold's test clips, `predicted` and a probability column `p_<emotion>` for each class."""
+    trained: trained_fold.TrainedFold, splits: pd.DataFrame, index: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[int, pd.DataFrame]]:
+    """Returns the fold's test clips, `predicted` and a probability column `p_<emotion>` for each class.
+
+    With `normalize: enrol` also the same for each number of enrolled clips in ENROLLED.
+    """
     rows = dataset.test_rows(splits, index, trained.number)
-    pooled = trained.pooling is not None  # then pooled clips are standardised, not frames
-    clips = dataset.load(rows, trained.config.inputs.features, "global" if pooled else normalize)
-    speakers = rows["speaker"].tolist() if pooled and normalize == "speaker" else None
-    probabilities = trained.probabilities(clips, speakers)
+    clips = dataset.load(rows, trained.config.inputs.features)
+    curve, seed = {}, int(trained.record["seed"])
+    if trained.settings.normalize == "enrol":
+        vectors = trained.vectors(clips)
+        probabilities = trained.of_vectors(vectors, rows)
+        curve = {n: described(rows, trained.of_vectors(vectors, rows, n), seed) for n in ENROLLED}
+    else:
+        probabilities = trained.probabilities(clips, rows)
+    return described(rows, probabilities, seed), curve
+
+
+def described(rows: pd.DataFrame, probabilities: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Returns test clips with their probabilities and the most probable emotion, of schema PREDICTIONS."""
     predicted = tables.most_probable(probabilities).rename("predicted")
     described = rows[dataset.DESCRIPTION].copy()
-    described.insert(1, "seed", trained.record["seed"])
+    described.insert(1, "seed", seed)
     return pd.concat([described, predicted, probabilities], axis=1)
+
+
+def enrolment(folds: list[dict[int, pd.DataFrame]], params: Params) -> pd.DataFrame:
+    """Returns UAR with its interval by the number of enrolled clips; no row without `normalize: enrol`.
+
+    Args:
+        folds: of each fold, what `test` returned by number of clips.
+        params: all parameters.
+    """
+    rows = []
+    for n in folds[0]:
+        predictions = pd.concat([fold[n] for fold in folds], ignore_index=True)
+        ends = metrics.intervals(predictions, params.evaluate.n_resamples, params.seed)
+        uar = metrics.headline(predictions)["uar"]
+        rows.append((n, uar, ends.get("uar_low"), ends.get("uar_high")))
+    return pd.DataFrame(rows, columns=["clips", "uar", "uar_low", "uar_high"])
 
 
 def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
@@ -67,12 +98,14 @@ def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
     measured |= listeners(predictions, params.split.labels.merge)
     return measured | {
         "leaky": leak.leaky(params.split.protocol),
-        "uses_test_speaker_statistics": params.train.normalize == "speaker",
+        "statistics": normalization.statistics(params.train.model_dump()),
     }
 
 
 def headline(measured: dict[str, Any]) -> str:
     """Returns the main metrics in a sentence."""
+    statistics = measured["statistics"]
+    known = "" if statistics == "none" else f", statistics of test clips: {statistics}"
     interval = f" [{measured['uar_low']:.3f}, {measured['uar_high']:.3f}]" if "uar_low" in measured else ""
     leaky = ", LEAKY: test speakers are in the training data" if measured["leaky"] else ""
     mean = f" (mean of {len(measured['corpus'])} corpora)" if measured["averaged_over"] == "corpora" else ""
@@ -80,7 +113,7 @@ def headline(measured: dict[str, Any]) -> str:
     over_seeds = f", standard deviation over {seeds['n']} seeds {seeds['uar_std']:.3f}" if seeds else ""
     return (
         f"UAR {measured['uar']:.3f}{interval}{mean}{over_seeds}, chance {measured['chance_uar']:.3f}, "
-        f"on {measured['n_clips']} clips of {measured['n_speakers']} speakers{leaky}"
+        f"on {measured['n_clips']} clips of {measured['n_speakers']} speakers{known}{leaky}"
     )
 
 

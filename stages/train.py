@@ -28,7 +28,7 @@ def main() -> None:
     hardware.limit(params.train.threads)
     entry = registry.load("models", params.model, "params.model")
     config = params.config("models", params.model, "params.model")
-    training.check_inputs(entry, config, params.model)
+    training.check_inputs(entry, config, params.model, params.train.normalize)
     trainer = entry.trainer(config)
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
     trainings = trained_fold.trainings(params, splits)

@@ -154,7 +154,7 @@ def test_a_leaky_protocol_has_an_alarm(plain: Path, full: Path) -> None:
     assert "notice alarm" not in honest.classes()
     assert "notice alarm" in leaky.classes()
     assert "LEAKY" in leaky.text["strong"]
-    assert "Normalised with test speakers" in leaky.text["strong"]
+    assert "Statistics of test clips: speaker" in leaky.text["strong"]
 
 
 def test_a_synthetic_corpus_has_a_notice(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_the_history_is_read_as_train_wrote_it(full: bool, tmp_path: Path) -> No
     path = tmp_path / "history.csv"
     written = runs.history(3 if full else 0)
     written.to_csv(path, index=False)
-    read = finished_run.read_history(path)
+    read = finished_run.read_table(path, finished_run.HISTORY, "train")
     assert len(read) == len(written) == (5 if full else 0)
     pd.testing.assert_frame_equal(read, written, check_dtype=full)
 
@@ -212,7 +212,7 @@ def test_an_invalid_history_is_rejected(content: str | None, message: str, tmp_p
     if content is not None:
         path.write_text(content)
     with pytest.raises(InputError, match=rf"history\.csv: {message}") as rejected:
-        finished_run.read_history(path)
+        finished_run.read_table(path, finished_run.HISTORY, "train")
     assert len(str(rejected.value).splitlines()) == 1
     assert "`dvc repro train`" in str(rejected.value)
 

@@ -244,7 +244,7 @@ def test_speaker_normalisation_is_reported(workspace: Workspace) -> None:
     workspace.set(train__normalize="speaker", train__fold=0)
     train.main()
     evaluate.main()
-    assert json.loads((METRICS / "test.json").read_text())["uses_test_speaker_statistics"] is True
+    assert json.loads((METRICS / "test.json").read_text())["statistics"] == "speaker"
 
 
 def test_initial_weights_trained_on_test_speakers_are_rejected(

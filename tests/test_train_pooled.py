@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stages import evaluate, train
@@ -36,18 +37,58 @@ def pooled(workspace: Workspace) -> Workspace:
     return workspace
 
 
-@pytest.mark.parametrize("normalize", ["global", "speaker"])
-def test_ridge_is_trained_on_all_but_test_speakers_and_measured(pooled: Workspace, normalize: str) -> None:
-    pooled.set(train__normalize=normalize)
+@pytest.mark.parametrize(
+    ("normalize", "statistics"),
+    [
+        ("global", "none"),
+        ("corpus", "corpus"),
+        ("speaker", "speaker"),
+        ("enrol", "enrol 5"),
+        ("cluster", "cluster 2"),
+    ],
+)
+def test_ridge_is_trained_on_all_but_test_speakers_and_measured(
+    pooled: Workspace, normalize: str, statistics: str
+) -> None:
+    pooled.set(train__normalize=normalize, train__enrolled_clips=5, train__clusters=2)
     train.main()
     evaluate.main()
     record = json.loads((MODEL / "fold_00/fold.json").read_text())
     assert record["n_train"] == 48  # the clips of 4 of 6 speakers
-    assert record["n_validation"] == record["n_train"] + record["n_train_copies"]
+    by_held_out_groups = normalize in ("enrol", "cluster")  # whose copies are not scored
+    assert record["n_validation"] == 48 + record["n_train_copies"] * (not by_held_out_groups)
     assert 0.6 < record["val_uar"] <= 1
     measured = json.loads((METRICS / "test.json").read_text())
-    assert measured["uses_test_speaker_statistics"] == (normalize == "speaker")
+    assert measured["statistics"] == record["statistics"] == statistics
+    assert json.loads((METRICS / "train.json").read_text())["statistics"] == statistics
     assert measured["uar"] > 0.6  # chance is 1 / 3
+
+
+@pytest.mark.parametrize("normalize", ["enrol", "cluster"])
+def test_means_of_test_speakers_make_their_offsets_harmless(pooled: Workspace, normalize: str) -> None:
+    uars = {}
+    pooled.set(train__enrolled_clips=100, train__clusters=2)
+    for way in ("global", normalize):
+        pooled.set(train__normalize=way)
+        train.main()
+        evaluate.main()
+        uars[way] = json.loads((METRICS / "test.json").read_text())["uar"]
+    assert uars[normalize] > uars["global"] - 0.05
+
+
+def test_the_enrolment_curve_ends_at_all_clips(pooled: Workspace) -> None:
+    pooled.set(train__normalize="enrol", train__enrolled_clips=32)
+    train.main()
+    evaluate.main()
+    curve = pd.read_csv(METRICS / "enrolment.csv").set_index("clips")["uar"]
+    assert curve.index.tolist() == [*evaluate.ENROLLED]
+    assert curve[32] == pytest.approx(json.loads((METRICS / "test.json").read_text())["uar"], abs=1e-5)
+
+
+def test_a_time_axis_and_speakers_means_exclude_each_other(pooled: Workspace) -> None:
+    pooled.set(model="gru", train__normalize="enrol")
+    with pytest.raises(InputError, match=r"params\.train\.normalize: 'enrol' .*models\.gru\.inputs\.layout"):
+        train.main()
 
 
 def test_speaker_statistics_make_an_offset_of_the_test_speakers_harmless(pooled: Workspace) -> None:

@@ -17,6 +17,7 @@ from stages.base.params import Block, Params, Positive, check, checked
 from stages.base.params import load as load_yaml
 
 SYSTEMS = Path("benchmark/published/systems")
+AS_RECORDED = {"audio": {"trim_db": None, "level_db": None}}  # no report trims or scales recordings
 Score = Annotated[float, Field(gt=0, le=1)]
 Protocol = Literal["as_reported", "speaker_independent"]
 
@@ -109,7 +110,7 @@ def experiments(name: str, base: dict[str, Any]) -> list[Experiment]:
     system, found = load(name), []
     for variant, chosen in system.variants.items():
         for protocol, split in system.protocols.items():
-            values = reduce(merged, (system.params, chosen.params, split), base)
+            values = reduce(merged, (AS_RECORDED, system.params, chosen.params, split), base)
             found.append(Experiment(name, variant, protocol, values))
     return found
 

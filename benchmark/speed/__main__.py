@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SECTIONS = ("features", "augment", "cores", "start", "memory", "train", "whole")
+SECTIONS = ("features", "augment", "cores", "start", "memory", "train", "clip", "whole")
 
 
 def main() -> None:

@@ -38,6 +38,8 @@ CHROMA = {  # librosa's tuning: words in the table, and the goal
 def main() -> None:
     hardware.limit(1)
     settings = params.read()
+    as_recorded = settings.audio.model_copy(update={"trim_db": None, "level_db": None})  # as librosa's are
+    settings = settings.model_copy(update={"audio": as_recorded})
     paths, signals, data = recordings.some(N_CLIPS, settings.audio.sample_rate_hz)
     rows, off_db = [], {}
     for name, (n_fft, hop_length, n_mels) in SETTINGS.items():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stages.audio.recording import pre_emphasize
 from stages.audio.spectrum import Frames, Spectrum
+from stages.audio.speech import speech
 from stages.base import params, registry
 from stages.base.errors import InputError
 
@@ -20,7 +21,7 @@ class Extractor:
     """Computes features from waveforms.
 
     Attributes:
-        audio: sample rate and pre-emphasis.
+        audio: sample rate, trimming, level and pre-emphasis.
         spectrum: settings of the one spectrum all features share.
         features: by name, the function that computes the feature.
         own_frames: those of them that have a frame rate of their own (`OWN_FRAMES` in their file).
@@ -35,12 +36,13 @@ class Extractor:
         """Returns each feature by name, float32 (n_frames, n_dims), the same n_frames but for `own_frames`.
 
         Args:
-            signal: float32 (n_samples,) at `audio.sample_rate_hz`, without pre-emphasis.
+            signal: float32 (n_samples,) at `audio.sample_rate_hz`, as recorded.
 
         Raises:
             InputError: a feature returned another type or shape, or does not match the block `spectrum`.
         """
-        emphasized = pre_emphasize(signal, self.audio.pre_emphasis)
+        used = speech(signal, self.audio.sample_rate_hz, self.audio)
+        emphasized = pre_emphasize(used, self.audio.pre_emphasis)
         spectrum = Spectrum(emphasized, self.audio.sample_rate_hz, self.spectrum)
         features = {name: compute(spectrum) for name, compute in self.features.items()}
         for name, frames in features.items():

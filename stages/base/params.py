@@ -149,7 +149,18 @@ class Split(Block):
 
 
 class Audio(Block):
+    """What of a recording is used.
+
+    Attributes:
+        trim_db: what is quieter than the loudest frame by so much, or hardly louder than the noise, is left
+            out before the first and after the last louder frame; null keeps all.
+        level_db: the mean power of the loudest frames to which recordings are scaled, in dB re full scale;
+            null keeps their own.
+    """
+
     sample_rate_hz: Annotated[int, Field(ge=4000, le=192_000)]
+    trim_db: Positive | None
+    level_db: Annotated[float, Field(ge=-100, le=0)] | None
     pre_emphasis: Fraction
 
 
@@ -194,12 +205,25 @@ class Featurize(Block):
     clips_per_shard: Count
 
 
+Normalize = Literal["global", "corpus", "speaker", "enrol", "cluster"]
+
+
 class Train(Block):
+    """How folds are trained, and by whose statistics clips are standardised.
+
+    Attributes:
+        normalize: see learning.normalization.
+        enrolled_clips: other clips that a new speaker's mean is estimated from, for `enrol`.
+        clusters: of voices in a batch of test clips, for `cluster`.
+    """
+
     fold: Annotated[int, Field(ge=0)] | Literal["all"]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     n_seeds: Annotated[int, Field(ge=1, le=1000)]
     use_augmented: bool
-    normalize: Literal["global", "speaker"]
+    normalize: Normalize
+    enrolled_clips: Count
+    clusters: Count
     calibrate: Literal["temperature", "none"]
     threads: Annotated[int, Field(ge=1, le=256)]
 

@@ -24,7 +24,7 @@ from stages.base.errors import InputError
 from stages.base.params import Block
 from stages.data import keys
 
-OWN_FRAMES = True  # a step of 80 ms of the trimmed clip, not a frame of the shared spectrum
+OWN_FRAMES = True  # a step of 80 ms, not a frame of the shared spectrum
 
 LICENCE = "BYOL-S, MIT licence, Copyright (c) 2022 Neil Scheidwasser-Clow et al."
 
@@ -37,7 +37,6 @@ LEAST_POWER = float(np.finfo(np.float32).eps)
 
 STEP_FRAMES = 8  # front-end frames in a step: three times halved
 LEAST_FRAMES = 40
-SMOOTHED_FRAMES, MARGIN_FRAMES = 5, 8
 BATCH_NORM_EPSILON = 1e-5
 BLOCK_VALUES = 1 << 19  # of unfolded patches multiplied at a time: 2 MB
 
@@ -53,20 +52,15 @@ class Config(Block):
         sha256: of that file.
         layers: stored, side by side, in this order: `logmel`, the standardised input; `c1`, `c2`, `c3`, the
             convolutions, averaged over frequency into 8 groups of 64 channels; `f1`, `f2`, the dense layers.
-        level_db: the level to which every clip is scaled, in dB re full scale, of the mean power of its
-            loudest frames; null keeps the level of the recording.
-        trim_db: leading and trailing frames that far below the loudest one are left out; null keeps all.
     """
 
     weights: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     layers: Annotated[params.Names, Field(min_length=1)]
-    level_db: Annotated[float, Field(le=0)] | None
-    trim_db: params.Positive | None
 
 
 def compute(spectrum: Spectrum, config: Config) -> Frames:
-    """Returns float32 (n_steps, n_dims), a step of 80 ms of the trimmed clip: the layers side by side.
+    """Returns float32 (n_steps, n_dims), a step of 80 ms: the layers side by side.
 
     The widths are 512 (`logmel`, eight frames of 64 bands), 2048 (`c1`, four frames), 1024 (`c2`, two) and
     512 (`c3`, `f1`, `f2`).
@@ -80,13 +74,11 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
                 f"params.features.byol_s.layers: no layer '{layer}'; choose from {', '.join(WIDTHS)}."
             )
     network = load(config.weights, config.sha256)
-    layers = network(log_mel(spectrum.signal, spectrum.sample_rate_hz, config.level_db, config.trim_db))
+    layers = network(log_mel(spectrum.signal, spectrum.sample_rate_hz))
     return np.concatenate([layers[name] for name in config.layers], axis=1)
 
 
-def log_mel(
-    signal: NDArray[np.float32], sample_rate_hz: int, level_db: float | None, trim_db: float | None
-) -> Frames:
+def log_mel(signal: NDArray[np.float32], sample_rate_hz: int) -> Frames:
     """Returns the network's input, float32 (n_frames, 64), n_frames a multiple of 8 and at least 40.
 
     The signal's mean is removed, so that a constant offset changes nothing.
@@ -94,8 +86,6 @@ def log_mel(
     Args:
         signal: float32 (n_samples,), full scale = 1.
         sample_rate_hz: of the signal.
-        level_db: see `Config`.
-        trim_db: see `Config`.
     """
     if sample_rate_hz != RATE_HZ:
         signal = soxr.resample(signal, sample_rate_hz, RATE_HZ, "HQ")
@@ -106,22 +96,9 @@ def log_mel(
     power = Spectrum(centred, RATE_HZ, settings).power
     filters = mel_filters(RATE_HZ, settings.n_fft, settings.n_mels, settings.fmin_hz, settings.fmax_hz)
     mel = power @ filters.T
-    energy = np.convolve(mel.sum(axis=1), np.full(SMOOTHED_FRAMES, 1 / SMOOTHED_FRAMES), "same")
-    if trim_db is not None:
-        loud = np.flatnonzero(energy >= energy.max() * 10 ** (-trim_db / 10))
-        kept = slice(max(0, loud[0] - MARGIN_FRAMES), loud[-1] + 1 + MARGIN_FRAMES)
-        mel, energy = mel[kept], energy[kept]
-    if level_db is not None:
-        mel = mel * np.float32(_gain(energy, level_db))
     standardized = (np.log(mel + np.float32(LEAST_POWER)) - LOG_MEL_MEAN) / LOG_MEL_STD
     n_frames = max(LEAST_FRAMES, -(-len(mel) // STEP_FRAMES) * STEP_FRAMES)
     return np.pad(standardized, ((0, n_frames - len(mel)), (0, 0)), mode="edge").astype(np.float32)
-
-
-def _gain(energy: NDArray[np.floating], level_db: float) -> float:
-    """Returns the factor of the power that brings the loudest tenth of the frames to `level_db`."""
-    loudest = np.sort(energy)[-max(1, len(energy) // 10) :].mean()
-    return float(10 ** (level_db / 10) / loudest) if loudest > 0 else 1.0
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import pandas as pd
 from stages.base.errors import InputError
 from stages.base.files import FEATURES, SPLITS, replacing
 from stages.data import shards, tables
+from stages.learning.normalization import standardized
 from stages.learning.pooling import FittedPooling, Pooling
-from stages.learning.preprocessing import Frames, Inputs, pool, standardize_speakers
+from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, pool
 
 INDEX = FEATURES / shards.INDEX
-COLUMNS = ["fold", "role", "clip", "speaker", "audio_sha256", "label"]
+COLUMNS = ["fold", "role", "clip", "corpus", "speaker", "audio_sha256", "label"]
 DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "audio_sha256", "label"]
 
 
@@ -47,28 +48,29 @@ def read_test_recordings(fold: int, path: Path = SPLITS) -> pd.DataFrame:
     return tables.read(path, tables.SPLITS, list(tables.TRAINED_ON.columns), where=where)
 
 
-def load(rows: pd.DataFrame, features: list[str], normalize: str) -> list[Frames]:
+def load(rows: pd.DataFrame, features: list[str]) -> list[Frames]:
     """Returns the features of `rows`, each float32 (n_frames, n_dims), in the rows' order.
 
     Args:
-        rows: columns clip, parent, speaker, shard.
+        rows: columns clip and shard.
         features: entries of stages/features.
-        normalize: `speaker` standardises each speaker by their own clips, `global` leaves it to the
-            preprocessor.
     """
     clips = shards.read_features(rows, features, FEATURES)
-    if normalize == "speaker":
-        clips = standardize_speakers(clips, rows)
     return [clips[clip] for clip in rows["clip"]]
 
 
 def load_pooled(rows: pd.DataFrame, inputs: Inputs, normalize: str) -> list[Frames]:
-    """Returns the clips of `rows` as `pool` returns them, in the rows' order; for the arguments see `load`.
+    """Returns the clips of `rows` as `pool` returns them, in the rows' order.
 
-    Only one shard's frames are in memory at a time, unless speakers are standardised.
+    Only one shard's frames are in memory at a time, unless frames are standardised.
+
+    Args:
+        rows: columns clip and shard; see `normalization.standardized` for others.
+        inputs: of the model.
+        normalize: params.train.normalize; without a time axis, `normalization.prepared` does it.
     """
-    if normalize == "speaker":
-        clips = load(rows, inputs.features, normalize)
+    if normalize != "global" and inputs.layout not in WITHOUT_TIME_AXIS:
+        clips = standardized(load(rows, inputs.features), rows, normalize)
         return [pool(frames, inputs.layout, inputs.frames_per_step) for frames in clips]
     pooled = {}
     for _, of_shard in rows.groupby("shard"):
@@ -78,18 +80,16 @@ def load_pooled(rows: pd.DataFrame, inputs: Inputs, normalize: str) -> list[Fram
 
 
 def fit_pooling(
-    rows: pd.DataFrame, inputs: Inputs, config: Pooling, normalize: str, place: str
+    rows: pd.DataFrame, inputs: Inputs, config: Pooling, place: str
 ) -> tuple[FittedPooling, list[Frames]]:
     """Returns the pooling fitted on the rows whose role is train, and all rows' pooled clips, in their order.
 
-    Only one shard's frames are in memory at a time. With `normalize: speaker` the pooled clips are
-    standardised by speaker.
+    Only one shard's frames are in memory at a time.
 
     Args:
-        rows: columns clip, parent, speaker, role, shard.
+        rows: columns clip, role and shard.
         inputs: of the model.
         config: the model's block `pooling`.
-        normalize: see `load`.
         place: of that block in params.yaml.
     """
 
@@ -100,8 +100,6 @@ def fit_pooling(
     train = rows[rows["role"] == "train"]
     fitted = FittedPooling.fit(config, lambda: (frames for _, frames in stored(train)), place)
     pooled = {clip: fitted(frames) for clip, frames in stored(rows)}
-    if normalize == "speaker":
-        pooled = standardize_speakers(pooled, rows)
     return fitted, [pooled[clip] for clip in rows["clip"]]
 
 

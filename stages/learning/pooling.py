@@ -21,9 +21,8 @@ from stages.base import npz
 from stages.base.errors import InputError, unknown
 from stages.base.files import replacing
 from stages.base.params import Block, Count, Names, Positive
-from stages.learning.preprocessing import Clips, Frames
+from stages.learning.preprocessing import LARGEST, Clips, Frames
 
-LARGEST = 8.0  # standard deviations that a value may be away from the training mean: it is clipped there
 LEAST_VARIANCE = 1e-6  # added to a principal component's variance
 
 Statistic = Literal["mean", "std", "max", "mean_abs", "p5", "p10", "p50", "p90", "p95", "p99"]

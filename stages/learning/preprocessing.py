@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -27,6 +26,10 @@ MIN_STD = 1e-6
 MOST_STEPS = 1_000_000
 
 WITHOUT_TIME_AXIS = ("mean", "stats", "pooled")
+
+LARGEST = (
+    8.0  # standard deviations that a pooled value may be away from the training mean: it is clipped there
+)
 
 
 class Inputs(Block):
@@ -93,24 +96,6 @@ def moments(clips: Iterable[Frames]) -> tuple[NDArray[np.float64], NDArray[np.fl
         n = total
     std = np.sqrt(squares / n)
     return mean, np.where(std < MIN_STD, 1.0, std)
-
-
-def standardize_speakers(clips: dict[str, Frames], rows: pd.DataFrame) -> dict[str, Frames]:
-    """Returns the clips with each speaker's own mean removed and divided by their own standard deviation.
-
-    Both are computed without augmented copies: test speakers have none, and the noise in those of training
-    speakers would make the two differ. The (unlabelled) clips of test speakers are used too.
-
-    Args:
-        clips: name -> (n_frames, n_dims).
-        rows: columns clip, parent and speaker; a copy is a row whose clip is not its own parent.
-    """
-    out = dict(clips)
-    for _, own in rows.groupby("speaker"):
-        mean, std = moments(clips[clip] for clip in own.loc[own["clip"] == own["parent"], "clip"])
-        for clip in own["clip"]:
-            out[clip] = ((clips[clip] - mean) / std).astype(np.float32)
-    return out
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.base.errors import InputError
 from stages.base.files import write_json
-from stages.base.params import Predict
+from stages.base.params import Params, Predict
 
 PROFILE = "profile.json"
 COLUMNS = ["clip", "corpus", "duration_s", "level_dbfs", "active_s", "bandwidth_hz"]  # of the manifest
@@ -128,3 +128,21 @@ def measures(probed: dict[str, Any], sample_rate_hz: int) -> dict[str, float]:
         "bandwidth_hz": min(probed["bandwidth_hz"], sample_rate_hz / 2),
         "active_fraction": probed["active_s"] / probed["duration_s"],
     }
+
+
+def judge(problem: str, measured: dict[str, Any], profiles: list[Profile], params: Params) -> tuple[str, str]:
+    """Returns answer, warn or abstain, and the reason.
+
+    Args:
+        problem: why manifest would exclude the recording; "" if it is usable.
+        measured: see `measures`.
+        profiles: of the training clips, one for each fold.
+        params: all parameters.
+    """
+    if problem:
+        return params.predict.excluded, problem
+    values = measures(measured, params.audio.sample_rate_hz)
+    differs = [unlike(values, each, params.predict) for each in profiles]
+    if all(differs):
+        return params.predict.unlike, f"unlike the training data: {'; '.join(differs[0])}"
+    return "answer", ""

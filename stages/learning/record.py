@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.base.errors import InputError
+from stages.base.params import Normalize
 from stages.data import tables
 from stages.data.vocabulary import LABEL
 from stages.learning import calibration
@@ -17,6 +18,7 @@ from stages.learning import calibration
 RECORD = "fold.json"  # settings, classes, temperature and counts; train writes it last
 PREPROCESSOR = "preprocessor.npz"
 POOLING = "pooling.npz"  # of the layout `pooled`
+SPEAKER_MEANS = "speaker_means.npz"  # of `train.normalize: enrol` and `cluster`
 TRAINED_ON = "trained_on.parquet"  # the recordings that trained or validated the weights
 
 
@@ -30,7 +32,7 @@ class Record(BaseModel):
     seed: Annotated[int, Field(ge=0)]
     classes: Annotated[list[Annotated[str, Field(pattern=LABEL)]], Field(min_length=1)]
     temperature: Annotated[float, Field(gt=0)]
-    normalize: Literal["global", "speaker"]
+    normalize: Normalize
     made_with: dict[str, Any]  # settings, by key of params.yaml
     made_by: dict[str, str]  # SHA-256 of the code, by file; versions of libraries, by name
     made_from: dict[str, str]  # SHA-256 of the data, by file
@@ -83,7 +85,9 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
         f"n_{name}s": len({record[name] for record in records}) for name in ("fold", "seed")
     }
     first = records[0]
-    scalars |= {name: first[name] for name in ("n_parameters", "threads", "precision") if name in first}
+    scalars |= {
+        name: first[name] for name in ("n_parameters", "threads", "precision", "statistics") if name in first
+    }
     for name in ("n_train", "n_train_copies", "n_validation", "n_epochs", "val_uar", "temperature"):
         values = [record[name] for record in records if name in record]
         if values:

@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from stages.base import registry
 from stages.base.errors import N_LISTED, InputError, shown_key
 from stages.base.files import MODEL, SPLITS
-from stages.base.params import Params
+from stages.base.params import Params, Train
 from stages.data import code, keys, tables
 from stages.learning import calibration
+from stages.learning.normalization import BY_SPEAKER_MEAN, SpeakerMeans, standardized
 from stages.learning.pooling import FittedPooling
-from stages.learning.preprocessing import Clips, Frames, Preprocessor, pool, standardize_speakers
+from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Clips, Frames, Preprocessor, pool
 from stages.learning.record import (
     POOLING,
     PREPROCESSOR,
     RECORD,
+    SPEAKER_MEANS,
     TRAINED_ON,
     folder_name,
     read_record,
@@ -43,6 +45,8 @@ class TrainedFold:
         preprocessor: standardises clips and pads them to one length.
         folder: where its weights are.
         pooling: of the layout `pooled`, else None.
+        means: of `normalize: enrol` and `cluster`, else None.
+        settings: `params.train`, as the fold was trained with.
     """
 
     number: int
@@ -50,23 +54,64 @@ class TrainedFold:
     record: dict[str, Any]
     preprocessor: Preprocessor
     folder: Path
+    settings: Train
     pooling: FittedPooling | None = None
+    means: SpeakerMeans | None = None
 
-    def probabilities(self, clips: Sequence[Frames], speakers: Sequence[str] | None = None) -> pd.DataFrame:
+    def probabilities(self, clips: Sequence[Frames], rows: pd.DataFrame | None = None) -> pd.DataFrame:
         """Returns a row per clip and a column `p_<emotion>` per class, rows summing to one.
 
         For a clip that is longer than the model's input, this is the mean over windows of the whole clip.
 
         Args:
             clips: float32 (n_frames, n_dims) each, the config's features side by side.
-            speakers: of the clips, for the layout `pooled` trained with `normalize: speaker`.
+            rows: of the clips; columns clip, corpus, role and speaker. Unless trained with `normalize:
+                global`, clips are standardised by others among them, so give all clips of a batch at once.
 
         Raises:
             InputError: the model was not written by train.
         """
+        if self.preprocessor.layout in WITHOUT_TIME_AXIS:
+            return self.of_vectors(self.vectors(clips), rows)
+        if self.settings.normalize != "global":
+            clips = standardized(clips, _given(rows), self.settings.normalize)
+        steps = [pool(each, self.preprocessor.layout, self.preprocessor.frames_per_step) for each in clips]
+        split = [windows(each, self.preprocessor.n_steps) for each in steps]
+        every = self.preprocessor.transform([window for each in split for window in each])
+        return self._scored(every, np.array([len(each) for each in split], np.int64))
+
+    def vectors(self, clips: Sequence[Frames]) -> list[Frames]:
+        """Returns float32 (1, n_dims) of each clip, for the layouts without a time axis."""
+        if self.pooling is not None:
+            return [self.pooling(frames) for frames in clips]
+        return [pool(frames, self.preprocessor.layout) for frames in clips]
+
+    def of_vectors(
+        self, vectors: Sequence[Frames], rows: pd.DataFrame | None, n_enrolled: int | None = None
+    ) -> pd.DataFrame:
+        """Returns what `probabilities` does, of what `vectors` returned.
+
+        Args:
+            vectors: (1, n_dims) each.
+            rows: see `probabilities`.
+            n_enrolled: another number of clips than the model was trained with, for `normalize: enrol`.
+        """
+        if self.means is not None:
+            settings = self.settings
+            if n_enrolled is not None:
+                settings = settings.model_copy(update={"enrolled_clips": n_enrolled})
+            vectors = [*self.means.removed(np.concatenate(vectors), _given(rows), settings)[:, None]]
+        elif self.settings.normalize != "global":
+            vectors = standardized(vectors, _given(rows), self.settings.normalize)
+        inputs = self.preprocessor.transform(vectors)
+        if self.pooling is not None:
+            inputs = self.pooling.weigh(inputs)
+        return self._scored(inputs, np.ones(len(vectors), np.int64))
+
+    def _scored(self, inputs: Clips, n_windows: NDArray[np.int64]) -> pd.DataFrame:
+        """Returns the mean probabilities of each clip's windows, which follow one another in `inputs`."""
         entry = registry.load("models", self.record["model"], "params.model")
         n_classes = len(self.record["classes"])
-        inputs, n_windows = self.prepared(clips, speakers)
         scores: NDArray[np.float64] = entry.trainer(self.config).scores(self.folder, inputs, n_classes)
         if scores.shape != (n_windows.sum(), n_classes) or not np.isfinite(scores).all():
             raise InputError(
@@ -75,31 +120,14 @@ class TrainedFold:
             )
         columns = [f"p_{emotion}" for emotion in self.record["classes"]]
         each_window = pd.DataFrame(calibration.probabilities(scores, self.record["temperature"]))
-        mean = each_window.groupby(np.repeat(np.arange(len(clips)), n_windows)).mean()
+        mean = each_window.groupby(np.repeat(np.arange(len(n_windows)), n_windows)).mean()
         return mean.set_axis(columns, axis="columns")
 
-    def prepared(
-        self, clips: Sequence[Frames], speakers: Sequence[str] | None
-    ) -> tuple[Clips, NDArray[np.int64]]:
-        """Returns the model's input for each window of the clips, and each clip's number of windows.
 
-        Args:
-            clips, speakers: see `probabilities`.
-        """
-        if self.pooling is not None:
-            pooled = [self.pooling(frames) for frames in clips]
-            if speakers is not None:
-                names = [str(number) for number in range(len(pooled))]
-                rows = pd.DataFrame({"clip": names, "parent": names, "speaker": list(speakers)})
-                pooled = [*standardize_speakers(dict(zip(names, pooled, strict=True)), rows).values()]
-            weighed = self.pooling.weigh(self.preprocessor.transform(pooled))
-            return weighed, np.ones(len(clips), np.int64)
-        layout, frames_per_step = self.preprocessor.layout, self.preprocessor.frames_per_step
-        split = [
-            windows(pool(frames, layout, frames_per_step), self.preprocessor.n_steps) for frames in clips
-        ]
-        every = [window for each in split for window in each]
-        return self.preprocessor.transform(every), np.array([len(each) for each in split], np.int64)
+def _given(rows: pd.DataFrame | None) -> pd.DataFrame:
+    if rows is None:
+        raise ValueError("clips of a model that is not trained with `normalize: global` need their rows")
+    return rows
 
 
 def windows(steps: Frames, n_steps: int) -> list[Frames]:
@@ -152,10 +180,13 @@ def trained(params: Params) -> list[TrainedFold]:
     folds = []
     for name, record in read_records(params).items():
         folder = MODEL / name
-        preprocessor, pooling = Preprocessor.load(folder / PREPROCESSOR), None
+        preprocessor, pooling, means = Preprocessor.load(folder / PREPROCESSOR), None, None
         if config.inputs.layout == "pooled":
             pooling = FittedPooling.load(config.pooling, folder / POOLING)
-        folds.append(TrainedFold(record["fold"], config, record, preprocessor, folder, pooling))
+        if record["normalize"] in BY_SPEAKER_MEAN:
+            means = SpeakerMeans.load(folder / SPEAKER_MEANS)
+        number = record["fold"]
+        folds.append(TrainedFold(number, config, record, preprocessor, folder, params.train, pooling, means))
     return folds
 
 

@@ -25,11 +25,20 @@ from stages.base.errors import InputError, unknown
 from stages.base.files import DATA, METRICS, MODEL, SPLITS, replacing, write_json
 from stages.base.params import Params
 from stages.data import keys
-from stages.learning import calibration, dataset
+from stages.learning import calibration, dataset, normalization
+from stages.learning.normalization import SpeakerMeans
 from stages.learning.pooling import FittedPooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
 from stages.learning.profile import PROFILE
-from stages.learning.record import POOLING, PREPROCESSOR, RECORD, TRAINED_ON, folder_name, summary
+from stages.learning.record import (
+    POOLING,
+    PREPROCESSOR,
+    RECORD,
+    SPEAKER_MEANS,
+    TRAINED_ON,
+    folder_name,
+    summary,
+)
 from stages.learning.trained_fold import made_by, made_with
 from stages.learning.trainer import Trainer
 
@@ -41,9 +50,10 @@ CURVE_COLUMNS = ["fold", "seed", "epoch", "loss", "val_loss", "val_uar", "learni
 logger = logging.getLogger(__name__)
 
 
-def check_inputs(entry: ModuleType, config: Any, name: str) -> None:
-    """Raises InputError when a model's block names an unknown feature, or a layout it does not take."""
+def check_inputs(entry: ModuleType, config: Any, name: str, normalize: str) -> None:
+    """Raises InputError for an unknown feature, or a layout that the model or `normalize` does not take."""
     inputs, place = config.inputs, f"params.models.{name}.inputs"
+    normalization.check(normalize, inputs.layout, place)
     if inputs.layout not in entry.LAYOUTS:
         raise unknown(f"{place}.layout", inputs.layout, entry.LAYOUTS)
     if inputs.layout == "pooled" and config.pooling is None:
@@ -78,8 +88,7 @@ def store_pooled(
 ) -> Path | None:
     """Pools every clip once, for all folds, and returns the file.
 
-    Returns None for layouts with a time axis, and for `pooled` and `normalize: speaker`, which depend on
-    the fold.
+    Returns None for layouts with a time axis, and for `pooled`, which depends on the fold.
 
     Args:
         params: all parameters.
@@ -88,11 +97,7 @@ def store_pooled(
         index: of all stored features.
         work: the folder of the unfinished work.
     """
-    if (
-        inputs.layout not in WITHOUT_TIME_AXIS
-        or inputs.layout == "pooled"
-        or params.train.normalize == "speaker"
-    ):
+    if inputs.layout not in WITHOUT_TIME_AXIS or inputs.layout == "pooled":
         return None
     path = work / POOLED
     if not path.is_file():
@@ -132,18 +137,21 @@ def train_fold(
     inputs, pooling = config.inputs, None
     if inputs.layout == "pooled":
         place = f"params.models.{params.model}.pooling"
-        pooling, clips = dataset.fit_pooling(rows, inputs, config.pooling, params.train.normalize, place)
+        pooling, clips = dataset.fit_pooling(rows, inputs, config.pooling, place)
         pooling.save(folder / POOLING)
     elif pooled is not None:
         clips = dataset.read_pooled(rows, pooled)
     else:
         clips = dataset.load_pooled(rows, inputs, params.train.normalize)
-    preprocessor, train, validation = partitions(params, inputs, rows, clips, pooling)
+    preprocessor, means, train, validation = partitions(params, inputs, rows, clips, pooling)
     preprocessor.save(folder / PREPROCESSOR)
+    if means is not None:
+        means.save(folder / SPEAKER_MEANS)
     seed = int(keys.fingerprint(train_seed, params.model, folder_name(fold))[:8], 16)
     in_train, copies = rows["role"] == "train", rows["clip"] != rows["parent"]
     curve, fitted = trainer.fit(train, validation, folder, seed)
-    files = [PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file, *([POOLING] if pooling is not None else [])]
+    files = [PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file]
+    files += [name for name, part in ((POOLING, pooling), (SPEAKER_MEANS, means)) if part is not None]
     record = {
         "model": params.model,
         "fold": fold,
@@ -154,16 +162,17 @@ def train_fold(
         "temperature": 1.0,
         "threads": params.train.threads,
         "normalize": params.train.normalize,
+        "statistics": normalization.statistics(params.train.model_dump()),
         "sha256": {name: keys.sha256(folder / name) for name in files},
         **({"n_epochs": len(curve)} if len(curve) else {}),
         **made,
         **fitted,
     }
     held_out = None
-    if "val_uar" in fitted:  # the trainer has validated itself
+    if "val_uar" in fitted and means is None:  # the trainer has validated itself, by all clips of a speaker
         record["temperature"] = fitted["temperature"] if params.train.calibrate == "temperature" else 1.0
     elif trainer.trains_on_validation:
-        held_out = cross_validated(params, trainer, inputs, rows, clips, folder, seed)
+        held_out = cross_validated(params, trainer, inputs, rows, clips, pooling, folder, seed)
     elif validation is not None:
         held_out = trainer.scores(folder, validation, len(validation.classes)), validation.y
     if held_out is not None:
@@ -188,9 +197,15 @@ def partitions(
     inputs: Inputs,
     rows: pd.DataFrame,
     clips: list[Frames],
-    pooling: FittedPooling | None = None,
-) -> tuple[Preprocessor, Partition, Partition | None]:
-    """Returns the preprocessor fitted on train, train, and validation or None without validation clips."""
+    pooling: FittedPooling | None,
+) -> tuple[Preprocessor, SpeakerMeans | None, Partition, Partition | None]:
+    """Returns what is fitted on train, then train, and validation or None without validation clips.
+
+    The speakers' means are of `normalize: enrol` and `cluster`, else None.
+    """
+    means = None
+    if inputs.layout in WITHOUT_TIME_AXIS:
+        clips, means = normalization.prepared(clips, rows, params.train)
     in_train = (rows["role"] == "train").to_numpy()
     frames_per_second = params.audio.sample_rate_hz / params.spectrum.hop_length
     training_clips = [clip for clip, used in zip(clips, in_train, strict=True) if used]
@@ -204,7 +219,7 @@ def partitions(
         Partition(arrays.x[used], arrays.lengths[used], y[used], classes, speakers[used])
         for used in (in_train, ~in_train)
     )
-    return preprocessor, train, validation if len(validation) else None
+    return preprocessor, means, train, validation if len(validation) else None
 
 
 def validate(scores: NDArray[np.float64], labels: NDArray[np.int64], calibrate: str) -> dict[str, float]:
@@ -231,6 +246,7 @@ def cross_validated(
     inputs: Inputs,
     rows: pd.DataFrame,
     clips: list[Frames],
+    pooling: FittedPooling | None,
     folder: Path,
     seed: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
@@ -246,6 +262,7 @@ def cross_validated(
         inputs: of the model.
         rows: of the fold, all in train.
         clips: of the rows, pooled.
+        pooling: of the fold, for the layout `pooled`.
         folder: of the fold; the models are removed again.
         seed: of the training.
 
@@ -264,7 +281,7 @@ def cross_validated(
         used = (~in_group | original).to_numpy()
         own = rows[used].assign(role=np.where(in_group[used], "validation", "train"))
         chosen = [clip for clip, use in zip(clips, used, strict=True) if use]
-        _, train, validation = partitions(params, inputs, own, chosen)
+        _, _, train, validation = partitions(params, inputs, own, chosen, pooling)
         if validation is None:
             continue
         work.mkdir(exist_ok=True)

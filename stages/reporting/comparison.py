@@ -12,6 +12,7 @@ import pandas as pd
 
 from stages.evaluation import paired
 from stages.evaluation.comparison import Comparison, Revision
+from stages.learning.normalization import statistics
 from stages.splitting import leak
 
 
@@ -112,10 +113,11 @@ def subject(comparison: Comparison) -> str:
 
 def described(revision: Revision) -> str:
     """Returns a revision's name, model and number of training seeds if there are several."""
-    by_speaker = revision.params.get("train.normalize") == "speaker"
-    normalized = ", normalised with each speaker's own statistics" if by_speaker else ""
+    train = {key.removeprefix("train."): value for key, value in revision.params.items()}
+    used = statistics(train)
+    known = "" if used == "none" else f", statistics of test clips: {used}"
     seeds = f", {revision.n_seeds} training seeds" if revision.n_seeds > 1 else ""
-    return f"{revision.name} ({revision.params.get('model')}{seeds}{normalized})"
+    return f"{revision.name} ({train.get('model')}{seeds}{known})"
 
 
 def scores(comparison: Comparison) -> pd.DataFrame:

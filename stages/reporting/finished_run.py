@@ -15,7 +15,7 @@ from stages.base.files import CORPORA, MANIFEST, METRICS, MODEL, PREDICTIONS, SP
 from stages.base.params import Params
 from stages.data import tables
 from stages.evaluation import metrics
-from stages.learning import record, trained_fold
+from stages.learning import normalization, record, trained_fold
 from stages.splitting import leak
 
 # The keys of metrics/*.json that the report shows.
@@ -25,7 +25,7 @@ KEYS = {
     "test": (
         *("uar", "accuracy", "macro_f1", "chance_uar", "ece", "recall", "worst_speaker"),
         *("corpus", "sex", "fold", "n_clips", "n_folds", "n_speakers"),
-        *("leaky", "uses_test_speaker_statistics"),
+        *("leaky", "statistics"),
     ),
 }
 # The columns of metrics/history.csv.
@@ -33,6 +33,8 @@ HISTORY = {
     **dict.fromkeys(("fold", "seed", "epoch"), "int64"),
     **dict.fromkeys(("loss", "val_loss", "val_uar", "learning_rate"), "float64"),
 }
+# The columns of metrics/enrolment.csv.
+ENROLMENT = {"clips": "int64"} | dict.fromkeys(("uar", "uar_low", "uar_high"), "float64")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class FinishedRun:
         corpora: title, licence and more of each chosen corpus, as in data/corpora.json.
         manifest: of the chosen corpora.
         history: a row per fold, seed and epoch; empty if the model is not trained in epochs.
+        enrolment: a row per number of enrolled clips; empty without `normalize: enrol`.
         split, train, test: metrics/<name>.json.
     """
 
@@ -52,6 +55,7 @@ class FinishedRun:
     splits: pd.DataFrame
     predictions: pd.DataFrame
     history: pd.DataFrame
+    enrolment: pd.DataFrame
     split: dict[str, Any]
     train: dict[str, Any]
     test: dict[str, Any]
@@ -75,7 +79,8 @@ def read(params: Params) -> FinishedRun:
         manifest=manifest[manifest["corpus"].isin(params.corpus)],
         splits=tables.read(SPLITS, tables.SPLITS),
         predictions=tables.read(PREDICTIONS, tables.PREDICTIONS),
-        history=read_history(METRICS / "history.csv"),
+        history=read_table(METRICS / "history.csv", HISTORY, "train"),
+        enrolment=read_table(METRICS / "enrolment.csv", ENROLMENT, "evaluate"),
         **{name: tables.read_scalars(METRICS / f"{name}.json", keys) for name, keys in KEYS.items()},
     )
     check_belongs(run)
@@ -92,11 +97,11 @@ def check_belongs(run: FinishedRun) -> None:
     trained_fold.check_tested(records, run.params, run.splits)
     audio = ["clip", "audio_sha256"]
     predicted = run.predictions.attrs
-    now = metrics.scores(run.predictions) | {
-        "leaky": leak.leaky(run.params.split.protocol),
-        "uses_test_speaker_statistics": run.params.train.normalize == "speaker",
-    }
-    measured = all(math.isclose(run.test.get(key, math.nan), now[key]) for key in now)
+    now = metrics.scores(run.predictions) | {"leaky": leak.leaky(run.params.split.protocol)}
+    statistics = normalization.statistics(run.params.train.model_dump())
+    measured = run.test["statistics"] == statistics and all(
+        math.isclose(run.test.get(key, math.nan), now[key]) for key in now
+    )
     for path, belongs, stage in (
         (SPLITS, _pairs(run.splits, audio) <= _pairs(run.clips, audio), "split"),
         (PREDICTIONS, predicted == json.loads(json.dumps(trained_fold.origin(records))), "evaluate"),
@@ -114,18 +119,23 @@ def _pairs(table: pd.DataFrame, columns: list[str]) -> set[tuple[Any, ...]]:
     return set(table[columns].itertuples(index=False, name=None))
 
 
-def read_history(path: Path) -> pd.DataFrame:
-    """Returns the epochs of every fold's training, with the columns HISTORY.
+def read_table(path: Path, columns: dict[str, str], stage: str) -> pd.DataFrame:
+    """Returns the csv file that a stage wrote.
+
+    Args:
+        path: of the file.
+        columns: type by name.
+        stage: that wrote it.
 
     Raises:
         InputError: the file is missing or damaged, for example by merge conflict markers.
     """
     try:
-        return pd.read_csv(path, usecols=list(HISTORY), dtype=HISTORY)
+        return pd.read_csv(path, usecols=list(columns), dtype=columns)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing. Run `dvc repro train`.") from error
+        raise InputError(f"{path}: missing. Run `dvc repro {stage}`.") from error
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{path}: not the table that train wrote ({reason}). Run `dvc repro train`."
+            f"{path}: not the table that {stage} wrote ({reason}). Run `dvc repro {stage}`."
         ) from error

@@ -24,7 +24,20 @@ PROTOCOLS = {
 
 NORMALIZATION = {
     "global": "by the mean and standard deviation of the training clips",
+    "corpus": "each corpus by the mean and standard deviation of its own clips, test clips apart",
     "speaker": "each speaker by the mean and standard deviation of their own clips, test speakers included",
+    "enrol": "without each speaker's mean, that of a test speaker from {enrolled_clips} other clips",
+    "cluster": "without each speaker's mean, those of test clips from {clusters} clusters of voices",
+}
+# What a reader of scores needs to know, by the first word of `statistics` in metrics/test.json.
+STATISTICS = {
+    "corpus": "The test clips are standardised by their own mean and standard deviation, so a batch of clips "
+    "is needed before the first can be recognised.",
+    "speaker": "Each speaker's features are standardised by the mean and standard deviation of all their "
+    "clips, test speakers included. A new speaker needs many clips before the first can be recognised.",
+    "enrol": "The mean of a test speaker is estimated from other clips of theirs, without labels.",
+    "cluster": "The means of test speakers are estimated from clusters of similar voices among the test "
+    "clips of a fold, without labels. A batch of clips is needed before the first can be recognised.",
 }
 
 
@@ -68,16 +81,9 @@ def notices(test: dict[str, Any], protocol: str, synthetic: list[str]) -> list[N
         synthetic: the corpora of synthetic speech.
     """
     found = [_protocol(test["leaky"], protocol)]
-    if test["uses_test_speaker_statistics"]:
-        found.append(
-            Notice(
-                "caution",
-                "Normalised with test speakers",
-                "Each speaker's features are standardised by the mean and standard deviation of all their "
-                "clips, test speakers included. A new speaker needs many clips before the first can be "
-                "recognised. Compare only with results that do the same.",
-            )
-        )
+    if (known := test["statistics"]) != "none":
+        text = f"{STATISTICS[known.split()[0]]} Compare only with results that do the same."
+        found.append(Notice("caution", f"Statistics of test clips: {known}", text))
     if synthetic:
         found.append(
             Notice(

@@ -37,6 +37,7 @@ def of_results(run: FinishedRun) -> list[Picture]:
         *([results.sexes(sexes, chance)] if len(sexes) > 1 else []),
         results.reliability(metrics.reliability(predictions), metrics.scores(predictions)["ece"]),
         results.risk_coverage(metrics.risk_coverage(predictions)),
+        *([results.enrolment(run.enrolment)] if len(run.enrolment) else []),
         *([results.learning_curves(run.history)] if len(run.history) else []),
     ]
 

@@ -37,8 +37,8 @@ def claim(predictions: pd.DataFrame, test: dict[str, Any]) -> str:
 worst is b (50). Most often, b is taken for a (50 of 100).
     """
     who = "speakers it was trained on" if test["leaky"] else "speakers it was not trained on"
-    recall = pd.Series(test["recall"])
-    best, worst = recall.idxmax(), recall.idxmin()
+    recall: dict[str, float] = test["recall"]
+    best, worst = max(recall, key=recall.__getitem__), min(recall, key=recall.__getitem__)
     text = (
         f"Recognises {100 * test['uar']:.0f} of 100 clips of {who}; "
         f"guessing gets {100 * test['chance_uar']:.0f}. "
@@ -47,9 +47,10 @@ worst is b (50). Most often, b is taken for a (50 of 100).
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     if wrong.empty:
         return text
-    pairs = wrong.groupby(["label", "predicted"]).size() / predictions["label"].value_counts()
-    label, taken_for = pairs.idxmax()
-    return f"{text} Most often, {label} is taken for {taken_for} ({100 * pairs.max():.0f} of 100)."
+    n_clips = predictions["label"].value_counts()
+    confused = {pair: len(rows) / n_clips[pair[0]] for pair, rows in wrong.groupby(["label", "predicted"])}
+    label, taken_for = max(confused, key=confused.__getitem__)
+    return f"{text} Most often, {label} is taken for {taken_for} ({100 * confused[label, taken_for]:.0f} of 100)."
 
 
 def summary(run: FinishedRun) -> dict[str, str]:
@@ -67,7 +68,7 @@ def summary(run: FinishedRun) -> dict[str, str]:
         "Model": f"{params.model}, {train['n_parameters']:,} fitted values, trained on "
         f"{train['n_train']:.0f} recordings and {train['n_train_copies']:.0f} augmented copies per fold",
         "Inputs": f"{', '.join(inputs['features'])}; {LAYOUTS[inputs['layout']]}",
-        "Normalisation": notices.NORMALIZATION[params.train.normalize],
+        "Normalisation": notices.NORMALIZATION[params.train.normalize].format(**params.train.model_dump()),
         "Augmentation": f"{copies} per training clip: {', '.join(params.augment.chain)}"
         if copies
         else "none",

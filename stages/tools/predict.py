@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from stages.audio import extractor, quality
-from stages.audio.recording import AudioError, Recording, decode, resample
+from stages.audio.recording import AudioError, decode, resample
 from stages.base import registry
 from stages.base.errors import InputError, run
 from stages.base.files import MODEL
@@ -49,10 +49,10 @@ def predict(files: list[Path], params: Params) -> pd.DataFrame:
         InputError: no model is trained, params.yaml does not match it, or it needs speakers' statistics.
     """
     folds = trained_fold.trained(params)
-    if params.train.normalize == "speaker":
+    if (normalize := params.train.normalize) != "global":
         raise InputError(
-            f"{MODEL}: was trained with params.train.normalize 'speaker', which needs to know the speaker "
-            "of each clip. Train with 'global' to predict."
+            f"{MODEL}: was trained with params.train.normalize '{normalize}', which needs to know "
+            "other clips of the same speaker or corpus. Train with 'global' to predict."
         )
     profiles = [profile.read(trained.folder / profile.PROFILE) for trained in folds]
     notice_synthetic(profiles)
@@ -100,22 +100,12 @@ def examine(
         samples = resample(recording, params.audio.sample_rate_hz)
     except AudioError as error:
         return Examined("failed", str(error))
-    action, reason = judge(recording, profiles, params)
+    measured = quality.measure(recording)
+    problem = quality.problem(measured, params.manifest)
+    action, reason = profile.judge(problem, asdict(measured), profiles, params)
     if action == "abstain":
         return Examined(STATUS[action], reason)
     return Examined(STATUS[action], reason, np.concatenate(list(extract(samples).values()), axis=1))
-
-
-def judge(recording: Recording, profiles: list[profile.Profile], params: Params) -> tuple[str, str]:
-    """Returns answer, warn or abstain, and the reason."""
-    measured = quality.measure(recording)
-    if unusable := quality.problem(measured, params.manifest):
-        return params.predict.excluded, unusable
-    values = profile.measures(asdict(measured), params.audio.sample_rate_hz)
-    unlike = [profile.unlike(values, each, params.predict) for each in profiles]
-    if all(unlike):
-        return params.predict.unlike, f"unlike the training data: {'; '.join(unlike[0])}"
-    return "answer", ""
 
 
 def notice_synthetic(profiles: list[profile.Profile]) -> None:

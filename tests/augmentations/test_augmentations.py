@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from stages.audio import recording
-from stages.augmentations import gain, noise, pitch, speed, stretch
+from stages.augmentations import (
+    babble,
+    band_limit,
+    codec,
+    gain,
+    noise,
+    pitch,
+    reverberation,
+    speed,
+    stretch,
+)
 from stages.base import params, registry
 from stages.base.errors import InputError
 
@@ -141,6 +151,54 @@ def test_speed_changes_both(factor: float) -> None:
 def test_gain_goes_beyond_full_scale_unharmed() -> None:
     louder = gain.apply(np.array([0.5, -0.5], np.float32), RATE_HZ, rng(), gain_db=20.0)
     np.testing.assert_allclose(louder, [5, -5], rtol=1e-6)
+
+
+def level_db(signal: np.ndarray, low_hz: float, high_hz: float) -> float:
+    """The mean power between two frequencies, in dB."""
+    power = np.abs(np.fft.rfft(signal)) ** 2
+    frequency_hz = np.fft.rfftfreq(len(signal), 1 / RATE_HZ)
+    return float(10 * np.log10(power[(frequency_hz >= low_hz) & (frequency_hz < high_hz)].mean()))
+
+
+def test_a_lower_rate_removes_what_is_above_its_half() -> None:
+    signal = rng().standard_normal(4 * RATE_HZ).astype(np.float32)
+    limited = band_limit.apply(signal, RATE_HZ, rng(), rate_hz=8000.0)
+    assert level_db(limited, 4200, 8000) < level_db(signal, 4200, 8000) - 60
+    assert level_db(limited, 100, 3400) == pytest.approx(level_db(signal, 100, 3400), abs=0.1)
+    assert len(limited) == len(signal)
+
+
+@pytest.mark.parametrize("rate_hz", [8000, RATE_HZ, 48_000])
+def test_a_codec_changes_little_and_keeps_the_time(rate_hz: int) -> None:
+    signal = voice()
+    errors_db = []
+    for kbit_s in (16.0, 128.0):
+        decoded = codec.apply(signal, rate_hz, rng(), kbit_s=kbit_s)
+        assert decoded.shape == signal.shape
+        middle = slice(4000, -4000)
+        error = np.mean((decoded[middle] - signal[middle]) ** 2) / np.mean(signal[middle] ** 2)
+        errors_db.append(10 * np.log10(error))
+    assert errors_db[1] < -20
+    assert errors_db[1] <= errors_db[0] + 1
+
+
+@pytest.mark.parametrize("rt60_s", [0.2, 0.8])
+def test_reverberation_decays_by_60_db_in_its_time(rt60_s: float) -> None:
+    click = np.zeros(2 * RATE_HZ, np.float32)
+    click[100] = 1
+    response = reverberation.apply(click, RATE_HZ, rng(), rt60_s=rt60_s, direct_db=3.0)[100:]
+    energy = np.cumsum(response[:0:-1] ** 2)[::-1]  # Schroeder's integral, without the direct sound
+    assert 1 / energy[0] == pytest.approx(10**0.3, rel=1e-3)
+    half = round(rt60_s / 2 * RATE_HZ)
+    assert 10 * np.log10(energy[half] / energy[0]) == pytest.approx(-30, abs=1.5)
+
+
+def test_babble_has_the_snr_asked_for_and_the_spectrum_of_the_recording() -> None:
+    signal = voice()
+    added = babble.apply(signal, RATE_HZ, rng(), snr_db=10.0) - signal
+    assert 10 * np.log10(np.mean(signal**2) / np.mean(added**2)) == pytest.approx(10, abs=0.1)
+    assert level_db(added, 150, 1500) > level_db(added, 2000, 8000) + 20
+    assert not babble.apply(np.zeros(100, np.float32), RATE_HZ, rng(), snr_db=10.0).any()
 
 
 def test_pitch_and_stretch_work_on_speech(corpora: Path) -> None:

@@ -47,7 +47,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("corpus:\n- demo", "corpus:\n- tes", "params.corpus", "'tes'; did you mean 'tess'"),
         ("corpus:\n- demo", "corpus: []", "params.corpus", "[]"),
         ("models:\n", "models:\n  transformer: {}\n", "params.models", "'transformer'"),
-        ("normalize: global", "normalize: speakr", "params.train.normalize", "'global' or 'speaker'"),
+        ("normalize: global", "normalize: speakr", "params.train.normalize", "'enrol' or 'cluster'"),
         ("seed: 20", "seed: 20\nseed: 21", "params.yaml", "duplicate key"),
         ("seed: 20", "seed: 2020-13-45", "params.yaml", "month"),
         ("seed: 20", "seed: [", "params.yaml", "YAML"),

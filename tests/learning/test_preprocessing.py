@@ -3,11 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from stages.base.errors import InputError
-from stages.learning.preprocessing import Inputs, Preprocessor, moments, pool, standardize_speakers
+from stages.learning.preprocessing import Inputs, Preprocessor, moments, pool
 
 
 @pytest.fixture
@@ -100,17 +99,3 @@ def test_a_file_that_is_not_a_preprocessor_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "preprocessor.npz").write_text("no")
     with pytest.raises(InputError, match=r"preprocessor\.npz: .*`dvc repro train`"):
         Preprocessor.load(tmp_path / "preprocessor.npz")
-
-
-def test_each_speaker_is_standardised_by_their_own_recordings(clips: list[np.ndarray]) -> None:
-    named = dict(zip("abc", clips, strict=True)) | {"a#1": clips[0] + 5}
-    rows = pd.DataFrame(
-        {"clip": ["a", "a#1", "b", "c"], "parent": ["a", "a", "b", "c"], "speaker": [*"xxxy"]}
-    )
-    out = standardize_speakers(named, rows)
-    for own in (["a", "b"], ["c"]):
-        together = np.concatenate([out[clip] for clip in own])
-        np.testing.assert_allclose(together.mean(axis=0), 0, atol=1e-5)
-        np.testing.assert_allclose(together.std(axis=0), 1, atol=1e-5)
-    assert (out["a#1"] > out["a"]).all()  # the copy stays as far from its parent as augmentation put it
-    assert standardize_speakers(named, rows.drop(1))["b"].tolist() == out["b"].tolist()

@@ -73,6 +73,7 @@ DRAWN: dict[str, Callable[[], Picture]] = {
     "sexes": lambda: results.sexes(sexes(0.6), 0.25),
     "sexes_without_interval": lambda: results.sexes(sexes(np.nan, np.nan), 0.25),
     "reliability": lambda: results.reliability(BINS, 0.1),
+    "enrolment": lambda: results.enrolment(SCORES.reset_index(drop=True).assign(clips=[0, 1, 2])),
     "risk_coverage": lambda: results.risk_coverage(
         pd.DataFrame({"coverage": [0.5, 1.0], "risk": [0.2, 0.4]})
     ),

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
+from stages.base.params import Normalize
 from stages.reporting import notices
 from stages.splitting.protocols import PROTOCOLS
 
@@ -13,18 +16,23 @@ def test_every_protocol_is_described() -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_first_notice_is_about_the_protocol(protocol: str) -> None:
     leaky = protocol == "random"
-    first = notices.notices({"leaky": leaky, "uses_test_speaker_statistics": True}, protocol, ["demo"])[0]
+    first = notices.notices({"leaky": leaky, "statistics": "speaker"}, protocol, ["demo"])[0]
     assert (first.kind, first.head) == (("alarm", "LEAKY") if leaky else ("plain", "Not leaky"))
     assert first.text.startswith(notices.PROTOCOLS[protocol])
 
 
-def test_cautions() -> None:
-    found = notices.notices({"leaky": False, "uses_test_speaker_statistics": True}, "fixed", ["demo"])
+@pytest.mark.parametrize("statistics", ["corpus", "speaker", "enrol 8", "cluster 4"])
+def test_cautions(statistics: str) -> None:
+    found = notices.notices({"leaky": False, "statistics": statistics}, "fixed", ["demo"])
     assert [notice.head for notice in found[1:]] == [
-        "Normalised with test speakers",
+        f"Statistics of test clips: {statistics}",
         "Synthetic speech: demo",
     ]
     assert {notice.kind for notice in found[1:]} == {"caution"}
+
+
+def test_statistics_of_test_clips_are_explained_for_every_way() -> None:
+    assert {"global", *notices.STATISTICS} == set(get_args(Normalize)) == set(notices.NORMALIZATION)
 
 
 def test_validation_names_what_it_shares_with_training() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from stages import split
+from stages import evaluate, split
 from stages.base.files import (
     AUGMENTED,
     CORPORA,
@@ -28,7 +28,7 @@ from stages.base.params import read as read_params
 from stages.corpora import ravdess
 from stages.data import keys, shards, tables
 from stages.evaluation import metrics
-from stages.learning import dataset, trained_fold, training
+from stages.learning import dataset, normalization, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON, folder_name, summary
 from stages.manifest import about
 from stages.splitting import leak, protocols
@@ -49,7 +49,7 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
     """
     workspace = Workspace(folder)
     workspace.set(corpus=["ravdess"], split__n_folds=2, augment__copies=int(full), **changes)
-    protocol, normalize = workspace.params["split"]["protocol"], workspace.params["train"]["normalize"]
+    protocol = workspace.params["split"]["protocol"]
     table = record(folder, full)
     splits = assign(table[table["channel"] == "speech"])
     predictions = guess(splits[splits["role"] == "test"])
@@ -64,7 +64,7 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
     copy(folder, table["clip"].tolist() if full else [])
     test = metrics.summarize(predictions, 100, seed=0) | {
         "leaky": leak.leaky(protocol),
-        "uses_test_speaker_statistics": normalize == "speaker",
+        "statistics": normalization.statistics(workspace.params["train"]),
     }
     if full:
         test |= {"human_uar": 0.6, "human_n_clips": len(predictions)}
@@ -76,6 +76,8 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
     }.items():
         (folder / METRICS / f"{name}.json").write_text(json.dumps(values))
     history(3 if full else 0).to_csv(folder / METRICS / "history.csv", index=False)
+    enrolment = evaluate.enrolment([{}], read_params(folder / PARAMS))
+    enrolment.to_csv(folder / METRICS / "enrolment.csv", index=False)
     return folder
 
 
@@ -98,6 +100,7 @@ def train(params: Params, splits: pd.DataFrame) -> dict[str, dict[str, Any]]:
             "n_train_copies": 0,
             "temperature": 1.5,
             "normalize": params.train.normalize,
+            "statistics": normalization.statistics(params.train.model_dump()),
             "sha256": {TRAINED_ON: keys.sha256(place / TRAINED_ON)},
             **training.origin(params, []),
         }

@@ -124,10 +124,7 @@ def test_caveats_are_beside_the_names(revisions: Revisions, said) -> None:
     revisions.evaluate(WORSE, split__protocol="random")
     output = " ".join(said("normalised").split())
     assert leak.leaky("random")
-    assert (
-        "A is normalised (svm, normalised with each speaker's own statistics), B is workspace (svm)."
-        in output
-    )
+    assert "A is normalised (svm, statistics of test clips: speaker), B is workspace (svm)." in output
     assert "(random, test speakers are in the training data)" in output
 
 

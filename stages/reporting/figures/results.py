@@ -224,6 +224,26 @@ def _curves(axes: Axes, history: pd.DataFrame, column: str, colour: str, dashes:
 
 
 @styled
+def enrolment(curve: pd.DataFrame) -> Picture:
+    """Returns uar by the number of other clips of the test speaker that are known, with its interval.
+
+    Args:
+        curve: columns clips, uar, uar_low and uar_high (metrics/enrolment.csv).
+    """
+    figure, (axes,) = canvas(3.2)
+    places = range(len(curve))
+    axes.errorbar(
+        places, curve["uar"], _reach(curve), fmt="o-", color=BLUE, ecolor=GREY, capsize=4, markersize=5
+    )
+    axes.set_xticks(places, [str(clips) for clips in curve["clips"]])
+    axes.set(ylim=(0, 1.02), ylabel="UAR", xlabel="other clips of the test speaker, without labels")
+    axes.grid(visible=True, axis="y")
+    points = ", ".join(f"{row.uar:.2f} with {row.clips}" for row in curve.itertuples())
+    alt = f"UAR by the number of clips that a test speaker is enrolled with: {points}."
+    return picture(figure, "enrolment", "Enrolment", alt)
+
+
+@styled
 def leak_inflation(scores: pd.DataFrame, chance: float, subject: str) -> Picture:
     """Returns one model's uar under a leaky protocol and under a speaker-independent one.
 

@@ -1,0 +1,149 @@
+"""One clip on one core, from samples to probabilities, by `byol_s` and `ridge`, compared with plain Keras.
+
+python -m benchmark.speed.clip
+
+Needs the weights of BYOL-S: data/pretrained/README.md.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.speed import measure, record, recordings
+from benchmark.speed.record import Row
+from stages.audio.extractor import extractor
+from stages.audio.recording import Samples
+from stages.audio.speech import speech
+from stages.base import params, registry
+from stages.base.errors import run
+from stages.compute import hardware
+from stages.features import byol_s
+from stages.learning import calibration
+from stages.learning.pooling import FittedPooling
+from stages.learning.preprocessing import Clips, Frames, Partition, Preprocessor
+
+N_CLIPS, N_CLASSES = 64, 8
+LIBRARIES = ("keras", "numpy", "scipy", "tensorflow")
+
+Probabilities = Callable[[Frames], NDArray[np.float64]]  # of the layers of a clip
+
+
+def main() -> None:
+    hardware.limit(1)
+    settings = params.read()
+    _, signals, data = recordings.some(N_CLIPS, settings.audio.sample_rate_hz)
+    extract = extractor(settings, ["byol_s"], "features")
+    frames = [extract(signal)["byol_s"] for signal in signals]
+    config = settings.config("features", "byol_s", "features")
+    classify = classifier(settings, frames)
+    network = keras_network(np.load(config.weights, allow_pickle=False))
+    sides = {
+        "ours": lambda: [classify(extract(signal)["byol_s"]) for signal in signals],
+        "theirs": lambda: [classify(_of_keras(network, signal, settings)) for signal in signals],
+    }
+    seconds = measure.alternate(sides)
+    per_clip = {name: 1000 * median(each) / len(signals) for name, each in seconds.items()}
+    row = Row(
+        "one clip to probabilities: `byol_s`, pooling and `ridge`",
+        per_clip["ours"],
+        "the same with the network in `keras.Model.predict`, clip by clip",
+        per_clip["theirs"],
+        measure.PER_CLIP,
+        measure.ratio(seconds["theirs"], seconds["ours"]),
+        "here at most 15 ms",
+    )
+    parts = {
+        "frames": partial(_each, lambda signal: extract(signal), signals),
+        "pooling_and_classifier": partial(_each, classify, frames),
+    }
+    cpu_ms = {name: 1000 * median(each) / len(signals) for name, each in measure.alternate(parts).items()}
+    record.write("clip", data, [row], LIBRARIES, cpu_ms_of_parts=cpu_ms)
+
+
+def _each(function: Callable[[Any], object], items: list[Any]) -> None:
+    for item in items:
+        function(item)
+
+
+def classifier(settings: params.Params, frames: list[Frames]) -> Probabilities:
+    """Returns `ridge` as params.yaml has it, trained on these clips with made-up labels and speakers.
+
+    The time does not depend on the values.
+    """
+    config = settings.config("models", "ridge", "models")
+    trainer = registry.load("models", "ridge", "models").trainer(config)
+    pooling = FittedPooling.fit(config.pooling, lambda: frames, "models.ridge.pooling")
+    vectors = [pooling(each) for each in frames]
+    preprocessor = Preprocessor.fit(vectors, config.inputs, 1.0)
+
+    def prepared(some: list[Frames]) -> Clips:
+        return pooling.weigh(preprocessor.transform(some))
+
+    number = np.arange(len(frames))
+    train = prepared(vectors)
+    names = [str(i) for i in range(N_CLASSES)]
+    labelled = Partition(train.x, train.lengths, number % N_CLASSES, names, number // N_CLASSES)
+    folder = Path(tempfile.mkdtemp())
+    trainer.fit(labelled, None, folder, 0)
+
+    def probabilities(layers: Frames) -> NDArray[np.float64]:
+        scores = trainer.scores(folder, prepared([pooling(layers)]), N_CLASSES)
+        return calibration.probabilities(scores, 0.1)
+
+    return probabilities
+
+
+def keras_network(stored: Any) -> Any:
+    """Returns BYOL-S layer by layer as a Keras model, which returns all layers that `byol_s` stores.
+
+    Args:
+        stored: the arrays of the published checkpoint, by name.
+    """
+    import keras
+
+    x = inputs = keras.Input((None, 64, 1))  # time, bands, channel
+    outputs = []
+    for _ in range(3):
+        x = keras.layers.Conv2D(64, 3, padding="same")(x)
+        x = keras.layers.BatchNormalization(epsilon=1e-5)(x)
+        x = keras.layers.MaxPooling2D(2)(keras.layers.ReLU()(x))
+        outputs.append(x)
+    x = keras.layers.Reshape((-1, 512))(x)
+    for _ in range(2):
+        x = keras.layers.Dense(512, activation="relu")(x)
+        outputs.append(x)
+    model = keras.Model(inputs, outputs)
+    values = []
+    for first in (0, 4, 8):
+        values += [stored[f"features.{first}.weight"].transpose(3, 2, 1, 0), stored[f"features.{first}.bias"]]
+        norm = ("weight", "bias", "running_mean", "running_var")
+        values += [stored[f"features.{first + 1}.{name}"] for name in norm]
+    for layer in ("fc.0", "fc.3"):
+        values += [stored[f"{layer}.weight"].T, stored[f"{layer}.bias"]]
+    model.set_weights(values)
+    return model
+
+
+def _of_keras(network: Any, signal: Samples, settings: params.Params) -> Frames:
+    """Returns what the feature `byol_s` does, by the Keras model."""
+    rate_hz = settings.audio.sample_rate_hz
+    log_mel = byol_s.log_mel(speech(signal, rate_hz, settings.audio), rate_hz)
+    *convolved, first, second = network.predict(log_mel[None, :, :, None], verbose=0)
+    n_steps = len(log_mel) // byol_s.STEP_FRAMES
+    parts = [log_mel.reshape(n_steps, -1)]
+    for each in convolved:
+        groups = each[0].reshape(each.shape[1], 8, -1, each.shape[3]).mean(axis=2)
+        parts.append(groups.reshape(n_steps, -1))
+    return np.concatenate([*parts, first[0], second[0]], axis=1)
+
+
+if __name__ == "__main__":
+    run(main)

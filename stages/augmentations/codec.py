@@ -1,0 +1,49 @@
+"""Encodes as MP3 and decodes again."""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stages.base.params import Augmentation, Range
+
+RATES_HZ = (16_000, 24_000)  # of MPEG-2, whose bit rates are the lowest
+LOWEST_KBIT_S, HIGHEST_KBIT_S = 8.0, 160.0  # of MPEG-2 layer III
+
+
+class Config(Augmentation):
+    """Range of the bit rate.
+
+    Attributes:
+        kbit_s: constant; the encoder takes the nearest of its own.
+    """
+
+    kbit_s: Range[Annotated[float, Field(ge=LOWEST_KBIT_S, le=HIGHEST_KBIT_S)]]
+
+
+def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
+    """Returns `kbit_s`, uniformly distributed over its range."""
+    return {"kbit_s": rng.uniform(config.kbit_s[0], config.kbit_s[1])}
+
+
+def apply(
+    signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, kbit_s: float
+) -> NDArray[np.float32]:
+    """Returns the decoded signal, float32 (n_samples,), without the encoder's delay."""
+    rate_hz = min(RATES_HZ, key=lambda each: (each < sample_rate_hz, each))
+    given = soxr.resample(signal, sample_rate_hz, rate_hz, "HQ")
+    file = io.BytesIO()
+    quality = (HIGHEST_KBIT_S - kbit_s) / (HIGHEST_KBIT_S - LOWEST_KBIT_S)
+    soundfile.write(
+        file, given, rate_hz, format="MP3", bitrate_mode="CONSTANT", compression_level=min(quality, 1.0)
+    )
+    file.seek(0)
+    decoded, _ = soundfile.read(file, dtype="float32")
+    back = soxr.resample(decoded, rate_hz, sample_rate_hz, "HQ")[: len(signal)]
+    return np.pad(back, (0, len(signal) - len(back))).astype(np.float32)

@@ -1,0 +1,172 @@
+"""Measure what degraded recordings cost: `python -m stages.tools.robustness [--every 8]`.
+
+Each trained fold scores its test clips, as they are and degraded in known ways. Prints UAR, what is lost of
+it, and the fractions that predict warns about and abstains from; writes them to metrics/robustness.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import soundfile
+import soxr
+from tqdm import tqdm
+
+from stages.audio import extractor, quality
+from stages.audio.quality import ACTIVE_DB, FRAME_S, frame_levels
+from stages.audio.recording import Samples, decode, load_listed, resample
+from stages.base import registry
+from stages.base.errors import run
+from stages.base.files import MANIFEST, METRICS, RAW, SPLITS, write_json
+from stages.base.params import Params, read
+from stages.compute import hardware
+from stages.data import tables
+from stages.data.keys import rng
+from stages.evaluation import metrics
+from stages.learning import dataset, profile, trained_fold
+from stages.learning.normalization import statistics
+
+RESULT = METRICS / "robustness.json"
+RATE_HZ = 16_000
+PAD_S = 2.0
+ROOM_DBFS = -60.0
+CLEAN = "clean"
+
+
+def augmented(name: str, **drawn: float) -> Callable[[Samples], bytes]:
+    """Returns a condition that an entry of stages/augmentations makes, with these parameters."""
+
+    def degrade(samples: Samples) -> bytes:
+        entry = registry.load("augmentations", name, "robustness")
+        return wav(entry.apply(samples, RATE_HZ, rng(0, name), **drawn))
+
+    return degrade
+
+
+def wav(samples: Samples, rate_hz: int = RATE_HZ) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate_hz, format="WAV", subtype="PCM_16")  # clips at full scale
+    return buffer.getvalue()
+
+
+def padded(samples: Samples, level_dbfs: float) -> Samples:
+    """Returns the samples between two stretches of white noise of PAD_S."""
+    noise = rng(0, "pad").normal(0, 10 ** (level_dbfs / 20), (2, round(PAD_S * RATE_HZ)))
+    return np.concatenate([noise[0], samples, noise[1]]).astype(np.float32)
+
+
+def trimmed(samples: Samples) -> Samples:
+    """Returns the samples from the first to the last active frame."""
+    levels_db = frame_levels(samples, RATE_HZ)
+    active = np.flatnonzero(levels_db >= levels_db.max() - ACTIVE_DB)
+    n = round(FRAME_S * RATE_HZ)
+    return samples[active[0] * n : (active[-1] + 1) * n]
+
+
+# What is done to a recording, float32 (n_samples,) at RATE_HZ; it returns a file.
+CONDITIONS: dict[str, Callable[[Samples], bytes]] = {
+    CLEAN: wav,
+    "-20 dB": augmented("gain", gain_db=-20.0),
+    "+10 dB, clipped": augmented("gain", gain_db=10.0),
+    "sample rate 8 kHz": lambda samples: wav(soxr.resample(samples, RATE_HZ, 8000, "HQ"), 8000),
+    "DC offset of 0.05": lambda samples: wav(samples + np.float32(0.05)),
+    "2 s of silence on both sides": lambda samples: wav(padded(samples, -200.0)),
+    "2 s of noise at -60 dBFS on both sides": lambda samples: wav(padded(samples, ROOM_DBFS)),
+    "trimmed to speech": lambda samples: wav(trimmed(samples)),
+    "white noise, SNR 10 dB": augmented("noise", snr_db=10.0),
+    "reverberation, RT60 0.5 s, direct 3 dB": augmented("reverberation", rt60_s=0.5, direct_db=3.0),
+    "MP3, 32 kbit/s": augmented("codec", kbit_s=32.0),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="score every Nth test clip")
+    every = parser.parse_args().every
+    if every < 1:
+        parser.error(f"argument --every: {every} is below 1")
+    params = read()
+    hardware.limit(params.train.threads)
+    measured = measure(params, every)
+    write_json(measured, RESULT)
+    table = pd.DataFrame.from_dict(measured["conditions"], orient="index")
+    print(table.to_markdown(floatfmt=(None, ".3f", ".3f", ".0%", ".0%")))
+
+
+def measure(params: Params, every: int) -> dict[str, Any]:
+    """Returns `conditions`, with uar, lost, warned and abstained of each, and what was measured.
+
+    Args:
+        params: all parameters.
+        every: of the test clips of a fold, in the order of their names, only each of so many.
+
+    Raises:
+        InputError: the trained folds do not belong to params.yaml and the splits.
+    """
+    folds = trained_fold.trained(params)
+    splits = tables.read(SPLITS, tables.SPLITS)
+    records = {fold.folder.name: fold.record for fold in folds}
+    trained_fold.check_tested(records, params, splits)
+    features = folds[0].config.inputs.features
+    extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
+    scored = {}
+    for name in tqdm(CONDITIONS, desc="robustness", unit="condition", disable=None):
+        parts = [score(fold, splits, extract, CONDITIONS[name], params, every) for fold in folds]
+        scored[name] = pd.concat(parts, ignore_index=True)
+    uars = {name: metrics.headline(scores)["uar"] for name, scores in scored.items()}
+    return {
+        "model": params.model,
+        "models": trained_fold.origin(records)["models"],
+        "statistics": statistics(params.train.model_dump()),
+        "n_clips": int(scored[CLEAN]["clip"].nunique()),
+        "conditions": {
+            name: {
+                "uar": uars[name],
+                "lost": uars[CLEAN] - uars[name],
+                "warned": float((scores["action"] == "warn").mean()),
+                "abstained": float((scores["action"] == "abstain").mean()),
+            }
+            for name, scores in scored.items()
+        },
+    }
+
+
+def score(
+    fold: trained_fold.TrainedFold,
+    splits: pd.DataFrame,
+    extract: extractor.Extractor,
+    degrade: Callable[[Samples], bytes],
+    params: Params,
+    every: int,
+) -> pd.DataFrame:
+    """Returns the probabilities of a fold's degraded test clips, and `action`, what predict does."""
+    paths = tables.read(MANIFEST, tables.MANIFEST, ["clip", "path"]).set_index("clip")["path"]
+    rows = splits[(splits["fold"] == fold.number) & (splits["role"] == "test")]
+    rows = rows.sort_values("clip").iloc[::every].reset_index(drop=True)
+    profiles = [profile.read(fold.folder / profile.PROFILE)]
+    frames, actions = [], []
+    with tempfile.NamedTemporaryFile() as file:
+        for clip in rows["clip"]:
+            Path(file.name).write_bytes(degrade(load_listed(RAW / paths[clip], RATE_HZ)))
+            recording = decode(Path(file.name))
+            measured = quality.measure(recording)
+            problem = quality.problem(measured, params.manifest)
+            actions.append(profile.judge(problem, asdict(measured), profiles, params)[0])
+            computed = extract(resample(recording, params.audio.sample_rate_hz))
+            frames.append(np.concatenate(list(computed.values()), axis=1))
+    probabilities = fold.probabilities(frames, rows)
+    return pd.concat([rows[dataset.DESCRIPTION], probabilities], axis=1).assign(action=actions)
+
+
+if __name__ == "__main__":
+    run(main)
