@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -47,10 +48,12 @@ worst is b (50). Most often, b is taken for a (50 of 100).
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     if wrong.empty:
         return text
-    n_clips = predictions["label"].value_counts()
-    confused = {pair: len(rows) / n_clips[pair[0]] for pair, rows in wrong.groupby(["label", "predicted"])}
+    n_clips = Counter(predictions["label"])
+    n_wrong = Counter(zip(wrong["label"], wrong["predicted"], strict=True))
+    confused = {(label, guess): n / n_clips[label] for (label, guess), n in n_wrong.items()}
     label, taken_for = max(confused, key=confused.__getitem__)
-    return f"{text} Most often, {label} is taken for {taken_for} ({100 * confused[label, taken_for]:.0f} of 100)."
+    per_100 = 100 * confused[label, taken_for]
+    return f"{text} Most often, {label} is taken for {taken_for} ({per_100:.0f} of 100)."
 
 
 def summary(run: FinishedRun) -> dict[str, str]:
