@@ -19,6 +19,7 @@ from stages.base import npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
 from stages.data import keys
+from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
 
 FILE = "model.skops"
@@ -46,9 +47,14 @@ class EstimatorTrainer:
         self.build = build
 
     def fit(
-        self, train: Partition, validation: Partition | None, folder: Path, seed: int
+        self,
+        train: Partition,
+        validation: Partition | None,
+        folder: Path,
+        seed: int,
+        follow: Follow = ignore,
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Fits the classifier and writes it to `folder`.
+        """Fits the classifier and writes it to `folder`; it has no epochs to follow.
 
         Returns:
             An empty learning curve, `n_parameters`, the number of fitted values, and `n_epochs` of an MLP.

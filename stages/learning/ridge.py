@@ -15,6 +15,7 @@ from stages.base import npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
 from stages.learning import calibration
+from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
 
 Scores = NDArray[np.float64]
@@ -32,9 +33,14 @@ class RidgeTrainer:
         self.penalties = penalties
 
     def fit(
-        self, train: Partition, validation: Partition | None, folder: Path, seed: int
+        self,
+        train: Partition,
+        validation: Partition | None,
+        folder: Path,
+        seed: int,
+        follow: Follow = ignore,
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Fits the classifier and writes it to `folder`.
+        """Fits the classifier and writes it to `folder`; it has no epochs to follow.
 
         Returns:
             An empty learning curve, and `n_parameters`, `val_uar` and `temperature` by held-out speakers.

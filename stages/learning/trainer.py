@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
 
 
@@ -32,9 +33,14 @@ class Trainer(Protocol):
     def started_from(self) -> str | None: ...
 
     def fit(
-        self, train: Partition, validation: Partition | None, folder: Path, seed: int
+        self,
+        train: Partition,
+        validation: Partition | None,
+        folder: Path,
+        seed: int,
+        follow: Follow = ignore,
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Fits the model and writes it to `folder`.
+        """Fits the model and writes it to `folder`; calls `follow` with the learning curve after each epoch.
 
         Returns:
             The learning curve, a row per epoch, and further entries of the record (`n_parameters`, ...).

@@ -11,6 +11,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,10 +23,10 @@ from sklearn.metrics import recall_score
 
 from stages.base import registry
 from stages.base.errors import InputError, unknown
-from stages.base.files import DATA, METRICS, MODEL, SPLITS, replacing, write_json
+from stages.base.files import DATA, METRICS, MODEL, SPLITS, write_json
 from stages.base.params import Params
 from stages.data import keys
-from stages.learning import calibration, dataset, normalization
+from stages.learning import calibration, dataset, live, normalization
 from stages.learning.normalization import SpeakerMeans
 from stages.learning.pooling import FittedPooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
@@ -44,8 +45,7 @@ from stages.learning.trainer import Trainer
 
 N_CROSS_VALIDATED = 5  # groups of speakers, as Platt 1999 holds out in fifths or thirds
 CROSS_VALIDATION = ".cross_validation"
-CURVE, TIMING, POOLED = "curve.csv", "timing.json", "pooled.npz"
-CURVE_COLUMNS = ["fold", "seed", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
+TIMING, POOLED = "timing.json", "pooled.npz"
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +149,8 @@ def train_fold(
         means.save(folder / SPEAKER_MEANS)
     seed = int(keys.fingerprint(train_seed, params.model, folder_name(fold))[:8], 16)
     in_train, copies = rows["role"] == "train", rows["clip"] != rows["parent"]
-    curve, fitted = trainer.fit(train, validation, folder, seed)
+    follow = partial(live.follow, fold=fold, seed=train_seed, folder=folder)
+    curve, fitted = trainer.fit(train, validation, folder, seed, follow)
     files = [PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file]
     files += [name for name, part in ((POOLING, pooling), (SPEAKER_MEANS, means)) if part is not None]
     record = {
@@ -183,8 +184,7 @@ def train_fold(
                 folder.name,
                 record["temperature"],
             )
-    with replacing(folder / CURVE) as temporary:
-        curve.reindex(columns=CURVE_COLUMNS[2:]).to_csv(temporary, index=False)
+    follow(curve)
     seconds = time.monotonic() - started
     write_json({"seconds": seconds, "seconds_per_epoch": seconds / max(len(curve), 1)}, folder / TIMING)
     write_json(record, folder / RECORD)
@@ -302,12 +302,7 @@ def finish(work: Path, trainings: dict[str, tuple[int, int]]) -> None:
         trainings: see `trained_fold.trainings`.
     """
     folders = [work / name for name in trainings]
-    curves = [
-        pd.read_csv(work / name / CURVE).assign(fold=fold, seed=seed)
-        for name, (fold, seed) in trainings.items()
-    ]
-    with replacing(METRICS / "history.csv") as temporary:
-        pd.concat(curves)[CURVE_COLUMNS].to_csv(temporary, index=False, float_format="%.6g")
+    live.show(folders)
     records = [json.loads((folder / RECORD).read_text()) for folder in folders]
     write_json(summary(records), METRICS / "train.json")
     timings = {folder.name: json.loads((folder / TIMING).read_text()) for folder in folders}

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from stages.base.errors import InputError
 from stages.base.params import Training
+from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
 from stages.networks import checkpoint, precision, weights
 from stages.networks.checkpoint import Progress
@@ -125,7 +126,12 @@ class NetworkTrainer:
         return network
 
     def fit(
-        self, train: Partition, validation: Partition | None, folder: Path, seed: int
+        self,
+        train: Partition,
+        validation: Partition | None,
+        folder: Path,
+        seed: int,
+        follow: Follow = ignore,
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Trains the network and writes its best epoch's weights to `folder`.
 
@@ -134,6 +140,7 @@ class NetworkTrainer:
             validation: the same of other clips; None trains all epochs and keeps the last.
             folder: with the checkpoint of an interrupted training, if any.
             seed: of initial weights, dropout, order and augmentation.
+            follow: is given the learning curve after each epoch.
 
         Returns:
             One row per epoch: epoch, loss, learning_rate, and with validation val_loss and val_uar.
@@ -166,6 +173,7 @@ class NetworkTrainer:
             progress.epoch += 1
             if progress.epoch % training.checkpoint_every_epochs == 0:
                 checkpoint.write(progress, best, learner.state, path)
+            follow(pd.DataFrame(progress.curve))
             bar.set_postfix({key: f"{value:.3f}" for key, value in row.items() if key != "epoch"})
             bar.update()
         bar.close()

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from stages.base.files import write_json
+from stages.learning import live
 from stages.learning import training as train
 from stages.learning.record import PREPROCESSOR, RECORD, folder_name
 from tests.faults.conftest import Fault, draws
@@ -106,7 +107,7 @@ def leave_trained(work: Path) -> None:
     folder.mkdir(parents=True)
     write_json({"fold": 0, "seed": 20, "n_parameters": 1, "temperature": 1.0}, folder / RECORD)
     write_json({"seconds": 1.0}, folder / train.TIMING)
-    pd.DataFrame(columns=train.CURVE_COLUMNS[2:]).to_csv(folder / train.CURVE, index=False)
+    pd.DataFrame(columns=live.COLUMNS).to_csv(folder / live.CURVE, index=False)
     for name in (PREPROCESSOR, "model.weights.h5", ".checkpoint.npz.123.part"):
         (folder / name).write_text("")
 

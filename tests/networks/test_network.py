@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 from scipy.special import log_softmax
@@ -104,6 +105,13 @@ def test_same_seed_same_bytes_other_seed_other_bytes(tmp_path: Path) -> None:
     first = train(tmp_path / "a")
     assert train(tmp_path / "b") == first
     assert train(tmp_path / "c", seed=2) != first
+
+
+def test_the_learning_curve_can_be_followed_epoch_by_epoch(tmp_path: Path) -> None:
+    curves: list[pd.DataFrame] = []
+    whole, _ = plain(epochs=3).fit(part(0), part(1), tmp_path, 1, curves.append)
+    assert [len(curve) for curve in curves] == [1, 2, 3]
+    pd.testing.assert_frame_equal(curves[-1], whole)
 
 
 WAYS = {

@@ -1,0 +1,50 @@
+"""metrics/history.csv while folds are in training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stages.learning import live
+
+
+def curve(n_epochs: int) -> pd.DataFrame:
+    return pd.DataFrame({"epoch": range(n_epochs), "loss": 1.5, "learning_rate": 0.001})
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of two trainings, in an empty project that DVC does not run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    for name in ("fold_00", "fold_01"):
+        (tmp_path / "work" / name).mkdir(parents=True)
+    return Path("work")
+
+
+def test_each_epoch_of_each_fold_is_added_to_the_history(work: Path) -> None:
+    live.follow(curve(1), 0, 20, work / "fold_00")
+    assert list(pd.read_csv(live.HISTORY).columns) == live.COLUMNS
+    live.follow(curve(2), 0, 20, work / "fold_00")
+    live.follow(curve(1), 1, 20, work / "fold_01")
+    history = pd.read_csv(live.HISTORY)
+    assert history[["fold", "epoch"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0]]
+    assert history["val_uar"].isna().all()
+    assert not list(Path().rglob("*.part"))
+
+
+def test_a_model_without_epochs_has_a_history_without_rows(work: Path) -> None:
+    live.follow(pd.DataFrame(), 0, 20, work / "fold_00")
+    assert live.HISTORY.read_text() == ",".join(live.COLUMNS) + "\n"
+
+
+def test_the_signal_goes_to_the_repository_that_watches(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live.follow(curve(3), 0, 20, work / "fold_00")
+    assert not list(Path().rglob("DVCLIVE*"))
+    monkeypatch.setenv("DVC_ROOT", str(Path("repository").resolve()))
+    live.follow(curve(3), 0, 20, work / "fold_00")
+    told = json.loads(Path("repository/.dvc/tmp/exps/run/DVCLIVE_STEP_COMPLETED").read_text())
+    assert told["step"] == 2
