@@ -21,10 +21,16 @@ from stages.base import npz
 from stages.base.errors import InputError, unknown
 from stages.base.files import replacing
 from stages.base.params import Block, Count, Names, Positive
-from stages.learning.preprocessing import LARGEST, Clips, Frames
+from stages.learning.preprocessing import LARGEST, Clips, Frames, quantile
 
 LEAST_VARIANCE = 1e-6  # added to a principal component's variance
 
+SIMPLE: dict[str, Callable[..., Any]] = {
+    "mean": np.mean,
+    "std": np.std,
+    "max": np.max,
+    "mean_abs": lambda values, axis: np.abs(values).mean(axis=axis),
+}
 Statistic = Literal["mean", "std", "max", "mean_abs", "p5", "p10", "p50", "p90", "p95", "p99"]
 
 
@@ -299,18 +305,11 @@ def statistics(frames: Frames, names: Sequence[str], difference_frames: int = 0)
     """
     if difference_frames:
         frames = difference(frames, difference_frames)
-    percentiles = [float(name[1:]) for name in names if name[1:].isdecimal()]
-    ordered = (
-        dict(zip(percentiles, np.percentile(frames, percentiles, axis=0), strict=True)) if percentiles else {}
-    )
-    simple: dict[str, Callable[..., Frames]] = {"mean": np.mean, "std": np.std, "max": np.max}
-    rows = []
-    for name in names:
-        if name == "mean_abs":
-            rows.append(np.abs(frames).mean(axis=0))
-        else:
-            rows.append(simple[name](frames, axis=0) if name in simple else ordered[float(name[1:])])
-    return np.concatenate(rows).astype(np.float32)
+    simple = {name: function(frames, axis=0) for name, function in SIMPLE.items() if name in names}
+    if len(simple) < len(names):
+        ordered = np.sort(np.ascontiguousarray(frames.T), axis=1)
+        simple |= {name: quantile(ordered, int(name[1:]) / 100) for name in names if name not in simple}
+    return np.concatenate([simple[name] for name in names]).astype(np.float32)
 
 
 def difference(frames: Frames, n_frames: int) -> Frames:

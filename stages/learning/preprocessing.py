@@ -61,7 +61,7 @@ def pool(frames: Frames, layout: Layout, frames_per_step: int = 1) -> Frames:
         return np.asarray(frames.mean(axis=0, keepdims=True))
     if layout == "stats":
         ordered = np.sort(np.ascontiguousarray(frames.T), axis=1)
-        low, high = _quantile(ordered, 0.1), _quantile(ordered, 0.9)
+        low, high = quantile(ordered, 0.1), quantile(ordered, 0.9)
         change = np.diff(frames, axis=0).std(axis=0) if len(frames) > 1 else np.zeros(frames.shape[1])
         rows = (frames.mean(axis=0), frames.std(axis=0), low, high, change)
         return np.concatenate(rows)[None].astype(np.float32)
@@ -70,7 +70,7 @@ def pool(frames: Frames, layout: Layout, frames_per_step: int = 1) -> Frames:
     return np.asarray(np.add.reduceat(frames, starts, axis=0) / lengths[:, None], dtype=np.float32)
 
 
-def _quantile(ordered: Frames, fraction: float) -> NDArray[np.floating]:
+def quantile(ordered: Frames, fraction: float) -> NDArray[np.floating]:
     """Returns `np.quantile(ordered, fraction, axis=1)` of rows already sorted, (n_dims,).
 
     numpy partitions each column separately, which takes twenty times as long.
