@@ -27,7 +27,7 @@ LEVELS = (
     {"networks", "reporting"},
     {*registry.CONTRACTS, "tools", *(path.name for path in SCRIPTS)},
 )
-MOST_FILES = 16  # in one folder
+MOST_FILES = 16  # in one folder; a registry has as many as entries
 MOST_DEPS = 8  # of code, in one stage
 
 
@@ -73,7 +73,10 @@ def test_no_file_imports_itself_through_others() -> None:
 
 def test_no_folder_is_a_drawer() -> None:
     folders = itertools.groupby(FILES, key=lambda file: file.parent)
-    assert {str(folder): n for folder, files in folders if (n := len(list(files))) > MOST_FILES} == {}
+    sizes = {
+        str(folder): len(list(files)) for folder, files in folders if folder.name not in registry.CONTRACTS
+    }
+    assert {folder: n for folder, n in sizes.items() if n > MOST_FILES} == {}
 
 
 @pytest.mark.parametrize("name", PIPELINE)

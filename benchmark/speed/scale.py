@@ -2,14 +2,16 @@
 
     python -m benchmark.speed.scale stages --clips 10000 40000 --folder /tmp/scale
     python -m benchmark.speed.scale stages --clips 10000 --per-speaker 1 --copies 1 --folder /tmp/scale
+    python -m benchmark.speed.scale table --clips 20000 200000 --per-speaker 20 --folder /tmp/scale
     python -m benchmark.speed.scale overhead --clips 2000 --folder /tmp/scale
     python -m benchmark.speed.scale cost --clips 200 --seconds 2.5 --folder /tmp/scale
 
 `stages` writes that many short clips of noise into the folder, runs manifest, split, augment
 and featurize on them as DVC would, and measures for each stage the seconds, the processor time of its own
-process and of its workers, and the peak memory of its own process and of the largest worker. `overhead`
-alternates between the two engines: empty tasks, then extracting the features of the clips. `cost` is the
-processor time per clip. All write to benchmark/speed/scale.json and delete their folder.
+process and of its workers, and the peak memory of its own process and of the largest worker. `table` does
+the same with clips that a csv lists, from select to split. `overhead` alternates between the two engines: empty
+tasks, then extracting the features of the clips. `cost` is the processor time per clip. All write to
+benchmark/speed/scale.json and delete their folder.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ RESULTS = ROOT / "benchmark" / "speed" / "scale.json"
 RATE_HZ = 16_000
 EMOTIONS = ("anger", "fear", "neutral", "sadness")
 STAGES = ("manifest", "split", "augment", "featurize")
+TABLE = Path("data/sources/noise/labels.csv")
+OF_TABLE = ("select", "ingest", "manifest", "split")
 N_IDLE = 300  # empty tasks
 N_ROUNDS = 5
 N_WORKERS = os.cpu_count() or 1
@@ -62,7 +66,7 @@ from stages.data.vocabulary import Corpus, Download, ParsedName
 from stages.base.params import Block
 
 EMOTIONS = ("anger", "fear", "neutral", "sadness")
-ABOUT = Corpus("noise", "CC0-1.0", "none", "none", 0, 0, EMOTIONS, "s_n_e.wav", "none")
+ABOUT = Corpus("noise", "CC0-1.0", "none", "none", 0, 0, EMOTIONS, "s_n_e.wav", "none", "en")
 
 
 class Config(Block):
@@ -84,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.speed.scale", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("what", choices=["stages", "overhead", "cost"])
+    parser.add_argument("what", choices=["stages", "table", "overhead", "cost"])
     parser.add_argument("--clips", type=int, nargs="+", default=[2000], help="numbers of clips, one run each")
     parser.add_argument("--per-speaker", type=int, default=200, help="clips of one speaker")
     parser.add_argument("--copies", type=int, default=0, help="augmented copies of each clip")
@@ -99,10 +103,14 @@ def main() -> None:
         about = f"{n_clips} clips of {chosen.seconds:g} s"
         if chosen.copies or chosen.per_speaker != parser.get_default("per_speaker"):
             about += f", {chosen.per_speaker} a speaker, {chosen.copies} copies"
-        with workspace(chosen.folder, n_clips, chosen.per_speaker, chosen.seconds):
+        clips = TABLE.parent if chosen.what == "table" else Path("data/raw/noise")
+        with workspace(chosen.folder, clips, n_clips, chosen.per_speaker, chosen.seconds):
             configure(chosen.copies)
             if chosen.what == "stages":
                 result: dict[str, Any] = {stage: measured(stage) for stage in STAGES}
+            elif chosen.what == "table":
+                describe()
+                result = {stage: measured(stage) for stage in OF_TABLE}
             elif chosen.what == "overhead":
                 result = overhead()
             else:
@@ -114,7 +122,7 @@ def main() -> None:
 
 
 @contextmanager
-def workspace(folder: Path, n_clips: int, per_speaker: int, seconds: float) -> Iterator[None]:
+def workspace(folder: Path, clips: Path, n_clips: int, per_speaker: int, seconds: float) -> Iterator[None]:
     """Changes into a folder with this project's code, one more corpus and its clips, until the block ends."""
     folder.mkdir(parents=True)
     before = Path.cwd()
@@ -125,12 +133,23 @@ def workspace(folder: Path, n_clips: int, per_speaker: int, seconds: float) -> I
         Path("stages/corpora/noise.py").write_text(CORPUS)
         corpora.__path__.append(str(Path("stages/corpora").absolute()))  # for this process
         started = time.monotonic()
-        record(n_clips, per_speaker, int(seconds * RATE_HZ))
+        record(clips, n_clips, per_speaker, int(seconds * RATE_HZ))
         print(f"clips written in {time.monotonic() - started:.0f} s", flush=True)
         yield
     finally:
         os.chdir(before)
         shutil.rmtree(folder)
+
+
+def describe() -> None:
+    """Writes a table of the clips in its folder, and makes it the corpus."""
+    rows = ["path,speaker,label,text"]
+    for path in sorted(TABLE.parent.glob("*/*.wav")):
+        speaker, number, emotion = path.stem.split("_")
+        rows.append(f"{speaker}/{path.name},{speaker},{emotion},{int(number) % 50}")
+    TABLE.write_text("\n".join(rows))
+    values = json.loads(Path("params.yaml").read_text()) | {"corpora": {"noise": {"table": str(TABLE)}}}
+    Path("params.yaml").write_text(json.dumps(values))
 
 
 def configure(copies: int = 0, **compute: Any) -> None:
@@ -142,9 +161,14 @@ def configure(copies: int = 0, **compute: Any) -> None:
     Path("params.yaml").write_text(json.dumps(params))
 
 
-def record(n_clips: int, per_speaker: int, n_samples: int) -> None:
-    """Writes clips, each a different section of the same noise: 16 bits, one channel."""
-    noise = np.random.default_rng(0).normal(0, 3000, n_clips + n_samples).astype("<i2")
+def record(folder: Path, n_clips: int, per_speaker: int, n_samples: int) -> None:
+    """Writes clips, each a different section of the same noise: 16 bits, one channel.
+
+    The noise is loud and quiet in turn, ten times a second, or manifest would find no speech in it.
+    """
+    noise = np.random.default_rng(0).normal(0, 3000, n_clips + n_samples)
+    noise[np.arange(len(noise)) * 20 // RATE_HZ % 2 == 1] /= 10
+    noise = noise.astype("<i2")
     n_bytes = 2 * n_samples
     header = b"RIFF" + struct.pack("<I", 36 + n_bytes) + b"WAVEfmt "
     header += (
@@ -152,7 +176,7 @@ def record(n_clips: int, per_speaker: int, n_samples: int) -> None:
     )
     for number in range(n_clips):
         speaker, take = divmod(number, per_speaker)
-        path = Path(f"data/raw/noise/{speaker:05}/{speaker:05}_{take:03}_{EMOTIONS[number % 4]}.wav")
+        path = folder / f"{speaker:05}/{speaker:05}_{take:03}_{EMOTIONS[number % 4]}.wav"
         if not take:
             path.parent.mkdir(parents=True)
         path.write_bytes(header + noise[number : number + n_samples].tobytes())

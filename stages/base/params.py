@@ -146,6 +146,24 @@ class Split(Block):
     lists: dict[str, list[str]]
     channels: Annotated[Names, Field(min_length=1)]
     labels: Labels
+    label_maps: dict[str, dict[str, str]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_map(cls, values: Any) -> Any:
+        """Puts the map that `labels.merge` names in its place, without what `labels.drop` leaves out."""
+        match values:
+            case {"labels": {"merge": str(name)} as labels, "label_maps": dict(maps)}:
+                pass
+            case _:
+                return values
+        if name not in maps:
+            raise ValueError(
+                f"labels.merge: no '{name}' in label_maps; choose from {', '.join(sorted(maps))}"
+            )
+        dropped = labels.get("drop") or []
+        merge = {label: target for label, target in maps[name].items() if label not in dropped}
+        return values | {"labels": labels | {"merge": merge}}
 
 
 class Audio(Block):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from stages.base.params import Block
-from stages.corpora._names import Names
+from stages.data.patterns import Names
 from stages.data.vocabulary import Corpus, Download
 
 ABOUT = Corpus(

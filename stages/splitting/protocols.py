@@ -50,7 +50,7 @@ def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
 
 def made_with(params: Params) -> dict[str, Any]:
     """Returns the settings that determine the splits, by key of params.yaml, to be stored with them."""
-    split = params.split.model_dump(exclude={"lists"})
+    split = params.split.model_dump(exclude={"lists", "label_maps"})
     if params.split.protocol == "fixed":
         split["lists"] = {params.split.fixed_list: params.split.lists.get(params.split.fixed_list)}
     return leaves({"seed": params.seed, "corpus": params.corpus, "split": split})

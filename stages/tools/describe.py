@@ -2,7 +2,7 @@
 
     python -m stages.tools.describe data/sources/my_calls
 
-Prints the block, and what could not be determined.
+Prints the block, and what could not be determined. With --add, the block is put into params.yaml too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from ruamel.yaml import YAML
 from stages.acquire import table
 from stages.audio.recording import SUFFIXES
 from stages.base.errors import InputError, run
+from stages.base.files import replacing
+from stages.base.params import PARAMS, checked
 from stages.data.vocabulary import EMOTIONS
 
 TABLES = ("db.yaml", "metadata.csv", "*.csv", "*.tsv", "*.parquet", "*.jsonl")  # the first found is described
@@ -49,15 +51,35 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("path", type=Path, help="a folder with recordings, or a table")
-    path = parser.parse_args().path
-    found = find(path)
+    parser.add_argument("--add", action="store_true", help="put the block into params.yaml")
+    given = parser.parse_args()
+    found = find(given.path)
     read, _ = table.read(found, None)
     block, open_questions = suggest(found, read)
+    if given.add:
+        add(found.parent.name, block)
     text = io.StringIO()
     YAML().dump({"corpora": {found.parent.name: block}}, text)
     print(text.getvalue(), end="")
     for question in open_questions:
         print(f"# {question}")
+
+
+def add(name: str, block: dict[str, Any], path: Path = PARAMS) -> None:
+    """Puts a corpus's block into params.yaml, whose other lines and comments stay.
+
+    Raises:
+        InputError: there is such a block already, or with this one params.yaml is not valid.
+    """
+    yaml = YAML()
+    yaml.width = 1000  # long lines stay as they are
+    values = yaml.load(path.read_text(encoding="utf-8"))
+    if name in values["corpora"]:
+        raise InputError(f"{path}: corpora.{name} is there already. Change it by hand, or rename the folder.")
+    values["corpora"][name] = block
+    checked(values)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
 
 
 def find(path: Path) -> Path:

@@ -34,6 +34,7 @@ from stages.base.files import (
     write_json,
 )
 from stages.base.params import PARAMS, Params, read
+from stages.base.repro import bring_up_to_date
 from stages.data import keys, tables
 from stages.evaluation import metrics, paired
 from stages.reporting.figures import results
@@ -48,7 +49,7 @@ def main() -> None:
     help_format = argparse.RawDescriptionHelpFormatter
     argparse.ArgumentParser(description=__doc__, formatter_class=help_format).parse_args()
     params = read()
-    bring_up_to_date()
+    bring_up_to_date("leak_inflation", ["manifest", "featurize"])
     independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
     separated = assign(independent_protocol)
     mixed = assign(LEAKY, n_folds=int(separated["fold"].nunique()))
@@ -93,17 +94,6 @@ def choose_protocol(params: Params, manifest: pd.DataFrame) -> str:
     usable = manifest[(manifest["problem"] == "") & manifest["corpus"].isin(params.corpus)]
     divisible = leak.FEWEST_TO_SEPARATE <= params.split.n_folds <= usable["speaker"].nunique()
     return "speaker_independent" if divisible else "leave_one_speaker_out"
-
-
-def bring_up_to_date() -> None:
-    """Brings the manifest and the features up to date. DVC's output goes to stderr.
-
-    Raises:
-        InputError: a stage failed.
-    """
-    command = [sys.executable, "-m", "dvc", "repro", "manifest", "featurize"]
-    if subprocess.run(command, stdout=sys.stderr).returncode:
-        raise InputError("leak_inflation: `dvc repro manifest featurize` failed; see its output above.")
 
 
 def assign(protocol: str, **changes: object) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from dvc.utils.hydra import apply_overrides
 
 from stages.base import params, registry
 from stages.base.errors import InputError
+from stages.data.vocabulary import EMOTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "params.yaml").read_text()
@@ -119,3 +120,27 @@ def test_dvc_can_add_a_key_to_an_empty_block_and_remove_it(tmp_path: Path) -> No
     assert params.read(path).split.labels.merge == {"calm": "neutral"}
     apply_overrides(path, ["~split.labels.merge.calm"])  # a comment beside `{}` would break the file here
     assert params.read(path) == before
+
+
+@pytest.mark.parametrize("name", ["arousal", "valence", "quadrants"])
+def test_a_map_of_labels_is_chosen_by_its_name(name: str, tmp_path: Path) -> None:
+    path = Path(shutil.copy(ROOT / params.PARAMS, tmp_path))
+    apply_overrides(path, [f"split.labels.merge={name}", "split.labels.drop=[fear, surprise]"])
+    split = params.read(path).split
+    assert "fear" in split.label_maps[name]
+    left = {label: target for label, target in split.label_maps[name].items() if label != "fear"}
+    assert split.labels.merge == left
+    assert set(left) < set(EMOTIONS)
+
+
+def test_the_quadrants_are_those_of_arousal_and_valence() -> None:
+    maps = params.read(ROOT / "params.yaml").split.label_maps
+    both = {label: f"{maps['arousal'][label]}_{maps['valence'][label]}" for label in maps["arousal"]}
+    assert maps["quadrants"] == both
+
+
+def test_a_map_that_is_not_there_is_refused_with_the_choices(tmp_path: Path) -> None:
+    path = Path(shutil.copy(ROOT / params.PARAMS, tmp_path))
+    apply_overrides(path, ["split.labels.merge=arousel"])
+    with pytest.raises(InputError, match=r"params\.split: .*'arousel'.*arousal, quadrants, valence"):
+        params.read(path)

@@ -377,7 +377,7 @@ def test_a_table_of_a_corpus_gives_its_scores_to_the_digit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("corpus", ["ravdess"])  # TESS, too, when it was written: it takes longer
+@pytest.mark.parametrize("corpus", ["ravdess", "tess"])
 def test_a_table_of_real_recordings_gives_their_scores_to_the_digit(
     corpus: str, corpora: Path, places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

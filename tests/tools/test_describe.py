@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from stages.base import params
 from stages.base.errors import InputError
 from stages.tools import describe
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -51,3 +55,21 @@ def test_a_folder_without_a_table_is_refused(calls: Path) -> None:
     (calls / "x.wav").touch()
     with pytest.raises(InputError, match=r"calls: has no table.*1 recordings.*x\.wav"):
         describe.find(calls)
+
+
+def test_the_block_is_added_to_params_whose_other_lines_stay(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (ROOT / "params.yaml").read_text()
+    Path("params.yaml").write_text(before)
+    monkeypatch.setattr("sys.argv", ["describe", str(calls), "--add"])
+    describe.main()
+    added = YAML(typ="safe").load(capsys.readouterr().out)["corpora"]
+    after = Path("params.yaml").read_text()
+    lines = [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[0] in "+-"]
+    assert not [line for line in lines if line[0] == "-"]
+    assert YAML(typ="safe").load("\n".join(line[2:] for line in lines)) == added
+    assert params.read().corpus_of("calls").rows()["label"].tolist() == ["happiness", "awe"]
+    with pytest.raises(InputError, match=r"params\.yaml: corpora\.calls is there already"):
+        describe.main()
+    assert Path("params.yaml").read_text() == after
