@@ -15,6 +15,8 @@ from stages.evaluation import metrics
 from stages.learning import dataset, normalization, trained_fold
 from stages.splitting import leak
 
+# What `dvc metrics` and `dvc exp show` list; metrics/test.json has all.
+SCORES = ("uar", "uar_low", "uar_high", "accuracy", "macro_f1", "ece", "n_clips", "leaky", "statistics")
 ENROLLED = (0, 1, 2, 4, 8, 16, 32)  # clips of a test speaker
 
 
@@ -33,6 +35,7 @@ def main() -> None:
     tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
     measured = measure(predictions, params)
     write_json(measured, METRICS / "test.json")
+    write_json({name: measured[name] for name in SCORES if name in measured}, METRICS / "scores.json")
     for name, plotted in {
         "confusion": confusion(predictions),
         "reliability": metrics.reliability(predictions),
