@@ -95,8 +95,13 @@ def test_a_base_that_does_not_exist(revisions: Revisions) -> None:
 
 
 @pytest.mark.slow
-def test_the_comment_on_a_change_after_its_base_was_reproduced(revisions: Revisions) -> None:
+@pytest.mark.parametrize("subfolder", [".", "work/project"])
+def test_the_comment_on_a_change_after_its_base_was_reproduced(
+    subfolder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revisions = Revisions(tmp_path, subfolder)
     folder = revisions.folder
+    monkeypatch.chdir(folder)
     (folder / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "base", folder / ".ci")
     (folder / "Makefile").write_text("repro:\n\tdvc repro\n")
