@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -98,6 +99,8 @@ def read(revision: str) -> Revision:
             files = repo.dvcfs.fs
             stage = YAML(typ="safe", pure=True).load(files.read_text(LOCK))["stages"]["evaluate"]
             predictions = _read_predictions(revision, files)
+            if revision == WORKSPACE:
+                _check_recorded(stage)
     except (FileNotFoundError, KeyError) as error:
         raise InputError(
             f"{revision}: has no predictions, because its {LOCK} has no stage `evaluate`. Run `dvc repro` "
@@ -108,6 +111,17 @@ def read(revision: str) -> Revision:
     if predictions.empty:
         raise InputError(f"{revision}: {PREDICTIONS} is empty. Run `dvc repro -f evaluate`.")
     return Revision(revision, predictions, keys.leaves(stage.get("params", {}).get("params.yaml", {})))
+
+
+def _check_recorded(stage: dict[str, Any]) -> None:
+    """Checks that the workspace's predictions are those of dvc.lock, whose parameters are shown with them.
+
+    Raises:
+        InputError: they are not.
+    """
+    recorded = {out["path"]: out.get("md5") for out in stage.get("outs", [])}
+    if recorded.get(PREDICTIONS.as_posix()) != hashlib.md5(PREDICTIONS.read_bytes()).hexdigest():  # noqa: S324
+        raise InputError(f"{WORKSPACE}: {PREDICTIONS} is not the one that {LOCK} records. Run `dvc repro`.")
 
 
 def _read_predictions(revision: str, files: Any) -> pd.DataFrame:

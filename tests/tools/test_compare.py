@@ -202,6 +202,12 @@ def test_a_revision_whose_predictions_are_not_in_the_cache(revisions: Revisions,
         said("before")
 
 
+def test_predictions_that_the_lock_does_not_record_are_refused(revisions: Revisions, said) -> None:
+    ALIKE.to_parquet(revisions.folder / PREDICTIONS, index=False)
+    with pytest.raises(InputError, match=r"^workspace: data/predictions\.parquet .*dvc\.lock"):
+        said()
+
+
 def test_invalid_predictions_are_refused(revisions: Revisions, said) -> None:
     revisions.evaluate(BEFORE[:0])
     with pytest.raises(InputError, match=r"^workspace: data/predictions\.parquet is empty\..*evaluate"):
