@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -89,12 +90,17 @@ def read(revision: str) -> Revision:
     Raises:
         InputError: the revision does not exist, or its predictions are missing, out of reach or damaged.
     """
-    from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
+    from dvc.repo import Repo
 
     try:
-        files = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
-        stage = YAML(typ="safe", pure=True).load(files.read_text(LOCK))["stages"]["evaluate"]
+        # Not DVCFileSystem(rev=revision): it begins at Git's root, and the project may be a subfolder.
+        with Repo() as repo, repo.switch(revision):
+            files = repo.dvcfs.fs
+            stage = YAML(typ="safe", pure=True).load(files.read_text(LOCK))["stages"]["evaluate"]
+            predictions = _read_predictions(revision, files)
+            if revision == WORKSPACE:
+                _check_recorded(stage)
     except (FileNotFoundError, KeyError) as error:
         raise InputError(
             f"{revision}: has no predictions, because its {LOCK} has no stage `evaluate`. Run `dvc repro` "
@@ -102,16 +108,33 @@ def read(revision: str) -> Revision:
         ) from error
     except DvcException as error:
         raise InputError(f"{revision}: {error}.") from error
+    if predictions.empty:
+        raise InputError(f"{revision}: {PREDICTIONS} is empty. Run `dvc repro -f evaluate`.")
+    return Revision(revision, predictions, keys.leaves(stage.get("params", {}).get("params.yaml", {})))
+
+
+def _check_recorded(stage: dict[str, Any]) -> None:
+    """Checks that the workspace's predictions are those of dvc.lock, whose parameters are shown with them.
+
+    Raises:
+        InputError: they are not.
+    """
+    recorded = {out["path"]: out.get("md5") for out in stage.get("outs", [])}
+    if recorded.get(PREDICTIONS.as_posix()) != hashlib.md5(PREDICTIONS.read_bytes()).hexdigest():  # noqa: S324
+        raise InputError(f"{WORKSPACE}: {PREDICTIONS} is not the one that {LOCK} records. Run `dvc repro`.")
+
+
+def _read_predictions(revision: str, files: Any) -> pd.DataFrame:
+    """Returns the predictions in a DVC file system, which is open at the revision."""
+    from dvc.exceptions import DvcException
+
     try:
         files.open(str(PREDICTIONS)).close()
-        predictions = tables.read(PREDICTIONS, tables.PREDICTIONS, filesystem=files)
+        return tables.read(PREDICTIONS, tables.PREDICTIONS, filesystem=files)
     except FileNotFoundError as error:
         raise InputError(f"{revision}: {PREDICTIONS} is not in the cache. {_remedy(revision)}") from error
     except (DvcException, InputError) as error:
         raise InputError(f"{revision}: {error}") from error
-    if predictions.empty:
-        raise InputError(f"{revision}: {PREDICTIONS} is empty. Run `dvc repro -f evaluate`.")
-    return Revision(revision, predictions, keys.leaves(stage.get("params", {}).get("params.yaml", {})))
 
 
 def _remedy(revision: str) -> str:

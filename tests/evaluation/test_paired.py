@@ -196,6 +196,28 @@ def test_equal_models_differ_significantly_one_time_in_twenty(n_speakers: int, n
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_speakers", "n_clips", "seed_effect"), [(24, 60, 0.05), (24, 60, 0.15), (8, 120, 0.1)]
+)
+def test_with_three_seeds_equal_models_differ_significantly_at_most_one_time_in_twenty(
+    n_speakers: int, n_clips: int, seed_effect: float
+) -> None:
+    drawn = pairs(n_speakers, n_clips, 200, n_seeds=3, seed_effect=seed_effect)
+    found = [paired.differences(a, b, 400, seed=0)["uar"] for a, b in drawn]
+    assert 0.005 <= np.mean([one.significant for one in found]) <= 0.07
+    assert 0.93 <= np.mean([one.low <= 0 <= one.high for one in found]) <= 0.995
+    # both standard errors together are that of the difference
+    error = np.sqrt(np.mean([one.speakers_error**2 + (one.seeds_error or 0) ** 2 for one in found]))
+    assert error == pytest.approx(np.std([one.difference for one in found]), rel=0.2)
+
+
+@pytest.mark.slow
+def test_one_training_of_each_model_finds_too_many_differences_where_trainings_differ() -> None:
+    drawn = pairs(24, 60, 150, seed_effect=0.15)
+    assert np.mean([paired.differences(a, b, 400, seed=0)["uar"].significant for a, b in drawn]) > 0.2
+
+
+@pytest.mark.slow
 def test_mcnemar_finds_too_many_differences_because_clips_of_a_speaker_are_alike() -> None:
     assert np.mean([paired.mcnemar(a, b) < 0.05 for a, b in pairs(4, 120, n_draws=300)]) > 0.1
 

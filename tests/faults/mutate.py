@@ -11,7 +11,6 @@ a clone: code that is edited meanwhile would be mixed into the trials.
 from __future__ import annotations
 
 import ast
-import copy
 import importlib
 import itertools
 import json
@@ -86,21 +85,32 @@ class Mutant:
     change: str
 
 
-def mutants(module: str) -> list[Mutant]:
-    """Returns every mutant of a module."""
-    tree = ast.parse((ROOT / "stages" / f"{module}.py").read_text())
+def places(module: str) -> list[tuple[str, int, Change]]:
+    """Returns every possible change of a module, with the number of the node that it changes."""
+    tree = source(module)
     unchangeable = {id(node) for part in annotations(tree) for node in ast.walk(part)}
-    found = []
-    for number, node in enumerate(ast.walk(tree)):
-        for change in [] if id(node) in unchangeable else changes(node):
-            changed = copy.deepcopy(tree)
-            twin = next(itertools.islice(ast.walk(changed), number, None))
-            change(twin)
-            before, after = (textwrap.shorten(ast.unparse(part(each)), 100) for each in (node, twin))
-            place = f"{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
-            text = f"{place}: {before} -> {after}"
-            found.append(Mutant(module, ast.fix_missing_locations(changed), text))
-    return found
+    return [
+        (module, number, change)
+        for number, node in enumerate(ast.walk(tree))
+        if id(node) not in unchangeable
+        for change in changes(node)
+    ]
+
+
+def source(module: str) -> ast.Module:
+    """Returns the code of a module below stages."""
+    return ast.parse((ROOT / "stages" / f"{module}.py").read_text())
+
+
+def mutant_at(module: str, number: int, change: Change) -> Mutant:
+    """Returns a module with one of its `places` changed."""
+    tree = source(module)
+    node = next(itertools.islice(ast.walk(tree), number, None))
+    before = textwrap.shorten(ast.unparse(part(node)), 100)
+    change(node)
+    after = textwrap.shorten(ast.unparse(part(node)), 100)
+    place = f"{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
+    return Mutant(module, ast.fix_missing_locations(tree), f"{place}: {before} -> {after}")
 
 
 def part(node: ast.AST) -> ast.AST:
@@ -173,29 +183,24 @@ def try_out(mutant: Mutant) -> None:
         os._exit(pytest.main([*options, f"stages/{mutant.module}.py", *TESTS[mutant.module]]))
 
 
-def sampled(n_each: int) -> list[Mutant]:
-    """Returns random mutants of each module, the same ones every time."""
-    chosen = []
-    for module in TESTS:
-        every = mutants(module)
-        chosen += random.Random(module).sample(every, min(n_each, len(every)))
-    return chosen
-
-
 def main(record: Path, n_each: int | None) -> None:
     lines = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
     known = {(line["module"], line["change"]): line["noticed"] for line in lines}
-    if n_each is None:
-        chosen = [mutant for module in TESTS for mutant in mutants(module) if known.get(key(mutant)) is False]
-    else:
-        chosen = [mutant for mutant in sampled(n_each) if key(mutant) not in known]
+    chosen = []
+    for module in TESTS:
+        every = places(module)
+        if n_each is None:
+            again = (mutant_at(*place) for place in every)
+            chosen += [mutant for mutant in again if known.get(key(mutant)) is False]
+        else:  # the same ones every time
+            drawn = random.Random(module).sample(every, min(n_each, len(every)))
+            chosen += [mutant for place in drawn if key(mutant := mutant_at(*place)) not in known]
     for library in LIBRARIES:
         importlib.import_module(library)
     unchanged: set[str] = set()  # whose tests pass without a change
     for mutant in chosen:
         if mutant.module not in unchanged:
-            tree = ast.parse((ROOT / "stages" / f"{mutant.module}.py").read_text())
-            if noticed(Mutant(mutant.module, tree, "nothing")):
+            if noticed(Mutant(mutant.module, source(mutant.module), "nothing")):
                 raise SystemExit(f"stages/{mutant.module}.py fails its tests without a change")
             unchanged.add(mutant.module)
         known[key(mutant)] = noticed(mutant)

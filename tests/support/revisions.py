@@ -32,11 +32,16 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 class Revisions:
-    """A repository in `folder` with the project's params and a pipeline of one stage."""
+    """A repository with the project's params and a pipeline of one stage.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        git(folder, "init", "--quiet", "--initial-branch", "main")
+    Attributes:
+        folder: of the project, which may be a subfolder of its Git repository.
+    """
+
+    def __init__(self, top: Path, subfolder: str = ".") -> None:
+        self.folder = folder = top / subfolder
+        folder.mkdir(parents=True, exist_ok=True)
+        git(top, "init", "--quiet", "--initial-branch", "main")
         (folder / ".dvc").mkdir()
         (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
         (folder / ".gitignore").write_text("/data\n/.dvc/cache\n/.dvc/tmp\n")

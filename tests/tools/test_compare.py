@@ -5,15 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
 from stages.base.errors import InputError
 from stages.base.files import PREDICTIONS
+from stages.base.params import read as read_params
+from stages.evaluation import comparison
 from stages.splitting import leak
 from stages.tools import compare
-from tests.support.predictions import of_speakers, predictions
+from tests.support.predictions import of_speakers, predictions, with_seeds
 from tests.support.revisions import PARAMS, ROOT, Revisions
 
 BEFORE = of_speakers([14, 16, 13, 18, 15, 17], 20)
@@ -24,8 +27,11 @@ ALIKE = of_speakers([15, 15, 14, 17, 15, 18], 20)
 @pytest.fixture
 def revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Revisions:
     """`start` has no predictions, `before` has some, and the workspace others that are worse."""
-    monkeypatch.chdir(tmp_path)
-    made = Revisions(tmp_path)
+    return of_two_models(Revisions(tmp_path), monkeypatch)
+
+
+def of_two_models(made: Revisions, monkeypatch: pytest.MonkeyPatch) -> Revisions:
+    monkeypatch.chdir(made.folder)
     made.commit("start")
     made.evaluate(BEFORE)
     made.commit("before")
@@ -70,6 +76,33 @@ def test_two_revisions_are_compared_whatever_the_workspace(revisions: Revisions,
     (revisions.folder / PREDICTIONS).unlink()
     verdict, *_ = said("after", "before").splitlines()
     assert verdict.startswith("UAR 0.533 -> 0.775") and verdict.endswith("p = 0.031: better")
+
+
+def test_a_project_in_a_subfolder_of_its_git_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_two_models(Revisions(tmp_path, "work/project"), monkeypatch)
+    found = comparison.of_revisions("before", comparison.WORKSPACE, read_params())
+    assert (found.metrics["uar"].a, found.metrics["uar"].b) == pytest.approx((93 / 120, 64 / 120))
+    with pytest.raises(InputError, match=r"^start: .*dvc\.lock"):
+        comparison.read("start")
+
+
+def test_several_training_seeds_are_named_with_both_sources_of_variation(revisions: Revisions, said) -> None:
+    worse = [[9, 12, 8, 12, 10, 13], [8, 11, 9, 11, 9, 12], [10, 11, 8, 13, 11, 12]]
+    revisions.evaluate(with_seeds(*(of_speakers(n_right, 20) for n_right in worse)), model="gru")
+    output = " ".join(said().split())
+    assert "B is workspace (gru, 3 training seeds)" in output
+    assert "between speakers (standard error of UAR 0.0" in output
+    assert "training seeds (0.01" in output
+    assert "Not that of A, which was trained with one seed" in output
+    values = json.loads(said("--json"))
+    assert (values["a"]["n_seeds"], values["b"]["n_seeds"]) == (1, 3)
+    # 64, 60 and 65 of 120 clips
+    assert values["metrics"]["uar"]["b"] == pytest.approx(63 / 120)
+    spread = np.array([64, 60, 65]).std(ddof=1) / 120 / 3**0.5
+    assert values["metrics"]["uar"]["seeds_error"] == pytest.approx(spread)
+    assert said().startswith("UAR 0.775 -> 0.525")
 
 
 def test_an_insignificant_difference_has_no_direction(revisions: Revisions, said) -> None:
@@ -164,6 +197,12 @@ def test_a_revision_whose_predictions_are_not_in_the_cache(revisions: Revisions,
         InputError, match=r"^workspace: .* `dvc pull data/predictions.parquet` or `dvc repro`"
     ):
         said("before")
+
+
+def test_predictions_that_the_lock_does_not_record_are_refused(revisions: Revisions, said) -> None:
+    ALIKE.to_parquet(revisions.folder / PREDICTIONS, index=False)
+    with pytest.raises(InputError, match=r"^workspace: data/predictions\.parquet .*dvc\.lock"):
+        said()
 
 
 def test_invalid_predictions_are_refused(revisions: Revisions, said) -> None:

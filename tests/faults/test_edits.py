@@ -1,0 +1,147 @@
+"""An edit of what a running stage depends on makes it fail, with the name; sweeping removes what is dead."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.base import files
+from stages.base import params as parameters
+from stages.base.files import MANIFEST, MODEL, SPLITS
+from stages.data import tables
+from stages.learning import dataset, trained_fold
+from stages.splitting import protocols
+from tests.faults.conftest import Fault, draws
+from tests.faults.pipeline import Started, rng
+from tests.support.workspace import ROOT, Workspace, contents
+from tests.test_train import store_inputs
+
+yaml = YAML(typ="safe", pure=True)
+PARAM = {"split": ("split", "n_folds", 2), "train": ("train", "seed", 21)}
+DATA = {"split": MANIFEST, "train": dataset.INDEX}
+OUTPUT = {"split": SPLITS.parent, "train": MODEL / "fold_00"}
+KINDS = ("params.yaml", "code", "data")
+
+
+class Project:
+    """A folder with the code, the parameters and what a stage needs; the stage has run once.
+
+    Attributes:
+        seconds: that the stage took.
+        made: what it wrote.
+    """
+
+    def __init__(self, folder: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(folder)
+        self.folder, self.stage = folder, stage
+        shutil.copytree(ROOT / "stages", "stages", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "dvc.yaml", folder)
+        work = Workspace(folder)
+        work.set(model="svm", models__svm__inputs__features=["mfcc"], train__threads=1, train__fold=0)
+        work.set(split__n_folds=3)
+        store_inputs()
+        self.run()
+        started = time.monotonic()
+        self.run()
+        self.seconds = time.monotonic() - started
+        self.made = contents(OUTPUT[stage])
+
+    def start(self) -> Started:
+        return Started(self.folder, sys.executable, "-m", f"stages.{self.stage}")
+
+    def run(self) -> None:
+        started = self.start()
+        said = started.end()
+        assert started.process.returncode == 0, said
+
+    def edit(self, kind: str) -> tuple[Path, str]:
+        """Edits what the stage depends on and returns the file, and the name that the stage should give."""
+        if kind == "params.yaml":
+            path, (block, key, value) = Path("params.yaml"), PARAM[self.stage]
+            values = yaml.load(path)
+            values[block][key] = value
+            with files.replacing(path) as temporary:
+                YAML().dump(values, temporary)
+            return path, f"params.{block}"
+        path = Path("stages/splitting/protocols.py") if kind == "code" else DATA[self.stage]
+        content = path.read_bytes()
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(content + (b"\n# edited\n" if kind == "code" else b""))
+        return path, path.as_posix()
+
+    def made_with_present_params(self) -> bool:
+        """Returns whether what the stage left was made with params.yaml as it is now."""
+        now = parameters.read()
+        if self.stage == "split":
+            return bool(tables.read(SPLITS, tables.SPLITS).attrs["made_with"] == protocols.made_with(now))
+        trained_fold.read_records(now)  # raises if not
+        return True
+
+
+@pytest.mark.parametrize("number", draws(sample=0, slow=3, campaign=60))
+def test_an_edit_at_a_random_moment(
+    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    draw = rng("edit", number)
+    kind, stage = KINDS[number % 3], ("split", "train")[number // 3 % 2]
+    project = Project(tmp_path, stage, monkeypatch)
+    before = {path: path.read_bytes() for path in map(Path, ("params.yaml", "stages/splitting/protocols.py"))}
+    share = draw.random()
+    while True:
+        started = project.start()
+        if started.is_running_after(share * project.seconds):
+            break
+        started.end()
+        share /= 2
+    with fault(f"edit of {kind} while a stage runs"):
+        _, name = project.edit(kind)
+        said = started.end()
+        if started.process.returncode:
+            assert re.search(rf"^error: {re.escape(name)}.*{stage}", said, re.MULTILINE), said
+        else:  # the edit came before the stage had read anything; of data, it was another copy of the same
+            assert kind != "code"
+            assert kind == "data" or project.made_with_present_params()
+        for path, content in before.items():
+            path.write_bytes(content)
+        time.sleep(1.1)  # of code edited just before, a stage says so
+        project.run()
+        assert contents(OUTPUT[stage]) == project.made
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_only_what_dead_processes_of_this_machine_left_is_removed(
+    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Temporary files and folders of running and of dead processes, here and elsewhere, new and abandoned."""
+    monkeypatch.chdir(tmp_path)
+    draw = rng("sweep", number)
+    dead = 2**22 + 1 + draw.randrange(1000)  # larger than any process id on Linux
+    kept, removed = set(), set()
+    for top in (files.DATA, files.METRICS):
+        top.mkdir()
+        for i in range(draw.randint(1, 8)):
+            here, alive = draw.random() < 0.5, draw.random() < 0.5
+            age_days = draw.choice([0.0, 0.5, 2.0]) * files.ABANDONED_DAYS
+            host = files._host() if here else "elsewhere"
+            path = top / f".{i}.{host}-{os.getppid() if alive else dead}.part"
+            if draw.random() < 0.5:
+                path.mkdir()
+                (path / "half.wav").touch()
+            else:
+                path.touch()
+            os.utime(path, 2 * (time.time() - age_days * 86_400,))
+            gone = not alive if here else age_days > files.ABANDONED_DAYS
+            (removed if gone else kept).add(path)
+        (top / "finished.json").touch()
+        kept.add(top / "finished.json")
+    with fault("temporary files of killed stages, and of others"):
+        files.sweep()
+        found = {path for top in (files.DATA, files.METRICS) for path in top.iterdir()}
+        assert found == kept
