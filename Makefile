@@ -13,7 +13,7 @@ test: $(VENV)/dev
 	pytest -n auto --maxprocesses 4
 
 slow: $(VENV)/dev
-	pytest -m slow -n auto --maxprocesses 4 --dist loadfile
+	pytest -m slow -n auto --maxprocesses 4
 
 # The whole fault campaign, up to an hour; writes its table into docs/faults.md.
 faults: $(VENV)/dev

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# librosa is compiled by numba, and two processes that fill numba's cache at once can crash (its issue 10128).
+# numba compiles librosa for half a minute, a third less without optimisation. Two processes that fill numba's
+# cache at once can crash (its issue 10128).
+os.environ["NUMBA_OPT"] = "0"
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "numba" / worker)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives each file to one worker, like `--dist loadfile`, and all that import librosa to the same one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    files = [str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py")]
+    compiling = {file for file in files if "\nimport librosa\n" in (ROOT / file).read_text()}
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "librosa" if file in compiling else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
