@@ -1,4 +1,4 @@
-"""Show a finished run: the page metrics/report.html, and its figures for `dvc plots`."""
+"""Show a finished run: the page metrics/report.html, its figures for `dvc plots`, and a model card."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from pathlib import Path
 from stages.base.files import METRICS, replacing
 from stages.base.params import read
 from stages.base.stage import run
-from stages.reporting import examples, finished_run, notices, page, pictures, report_tables, summary
+from stages.reporting import (
+    examples,
+    finished_run,
+    model_card,
+    notices,
+    page,
+    pictures,
+    report_tables,
+    summary,
+)
 from stages.reporting.figures.style import Picture
 
 TEMPLATE = Path(page.__file__).with_name("report.html.j2")
-REPORT, FIGURES = METRICS / "report.html", METRICS / "figures"
+REPORT, FIGURES, CARD = METRICS / "report.html", METRICS / "figures", METRICS / "model_card.md"
 
 
 def main() -> None:
@@ -40,6 +49,8 @@ def main() -> None:
     )
     with replacing(REPORT) as temporary:
         temporary.write_text(html, encoding="utf-8")
+    with replacing(CARD) as temporary:
+        temporary.write_text(model_card.render(done), encoding="utf-8")
     write_figures(of_results)
 
 

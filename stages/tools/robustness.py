@@ -25,7 +25,7 @@ from stages.audio.quality import ACTIVE_DB, FRAME_S, frame_levels
 from stages.audio.recording import Samples, decode, load_listed, resample
 from stages.base import registry
 from stages.base.errors import run
-from stages.base.files import MANIFEST, METRICS, RAW, SPLITS, write_json
+from stages.base.files import MANIFEST, RAW, SPLITS, write_json
 from stages.base.params import Params, read
 from stages.compute import hardware
 from stages.data import tables
@@ -33,8 +33,8 @@ from stages.data.keys import rng
 from stages.evaluation import metrics
 from stages.learning import dataset, profile, trained_fold
 from stages.learning.normalization import statistics
+from stages.reporting.model_card import ROBUSTNESS
 
-RESULT = METRICS / "robustness.json"
 RATE_HZ = 16_000
 PAD_S = 2.0
 ROOM_DBFS = -60.0
@@ -98,7 +98,7 @@ def main() -> None:
     params = read()
     hardware.limit(params.train.threads)
     measured = measure(params, every)
-    write_json(measured, RESULT)
+    write_json(measured, ROBUSTNESS)
     table = pd.DataFrame.from_dict(measured["conditions"], orient="index")
     print(table.to_markdown(floatfmt=(None, ".3f", ".3f", ".0%", ".0%")))
 

@@ -1,0 +1,144 @@
+"""A model card, from the records of a finished run only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from stages.base.files import METRICS
+from stages.data import tables
+from stages.evaluation import metrics
+from stages.reporting import notices, report_tables, summary
+from stages.reporting.comparison import escaped
+
+if TYPE_CHECKING:
+    from stages.reporting.finished_run import FinishedRun
+
+TEMPLATE = Path(__file__).with_name("model_card.md.j2")
+ROBUSTNESS = METRICS / "robustness.json"
+SCORES = ("uar", "accuracy", "macro_f1")
+
+
+def render(run: FinishedRun) -> str:
+    """Returns the card as Markdown.
+
+    Raises:
+        InputError: metrics/robustness.json is damaged.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 -- Markdown; `cell` escapes
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = escaped
+    predictions, votes = run.predictions, pd.Series(dtype=str)
+    n_resamples, seed = run.params.evaluate.n_resamples, run.params.seed
+    sexes = report_tables.of_sexes(predictions, votes, n_resamples, seed).drop(columns="listeners")
+    corpora = {
+        str(about["title"]): {
+            "licence": about["licence"],
+            "tested clips": (predictions["corpus"] == name).sum(),
+            "tested speakers": predictions.loc[predictions["corpus"] == name, "speaker"].nunique(),
+        }
+        for name, about in run.corpora.items()
+    }
+    return environment.get_template(TEMPLATE.name).render(
+        run=run,
+        summary=summary.summary(run),
+        corpora=_markdown(pd.DataFrame.from_dict(corpora, orient="index"), "corpus"),
+        protocol=notices.PROTOCOLS[run.params.split.protocol],
+        texts=_texts(run.splits),
+        scores=_markdown(_with_intervals(dict.fromkeys(SCORES, run.test)), "score"),
+        by_emotion=_markdown(of_emotions(predictions, n_resamples, seed), "emotion"),
+        by_sex=_markdown(_rounded(sexes), "speakers"),
+        by_speaker=_markdown(of_speakers(predictions), "UAR of a speaker"),
+        robustness=read_robustness(predictions.attrs.get("models")),
+        synthetic=[name for name, about in run.corpora.items() if about["synthetic"]],
+    )
+
+
+def of_emotions(predictions: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFrame:
+    """Returns the recall of each emotion with its interval, as text, and the number of clips."""
+    rows = {}
+    for emotion, clips in predictions.groupby("label"):
+        ends = metrics.intervals(clips, n_resamples, seed)
+        low, high = ends.get("accuracy_low"), ends.get("accuracy_high")
+        recall = metrics.headline(clips)["accuracy"]
+        rows[str(emotion)] = {"recall": recall, "uar_low": low, "uar_high": high, "clips": len(clips)}
+    return _rounded(pd.DataFrame.from_dict(rows, orient="index"))
+
+
+def of_speakers(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Returns the lowest, the median and the highest uar of a speaker, as text."""
+    uars = report_tables.of_speakers(predictions).set_index("speaker")["uar"]
+    rows = {
+        f"lowest, {uars.idxmin()}": uars.min(),
+        "median": uars.median(),
+        f"highest, {uars.idxmax()}": uars.max(),
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["UAR"]).map("{:.3f}".format)
+
+
+def read_robustness(models: Any) -> dict[str, Any] | None:
+    """Returns what the tool `robustness` measured of these models, its table as Markdown; None without.
+
+    Args:
+        models: the fingerprints of the folds that the predictions are from.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not ROBUSTNESS.is_file():
+        return None
+    measured = tables.read_scalars(ROBUSTNESS, ("models", "n_clips", "conditions"))
+    if measured["models"] != models:
+        return None
+    shown = pd.DataFrame.from_dict(measured["conditions"], orient="index")
+    percent = shown[["warned", "abstained"]].map("{:.0%}".format)
+    shown = shown[["uar", "lost"]].map("{:.3f}".format).join(percent)
+    return measured | {"table": _markdown(shown.rename(columns={"uar": "UAR"}), "recordings")}
+
+
+def _texts(splits: pd.DataFrame) -> str:
+    """Returns whether the sentences of the test clips are in the training data, "" if they are not known."""
+    role = splits["role"] == "test"
+    tested = set(splits.loc[role, "sentence"].dropna())
+    if not tested:
+        return ""
+    shared = tested & set(splits.loc[~role, "sentence"].dropna())
+    return f"{len(shared)} of {len(tested)} test sentences are in the training data of a fold too."
+
+
+def _with_intervals(scores: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    rows = {
+        report_tables.NAMES[name]: {
+            "value": f"{test[name]:.3f}",
+            "95 % interval": report_tables.interval(test, name),
+        }
+        for name, test in scores.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _rounded(scores: pd.DataFrame) -> pd.DataFrame:
+    """Returns scores as text, the ends `uar_low` and `uar_high` in one column."""
+    ends = [
+        "" if pd.isna(low) else f"{low:.3f} to {high:.3f}"
+        for low, high in zip(scores["uar_low"], scores["uar_high"], strict=True)
+    ]
+    shown = scores.drop(columns=["uar_low", "uar_high"])
+    first = shown.columns[0]
+    shown[first] = shown[first].map("{:.3f}".format)
+    shown.insert(1, "95 % interval", ends)
+    return shown.rename(columns={"uar": "UAR"})
+
+
+def _markdown(rows: pd.DataFrame, first: str) -> str:
+    """Returns a table; `first` names the column of the index."""
+    shown = rows.rename_axis(first).reset_index().astype(str).map(escaped)
+    return str(shown.to_markdown(index=False, disable_numparse=True))

@@ -1,0 +1,54 @@
+"""The model card of a finished run: every number is one of its records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.base.files import METRICS
+from stages.base.params import read
+from stages.reporting import finished_run, model_card
+from tests.support import runs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return runs.leave(tmp_path_factory.mktemp("card"), full=False, train__normalize="speaker")
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> finished_run.FinishedRun:
+    monkeypatch.chdir(folder)
+    return finished_run.read(read())
+
+
+def test_the_scores_are_those_of_the_metrics(run: finished_run.FinishedRun) -> None:
+    card = model_card.render(run)
+    test = json.loads((METRICS / "test.json").read_text())
+    for name in ("uar", "uar_low", "uar_high", "accuracy", "ece", "log_loss"):
+        assert f"{test[name]:.3f}" in card
+    for emotion, recall in test["recall"].items():
+        assert any(emotion in line and f"{recall:.3f}" in line for line in card.splitlines())
+    assert f"lowest, {test['worst_speaker']['speaker'].split('/')[-1]}" in card
+    assert "Statistics of test clips: speaker" in card
+    assert "2 of 2 test sentences are in the training data" in card
+    assert "LEAKY" not in card
+
+
+def test_robustness_is_shown_of_these_models_only(run: finished_run.FinishedRun) -> None:
+    measured = {"uar": 0.123, "lost": 0.456, "warned": 0.25, "abstained": 0.0}
+    written = {"n_clips": 9, "conditions": {"-20 dB": measured}, "models": run.predictions.attrs["models"]}
+    assert "Not measured" in model_card.render(run)
+    for models, shown in ((written["models"], True), ({"0": "another"}, False)):
+        model_card.ROBUSTNESS.write_text(json.dumps(written | {"models": models}))
+        assert ("0.456" in model_card.render(run)) == shown
+    model_card.ROBUSTNESS.unlink()
+
+
+def test_names_are_shown_and_do_nothing(run: finished_run.FinishedRun) -> None:
+    run.corpora["ravdess"]["title"] = "<script>|`x`"
+    card = model_card.render(run)
+    assert "<script>" not in card
+    assert "&lt;script&gt;" in card
