@@ -9,8 +9,8 @@
 `stages` writes that many short clips of noise into the folder, runs manifest, split, augment
 and featurize on them as DVC would, and measures for each stage the seconds, the processor time of its own
 process and of its workers, and the peak memory of its own process and of the largest worker. `table` does
-the same with clips that a csv lists, from select to split. `overhead` alternates between the two engines: empty
-tasks, then extracting the features of the clips. `cost` is the processor time per clip. All write to
+the same with clips that a csv lists, from select to split. `overhead` alternates between the two engines:
+empty tasks, then extracting the features of the clips. `cost` is the processor time per clip. All write to
 benchmark/speed/scale.json and delete their folder.
 """
 
