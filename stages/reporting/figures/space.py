@@ -83,23 +83,22 @@ def beside(places: Points, labels: pd.Series, speakers: pd.Series, summary: str)
     """Returns the clips in the plane twice: coloured by label, and by speaker."""
     title = "Clips by label, and the same clips by speaker"
     figure, axes = canvas(6.6, rows=2)
-    _points(axes[0], places, labels, "by label", named=True)
-    _points(axes[1], places, speakers, f"by speaker ({speakers.nunique()})", named=False)
+    _points(axes[0], places, labels, "by label", MARKERS)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", markerscale=2, fontsize=8)
+    _points(axes[1], places, speakers, f"by speaker ({speakers.nunique()})", "o")
     return picture(figure, "space", title, f"{title}. {summary}", "png")
 
 
-def _points(axes: Axes, places: Points, groups: pd.Series, title: str, *, named: bool) -> None:
+def _points(axes: Axes, places: Points, groups: pd.Series, title: str, markers: str) -> None:
     kinds: Sequence[str] = sorted(groups.unique())
     for number, (kind, colour) in enumerate(zip(kinds, _colours(len(kinds)), strict=True)):
         own = places[(groups == kind).to_numpy()]
-        marker = MARKERS[number % len(MARKERS)] if named else "o"
+        marker = markers[number % len(markers)]
         axes.scatter(own[:, 0], own[:, 1], s=7, color=colour, marker=marker, linewidth=0, label=kind)
     axes.set(xticks=[], yticks=[], aspect="equal")
     axes.set_title(title, fontsize=9)
     for side in axes.spines.values():
         side.set_visible(False)
-    if named:
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2, fontsize=8)
 
 
 def _colours(n: int) -> list[Any]:
