@@ -46,7 +46,7 @@ def test(
 ) -> pd.DataFrame:
     """Returns the fold's test clips, `predicted` and a probability column `p_<emotion>` for each class."""
     rows = dataset.test_rows(splits, index, trained.number)
-    pooled = trained.pooling is not None  # then pooled clips are standardised, not frames
+    pooled = trained.preparation.pooling is not None  # then pooled clips are standardised, not frames
     clips = dataset.load(rows, trained.config.inputs.features, "global" if pooled else normalize)
     speakers = rows["speaker"].tolist() if pooled and normalize == "speaker" else None
     probabilities = trained.probabilities(clips, speakers)

@@ -408,7 +408,7 @@ def test_the_whole_of_a_long_clip_is_scored(workspace: Workspace) -> None:
     train.main()
     (trained,) = trained_fold.trained(params.read())
     rng = np.random.default_rng(7)
-    n_steps = trained.preprocessor.n_steps
+    n_steps = trained.preparation.preprocessor.n_steps
     first, second = (rng.normal(size=(n_steps, N_DIMS)).astype(np.float32) for _ in range(2))
     together = trained.probabilities([np.concatenate([first, second]), first])
     each = trained.probabilities([first, second])

@@ -9,16 +9,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from stages.audio.recording import AudioError, Recording, Samples, UnreadableError, decode
 from stages.base import errors
 from stages.base.params import Manifest
 from stages.data.keys import sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FRAME_S = 0.02  # a whole number of periods of mains hum at 50 and 100 Hz
 ACTIVE_DB = 40.0  # a frame is active if it is at most so far below the loudest

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -16,6 +15,9 @@ from stages.base import npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
 from stages.base.params import Block, Count, Positive
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Frames = NDArray[np.float32]  # (n_frames, n_dims)
 Layout = Literal["mean", "stats", "pooled", "frames", "image", "flat"]

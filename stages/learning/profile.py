@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.base.errors import InputError
 from stages.base.files import write_json
 from stages.base.params import Predict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROFILE = "profile.json"
 COLUMNS = ["clip", "corpus", "duration_s", "level_dbfs", "active_s", "bandwidth_hz"]  # of the manifest

@@ -15,8 +15,6 @@ from stages.data.vocabulary import LABEL
 from stages.learning import calibration
 
 RECORD = "fold.json"  # settings, classes, temperature and counts; train writes it last
-PREPROCESSOR = "preprocessor.npz"
-POOLING = "pooling.npz"  # of the layout `pooled`
 TRAINED_ON = "trained_on.parquet"  # the recordings that trained or validated the weights
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -19,17 +18,10 @@ from stages.base.errors import N_LISTED, InputError, shown_key
 from stages.base.files import MODEL, SPLITS
 from stages.base.params import Params
 from stages.data import code, keys, tables
-from stages.learning import calibration
-from stages.learning.pooling import FittedPooling
-from stages.learning.preprocessing import Clips, Frames, Preprocessor, pool, standardize_speakers
-from stages.learning.record import (
-    POOLING,
-    PREPROCESSOR,
-    RECORD,
-    TRAINED_ON,
-    folder_name,
-    read_record,
-)
+from stages.learning import calibration, windows
+from stages.learning.preprocessing import Clips, Frames
+from stages.learning.record import RECORD, TRAINED_ON, folder_name, read_record
+from stages.learning.windows import Preparation
 from stages.splitting import leak, protocols
 
 
@@ -41,17 +33,15 @@ class TrainedFold:
         number: of the fold, as in the splits.
         config: the model's block of params.yaml.
         record: what train recorded: what the fold was made from, `classes`, `temperature`, counts.
-        preprocessor: standardises clips and pads them to one length.
+        preparation: makes the model's input of a clip.
         folder: where its weights are.
-        pooling: of the layout `pooled`, else None.
     """
 
     number: int
     config: Any
     record: dict[str, Any]
-    preprocessor: Preprocessor
+    preparation: Preparation
     folder: Path
-    pooling: FittedPooling | None = None
 
     def probabilities(self, clips: Sequence[Frames], speakers: Sequence[str] | None = None) -> pd.DataFrame:
         """Returns a row per clip and a column `p_<emotion>` per class, rows summing to one.
@@ -65,54 +55,25 @@ class TrainedFold:
         Raises:
             InputError: the model was not written by train.
         """
+        inputs, n_windows = self.preparation(clips, speakers)
+        mean = windows.means(self.window_probabilities(inputs), n_windows)
+        return pd.DataFrame(mean, columns=[f"p_{emotion}" for emotion in self.record["classes"]])
+
+    def window_probabilities(self, inputs: Clips) -> NDArray[np.float64]:
+        """Returns float64 (n_windows, n_classes) of prepared windows.
+
+        Raises:
+            InputError: see `probabilities`.
+        """
         entry = registry.load("models", self.record["model"], "params.model")
         n_classes = len(self.record["classes"])
-        inputs, n_windows = self.prepared(clips, speakers)
         scores: NDArray[np.float64] = entry.trainer(self.config).scores(self.folder, inputs, n_classes)
-        if scores.shape != (n_windows.sum(), n_classes) or not np.isfinite(scores).all():
+        if scores.shape != (len(inputs), n_classes) or not np.isfinite(scores).all():
             raise InputError(
                 f"{self.folder}: its model does not return {n_classes} finite scores per clip. "
                 "Run `dvc repro train`."
             )
-        columns = [f"p_{emotion}" for emotion in self.record["classes"]]
-        each_window = pd.DataFrame(calibration.probabilities(scores, self.record["temperature"]))
-        mean = each_window.groupby(np.repeat(np.arange(len(clips)), n_windows)).mean()
-        return mean.set_axis(columns, axis="columns")
-
-    def prepared(
-        self, clips: Sequence[Frames], speakers: Sequence[str] | None
-    ) -> tuple[Clips, NDArray[np.int64]]:
-        """Returns the model's input for each window of the clips, and each clip's number of windows.
-
-        Args:
-            clips, speakers: see `probabilities`.
-        """
-        if self.pooling is not None:
-            pooled = [self.pooling(frames) for frames in clips]
-            if speakers is not None:
-                names = [str(number) for number in range(len(pooled))]
-                rows = pd.DataFrame({"clip": names, "parent": names, "speaker": list(speakers)})
-                pooled = [*standardize_speakers(dict(zip(names, pooled, strict=True)), rows).values()]
-            weighed = self.pooling.weigh(self.preprocessor.transform(pooled))
-            return weighed, np.ones(len(clips), np.int64)
-        layout, frames_per_step = self.preprocessor.layout, self.preprocessor.frames_per_step
-        split = [
-            windows(pool(frames, layout, frames_per_step), self.preprocessor.n_steps) for frames in clips
-        ]
-        every = [window for each in split for window in each]
-        return self.preprocessor.transform(every), np.array([len(each) for each in split], np.int64)
-
-
-def windows(steps: Frames, n_steps: int) -> list[Frames]:
-    """Returns as few windows as cover the clip, evenly spaced, each at most (n_steps, n_dims).
-
-    Examples:
-        >>> [window.ravel().tolist() for window in windows(np.arange(5.0)[:, None], n_steps=3)]
-        [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]
-    """
-    last = max(0, len(steps) - n_steps)
-    starts = np.linspace(0, last, max(1, math.ceil(len(steps) / n_steps))).round().astype(int)
-    return [steps[start : start + n_steps] for start in starts]
+        return calibration.probabilities(scores, self.record["temperature"])
 
 
 def read_records(params: Params) -> dict[int, dict[str, Any]]:
@@ -151,10 +112,8 @@ def trained(params: Params) -> list[TrainedFold]:
     folds = []
     for number, record in read_records(params).items():
         folder = MODEL / folder_name(number)
-        preprocessor, pooling = Preprocessor.load(folder / PREPROCESSOR), None
-        if config.inputs.layout == "pooled":
-            pooling = FittedPooling.load(config.pooling, folder / POOLING)
-        folds.append(TrainedFold(number, config, record, preprocessor, folder, pooling))
+        pooling = config.pooling if config.inputs.layout == "pooled" else None
+        folds.append(TrainedFold(number, config, record, Preparation.load(folder, pooling), folder))
     return folds
 
 

@@ -37,7 +37,8 @@ class Trainer(Protocol):
         """Fits the model and writes it to `folder`.
 
         Returns:
-            The learning curve, a row per epoch, and further entries of the record (`n_parameters`, ...).
+            The learning curve, a row per epoch, and further entries of the record (`n_parameters`, ...). One
+            that validates itself adds `held_out`: scores and labels of clips that it was not fitted on.
         """
 
     def scores(self, folder: Path, clips: Clips, n_classes: int) -> NDArray[np.float64]:

@@ -29,14 +29,17 @@ from stages.learning import calibration, dataset
 from stages.learning.pooling import FittedPooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
 from stages.learning.profile import PROFILE
-from stages.learning.record import POOLING, PREPROCESSOR, RECORD, TRAINED_ON, folder_name, summary
+from stages.learning.record import RECORD, TRAINED_ON, folder_name, summary
 from stages.learning.trained_fold import made_by, made_with
 from stages.learning.trainer import Trainer
+from stages.learning.windows import POOLING, PREPROCESSOR
 
 N_CROSS_VALIDATED = 5  # groups of speakers, as Platt 1999 holds out in fifths or thirds
 CROSS_VALIDATION = ".cross_validation"
 CURVE, TIMING, POOLED = "curve.csv", "timing.json", "pooled.npz"
 CURVE_COLUMNS = ["fold", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
+
+HeldOut = tuple[NDArray[np.float64], NDArray[np.int64]]  # scores and labels of validation
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +142,7 @@ def train_fold(
     seed = int(keys.fingerprint(params.train.seed, params.model, folder.name)[:8], 16)
     in_train, copies = rows["role"] == "train", rows["clip"] != rows["parent"]
     curve, fitted = trainer.fit(train, validation, folder, seed)
+    held_out: HeldOut | None = fitted.pop("held_out", None)  # of a trainer that has validated itself
     files = [PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file, *([POOLING] if pooling is not None else [])]
     record = {
         "model": params.model,
@@ -153,15 +157,14 @@ def train_fold(
         **made,
         **fitted,
     }
-    held_out = None
-    if "val_uar" in fitted:  # the trainer has validated itself
-        record["temperature"] = fitted["temperature"] if params.train.calibrate == "temperature" else 1.0
-    elif trainer.trains_on_validation:
+    if held_out is None and trainer.trains_on_validation:
         held_out = cross_validated(params, trainer, inputs, rows, clips, folder, seed)
-    elif validation is not None:
+    elif held_out is None and validation is not None:
         held_out = trainer.scores(folder, validation, len(validation.classes)), validation.y
     if held_out is not None:
         record |= validate(*held_out, params.train.calibrate)
+        calibrated = calibration.probabilities(held_out[0], record["temperature"])
+        record["reliability"] = calibration.reliability(calibrated, held_out[1])
         if calibration.at_bound(record["temperature"]):
             logger.warning(
                 "%s: the temperature %.3g is at its bound, so probabilities are not calibrated",
@@ -227,7 +230,7 @@ def cross_validated(
     clips: list[Frames],
     folder: Path,
     seed: int,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+) -> HeldOut | None:
     """Returns scores and labels of the training recordings, each from a model that did not see the speaker.
 
     Speakers are held out in N_CROSS_VALIDATED groups; with fewer speakers, one at a time. A single training
