@@ -250,6 +250,7 @@ def mark_duplicates(table: pd.DataFrame) -> pd.DataFrame:
             problem.
 
     Examples:
+        >>> import pandas as pd
         >>> made = pd.DataFrame({"path": ["x/1.wav", "x/2.wav"], "clip": ["x/1", "x/2"], "corpus": "x"})
         >>> made = made.assign(emotion="anger", speaker="x/a", sentence="x/s", preferred=True)
         >>> made = made.assign(authentic=True, audio_sha256="e3", problem="")
