@@ -82,7 +82,7 @@ def unlike(measured: dict[str, float], profile: Profile, limits: Predict) -> lis
     Examples:
         >>> profile = Profile(corpora=["x"], quantiles={"bandwidth_hz": [7e3, 7e3, 7e3, 8e3, 8e3, 8e3, 8e3]})
         >>> limits = Predict(excluded="abstain", unlike="warn", level_db=3.0, duration_factor=1.25,
-        ...                  bandwidth_factor=1.25, active_fraction=0.1)
+        ...                  bandwidth_factor=1.25, active_fraction=0.1, sure=0.5)
         >>> unlike({"bandwidth_hz": 4e3}, profile, limits)
         ['nothing above 4000 Hz, training clips reach 7000 to 8000 Hz']
     """
