@@ -24,8 +24,8 @@ from stages.audio.recording import decode, load, resample
 from stages.base.files import MANIFEST, RAW, SPLITS
 from stages.base.params import read
 from stages.data import tables
+from stages.inference.bundle import judge
 from stages.learning import profile, trained_fold
-from stages.tools.predict import judge
 
 RATE_HZ = 16_000
 PAD_S = 2.0
