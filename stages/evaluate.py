@@ -58,7 +58,7 @@ def test(
     clips = dataset.load(rows, trained.config.inputs.features)
     curve, seed = {}, int(trained.record["seed"])
     if trained.settings.normalize == "enrol":
-        vectors = trained.vectors(clips)
+        vectors = trained.preparation.vectors(clips)
         probabilities = trained.of_vectors(vectors, rows)
         curve = {n: described(rows, trained.of_vectors(vectors, rows, n), seed) for n in ENROLLED}
     else:

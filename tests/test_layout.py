@@ -24,7 +24,8 @@ LEVELS = (
     {"data"},
     {"audio", "splitting", "evaluation", "compute"},
     {"acquire", "learning"},
-    {"networks", "reporting"},
+    {"networks", "reporting", "inference"},
+    {"export"},
     {*registry.CONTRACTS, "tools", *(path.name for path in SCRIPTS)},
 )
 MOST_FILES = 16  # in one folder; a registry has as many as entries

@@ -31,6 +31,7 @@ from stages.base.files import (
     SPLITS,
 )
 from stages.data import tables
+from stages.inference import workspace as inference_workspace
 from stages.learning import dataset, trained_fold, training
 from stages.learning.trained_fold import made_with
 from stages.splitting import protocols
@@ -351,7 +352,10 @@ def test_predict_names_an_emotion_for_a_recording(
     capsys.readouterr()
     predict.main()
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
-    assert list(table.columns) == ["file", "emotion", "p_anger", "p_fear", "p_sadness", "status", "reason"]
+    assert list(table.columns) == [
+        *("file", "start_s", "end_s", "speech", "emotion", "p_anger", "p_fear", "p_sadness"),
+        *("status", "reason", "model"),
+    ]
     assert table.filter(regex="^p_").sum(axis=1).tolist() == pytest.approx([1, 1], abs=2e-3)
     assert table["emotion"].isin(EMOTIONS).all()
 
@@ -359,38 +363,33 @@ def test_predict_names_an_emotion_for_a_recording(
 def test_predict_answers_the_good_files_and_gives_each_other_one_a_reason(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0, manifest__longest_s=5.0)
+    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0, predict__sure=0.0)
     train.main()
     speech = syllables(1.0)
     soundfile.write("good.wav", speech, RATE_HZ)
     soundfile.write("silent.wav", np.zeros(RATE_HZ), RATE_HZ)
-    soundfile.write("long.wav", np.tile(speech, 6), RATE_HZ)
     Path("text.wav").write_text("no sound")
     os.mkfifo("pipe.wav")
-    names = ["missing.wav", "good.wav", "silent.wav", "text.wav", "long.wav", "pipe.wav"]
+    names = ["good.wav", "silent.wav", "text.wav", "pipe.wav"]
     monkeypatch.setattr("sys.argv", ["predict", *names])
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         predict.main()
     assert ended.value.code == 1
     printed = capsys.readouterr()
-    assert "synthetic speech (demo)" in printed.err
+    assert "demo (synthetic" in printed.err
     table = pd.read_csv(io.StringIO(printed.out), index_col="file")
     assert list(table.index) == names
     assert table["status"].to_dict() == {
-        "missing.wav": "failed",
         "good.wav": "answered",
         "silent.wav": "abstained",
         "text.wav": "failed",
-        "long.wav": "failed",
         "pipe.wav": "failed",
     }
     assert table["reason"].str.split(":").str[0].to_dict() == {
-        "missing.wav": "unreadable",
         "good.wav": np.nan,
         "silent.wav": "silent",
         "text.wav": "not audio or damaged",
-        "long.wav": "too long",
         "pipe.wav": "unreadable",
     }
     assert table["emotion"].notna().tolist() == (table["status"] == "answered").tolist()
@@ -403,7 +402,7 @@ def syllables(seconds: float) -> np.ndarray:
 
 
 def test_predict_warns_of_or_refuses_what_is_unlike_the_training_clips(workspace: Workspace) -> None:
-    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0)
+    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0, predict__sure=0.0)
     table = tables.read(MANIFEST, tables.MANIFEST)
     of_speech = asdict(measure(Recording(np.float32(syllables(1.0)), RATE_HZ, 1)))
     measured = {name: of_speech[name] for name in ("duration_s", "level_dbfs", "active_s", "bandwidth_hz")}
@@ -412,20 +411,18 @@ def test_predict_warns_of_or_refuses_what_is_unlike_the_training_clips(workspace
     soundfile.write("like.wav", syllables(1.0), RATE_HZ)
     soundfile.write("quiet.wav", 0.03 * syllables(1.0), RATE_HZ)
     soundfile.write("telephone.wav", resample(Recording(np.float32(syllables(1.0)), RATE_HZ, 1), 8000), 8000)
-    soundfile.write("long.wav", syllables(3.0), RATE_HZ)
-    files = [Path(name) for name in ("like.wav", "quiet.wav", "telephone.wav", "long.wav")]
-    predicted = predict.predict(files, params.read())
-    assert predicted["status"].tolist() == ["answered", "warned", "warned", "warned"]
-    assert "level -" in predicted["reason"]["quiet.wav"]
-    assert "nothing above 3" in predicted["reason"]["telephone.wav"]
-    assert predicted["reason"]["long.wav"] == (
-        "unlike the training data: 3.0 s long, training clips are 1.0 to 1.0 s"
-    )
-    assert predicted.filter(regex="^p_").sum(axis=1).tolist() == pytest.approx([1] * 4)
+    soundfile.write("short.wav", syllables(0.5), RATE_HZ)
+    files = [Path(name) for name in ("like.wav", "quiet.wav", "telephone.wav", "short.wav")]
+    predicted = [*inference_workspace.bundle(params.read()).predict_files(files)]
+    assert [each.status for each in predicted] == ["answered", "warned", "warned", "warned"]
+    assert "level -" in predicted[1].reason
+    assert "nothing above 3" in predicted[2].reason
+    assert predicted[3].reason == "unlike the training data: 0.5 s long, training clips are 1.0 to 1.0 s"
+    assert [sum(each.probabilities.values()) for each in predicted] == pytest.approx([1] * 4)
     workspace.set(predict__unlike="abstain")
-    predicted = predict.predict(files, params.read())
-    assert predicted["emotion"].tolist()[1:] == ["", "", ""]
-    assert predicted["emotion"].iloc[0] in EMOTIONS
+    predicted = [*inference_workspace.bundle(params.read()).predict_files(files)]
+    assert [each.emotion for each in predicted][1:] == ["", "", ""]
+    assert predicted[0].emotion in EMOTIONS
 
 
 def test_the_whole_of_a_long_clip_is_scored(workspace: Workspace) -> None:
@@ -443,7 +440,7 @@ def test_the_whole_of_a_long_clip_is_scored(workspace: Workspace) -> None:
     train.main()
     (trained,) = trained_fold.trained(params.read())
     rng = np.random.default_rng(7)
-    n_steps = trained.preprocessor.n_steps
+    n_steps = trained.preparation.preprocessor.n_steps
     first, second = (rng.normal(size=(n_steps, N_DIMS)).astype(np.float32) for _ in range(2))
     together = trained.probabilities([np.concatenate([first, second]), first])
     each = trained.probabilities([first, second])
@@ -473,17 +470,17 @@ def test_predict_refuses_other_settings_than_the_models(
     train.main()
     workspace.set(**changes)
     with pytest.raises(InputError, match=rf"^params\.{message}\. Set it back, or run `dvc repro train`\.$"):
-        predict.predict([Path("any.wav")], params.read())
+        inference_workspace.bundle(params.read())
 
 
 def test_predict_refuses_a_model_that_needs_the_speakers_statistics(workspace: Workspace) -> None:
     workspace.set(features__mfcc__n_mfcc=N_DIMS, train__normalize="speaker", train__fold=0)
     train.main()
     with pytest.raises(InputError, match=r"^data/model: was trained with params\.train\.normalize 'speaker'"):
-        predict.predict([Path("any.wav")], params.read())
+        inference_workspace.bundle(params.read())
     workspace.set(train__normalize="global")
     with pytest.raises(InputError, match=r"^params\.train\.normalize: 'global', .*'speaker'"):
-        predict.predict([Path("any.wav")], params.read())
+        inference_workspace.bundle(params.read())
 
 
 def test_every_value_of_a_networks_block_has_a_key(workspace: Workspace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,20 @@ class Extractor:
         return features
 
 
-def extractor(settings: params.Params, names: Sequence[str], place: str) -> Extractor:
+class Settings(Protocol):
+    """What determines features: parameters, or what a bundle stores of them."""
+
+    @property
+    def audio(self) -> params.Audio: ...
+
+    @property
+    def spectrum(self) -> params.Spectrum: ...
+
+    def config(self, kind: str, name: str, place: str) -> Any:
+        """Returns the checked `Config` of an entry of the registry `kind`."""
+
+
+def extractor(settings: Settings, names: Sequence[str], place: str) -> Extractor:
     """Returns the extractor of the named features, after trying it on one second of silence.
 
     Args:

@@ -9,16 +9,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from stages.audio.recording import AudioError, Recording, Samples, UnreadableError, decode
 from stages.base import errors
 from stages.base.params import Manifest
 from stages.data.keys import sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FRAME_S = 0.02  # a whole number of periods of mains hum at 50 and 100 Hz
 ACTIVE_DB = 40.0  # a frame is active if it is at most so far below the loudest
@@ -248,6 +250,7 @@ def mark_duplicates(table: pd.DataFrame) -> pd.DataFrame:
             problem.
 
     Examples:
+        >>> import pandas as pd
         >>> made = pd.DataFrame({"path": ["x/1.wav", "x/2.wav"], "clip": ["x/1", "x/2"], "corpus": "x"})
         >>> made = made.assign(emotion="anger", speaker="x/a", sentence="x/s", preferred=True)
         >>> made = made.assign(authentic=True, audio_sha256="e3", problem="")

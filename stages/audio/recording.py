@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,12 +127,45 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
     """
     mix = _Mix()
     samples, rate_hz, n_channels = _read(path, longest_s, mix)
-    agreement, cancelled = 1.0, False
-    if n_channels > 1 and (variances := mix.variances())[1:].any():
-        agreement = float(variances[0] / variances[1:].mean())
-        if agreement * n_channels < CANCELLED:
-            cancelled = True
-            samples, _, _ = _read(path, longest_s, _Mix(channel=int(variances[1:].argmax())))
+    agreement, channel = _compared(mix, n_channels)
+    if channel is not None:
+        samples, _, _ = _read(path, longest_s, _Mix(channel))
+    return _centred(samples, rate_hz, n_channels, agreement, channel is not None)
+
+
+def mixed(samples: Samples, sample_rate_hz: int) -> Recording:
+    """Returns samples that are already decoded as `decode` returns a file's.
+
+    Args:
+        samples: float32 (n_samples, n_channels), full scale = 1.
+        sample_rate_hz: of the samples.
+
+    Raises:
+        AudioError: there are none, some are not finite, or the rate is impossible.
+
+    Examples:
+        >>> mixed(np.array([[0.5, 0.1], [0.1, 0.1]], np.float32), 16_000).samples.round(2)
+        array([ 0.1, -0.1], dtype=float32)
+    """
+    _check_rate(sample_rate_hz)
+    mix, n_channels = _Mix(), samples.shape[1]
+    mono = mix(samples)
+    _check_samples([mono])
+    agreement, channel = _compared(mix, n_channels)
+    if channel is not None:
+        mono = samples[:, channel]
+    return _centred(mono, sample_rate_hz, n_channels, agreement, channel is not None)
+
+
+def _compared(mix: _Mix, n_channels: int) -> tuple[float, int | None]:
+    """Returns the agreement of the channels, and the one to use instead of their mean if they cancel."""
+    if n_channels == 1 or not (variances := mix.variances())[1:].any():
+        return 1.0, None
+    agreement = float(variances[0] / variances[1:].mean())
+    return agreement, int(variances[1:].argmax()) if agreement * n_channels < CANCELLED else None
+
+
+def _centred(samples: Samples, rate_hz: int, n_channels: int, agreement: float, cancelled: bool) -> Recording:
     dc_offset = float(samples.mean(dtype=np.float64))
     samples = samples - np.float32(dc_offset)
     return Recording(samples, rate_hz, n_channels, dc_offset, agreement, cancelled)
@@ -140,36 +173,70 @@ def decode(path: Path, longest_s: float = math.inf) -> Recording:
 
 def _read(path: Path, longest_s: float, mix: _Mix) -> tuple[Samples, int, int]:
     """Returns the mixed samples, float32 (n_samples,), their rate in Hz and the number of channels."""
+    with opened(path, longest_s) as (rate_hz, n_channels, raw):
+        blocks = []
+        for block in raw:
+            blocks.append(mix(block))
+            if mix.n_samples > longest_s * rate_hz:
+                raise AudioError(f"too long: more than {longest_s:g} s")
+    _check_samples(blocks)
+    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0], rate_hz, n_channels
+
+
+@contextmanager
+def opened(path: Path, longest_s: float = math.inf) -> Iterator[tuple[int, int, Iterator[Samples]]]:
+    """Yields a file's rate in Hz, its number of channels and its blocks, float32 (n_samples, n_channels).
+
+    Only a block at a time is in memory. The samples are as the file has them: see `mixed`.
+
+    Raises:
+        AudioError, UnreadableError: see `decode`; some faults are found at the end of the blocks.
+    """
     head = _check_content(path)
     demuxer = ffmpeg.container(head)
     try:
         with _stream(path, head, longest_s) if not demuxer else ffmpeg.opened(path, demuxer) as stream:
             rate_hz, n_channels, length_s, raw = stream
-            if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-                raise AudioError(f"impossible header: {rate_hz} Hz")
-            blocks = []
-            for block in raw:
-                blocks.append(mix(block))
-                if mix.n_samples > longest_s * rate_hz:
-                    raise AudioError(f"too long: more than {longest_s:g} s")
+            _check_rate(rate_hz)
+            allowed_s = ffmpeg.MISSING_S if demuxer else MPEG_FRAME_SAMPLES / rate_hz
+            yield rate_hz, n_channels, _complete(raw, rate_hz, length_s - allowed_s, length_s)
     except soundfile.LibsndfileError as error:
         if error.code == SYSTEM_ERROR:
             raise UnreadableError("unreadable: the system reports an error to libsndfile") from error
         raise AudioError(f"not audio or damaged: {error.error_string.rstrip('.')}") from error
     except (ffmpeg.FfmpegError, TypeError) as error:  # TypeError: soundfile's, for a name ending in `.raw`
         raise AudioError(str(error) if demuxer else "not audio or damaged: samples without header") from error
-    allowed_s = ffmpeg.MISSING_S if demuxer else MPEG_FRAME_SAMPLES / rate_hz
-    if mix.n_samples / rate_hz + allowed_s < length_s:
-        found_s = mix.n_samples / rate_hz
-        raise AudioError(f"truncated: {length_s:.3f} s by its header, {found_s:.3f} s found")
-    if mix.n_samples == 0:
+
+
+def _complete(blocks: Iterator[Samples], rate_hz: int, least_s: float, length_s: float) -> Iterator[Samples]:
+    """Yields the blocks.
+
+    Raises:
+        AudioError: at the end, there were no samples, or less than `least_s` of a header's `length_s`.
+    """
+    n_samples = 0
+    for block in blocks:
+        n_samples += len(block)
+        yield block
+    if n_samples / rate_hz < least_s:
+        raise AudioError(f"truncated: {length_s:.3f} s by its header, {n_samples / rate_hz:.3f} s found")
+    if n_samples == 0:
+        raise AudioError("empty: no samples")
+
+
+def _check_rate(rate_hz: int) -> None:
+    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        raise AudioError(f"impossible header: {rate_hz} Hz")
+
+
+def _check_samples(blocks: Sequence[Samples]) -> None:
+    """Raises AudioError if there are no samples or some are not finite."""
+    n_samples = sum(map(len, blocks))
+    if not n_samples:
         raise AudioError("empty: no samples")
     n_bad = sum(int(np.count_nonzero(~(np.abs(block) <= LOUDEST))) for block in blocks)
     if n_bad:
-        raise AudioError(
-            f"not finite: {n_bad} of {mix.n_samples} samples are NaN, infinite or above {LOUDEST:g}"
-        )
-    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0], rate_hz, n_channels
+        raise AudioError(f"not finite: {n_bad} of {n_samples} samples are NaN, infinite or above {LOUDEST:g}")
 
 
 @contextmanager
@@ -305,8 +372,7 @@ class _Overlaid(io.FileIO):
 
 def _check_header(file: soundfile.SoundFile, longest_s: float) -> None:
     """Raises AudioError for an impossible rate or length, or a length above what the file contains."""
-    if not LOWEST_RATE_HZ <= file.samplerate <= HIGHEST_RATE_HZ:
-        raise AudioError(f"impossible header: {file.samplerate} Hz")
+    _check_rate(file.samplerate)
     for in_header, found in SHORT_CHUNK.findall(file.extra_info):
         if int(found) < int(in_header) < UNKNOWN_BYTES:
             raise AudioError(f"truncated: {in_header} bytes of audio by its header, {found} found")

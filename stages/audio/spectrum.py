@@ -66,7 +66,7 @@ class Spectrum:
         windowed = np.empty((min(size, n_frames), n_fft), np.float32)
         for start in range(0, n_frames, size):
             block = power[start : start + size]
-            np.multiply(self.frames[start : start + size], _hann(n_fft), out=windowed[: len(block)])
+            np.multiply(self.frames[start : start + size], hann(n_fft), out=windowed[: len(block)])
             spectrum = scipy.fft.rfft(windowed[: len(block)], axis=1)
             np.add(np.square(spectrum.real), np.square(spectrum.imag), out=block)
         return power
@@ -166,7 +166,7 @@ def _hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @cache
-def _hann(n: int) -> NDArray[np.float32]:
+def hann(n: int) -> NDArray[np.float32]:
     """Returns the periodic Hann window, float32 (n,)."""
     window: NDArray[np.float32] = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
     return window  # scipy.signal has it, but takes a second to import
@@ -186,12 +186,12 @@ def cepstrum(log_mel: Frames, n_coefficients: int) -> Frames:
         >>> cepstrum(np.array([[0, -10, -20, -30]], np.float32), n_coefficients=2).round(2)
         array([[-30. ,  22.3]], dtype=float32)
     """
-    coefficients: Frames = log_mel @ _cosines(log_mel.shape[1], n_coefficients)
+    coefficients: Frames = log_mel @ cosines(log_mel.shape[1], n_coefficients)
     return coefficients
 
 
 @cache
-def _cosines(n_mels: int, n_coefficients: int) -> Frames:
+def cosines(n_mels: int, n_coefficients: int) -> Frames:
     """Returns the first columns of the DCT-II's matrix, float32 (n_mels, n_coefficients)."""
     transform = scipy.fft.dct(np.eye(n_mels), type=2, norm="ortho", axis=1)
     columns: Frames = transform[:, :n_coefficients].astype(np.float32)

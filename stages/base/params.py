@@ -298,6 +298,8 @@ class Predict(Block):
         unlike: one that is unlike the training clips.
         level_db, duration_factor, bandwidth_factor, active_fraction: how far a value may be outside the range
             from the 1st to the 99th percentile of the training clips.
+        sure: an answer is `unsure` if answers of its confidence were right less often than this on validation
+            clips.
     """
 
     excluded: Literal["answer", "warn", "abstain"]
@@ -306,6 +308,7 @@ class Predict(Block):
     duration_factor: Annotated[float, Field(ge=1)]
     bandwidth_factor: Annotated[float, Field(ge=1)]
     active_fraction: Annotated[float, Field(ge=0, le=1)]
+    sure: Annotated[float, Field(ge=0, le=1)]
 
 
 class Evaluate(Block):

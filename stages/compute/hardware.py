@@ -8,6 +8,10 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -20,6 +24,23 @@ def environment() -> dict[str, str]:
     python = ".".join(platform.python_version_tuple()[:2])
     found = {"python": python, "bfloat16": str(processor.has_bfloat16())}
     return found | code.versions(code.LIBRARIES.values())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drops what is written to stderr meanwhile: TensorFlow's libraries log when they are loaded.
+
+    Errors still raise in Python.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def limit(n_threads: int) -> None:

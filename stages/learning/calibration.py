@@ -9,6 +9,7 @@ from scipy.special import log_softmax, softmax
 
 # Temperatures from 1/100 to 100: beyond them the scores are constant or hard decisions.
 LOG_TEMPERATURE_BOUNDS = (-np.log(100.0), np.log(100.0))
+N_BINS = 20  # of confidence, for `reliability`
 AT_BOUND = 0.01  # of log temperature; the minimiser stops a little before a bound
 
 
@@ -46,3 +47,24 @@ def temperature(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> fl
 def probabilities(scores: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """Returns float64 (n_clips, n_classes), rows summing to one."""
     return np.asarray(softmax(scores.astype(np.float64) / temperature, axis=1))
+
+
+def reliability(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> dict[str, list[int]]:
+    """Returns how many clips had a confidence in each of N_BINS equal bins, `n`, and how many were right.
+
+    Args:
+        probabilities: (n_clips, n_classes), of validation clips.
+        labels: (n_clips,), class indices.
+
+    Examples:
+        >>> found = reliability(np.array([[0.97, 0.03], [0.48, 0.52]]), np.array([0, 0]))
+        >>> found["n"][10], found["n_right"][10], found["n"][19], found["n_right"][19]
+        (1, 0, 1, 1)
+    """
+    confidence = probabilities.max(axis=1)
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    right = probabilities.argmax(axis=1) == labels
+    return {
+        "n": np.bincount(bins, minlength=N_BINS).tolist(),
+        "n_right": np.bincount(bins[right], minlength=N_BINS).tolist(),
+    }

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.base.errors import InputError
 from stages.base.files import write_json
-from stages.base.params import Params, Predict
+from stages.base.params import Predict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROFILE = "profile.json"
 COLUMNS = ["clip", "corpus", "duration_s", "level_dbfs", "active_s", "bandwidth_hz"]  # of the manifest
@@ -80,7 +82,7 @@ def unlike(measured: dict[str, float], profile: Profile, limits: Predict) -> lis
     Examples:
         >>> profile = Profile(corpora=["x"], quantiles={"bandwidth_hz": [7e3, 7e3, 7e3, 8e3, 8e3, 8e3, 8e3]})
         >>> limits = Predict(excluded="abstain", unlike="warn", level_db=3.0, duration_factor=1.25,
-        ...                  bandwidth_factor=1.25, active_fraction=0.1)
+        ...                  bandwidth_factor=1.25, active_fraction=0.1, sure=0.5)
         >>> unlike({"bandwidth_hz": 4e3}, profile, limits)
         ['nothing above 4000 Hz, training clips reach 7000 to 8000 Hz']
     """
@@ -128,21 +130,3 @@ def measures(probed: dict[str, Any], sample_rate_hz: int) -> dict[str, float]:
         "bandwidth_hz": min(probed["bandwidth_hz"], sample_rate_hz / 2),
         "active_fraction": probed["active_s"] / probed["duration_s"],
     }
-
-
-def judge(problem: str, measured: dict[str, Any], profiles: list[Profile], params: Params) -> tuple[str, str]:
-    """Returns answer, warn or abstain, and the reason.
-
-    Args:
-        problem: why manifest would exclude the recording; "" if it is usable.
-        measured: see `measures`.
-        profiles: of the training clips, one for each fold.
-        params: all parameters.
-    """
-    if problem:
-        return params.predict.excluded, problem
-    values = measures(measured, params.audio.sample_rate_hz)
-    differs = [unlike(values, each, params.predict) for each in profiles]
-    if all(differs):
-        return params.predict.unlike, f"unlike the training data: {'; '.join(differs[0])}"
-    return "answer", ""

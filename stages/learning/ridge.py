@@ -14,7 +14,6 @@ from sklearn.metrics import recall_score
 from stages.base import npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
-from stages.learning import calibration
 from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
 
@@ -43,7 +42,8 @@ class RidgeTrainer:
         """Fits the classifier and writes it to `folder`; it has no epochs to follow.
 
         Returns:
-            An empty learning curve, and `n_parameters`, `val_uar` and `temperature` by held-out speakers.
+            An empty learning curve, `n_parameters`, `penalty`, and `held_out`: each clip's scores by a fit
+            without its speaker, and the labels.
 
         Raises:
             InputError: there are fewer than two training speakers.
@@ -63,9 +63,7 @@ class RidgeTrainer:
         return pd.DataFrame(), {
             "n_parameters": (x.shape[1] + 1) * n_classes,
             "penalty": self.penalties[best],
-            "n_validation": len(x),
-            "val_uar": uars[best],
-            "temperature": calibration.temperature(found[best], train.y),
+            "held_out": (found[best], train.y),
         }
 
     def scores(self, folder: Path, clips: Clips, n_classes: int) -> Scores:

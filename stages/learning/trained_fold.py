@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,19 +17,11 @@ from stages.base.errors import N_LISTED, InputError, shown_key
 from stages.base.files import MODEL, SPLITS
 from stages.base.params import Params, Train
 from stages.data import code, keys, tables
-from stages.learning import calibration
+from stages.learning import calibration, windows
 from stages.learning.normalization import BY_SPEAKER_MEAN, SpeakerMeans, standardized
-from stages.learning.pooling import FittedPooling
-from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Clips, Frames, Preprocessor, pool
-from stages.learning.record import (
-    POOLING,
-    PREPROCESSOR,
-    RECORD,
-    SPEAKER_MEANS,
-    TRAINED_ON,
-    folder_name,
-    read_record,
-)
+from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Clips, Frames
+from stages.learning.record import RECORD, SPEAKER_MEANS, TRAINED_ON, folder_name, read_record
+from stages.learning.windows import Preparation
 from stages.splitting import leak, protocols
 
 
@@ -42,20 +33,18 @@ class TrainedFold:
         number: of the fold, as in the splits.
         config: the model's block of params.yaml.
         record: what train recorded: what the fold was made from, `classes`, `temperature`, counts.
-        preprocessor: standardises clips and pads them to one length.
+        preparation: makes the model's input of a clip.
         folder: where its weights are.
-        pooling: of the layout `pooled`, else None.
-        means: of `normalize: enrol` and `cluster`, else None.
         settings: `params.train`, as the fold was trained with.
+        means: of `normalize: enrol` and `cluster`, else None.
     """
 
     number: int
     config: Any
     record: dict[str, Any]
-    preprocessor: Preprocessor
+    preparation: Preparation
     folder: Path
     settings: Train
-    pooling: FittedPooling | None = None
     means: SpeakerMeans | None = None
 
     def probabilities(self, clips: Sequence[Frames], rows: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -71,25 +60,16 @@ class TrainedFold:
         Raises:
             InputError: the model was not written by train.
         """
-        if self.preprocessor.layout in WITHOUT_TIME_AXIS:
-            return self.of_vectors(self.vectors(clips), rows)
+        if self.preparation.preprocessor.layout in WITHOUT_TIME_AXIS:
+            return self.of_vectors(self.preparation.vectors(clips), rows)
         if self.settings.normalize != "global":
             clips = standardized(clips, _given(rows), self.settings.normalize)
-        steps = [pool(each, self.preprocessor.layout, self.preprocessor.frames_per_step) for each in clips]
-        split = [windows(each, self.preprocessor.n_steps) for each in steps]
-        every = self.preprocessor.transform([window for each in split for window in each])
-        return self._scored(every, np.array([len(each) for each in split], np.int64))
-
-    def vectors(self, clips: Sequence[Frames]) -> list[Frames]:
-        """Returns float32 (1, n_dims) of each clip, for the layouts without a time axis."""
-        if self.pooling is not None:
-            return [self.pooling(frames) for frames in clips]
-        return [pool(frames, self.preprocessor.layout) for frames in clips]
+        return self._scored(*self.preparation(clips))
 
     def of_vectors(
         self, vectors: Sequence[Frames], rows: pd.DataFrame | None, n_enrolled: int | None = None
     ) -> pd.DataFrame:
-        """Returns what `probabilities` does, of what `vectors` returned.
+        """Returns what `probabilities` does, of what `preparation.vectors` returned.
 
         Args:
             vectors: (1, n_dims) each.
@@ -103,43 +83,34 @@ class TrainedFold:
             vectors = [*self.means.removed(np.concatenate(vectors), _given(rows), settings)[:, None]]
         elif self.settings.normalize != "global":
             vectors = standardized(vectors, _given(rows), self.settings.normalize)
-        inputs = self.preprocessor.transform(vectors)
-        if self.pooling is not None:
-            inputs = self.pooling.weigh(inputs)
-        return self._scored(inputs, np.ones(len(vectors), np.int64))
+        return self._scored(*self.preparation.of_vectors(vectors))
 
     def _scored(self, inputs: Clips, n_windows: NDArray[np.int64]) -> pd.DataFrame:
         """Returns the mean probabilities of each clip's windows, which follow one another in `inputs`."""
+        mean = windows.means(self.window_probabilities(inputs), n_windows)
+        return pd.DataFrame(mean, columns=[f"p_{emotion}" for emotion in self.record["classes"]])
+
+    def window_probabilities(self, inputs: Clips) -> NDArray[np.float64]:
+        """Returns float64 (n_windows, n_classes) of prepared windows.
+
+        Raises:
+            InputError: see `probabilities`.
+        """
         entry = registry.load("models", self.record["model"], "params.model")
         n_classes = len(self.record["classes"])
         scores: NDArray[np.float64] = entry.trainer(self.config).scores(self.folder, inputs, n_classes)
-        if scores.shape != (n_windows.sum(), n_classes) or not np.isfinite(scores).all():
+        if scores.shape != (len(inputs), n_classes) or not np.isfinite(scores).all():
             raise InputError(
                 f"{self.folder}: its model does not return {n_classes} finite scores per clip. "
                 "Run `dvc repro train`."
             )
-        columns = [f"p_{emotion}" for emotion in self.record["classes"]]
-        each_window = pd.DataFrame(calibration.probabilities(scores, self.record["temperature"]))
-        mean = each_window.groupby(np.repeat(np.arange(len(n_windows)), n_windows)).mean()
-        return mean.set_axis(columns, axis="columns")
+        return calibration.probabilities(scores, self.record["temperature"])
 
 
 def _given(rows: pd.DataFrame | None) -> pd.DataFrame:
     if rows is None:
         raise ValueError("clips of a model that is not trained with `normalize: global` need their rows")
     return rows
-
-
-def windows(steps: Frames, n_steps: int) -> list[Frames]:
-    """Returns as few windows as cover the clip, evenly spaced, each at most (n_steps, n_dims).
-
-    Examples:
-        >>> [window.ravel().tolist() for window in windows(np.arange(5.0)[:, None], n_steps=3)]
-        [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]
-    """
-    last = max(0, len(steps) - n_steps)
-    starts = np.linspace(0, last, max(1, math.ceil(len(steps) / n_steps))).round().astype(int)
-    return [steps[start : start + n_steps] for start in starts]
 
 
 def read_records(params: Params) -> dict[str, dict[str, Any]]:
@@ -180,13 +151,11 @@ def trained(params: Params) -> list[TrainedFold]:
     folds = []
     for name, record in read_records(params).items():
         folder = MODEL / name
-        preprocessor, pooling, means = Preprocessor.load(folder / PREPROCESSOR), None, None
-        if config.inputs.layout == "pooled":
-            pooling = FittedPooling.load(config.pooling, folder / POOLING)
-        if record["normalize"] in BY_SPEAKER_MEAN:
-            means = SpeakerMeans.load(folder / SPEAKER_MEANS)
-        number = record["fold"]
-        folds.append(TrainedFold(number, config, record, preprocessor, folder, params.train, pooling, means))
+        pooling = config.pooling if config.inputs.layout == "pooled" else None
+        by_mean = record["normalize"] in BY_SPEAKER_MEAN
+        means = SpeakerMeans.load(folder / SPEAKER_MEANS) if by_mean else None
+        preparation = Preparation.load(folder, pooling)
+        folds.append(TrainedFold(record["fold"], config, record, preparation, folder, params.train, means))
     return folds
 
 

@@ -43,7 +43,8 @@ class Trainer(Protocol):
         """Fits the model and writes it to `folder`; calls `follow` with the learning curve after each epoch.
 
         Returns:
-            The learning curve, a row per epoch, and further entries of the record (`n_parameters`, ...).
+            The learning curve, a row per epoch, and further entries of the record (`n_parameters`, ...). One
+            that validates itself adds `held_out`: scores and labels of clips that it was not fitted on.
         """
 
     def scores(self, folder: Path, clips: Clips, n_classes: int) -> NDArray[np.float64]:

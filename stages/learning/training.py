@@ -31,21 +31,16 @@ from stages.learning.normalization import SpeakerMeans
 from stages.learning.pooling import FittedPooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
 from stages.learning.profile import PROFILE
-from stages.learning.record import (
-    POOLING,
-    PREPROCESSOR,
-    RECORD,
-    SPEAKER_MEANS,
-    TRAINED_ON,
-    folder_name,
-    summary,
-)
+from stages.learning.record import RECORD, SPEAKER_MEANS, TRAINED_ON, folder_name, summary
 from stages.learning.trained_fold import made_by, made_with
 from stages.learning.trainer import Trainer
+from stages.learning.windows import POOLING, PREPROCESSOR
 
 N_CROSS_VALIDATED = 5  # groups of speakers, as Platt 1999 holds out in fifths or thirds
 CROSS_VALIDATION = ".cross_validation"
 TIMING, POOLED = "timing.json", "pooled.npz"
+
+HeldOut = tuple[NDArray[np.float64], NDArray[np.int64]]  # scores and labels of validation
 
 logger = logging.getLogger(__name__)
 
@@ -151,6 +146,9 @@ def train_fold(
     in_train, copies = rows["role"] == "train", rows["clip"] != rows["parent"]
     follow = partial(live.follow, fold=fold, seed=train_seed, folder=folder)
     curve, fitted = trainer.fit(train, validation, folder, seed, follow)
+    held_out: HeldOut | None = fitted.pop("held_out", None)  # of a trainer that has validated itself
+    if means is not None:
+        held_out = None  # it knew all clips of a speaker, and new speakers are known by a few
     files = [PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file]
     files += [name for name, part in ((POOLING, pooling), (SPEAKER_MEANS, means)) if part is not None]
     record = {
@@ -169,15 +167,14 @@ def train_fold(
         **made,
         **fitted,
     }
-    held_out = None
-    if "val_uar" in fitted and means is None:  # the trainer has validated itself, by all clips of a speaker
-        record["temperature"] = fitted["temperature"] if params.train.calibrate == "temperature" else 1.0
-    elif trainer.trains_on_validation:
+    if held_out is None and trainer.trains_on_validation:
         held_out = cross_validated(params, trainer, inputs, rows, clips, pooling, folder, seed)
-    elif validation is not None:
+    elif held_out is None and validation is not None:
         held_out = trainer.scores(folder, validation, len(validation.classes)), validation.y
     if held_out is not None:
         record |= validate(*held_out, params.train.calibrate)
+        calibrated = calibration.probabilities(held_out[0], record["temperature"])
+        record["reliability"] = calibration.reliability(calibrated, held_out[1])
         if calibration.at_bound(record["temperature"]):
             logger.warning(
                 "%s: the temperature %.3g is at its bound, so probabilities are not calibrated",
@@ -249,7 +246,7 @@ def cross_validated(
     pooling: FittedPooling | None,
     folder: Path,
     seed: int,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+) -> HeldOut | None:
     """Returns scores and labels of the training recordings, each from a model that did not see the speaker.
 
     Speakers are held out in N_CROSS_VALIDATED groups; with fewer speakers, one at a time. A single training

@@ -85,6 +85,10 @@ class FrameTrainer(NetworkTrainer):
 
     def padded_lengths(self, clips: Clips) -> Indices:
         """Returns the number of steps that each clip is padded to, int64 (n_clips,)."""
-        longest, n = clips.x.shape[1], self.length_buckets
-        lengths = np.unique(np.ceil(np.arange(1, n + 1) * longest / n)).astype(np.int64)
+        lengths = self.lengths(clips.x.shape[1])
         return lengths[np.searchsorted(lengths, clips.lengths)]
+
+    def lengths(self, longest: int) -> Indices:
+        """Returns the numbers of steps that clips are padded to, int64 (n_lengths,), `longest` last."""
+        n = self.length_buckets
+        return np.unique(np.ceil(np.arange(1, n + 1) * longest / n)).astype(np.int64)

@@ -1,123 +1,179 @@
-"""Predict the emotion of recordings: `python -m stages.tools.predict clip.wav ...`.
+"""Predict the emotion of recordings: `python -m stages.tools.predict clip.wav folder 'calls/*.mp3' -`.
 
-Prints the mean probabilities of the trained folds' models, as CSV, with a status per file: `answered`,
-`warned` (unlike the training data), `abstained` (no usable speech) or `failed` (not a recording; exit 1).
-params.predict sets which of them a recording gets.
+Takes files, folders, patterns and `-`, a recording on the standard input, of any length. A recording longer
+than the training clips is judged in overlapping windows; `--timeline` shows them. Each row has a status:
+`answered`, `unsure` (such confidence was too often wrong on validation clips), `warned` (unlike the training
+data), `abstained` (no usable speech) or `failed` (not a recording; exit code 1). docs/use_the_model.md
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import glob
+import shutil
 import sys
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-import numpy as np
-import pandas as pd
+from tqdm import tqdm
 
-from stages.audio import extractor, quality
-from stages.audio.recording import AudioError, decode, resample
-from stages.base import registry
+from stages.audio.recording import SUFFIXES
 from stages.base.errors import InputError, run
-from stages.base.files import MODEL
-from stages.base.params import Params, read
-from stages.compute import hardware
-from stages.learning import profile, trained_fold
-from stages.learning.preprocessing import Frames
+from stages.base.files import replacing
+from stages.data import keys
+from stages.inference import bundle, output
+from stages.inference.bundle import Bundle
+
+STDIN = "-"
+N_NAMED = 5  # missing files that the error lists
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("files", nargs="+", type=Path, help="audio in a format that libsndfile reads")
-    files = parser.parse_args().files
-    params = read()
-    hardware.limit(params.train.threads)
-    predicted = predict(files, params)
-    predicted.to_csv(sys.stdout, index_label="file", float_format="%.3f", lineterminator="\n")
-    if (predicted["status"] == "failed").any():
+    arguments = parse()
+    with tempfile.TemporaryDirectory() as folder:
+        recordings = found(arguments.files, Path(folder))
+        model = loaded(arguments.bundle, arguments.speech)
+        print(f"notice: {model.facts.notice()}", file=sys.stderr)
+        kind = arguments.format or ("table" if sys.stdout.isatty() and not arguments.output else "csv")
+        name = keys.fingerprint(model.facts.model_dump(), arguments.speech, arguments.timeline)
+        chosen = output.FORMATS[kind](model.classes, arguments.top, arguments.timeline, name)
+        with target(arguments.output, kind, chosen) as (file, done):
+            failed = write(file, model, [pair for pair in recordings if pair[0] not in done], chosen)
+    if failed:
         sys.exit(1)
 
 
-def predict(files: list[Path], params: Params) -> pd.DataFrame:
-    """Returns `emotion`, the most probable one, all probabilities, `status` and `reason`, a row per file.
+def parse() -> argparse.Namespace:
+    """Returns the command line's arguments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", help="files, folders, patterns, or - for the standard input")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        help="a folder that stages.tools.bundle wrote; without it, the model in data/model",
+    )
+    parser.add_argument("--format", choices=output.FORMATS, help="default: table on a terminal, else csv")
+    parser.add_argument("--timeline", action="store_true", help="also show each window of a long recording")
+    parser.add_argument("--top", type=int, default=3, help="emotions shown in table and json (%(default)s)")
+    parser.add_argument(
+        "--speech",
+        choices=bundle.SPEECH,
+        default="levels",
+        help="how parts without speech are found; silero needs the extra `speech`",
+    )
+    parser.add_argument("--output", type=Path, help="a csv or jsonl file; the same command continues it")
+    return parser.parse_args()
 
-    Emotion and probabilities are empty where the status is `abstained` or `failed`.
+
+def found(names: list[str], folder: Path) -> list[tuple[str, Path]]:
+    """Returns the recordings' names and paths, folders and patterns resolved, sorted within each.
+
+    Args:
+        names: of the command line.
+        folder: where a recording on the standard input is stored.
 
     Raises:
-        InputError: no model is trained, params.yaml does not match it, or it needs speakers' statistics.
+        InputError: a file is missing, a pattern or folder has no recording, before anything is loaded.
     """
-    folds = trained_fold.trained(params)
-    if (normalize := params.train.normalize) != "global":
+    recordings: list[tuple[str, Path]] = []
+    missing = []
+    for name in names:
+        if name == STDIN:
+            recordings.append((name, stored(folder)))
+        elif Path(name).is_dir():
+            here = sorted(path for path in Path(name).rglob("*") if path.is_file())
+            audio = [path for path in here if path.suffix.lower() in SUFFIXES]
+            if len(audio) < len(here):
+                print(
+                    f"notice: {name}: {len(here) - len(audio)} files are not audio by name", file=sys.stderr
+                )
+            recordings += [(str(path), path) for path in audio]
+            missing += [] if audio else [name]
+        elif Path(name).exists():
+            recordings.append((name, Path(name)))
+        else:
+            matched = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (Path.glob refuses absolute ones)
+            recordings += [(path, Path(path)) for path in matched if not Path(path).is_dir()]
+            missing += [] if matched else [name]
+    if missing:
+        listed = ", ".join(missing[:N_NAMED]) + (
+            f" and {len(missing) - N_NAMED} more" * (len(missing) > N_NAMED)
+        )
+        raise InputError(f"{listed}: no such file, or no recording there. Nothing was predicted.")
+    return recordings
+
+
+def stored(folder: Path) -> Path:
+    """Returns the path of the standard input's copy: formats need to be read back and forth."""
+    path = folder / "stdin"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
+
+
+def loaded(folder: Path | None, speech: str) -> Bundle:
+    """Returns the bundle in the folder, or the workspace's model."""
+    if folder is not None:
+        return bundle.load(folder, speech)
+    from stages.base import registry  # these load much more than a bundle needs
+    from stages.base.params import read
+    from stages.compute import hardware
+    from stages.inference import workspace
+
+    params = read()
+    hardware.limit(params.train.threads)
+    with hardware.quiet():
+        registry.load("models", params.model, "params.model")
+    return workspace.bundle(params, speech)
+
+
+@contextmanager
+def target(path: Path | None, kind: str, chosen: output.Format) -> Iterator[tuple[IO[str], set[str]]]:
+    """Yields the file to write to, and the names of the recordings that it already has.
+
+    Raises:
+        InputError: the file is of a format that cannot be continued, or was not written by this command.
+    """
+    if path is None:
+        sys.stdout.write(chosen.begin)
+        yield sys.stdout, set()
+        sys.stdout.write(chosen.end)
+        return
+    if kind not in output.RESUMABLE:
         raise InputError(
-            f"{MODEL}: was trained with params.train.normalize '{normalize}', which needs to know "
-            "other clips of the same speaker or corpus. Train with 'global' to predict."
+            f"--output: '{kind}' cannot be continued. Choose from {', '.join(output.RESUMABLE)}."
         )
-    profiles = [profile.read(trained.folder / profile.PROFILE) for trained in folds]
-    notice_synthetic(profiles)
-    features = folds[0].config.inputs.features
-    extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
-    examined = [examine(path, profiles, extract, params) for path in files]
-    columns = [f"p_{emotion}" for emotion in folds[0].record["classes"]]
-    table = pd.DataFrame(np.nan, index=range(len(files)), columns=columns)
-    answered = [number for number, each in enumerate(examined) if each.frames is not None]
-    if answered:
-        clips = [each.frames for each in examined if each.frames is not None]
-        of_folds = [trained.probabilities(clips) for trained in folds]
-        table.loc[answered] = (sum(of_folds[1:], start=of_folds[0]) / len(folds)).to_numpy()
-    table.insert(0, "emotion", [_most_probable(row) for _, row in table.iterrows()])
-    table["status"] = [each.status for each in examined]
-    table["reason"] = [each.reason for each in examined]
-    return table.set_index(pd.Index([str(path) for path in files]))
+    kept: str = chosen.begin
+    done: set[str] = set()
+    if path.exists() and path.stat().st_size:
+        try:
+            kept, done = output.finished(path.read_text(encoding="utf-8"), chosen)
+        except (ValueError, LookupError, TypeError, csv.Error) as error:
+            raise InputError(f"{path}: not the unfinished output of this command ({error}).") from error
+        print(f"notice: {path} has {len(done)} files already; continuing", file=sys.stderr)
+    with replacing(path) as temporary:
+        temporary.write_text(kept, encoding="utf-8")
+    with path.open("a", encoding="utf-8") as file:
+        yield file, done
 
 
-def _most_probable(probabilities: pd.Series) -> str:
-    return "" if probabilities.isna().any() else str(probabilities.idxmax()).removeprefix("p_")
-
-
-@dataclass(frozen=True)
-class Examined:
-    """What is done with a file, why, and its features, float32 (n_frames, n_dims), if it is answered."""
-
-    status: str
-    reason: str = ""
-    frames: Frames | None = None
-
-
-STATUS = {"answer": "answered", "warn": "warned", "abstain": "abstained"}  # by the values of params.predict
-
-
-def examine(
-    path: Path, profiles: list[profile.Profile], extract: extractor.Extractor, params: Params
-) -> Examined:
-    """Checks a file as manifest does, compares it with every fold's training clips and extracts its features.
-
-    Memory is bounded as in manifest: a file's header may claim any length.
-    """
-    try:
-        recording = decode(path, params.manifest.longest_s)
-        samples = resample(recording, params.audio.sample_rate_hz)
-    except AudioError as error:
-        return Examined("failed", str(error))
-    measured = quality.measure(recording)
-    problem = quality.problem(measured, params.manifest)
-    action, reason = profile.judge(problem, asdict(measured), profiles, params)
-    if action == "abstain":
-        return Examined(STATUS[action], reason)
-    return Examined(STATUS[action], reason, np.concatenate(list(extract(samples).values()), axis=1))
-
-
-def notice_synthetic(profiles: list[profile.Profile]) -> None:
-    """Prints a notice if the model was trained on synthetic speech."""
-    names = sorted({name for each in profiles for name in each.corpora} & {*registry.names("corpora")})
-    synthetic = [name for name in names if hasattr(registry.load("corpora", name, str(MODEL)), "synthesise")]
-    if synthetic:
-        print(
-            f"notice: the model was trained on synthetic speech ({', '.join(synthetic)}); its answers say "
-            "nothing about people",
-            file=sys.stderr,
-        )
+def write(file: IO[str], model: Bundle, recordings: list[tuple[str, Path]], chosen: output.Format) -> int:
+    """Writes the prediction of each recording, each file's at once, and returns how many failed."""
+    n_failed = 0
+    predictions = model.predict_files(path for _, path in recordings)
+    bar = tqdm(zip(recordings, predictions, strict=True), total=len(recordings), unit="file", disable=None)
+    for number, ((name, _), prediction) in enumerate(bar):
+        file.write((chosen.between if number else "") + chosen.text(name, prediction))
+        file.flush()
+        n_failed += prediction.status == "failed"
+    return n_failed
 
 
 if __name__ == "__main__":

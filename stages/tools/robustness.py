@@ -10,7 +10,6 @@ import argparse
 import io
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
-from stages.audio import extractor, quality
+from stages.audio import extractor
 from stages.audio.quality import ACTIVE_DB, FRAME_S, frame_levels
 from stages.audio.recording import Samples, decode, load_listed, resample
 from stages.base import registry
@@ -31,6 +30,7 @@ from stages.compute import hardware
 from stages.data import tables
 from stages.data.keys import rng
 from stages.evaluation import metrics
+from stages.inference.bundle import judge
 from stages.learning import dataset, profile, trained_fold
 from stages.learning.normalization import statistics
 from stages.reporting.model_card import ROBUSTNESS
@@ -159,9 +159,7 @@ def score(
         for clip in rows["clip"]:
             Path(file.name).write_bytes(degrade(load_listed(RAW / paths[clip], RATE_HZ)))
             recording = decode(Path(file.name))
-            measured = quality.measure(recording)
-            problem = quality.problem(measured, params.manifest)
-            actions.append(profile.judge(problem, asdict(measured), profiles, params)[0])
+            actions.append(judge(recording, profiles, params)[0])
             computed = extract(resample(recording, params.audio.sample_rate_hz))
             frames.append(np.concatenate(list(computed.values()), axis=1))
     probabilities = fold.probabilities(frames, rows)

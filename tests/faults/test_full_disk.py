@@ -14,7 +14,8 @@ import pytest
 
 from stages.base.errors import disk_error
 from stages.learning import training as train
-from stages.learning.record import PREPROCESSOR, RECORD, folder_name
+from stages.learning.record import RECORD, folder_name
+from stages.learning.windows import PREPROCESSOR
 from stages.networks import network
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Undisturbed, before, environment, rng, small, written

@@ -13,7 +13,8 @@ import pytest
 from stages.base.files import write_json
 from stages.learning import live
 from stages.learning import training as train
-from stages.learning.record import PREPROCESSOR, RECORD, folder_name
+from stages.learning.record import RECORD, folder_name
+from stages.learning.windows import PREPROCESSOR
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Started, Undisturbed, before, check_resumes, rng, small, written
 from tests.test_pipeline import ROOT, STAGES

@@ -18,11 +18,11 @@ from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import CORPORA, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS, write_json
 from stages.data import keys, tables
+from stages.inference import workspace as inference_workspace
 from stages.learning import trained_fold
 from stages.learning.record import RECORD, TRAINED_ON
 from stages.reporting import finished_run
 from stages.splitting.leak import LeakError
-from stages.tools import predict
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import rng
 from tests.support.workspace import Workspace
@@ -147,7 +147,7 @@ def test_a_model_of_other_code_or_libraries_is_refused(
 ) -> None:
     read = {
         "evaluate": evaluate.main,
-        "predict": lambda: predict.predict([Path("a.wav")], params.read()),
+        "predict": lambda: inference_workspace.bundle(params.read()),
         "report": lambda: finished_run.read(params.read()),
     }[reader]
     made_by = trained_fold.made_by("svm")

@@ -18,9 +18,9 @@ from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.data import tables
+from stages.inference import workspace as inference_workspace
 from stages.learning import dataset, record, trained_fold
 from stages.learning.preprocessing import Preprocessor
-from stages.tools import predict
 from tests.faults import mutants, trained
 from tests.faults.conftest import Fault, draws
 
@@ -243,7 +243,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
     ),
     "record with an unknown setting": (
         lambda: note(RECORD, made_with=record.read_record(RECORD)["made_with"] | {"audio.\n": "loud"}),
-        lambda: predict.predict([], params.read()),
+        lambda: inference_workspace.bundle(params.read()),
         r"^params\.'audio\.\\n': nothing, but data/model .* 'loud'",
     ),
     "record of another model": (

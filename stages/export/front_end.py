@@ -1,0 +1,128 @@
+"""The front end as a TensorFlow graph: from samples to the features that `audio.extractor` computes.
+
+Every filter is the pipeline's. Only the Fourier transform is another: a convolution with cosines and sines,
+which every runtime has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from stages.audio import spectrum
+from stages.base import registry
+from stages.base.errors import InputError
+from stages.base.params import Audio, Spectrum
+
+
+class FrontEnd:
+    """Computes features of a signal, with operations that ONNX and LiteRT have.
+
+    Attributes:
+        audio: sample rate and pre-emphasis.
+        settings: of the spectrum.
+    """
+
+    def __init__(self, audio: Audio, settings: Spectrum, features: dict[str, Any]) -> None:
+        """Takes the blocks of params.yaml; `features`: the checked `Config` of each feature by name.
+
+        Raises:
+            InputError: a feature is not one of COMPUTED.
+        """
+        for name in features:
+            if name not in COMPUTED:
+                raise InputError(
+                    f"export: the feature '{name}' has no graph, only {', '.join(sorted(COMPUTED))} have. "
+                    "Use the bundle, which computes every feature."
+                )
+        self.audio, self.settings, self.features = audio, settings, features
+
+    def __call__(self, samples: tf.Tensor) -> tf.Tensor:
+        """Returns float32 (n_frames, n_dims) of float32 (n_samples,) at the model's rate."""
+        samples = samples - tf.reduce_mean(samples)  # as decoding does
+        signal = _pre_emphasized(samples, self.audio.pre_emphasis)
+        heard = Heard(signal, self.audio.sample_rate_hz, self.settings)
+        return tf.concat([COMPUTED[name](heard, config) for name, config in self.features.items()], axis=1)
+
+
+class Heard:
+    """What `audio.spectrum.Spectrum` is in numpy."""
+
+    def __init__(self, signal: tf.Tensor, sample_rate_hz: int, settings: Spectrum) -> None:
+        self.signal, self.sample_rate_hz, self.settings = signal, sample_rate_hz, settings
+        self.power = self._power()
+
+    def filtered(self, samples: tf.Tensor, kernels: np.ndarray) -> tf.Tensor:
+        """Returns each frame's products with kernels (n_fft, n_kernels), float32 (n_frames, n_kernels)."""
+        half = self.settings.n_fft // 2
+        padded = tf.pad(samples, [[half, half]])[None, :, None]
+        out = tf.nn.conv1d(padded, kernels[:, None, :].astype(np.float32), self.settings.hop_length, "VALID")
+        return out[0]
+
+    def _power(self) -> tf.Tensor:
+        n_fft = self.settings.n_fft
+        angle = 2 * np.pi * np.outer(np.arange(n_fft), np.arange(n_fft // 2 + 1)) / n_fft
+        window = spectrum.hann(n_fft).astype(np.float64)[:, None]
+        real = self.filtered(self.signal, window * np.cos(angle))
+        imaginary = self.filtered(self.signal, window * np.sin(angle))
+        return tf.square(real) + tf.square(imaginary)
+
+    def mel_db(self) -> tf.Tensor:
+        settings = self.settings
+        filters = spectrum.mel_filters(
+            self.sample_rate_hz, settings.n_fft, settings.n_mels, settings.fmin_hz, settings.fmax_hz
+        )
+        mel = tf.matmul(self.power, filters.T.copy())
+        floor = tf.maximum(spectrum.LEAST_POWER, tf.reduce_max(mel) * 10 ** (-settings.top_db / 10))
+        return tf.math.log(tf.maximum(mel, floor)) * np.float32(10 / np.log(10))
+
+
+def _log_mel(heard: Heard, _: Any) -> tf.Tensor:
+    return heard.mel_db()
+
+
+def _mfcc(heard: Heard, config: Any) -> tf.Tensor:
+    return tf.matmul(heard.mel_db(), spectrum.cosines(heard.settings.n_mels, config.n_mfcc))
+
+
+def _rms(heard: Heard, _: Any) -> tf.Tensor:
+    ones = np.ones((heard.settings.n_fft, 1))
+    return tf.sqrt(heard.filtered(tf.square(heard.signal), ones / heard.settings.n_fft))
+
+
+def _zcr(heard: Heard, _: Any) -> tf.Tensor:
+    negative = tf.cast(heard.signal < -_entry("zcr").SILENCE, tf.float32)
+    crossings = tf.concat([[0.0], tf.abs(negative[1:] - negative[:-1])], axis=0)
+    within = np.ones((heard.settings.n_fft, 1))
+    within[0] = 0
+    return heard.filtered(crossings, within) / heard.settings.n_fft
+
+
+def _chroma(heard: Heard, _: Any) -> tf.Tensor:
+    filters = _entry("chroma").chroma_filters(heard.sample_rate_hz, heard.settings.n_fft)
+    bands = tf.matmul(heard.power, filters.T.copy())
+    peak = tf.reduce_max(bands, axis=1, keepdims=True)
+    return bands / tf.where(peak < np.finfo(np.float32).tiny, tf.ones_like(peak), peak)
+
+
+COMPUTED: dict[str, Callable[[Heard, Any], tf.Tensor]] = {
+    "chroma": _chroma,
+    "logmel": _log_mel,
+    "mfcc": _mfcc,
+    "rms": _rms,
+    "zcr": _zcr,
+}
+
+
+def _pre_emphasized(samples: tf.Tensor, coefficient: float) -> tf.Tensor:
+    if coefficient == 0:
+        return samples
+    first = 3 * samples[:1] - samples[1:2]
+    return tf.concat([first, samples[1:] - coefficient * samples[:-1]], axis=0)
+
+
+def _entry(name: str) -> Any:
+    return registry.load("features", name, "params.features")

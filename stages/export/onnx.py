@@ -1,0 +1,54 @@
+"""From a TensorFlow graph to an ONNX file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from stages.base.errors import InputError
+from stages.base.files import replacing
+
+OPSET = 18
+
+
+def convert(
+    function: Callable[[tf.Tensor], tf.Tensor],
+    shape: tuple[int | None, ...],
+    path: Path,
+    facts: dict[str, str] | None = None,
+    quantize: bool = False,
+) -> None:
+    """Writes a function of one float32 tensor as an ONNX file with the input `input` and the output `output`.
+
+    Args:
+        function: of a tensor.
+        shape: of the tensor; None where it varies.
+        path: of the file.
+        facts: stored as the file's metadata.
+        quantize: store the weights of matrix products in 8 bits.
+
+    Raises:
+        InputError: the extra `export` is not installed.
+    """
+    try:
+        import tf2onnx
+        from onnxruntime import quantization
+    except ImportError as error:
+        raise InputError("needs the extra `export`. Run `pip install -e '.[export]'`.") from error
+    logging.getLogger().setLevel(logging.ERROR)  # tf2onnx logs to the root
+    signature = [tf.TensorSpec(shape, tf.float32, name="input")]
+    graph = tf.function(
+        lambda x: tf.identity(function(x), name="output"), input_signature=signature, autograph=False
+    )
+    model: Any
+    model, _ = tf2onnx.convert.from_function(graph, signature, opset=OPSET)
+    for name, value in (facts or {}).items():
+        model.metadata_props.add(key=name, value=value)
+    with replacing(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        if quantize:
+            quantization.quantize_dynamic(temporary, temporary, weight_type=quantization.QuantType.QInt8)

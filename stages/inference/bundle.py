@@ -1,0 +1,307 @@
+"""Applies a trained model to recordings of any length: `bundle.load(path).predict(samples, rate)`.
+
+Needs numpy, scipy.fft, soxr, soundfile, pydantic and onnxruntime: no DVC, TensorFlow, librosa or pandas. The
+features are computed by the code that made the training features.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stages.audio import extractor, quality, recording
+from stages.audio.recording import AudioError, Recording, Samples
+from stages.base import params
+from stages.base.errors import InputError, unknown
+from stages.inference import facts as facts_file
+from stages.inference import onnx, windows
+from stages.inference import speech as speech_detection
+from stages.inference.facts import Facts
+from stages.learning import profile
+from stages.learning.preprocessing import Clips, Frames
+from stages.learning.windows import Preparation, means
+
+Status = Literal["answered", "unsure", "warned", "abstained", "failed"]
+DONE: dict[str, Status] = {
+    "answer": "answered",
+    "warn": "warned",
+    "abstain": "abstained",
+}  # as params.predict
+SPEECH = ("levels", "silero")
+LEAST_SPEECH = 0.25  # of a window, for Silero's answer to count as speech
+AT_ONCE = 64  # windows whose features are in memory together
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a recording, or all of it.
+
+    Attributes:
+        start_s, end_s: in the recording.
+        speech: whether it has usable speech.
+        status: `answered`; `unsure`: the answer's confidence was too often wrong in validation; `warned`:
+            unlike the training data; `abstained`: no usable speech; `failed`: not a recording.
+        reason: for a status other than `answered`.
+        probabilities: by emotion, their sum is 1; empty where the status is `abstained` or `failed`.
+    """
+
+    start_s: float
+    end_s: float
+    speech: bool
+    status: Status
+    reason: str
+    probabilities: dict[str, float]
+
+    @property
+    def emotion(self) -> str:
+        """The most probable emotion, "" without an answer."""
+        return max(self.probabilities, key=self.probabilities.__getitem__, default="")
+
+    @property
+    def confidence(self) -> float:
+        """The probability of `emotion`, 0 without an answer."""
+        return max(self.probabilities.values(), default=0.0)
+
+    def top(self, n: int) -> list[tuple[str, float]]:
+        """Returns the `n` most probable emotions and their probabilities, the most probable first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:n]
+
+
+@dataclass(frozen=True)
+class Prediction(Window):
+    """What a model says about a recording: of several windows, the mean of those with speech.
+
+    Attributes:
+        timeline: the windows, in order; one for a recording that is not longer than the training clips.
+    """
+
+    timeline: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One of the models whose mean is the answer.
+
+    Attributes:
+        preparation: makes its input of clips.
+        probabilities: of that input, float64 (n_windows, n_classes).
+        profile: of its training clips.
+    """
+
+    preparation: Preparation
+    probabilities: Callable[[Clips], NDArray[np.float64]]
+    profile: profile.Profile
+
+
+SpeechFraction = Callable[[Samples, int], float]
+_Examined = tuple[Window, Frames | None]
+
+
+class Bundle:
+    """A trained model with all that is needed to use it.
+
+    Attributes:
+        facts: its settings, labels, thresholds and origin.
+        folds: the models; the answer is the mean of their probabilities.
+    """
+
+    def __init__(self, facts: Facts, folds: list[Fold], speech: str = "levels") -> None:
+        """Takes the parts of a bundle.
+
+        Args:
+            facts: see `Facts`.
+            folds: in the order of `facts.folds`.
+            speech: how windows without speech are found: `levels`, by their levels and bandwidth, or
+                `silero`, which also knows music from speech (extra `speech`).
+
+        Raises:
+            InputError: `speech` is neither, or the features' settings are not valid.
+        """
+        if speech not in SPEECH:
+            raise unknown("speech", speech, SPEECH)
+        self.facts, self.folds = facts, folds
+        self._extract = extractor.extractor(facts, list(facts.features), "features")
+        self._speech = speech_detection.detector() if speech == "silero" else None
+        self.window_s = facts.quantile_s(profile.QUANTILES.index(0.5))
+        self.whole_s = max(self.window_s, facts.quantile_s(-1) * facts.predict.duration_factor)
+
+    @property
+    def classes(self) -> list[str]:
+        """The emotions it knows."""
+        return self.facts.classes
+
+    def predict(self, samples: ArrayLike, rate_hz: int) -> Prediction:
+        """Returns what the model says about a recording.
+
+        Args:
+            samples: float (n_samples,) or (n_samples, n_channels), full scale = 1; or int16.
+            rate_hz: of the samples; any, they are resampled.
+
+        Raises:
+            InputError: the samples have another shape, are none, or are not finite.
+
+        Examples:
+            >>> from stages.inference import bundle                     # doctest: +SKIP
+            >>> model = bundle.load("model_bundle")                     # doctest: +SKIP
+            >>> model.predict(samples, 16_000).emotion                  # doctest: +SKIP
+            'happiness'
+        """
+        array = np.asarray(samples)
+        array = array / np.float32(2**15) if array.dtype == np.int16 else array
+        array = np.asarray(array, np.float32)
+        if array.ndim not in (1, 2):
+            raise InputError(f"samples: shape {array.shape}; give (n_samples,) or (n_samples, n_channels).")
+        try:
+            examined = [*self._examined([array.reshape(len(array), -1)], rate_hz)]
+        except AudioError as error:
+            raise InputError(f"samples: {error}.") from error
+        return self._summary(self._answered(examined))
+
+    def predict_files(self, paths: Iterable[Path]) -> Iterator[Prediction]:
+        """Yields what the model says about each file; memory does not grow with their number or length.
+
+        A file that cannot be decoded has the status `failed` and the reason.
+        """
+        examined = ((number, each) for number, path in enumerate(paths) for each in self._of_file(path))
+        for _, of_file in groupby(self._in_batches(examined), key=lambda pair: pair[0]):
+            yield self._summary([window for _, window in of_file])
+
+    def how_often_right(self, confidence: float) -> float | None:
+        """Returns how often answers of such confidence were right on validation clips; None if unknown."""
+        right = self.facts.right
+        return right[min(int(confidence * len(right)), len(right) - 1)] if right else None
+
+    def _of_file(self, path: Path) -> Iterator[_Examined]:
+        try:
+            with recording.opened(path) as (rate_hz, _, blocks):
+                yield from self._examined(blocks, rate_hz)
+        except AudioError as error:
+            yield Window(0.0, 0.0, False, "failed", str(error), {}), None
+
+    def _examined(self, blocks: Iterable[Samples], rate_hz: int) -> Iterator[_Examined]:
+        """Yields each window of a recording, not answered yet, and its features if it is to be answered."""
+        for start_s, samples in windows.cut(blocks, rate_hz, self.whole_s, self.window_s, self.window_s / 2):
+            mono = recording.mixed(samples, rate_hz)
+            profiles = [fold.profile for fold in self.folds]
+            action, reason, speech = judge(mono, profiles, self.facts, self._speech)
+            window = Window(start_s, start_s + mono.duration_s, speech, DONE[action], reason, {})
+            if action == "abstain":
+                yield window, None
+                continue
+            features = self._extract(recording.resample(mono, self.facts.audio.sample_rate_hz))
+            yield window, np.concatenate([*features.values()], axis=1)
+
+    def _in_batches(self, examined: Iterable[tuple[int, _Examined]]) -> Iterator[tuple[int, Window]]:
+        """Yields each window answered, with its number. A model that has to be loaded is so once a batch."""
+        waiting = iter(examined)
+        while batch := [*islice(waiting, AT_ONCE)]:
+            numbers, some = zip(*batch, strict=True)
+            yield from zip(numbers, self._answered(some), strict=True)
+
+    def _answered(self, examined: Sequence[_Examined]) -> list[Window]:
+        clips = [frames for _, frames in examined if frames is not None]
+        rows = iter(self._probabilities(clips) if clips else ())
+        return [
+            window if frames is None else self._with(window, next(rows).tolist())
+            for window, frames in examined
+        ]
+
+    def _probabilities(self, clips: list[Frames]) -> NDArray[np.float64]:
+        """Returns the mean over the folds, float64 (n_clips, n_classes)."""
+        of_folds = []
+        for fold in self.folds:
+            prepared, n_windows = fold.preparation(clips)
+            of_folds.append(means(fold.probabilities(prepared), n_windows))
+        return np.asarray(np.mean(of_folds, axis=0))
+
+    def _with(self, window: Window, probabilities: list[float]) -> Window:
+        """Returns the window with an answer; `unsure` if nothing is worse and its confidence is too low."""
+        answered = replace(window, probabilities=dict(zip(self.classes, probabilities, strict=True)))
+        sure_above = self.facts.sure_above
+        if window.status != "answered" or sure_above is None or answered.confidence >= sure_above:
+            return answered
+        reason = f"not sure: {answered.emotion} at {answered.confidence:.2f}, below {sure_above:.2f}"
+        return replace(answered, status="unsure", reason=reason)
+
+    def _summary(self, timeline: list[Window]) -> Prediction:
+        """Returns a recording's prediction from those of its windows."""
+        first, last = timeline[0], timeline[-1]
+        failed = [window for window in timeline if window.status == "failed"]
+        if failed or len(timeline) == 1:
+            return Prediction(**vars((failed or timeline)[0]), timeline=() if failed else (first,))
+        answered = [window for window in timeline if window.probabilities]
+        used = [window for window in answered if window.speech] or answered
+        reasons = Counter(window.reason for window in (used or timeline))
+        common, _ = reasons.most_common(1)[0]
+        whole = Prediction(first.start_s, last.end_s, bool(used), "abstained", common, {}, tuple(timeline))
+        if not used:
+            return whole
+        warned = 2 * sum(window.status == "warned" for window in used) > len(used)
+        whole = replace(whole, status="warned" if warned else "answered", reason=common if warned else "")
+        mean = np.mean([[*window.probabilities.values()] for window in used], axis=0)
+        return self._with(whole, mean.tolist())  # type: ignore[return-value]
+
+
+class Limits(Protocol):
+    """By what a recording is judged: parameters, or the facts of a bundle."""
+
+    @property
+    def audio(self) -> params.Audio: ...
+
+    @property
+    def manifest(self) -> params.Manifest: ...
+
+    @property
+    def predict(self) -> params.Predict: ...
+
+
+def judge(
+    mono: Recording, profiles: Sequence[profile.Profile], limits: Limits, speech: SpeechFraction | None = None
+) -> tuple[str, str, bool]:
+    """Returns answer, warn or abstain, the reason, and whether there is usable speech.
+
+    Args:
+        mono: the recording.
+        profiles: of the training clips of each fold; it is unlike them if it is unlike each.
+        limits: see `params.manifest` and `params.predict`.
+        speech: returns which fraction of samples at a rate is speech; None trusts the levels.
+    """
+    measured = quality.measure(mono)
+    if unusable := quality.problem(measured, limits.manifest):
+        return limits.predict.excluded, unusable, False
+    if speech is not None and (fraction := speech(mono.samples, mono.sample_rate_hz)) < LEAST_SPEECH:
+        return limits.predict.excluded, f"no speech: {fraction:.0%} of the time by Silero", False
+    values = profile.measures(asdict(measured), limits.audio.sample_rate_hz)
+    unlike = [profile.unlike(values, each, limits.predict) for each in profiles]
+    if all(unlike):
+        return limits.predict.unlike, f"unlike the training data: {'; '.join(unlike[0])}", True
+    return "answer", "", True
+
+
+def load(path: str | Path, speech: str = "levels") -> Bundle:
+    """Returns the bundle in a folder, ready to predict. Nothing in it is executed or unpickled.
+
+    Args:
+        path: of the folder that `python -m stages.tools.bundle` wrote.
+        speech: see `Bundle`.
+
+    Raises:
+        InputError: the folder is no bundle, a file in it is damaged or not one of the bundle's, or
+            onnxruntime is missing.
+    """
+    folder = Path(path)
+    facts = facts_file.read(folder)
+    folds = []
+    for fold in facts.folds:
+        preparation = Preparation.load(folder / fold.folder, facts.pooling)
+        file = folder / fold.folder / facts_file.PROBABILITIES
+        answer = onnx.probabilities(file, preparation.preprocessor.shape, fold.padded, len(facts.classes))
+        folds.append(Fold(preparation, answer, fold.profile))
+    return Bundle(facts_file.located(facts, folder), folds, speech)

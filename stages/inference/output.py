@@ -1,0 +1,148 @@
+"""Predictions as text: a table for people, csv, json or jsonl for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from stages.inference.bundle import Prediction, Window
+
+COLUMNS = ("file", "start_s", "end_s", "speech", "emotion")
+N_REASON = 80  # characters of a reason in a table
+
+
+class Format:
+    """Writes the predictions of files, one after the other.
+
+    Attributes:
+        begin, end: what comes before the first and after the last file.
+        between: what comes between two files.
+    """
+
+    begin = between = end = ""
+
+    def __init__(self, classes: list[str], top: int, timeline: bool, model: str) -> None:
+        """Takes the emotions, how many to show of them, whether to show each window, and the model's name.
+
+        Only `Table` and `Json` leave out emotions: the columns of a csv file are those of all.
+        """
+        self.classes, self.top, self.timeline, self.model = classes, top, timeline, model
+
+    def text(self, file: str, prediction: Prediction) -> str:
+        """Returns what is written about a file, in whole lines."""
+        raise NotImplementedError
+
+    def windows(self, prediction: Prediction) -> list[Window]:
+        """Returns what has a row: the recording, or its windows."""
+        return [*prediction.timeline] if self.timeline and prediction.timeline else [prediction]
+
+
+class Csv(Format):
+    """A row per file or window, with the probability of every emotion."""
+
+    @property
+    def begin(self) -> str:  # type: ignore[override]
+        """The header."""
+        names = (f"p_{emotion}" for emotion in self.classes)
+        return _line([*COLUMNS, *names, "status", "reason", "model"])
+
+    def text(self, file: str, prediction: Prediction) -> str:
+        """Returns the rows of a file."""
+        return "".join(self._row(file, window) for window in self.windows(prediction))
+
+    def _row(self, file: str, window: Window) -> str:
+        probabilities = [
+            f"{p:.3f}" if (p := window.probabilities.get(name)) is not None else "" for name in self.classes
+        ]
+        start = [file, f"{window.start_s:.2f}", f"{window.end_s:.2f}", "yes" if window.speech else "no"]
+        return _line([*start, window.emotion, *probabilities, window.status, window.reason, self.model])
+
+
+class JsonLines(Format):
+    """An object per file, on one line."""
+
+    def text(self, file: str, prediction: Prediction) -> str:
+        """Returns the object of a file."""
+        found = {"file": file, **self._object(prediction), "model": self.model}
+        if self.timeline:
+            found["timeline"] = [self._object(window) for window in prediction.timeline]
+        return json.dumps(found, ensure_ascii=False) + "\n"
+
+    def _object(self, window: Window) -> dict[str, Any]:
+        return {
+            "start_s": round(window.start_s, 3),
+            "end_s": round(window.end_s, 3),
+            "speech": window.speech,
+            "emotion": window.emotion,
+            "probabilities": {name: round(p, 4) for name, p in window.top(self.top)},
+            "status": window.status,
+            "reason": window.reason,
+        }
+
+
+class Json(JsonLines):
+    """A list of those objects."""
+
+    begin, between, end = "[\n", ",", "]\n"
+
+
+class Table(Format):
+    """A line per file or window, for people."""
+
+    def text(self, file: str, prediction: Prediction) -> str:
+        """Returns the lines of a file."""
+        lines = []
+        for window in self.windows(prediction):
+            place = f"  {_clock(window.start_s)} - {_clock(window.end_s)}" if self.timeline else ""
+            answer = ", ".join(f"{name} {p:.2f}" for name, p in window.top(self.top)) or "-"
+            sure = f"  {window.status}: {window.reason[:N_REASON]}" if window.reason else ""
+            lines.append(f"{file}{place}  {answer}{sure}\n")
+        return "".join(lines)
+
+
+FORMATS: dict[str, type[Format]] = {"table": Table, "csv": Csv, "json": Json, "jsonl": JsonLines}
+RESUMABLE = ("csv", "jsonl")
+
+
+def finished(text: str, chosen: Format) -> tuple[str, set[str]]:
+    """Returns the part of an interrupted output to keep, and the files whose rows it has.
+
+    The last file may be incomplete, so it is left out.
+
+    Raises:
+        ValueError: the text is of another format, other columns, or another model.
+    """
+    if not text.startswith(chosen.begin):
+        raise ValueError("other columns")
+    body = text[len(chosen.begin) :]
+    rows = [*_rows(body[: body.rfind("\n") + 1], isinstance(chosen, Csv))]
+    if any(model != chosen.model for _, model, _ in rows):
+        raise ValueError("another model or other settings")
+    last = rows[-1][0] if rows else None
+    kept = [(file, row) for file, _, row in rows if file != last]
+    return chosen.begin + "".join(row for _, row in kept), {file for file, _ in kept}
+
+
+def _rows(body: str, is_csv: bool) -> Iterator[tuple[str, str, str]]:
+    """Yields file, model and text of each row."""
+    if is_csv:
+        for row in csv.reader(io.StringIO(body)):
+            yield row[0], row[-1], _line(row)
+        return
+    for line in body.splitlines(keepends=True):
+        found = json.loads(line)
+        yield found["file"], found["model"], line
+
+
+def _line(values: list[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(values)
+    return out.getvalue()
+
+
+def _clock(seconds: float) -> str:
+    minutes, left = divmod(seconds, 60)
+    return f"{int(minutes // 60)}:{int(minutes % 60):02d}:{left:04.1f}"

@@ -1,0 +1,76 @@
+"""Samples in, an answer every quarter of a second, about the last few seconds; memory is bounded.
+
+The recording's mean, its level and the floor of its spectrum are those of the window, as they are in a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stages.audio.recording import LOWEST_RATE_HZ, Samples
+from stages.base.errors import InputError
+from stages.inference.bundle import Bundle, Window
+
+EVERY_S = 0.25
+
+
+class Stream:
+    """Answers about the last seconds of a sound that goes on.
+
+    Examples:
+        >>> listening = Stream(bundle.load("model_bundle"), 16_000)     # doctest: +SKIP
+        >>> for answer in listening.add(block):                        # doctest: +SKIP
+        ...     print(answer.end_s, answer.emotion, answer.confidence)
+    """
+
+    def __init__(
+        self, model: Bundle, rate_hz: int, window_s: float | None = None, every_s: float = EVERY_S
+    ) -> None:
+        """Takes a bundle and the rate of the samples.
+
+        Args:
+            model: what answers.
+            rate_hz: of the samples.
+            window_s: how much of the past an answer is about; None for what the training clips last (median).
+            every_s: between two answers.
+
+        Raises:
+            InputError: a rate or duration is too small.
+        """
+        window_s = model.window_s if window_s is None else window_s
+        self.n_window, self.n_every = round(window_s * rate_hz), round(every_s * rate_hz)
+        if rate_hz < LOWEST_RATE_HZ or min(self.n_window, self.n_every) < 1:
+            raise InputError(
+                f"stream: {rate_hz} Hz, a window of {window_s:g} s every {every_s:g} s is too little."
+            )
+        self.model, self.rate_hz = model, rate_hz
+        self._held: Samples = np.zeros(0, np.float32)
+        self._n_heard = self._n_new = 0
+
+    def add(self, samples: ArrayLike) -> Iterator[Window]:
+        """Yields an answer for each `every_s` that the samples complete; none before the first `window_s`.
+
+        Args:
+            samples: float (n_samples,), full scale = 1, or int16; the next ones of the sound.
+
+        Raises:
+            InputError: they are not finite or not of one channel.
+        """
+        array = np.asarray(samples)
+        array = array / np.float32(2**15) if array.dtype == np.int16 else array
+        if array.ndim != 1:
+            raise InputError(f"stream: samples of shape {array.shape}; give one channel, (n_samples,).")
+        while len(array):
+            n = min(self.n_every - self._n_new, len(array))
+            self._held = np.concatenate([self._held, array[:n].astype(np.float32)])[-self.n_window :]
+            self._n_heard, self._n_new, array = self._n_heard + n, self._n_new + n, array[n:]
+            if self._n_new == self.n_every:
+                self._n_new = 0
+                if len(self._held) == self.n_window:
+                    start_s = (self._n_heard - self.n_window) / self.rate_hz
+                    answer = self.model.predict(self._held, self.rate_hz)
+                    yield replace(answer, start_s=start_s, end_s=start_s + answer.end_s, timeline=())

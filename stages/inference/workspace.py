@@ -1,0 +1,167 @@
+"""The trained model of this workspace as a bundle in memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from stages.base import registry
+from stages.base.errors import InputError
+from stages.base.files import METRICS, MODEL, PREDICTIONS
+from stages.base.params import Params
+from stages.data import code, tables
+from stages.evaluation import metrics
+from stages.inference.bundle import Bundle, Fold
+from stages.inference.facts import Facts, FoldFacts, Score
+from stages.learning import profile, trained_fold
+from stages.learning.trained_fold import TrainedFold
+from stages.splitting import leak
+
+TEST = METRICS / "test.json"
+
+
+def bundle(params: Params, speech: str = "levels") -> Bundle:
+    """Returns the trained model, which computes with the files in data/model.
+
+    Args:
+        params: all parameters.
+        speech: see `Bundle`.
+
+    Raises:
+        InputError: see `folds`.
+    """
+    trained = folds(params)
+    made = facts(params, trained)
+    parts = [
+        Fold(fold.preparation, fold.window_probabilities, of_fold.profile)
+        for fold, of_fold in zip(trained, made.folds, strict=True)
+    ]
+    return Bundle(made, parts, speech)
+
+
+def folds(params: Params) -> list[TrainedFold]:
+    """Returns the trained folds.
+
+    Raises:
+        InputError: no model is trained, params.yaml does not match it, or it needs speakers' statistics.
+    """
+    trained = trained_fold.trained(params)
+    if (normalize := params.train.normalize) != "global":
+        raise InputError(
+            f"{MODEL}: was trained with params.train.normalize '{normalize}', which needs to know "
+            "other clips of the same speaker or corpus. Train with 'global' to predict."
+        )
+    return trained
+
+
+def facts(params: Params, trained: list[TrainedFold]) -> Facts:
+    """Returns what a bundle of the trained folds says about itself, without checksums.
+
+    Raises:
+        InputError: a file of a fold is damaged.
+    """
+    config, records = trained[0].config, {fold.folder.name: fold.record for fold in trained}
+    of_folds = [
+        FoldFacts(
+            folder=fold.folder.name,
+            padded=[],
+            profile=profile.read(fold.folder / profile.PROFILE),
+        )
+        for fold in trained
+    ]
+    corpora = sorted({name for fold in of_folds for name in fold.profile.corpora})
+    right = reliability([*records.values()])
+    return Facts(
+        format=1,
+        model=params.model,
+        classes=trained[0].record["classes"],
+        audio=params.audio,
+        spectrum=params.spectrum,
+        features={
+            name: params.config("features", name, "params.features").model_dump()
+            for name in config.inputs.features
+        },
+        pooling=config.pooling if config.inputs.layout == "pooled" else None,
+        folds=of_folds,
+        manifest=params.manifest,
+        predict=params.predict,
+        sure_above=sure_above(right, params.predict.sure) if right else None,
+        right=right,
+        trained_on={name: _about(params, name) for name in corpora},
+        synthetic=[name for name in corpora if _synthetic(params, name)],
+        score=score(params, records),
+        versions=code.versions({*code.LIBRARIES.values(), "onnxruntime"}),
+        sha256={},
+    )
+
+
+def _corpus(params: Params, name: str) -> Any:
+    """Returns the module of a corpus; None for one that params.yaml no longer has."""
+    known = name in params.corpora or name in registry.names("corpora")
+    return params.corpus_of(name) if known and name in params.corpora else None
+
+
+def _about(params: Params, name: str) -> str:
+    corpus = _corpus(params, name)
+    return f"{corpus.ABOUT.title}; licence: {corpus.ABOUT.licence}" if corpus else "unknown"
+
+
+def _synthetic(params: Params, name: str) -> bool:
+    return hasattr(_corpus(params, name), "synthesise")
+
+
+def reliability(records: list[dict[str, Any]]) -> list[float]:
+    """Returns how often validation answers were right in each bin of confidence; [] if unknown.
+
+    The folds' counts are added, and made to never fall by isotonic regression (Zadrozny & Elkan 2002). Bins
+    without clips are between their neighbours.
+
+    Examples:
+        >>> one = {"reliability": {"n": [0, 4, 0, 2], "n_right": [0, 1, 0, 2]}}
+        >>> reliability([one, {}])
+        [0.25, 0.25, 0.625, 1.0]
+    """
+    found = [record["reliability"] for record in records if "reliability" in record]
+    n, n_right = (np.sum([each[key] for each in found], axis=0) for key in ("n", "n_right"))
+    if not found or not n.any():
+        return []
+    bins, some = np.arange(len(n)), n > 0
+    fit = IsotonicRegression(out_of_bounds="clip").fit(bins[some], n_right[some] / n[some], n[some])
+    return [float(value) for value in fit.predict(bins)]
+
+
+def sure_above(right: list[float], least: float) -> float:
+    """Returns the confidence from which on answers were right at least that often; 1 if none was.
+
+    Examples:
+        >>> sure_above([0.25, 0.25, 0.625, 1.0], 0.5)
+        0.5
+    """
+    enough = [number / len(right) for number, often in enumerate(right) if often >= least]
+    return enough[0] if enough else 1.0
+
+
+def score(params: Params, records: dict[str, dict[str, Any]]) -> Score | None:
+    """Returns the score of these folds on their test clips; None if they were not tested."""
+    if not (PREDICTIONS.is_file() and TEST.is_file()):
+        return None
+    predictions = tables.read(PREDICTIONS, tables.PREDICTIONS)
+    measured = tables.read_scalars(TEST)
+    of_these = predictions.attrs == json.loads(json.dumps(trained_fold.origin(records)))
+    uar = metrics.scores(predictions)["uar"]
+    if not of_these or not math.isclose(measured.get("uar", math.nan), uar):
+        return None
+    return Score(
+        protocol=params.split.protocol,
+        uar=measured["uar"],
+        low=measured.get("uar_low"),
+        high=measured.get("uar_high"),
+        chance=measured["chance_uar"],
+        n_clips=measured["n_clips"],
+        n_speakers=measured["n_speakers"],
+        leaky=leak.leaky(params.split.protocol),
+    )

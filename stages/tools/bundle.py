@@ -1,0 +1,32 @@
+"""Write the trained model as a bundle: `python -m stages.tools.bundle [OUT]`.
+
+The folder has all that is needed to use the model, without DVC, params.yaml or TensorFlow: see its CARD.md
+and docs/use_the_model.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from stages.base.errors import run
+from stages.base.params import read
+from stages.compute import hardware
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.tools.bundle", description=__doc__)
+    parser.add_argument("out", nargs="?", type=Path, default=Path("bundle"), help="default: %(default)s")
+    out = parser.parse_args().out
+    params = read()
+    hardware.limit(params.train.threads)
+    with hardware.quiet():
+        from stages.export import folder  # loads TensorFlow
+
+    facts = folder.write(params, out)
+    n_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"bundle: {out}, {n_bytes / 1e6:.1f} MB: {facts.notice()}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""Write the trained model as one file, from samples to probabilities: `python -m stages.tools.export [OUT]`.
+
+The file has the front end and every fold in it: its input is float32 (n_samples,) at the model's sample rate,
+full scale = 1, of one recording, and its output the probabilities, in the order of the classes, which are
+stored in its metadata. What a bundle also does (decoding, resampling, warnings, windows) is not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from stages.base.errors import run
+from stages.base.params import read
+from stages.compute import hardware
+
+SUFFIX = {"onnx": ".onnx", "litert": ".tflite"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.tools.export", description=__doc__)
+    parser.add_argument("out", nargs="?", type=Path, help="default: emotion.onnx or emotion.tflite")
+    parser.add_argument("--to", choices=SUFFIX, default="onnx", help="default: %(default)s")
+    parser.add_argument("--fold", type=int, help="the number of one fold; default: the mean of all")
+    parser.add_argument("--quantize", action="store_true", help="8-bit weights: a fourth of the size")
+    arguments = parser.parse_args()
+    params = read()
+    hardware.limit(params.train.threads)
+    with hardware.quiet():
+        from stages.export import file  # loads TensorFlow
+    out = arguments.out or Path(f"emotion{SUFFIX[arguments.to]}")
+    file.write(params, out, arguments.to, arguments.fold, arguments.quantize)
+    print(f"export: {out}, {out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run(main)

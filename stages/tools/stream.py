@@ -1,0 +1,57 @@
+"""Answer about a sound that goes on: `arecord -f S16_LE -r 16000 -t raw | python -m stages.tools.stream`.
+
+Reads raw 16-bit little-endian samples of one channel from the standard input, and writes a line of JSON
+every quarter of a second about the last seconds. `ffmpeg -i talk.mp3 -f s16le -ac 1 -ar 16000 -` gives them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.base.errors import run
+from stages.inference import bundle
+from stages.inference.stream import EVERY_S, Stream
+
+SAMPLE_BYTES = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.tools.stream", description=__doc__)
+    parser.add_argument("--bundle", type=Path, default=Path("bundle"), help="default: %(default)s")
+    parser.add_argument(
+        "--rate", type=int, default=16_000, help="of the samples, in Hz; default: %(default)s"
+    )
+    parser.add_argument(
+        "--every", type=float, default=EVERY_S, help="seconds between answers; default: %(default)s"
+    )
+    parser.add_argument(
+        "--window", type=float, help="seconds that an answer is about; default: of the training clips"
+    )
+    parser.add_argument("--speech", choices=bundle.SPEECH, default="levels", help="see stages.tools.predict")
+    arguments = parser.parse_args()
+    model = bundle.load(arguments.bundle, arguments.speech)
+    print(f"notice: {model.facts.notice()}", file=sys.stderr)
+    listening = Stream(model, arguments.rate, arguments.window, arguments.every)
+    for samples in blocks(sys.stdin.buffer, listening.n_every):
+        for window in listening.add(samples):
+            found = {"end_s": round(window.end_s, 3), "emotion": window.emotion, "status": window.status}
+            rounded = {name: round(p, 3) for name, p in window.probabilities.items()}
+            print(json.dumps(found | {"reason": window.reason, "probabilities": rounded}), flush=True)
+
+
+def blocks(source: BinaryIO, n_samples: int) -> Iterator[NDArray[np.int16]]:
+    """Yields int16 (n_samples,), the last one perhaps shorter; half a sample at the end is left out."""
+    while block := source.read(n_samples * SAMPLE_BYTES):
+        yield np.frombuffer(block[: len(block) // SAMPLE_BYTES * SAMPLE_BYTES], "<i2")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,269 @@
+"""A bundle answers as the workspace's model does, and refuses what is damaged or foreign."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from stages.base import params
+from stages.base.errors import InputError
+from stages.data.keys import sha256
+from stages.inference import bundle, facts, workspace
+from stages.inference.bundle import Bundle
+from tests.faults import trained
+from tests.test_train import N_DIMS, RATE_HZ, syllables
+
+pytest.importorskip("tf2onnx", reason="needs the extra `export`")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make(folder: Path, model: str, **changes: Any) -> Path:
+    """Trains `model` in `folder`, the current one, and returns its bundle."""
+    trained.leave(folder, model, features__mfcc__n_mfcc=N_DIMS, **changes)
+    from stages.export import folder as written
+
+    written.write(params.read(), Path("bundle"))
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a trained svm and its bundle."""
+    folder = tmp_path_factory.mktemp("run")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        make(folder, "svm")
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def here(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it as the current folder."""
+    shutil.copytree(run, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def model(here: Path) -> Bundle:
+    return bundle.load("bundle")
+
+
+@pytest.mark.parametrize("name", ["svm", "mlp", "ann", "cnn1d", "gru"])
+def test_a_bundle_answers_as_the_workspaces_model(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    changes: dict[str, Any] = {"models__gru__units": [4], "models__gru__dense": [4]}
+    made = make(tmp_path, name, **changes)
+    samples = [syllables(seconds).astype(np.float32) for seconds in (0.2, 1.0, 2.3)]
+    expected, found = workspace.bundle(params.read()), bundle.load(made)
+    for clip in samples:
+        of_workspace, of_bundle = (each.predict(clip, RATE_HZ) for each in (expected, found))
+        assert of_bundle.probabilities == pytest.approx(of_workspace.probabilities, abs=1e-5)
+        assert of_bundle.status == of_workspace.status
+    assert len({clip.predict(samples[1], RATE_HZ).emotion for clip in (expected, found)}) == 1
+
+
+def test_it_says_what_it_learnt_from(model: Bundle) -> None:
+    assert model.facts.trained_on["demo"].startswith("demo")
+    assert model.facts.synthetic == ["demo"]
+    assert model.facts.score is not None
+    assert f"UAR {model.facts.score.uar:.2f} [" in model.facts.notice()
+    card = Path("bundle/CARD.md").read_text()
+    assert "synthetic" in card and model.facts.score.protocol in card
+
+
+def test_a_score_of_another_model_is_left_out(here: Path) -> None:
+    Path("data/predictions.parquet").unlink()
+    assert workspace.bundle(params.read()).facts.score is None
+
+
+def test_samples_of_any_kind_are_the_same_recording(model: Bundle) -> None:
+    clip = syllables(1.0).astype(np.float32)
+    expected = model.predict(clip, RATE_HZ).probabilities
+    assert model.predict(np.stack([clip, clip], axis=1), RATE_HZ).probabilities == pytest.approx(expected)
+    as_integers = (clip * 2**15).round().astype(np.int16)
+    assert model.predict(as_integers, RATE_HZ).probabilities == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate_hz", "message"),
+    [
+        (np.zeros((2, 2, 2)), RATE_HZ, r"^samples: shape \(2, 2, 2\)"),
+        (np.zeros(0), RATE_HZ, "^samples: empty"),
+        (np.full(RATE_HZ, np.nan), RATE_HZ, "^samples: not finite"),
+        (np.zeros(RATE_HZ), 3, "^samples: impossible header: 3 Hz"),
+    ],
+)
+def test_samples_that_are_no_recording_are_refused(
+    model: Bundle, samples: np.ndarray, rate_hz: int, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        model.predict(samples, rate_hz)
+
+
+def test_a_long_recording_has_a_timeline(model: Bundle) -> None:
+    model.window_s, model.whole_s = 1.0, 2.0
+    speech, silence = syllables(3.0), np.zeros(4 * RATE_HZ)
+    predicted = model.predict(np.concatenate([silence, speech, silence]).astype(np.float32), RATE_HZ)
+    assert [window.start_s for window in predicted.timeline][:3] == [0.0, 0.5, 1.0]
+    assert predicted.timeline[-1].end_s == predicted.end_s == 11.0
+    with_speech = [window for window in predicted.timeline if window.speech]
+    assert all(3.0 <= window.start_s < 7.0 for window in with_speech)
+    assert all(not window.probabilities for window in predicted.timeline if not window.speech)
+    mean = np.mean([[*window.probabilities.values()] for window in with_speech], axis=0)
+    assert [*predicted.probabilities.values()] == pytest.approx(mean.tolist())
+
+
+def test_an_answer_below_the_threshold_is_unsure(here: Path) -> None:
+    text = json.loads(Path("bundle/bundle.json").read_text())
+    for threshold, status in ((0.0, "answered"), (1.0, "unsure")):
+        Path("bundle/bundle.json").write_text(
+            json.dumps(text | {"sure_above": threshold, "predict": text["predict"] | {"unlike": "answer"}})
+        )
+        predicted = bundle.load("bundle").predict(syllables(1.0).astype(np.float32), RATE_HZ)
+        assert predicted.status == status
+        assert predicted.emotion in predicted.probabilities
+
+
+def test_files_are_answered_in_order_and_a_bad_one_costs_a_row(model: Bundle) -> None:
+    soundfile.write("good.wav", syllables(1.0), RATE_HZ)
+    soundfile.write("long.wav", np.tile(syllables(1.0), 90), RATE_HZ)
+    Path("text.wav").write_text("no sound")
+    whole = Path("long.wav").read_bytes()
+    Path("cut.wav").write_bytes(whole[: len(whole) // 2])
+    paths = [Path(name) for name in ("text.wav", "good.wav", "cut.wav", "long.wav", "good.wav")]
+    found = [*model.predict_files(paths)]
+    assert [each.status == "failed" for each in found] == [True, False, True, False, False]
+    assert found[2].reason.startswith("truncated")
+    assert found[1] == found[4]
+    assert len(found[3].timeline) > 64
+
+
+def damage_text(**changes: Any) -> Callable[[], None]:
+    def damage() -> None:
+        path = Path("bundle") / facts.FILE
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return damage
+
+
+def pass_off(name: str, content: bytes) -> Callable[[], None]:
+    """Replaces a file of the bundle and corrects its checksum, as an attacker would."""
+
+    def damage() -> None:
+        path = Path("bundle") / facts.FILE
+        (path.parent / name).write_bytes(content)
+        text = json.loads(path.read_text())
+        text["sha256"][name] = sha256(path.parent / name)
+        path.write_text(json.dumps(text))
+
+    return damage
+
+
+DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
+    "no folder": (lambda: shutil.rmtree("bundle"), r"bundle\.json: No such file.*not a bundle"),
+    "no JSON": (lambda: Path("bundle/bundle.json").write_text("{"), r"bundle\.json: not readable JSON"),
+    "a list": (lambda: Path("bundle/bundle.json").write_text("[]"), r"bundle\.json: \[\] is not valid"),
+    "another version": (damage_text(format=99), r"bundle\.json: format 99, .* reads 1"),
+    "an unknown key": (damage_text(run="rm"), r"bundle\.json\.run: unknown key"),
+    "a strange feature": (damage_text(features={"os": {}}), r"features: no 'os'"),
+    "no checksums": (damage_text(sha256={}), r"no checksum of 'fold_00/probabilities\.onnx'"),
+    "a file elsewhere": (damage_text(sha256={"../x": "0" * 64}), r"sha256"),
+    "a changed file": (
+        lambda: Path("bundle/fold_00/probabilities.onnx").write_bytes(b"x"),
+        r"probabilities\.onnx: missing, or not the file",
+    ),
+    "a model that is none": (
+        pass_off("fold_00/probabilities.onnx", b"\x80\x04cos\nsystem\n(S'touch hacked'\ntR."),
+        r"probabilities\.onnx: not a model that ONNX Runtime loads",
+    ),
+    "a pickled preprocessor": (
+        pass_off("fold_00/preprocessor.npz", b"\x80\x04cos\nsystem\n(S'touch hacked'\ntR."),
+        r"preprocessor\.npz: not a preprocessor",
+    ),
+    "too many classes": (damage_text(classes=["a", "b"]), r"probabilities\.onnx: does not return 2"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_or_foreign_bundle_is_refused_and_runs_no_code(here: Path, kind: str) -> None:
+    damage, message = DAMAGE[kind]
+    damage()
+    with pytest.raises(InputError, match=message):
+        bundle.load("bundle")
+    assert not Path("hacked").exists()
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(here: Path) -> None:
+    from stages.export import folder as written
+
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"^mine: exists and is not a bundle"):
+        written.write(params.read(), Path("mine"))
+    assert Path("mine/thesis.txt").read_text() == "years of work"
+
+
+def test_using_a_bundle_imports_no_heavy_package(here: Path) -> None:
+    heavy = ["dvc", "tensorflow", "keras", "librosa", "sklearn", "skops", "pandas", "pyarrow"]
+    script = (
+        "import sys, numpy as np; from stages.inference import bundle, stream;"
+        "bundle.load('bundle').predict(np.random.default_rng(0).normal(0, 0.1, 16000), 16000);"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+RUNTIME = ("numpy", "scipy", "soundfile", "soxr", "pydantic", "onnxruntime", "psutil", "ruamel.yaml", "tqdm")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", [sys.executable, "python3.13", "python3.12"])
+def test_a_bundle_works_without_the_repository_and_its_heavy_packages(here: Path, python: str) -> None:
+    found = shutil.which(python)
+    if found is None:
+        pytest.skip(f"{python} is not here")
+    subprocess.run([found, "-m", "venv", "venv"], check=True)
+    pip = [
+        str(Path("venv/bin/python").absolute()),
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+    ]
+    subprocess.run([*pip, *RUNTIME], check=True)
+    subprocess.run([*pip, "--no-deps", str(ROOT)], check=True)
+    soundfile.write("a.wav", syllables(1.0), RATE_HZ)
+    command = ["-m", "stages.tools.predict", "--bundle", "bundle", "--format", "jsonl", "a.wav"]
+    done = subprocess.run(
+        [Path("venv/bin/python").absolute(), *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+    )
+    expected = bundle.load("bundle").predict_files([Path("a.wav")])
+    assert json.loads(done.stdout)["emotion"] == next(expected).emotion

@@ -1,0 +1,79 @@
+"""Predictions as text, and how an interrupted output is continued."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from stages.inference.bundle import Prediction, Window
+from stages.inference.output import FORMATS, Format, finished
+
+HALVES = (
+    Window(0.0, 2.0, True, "answered", "", {"anger": 0.9, "fear": 0.1}),
+    Window(1.0, 3.0, False, "abstained", "silent: level -80.0 dBFS", {}),
+)
+LONG = Prediction(0.0, 3.0, True, "answered", "", {"anger": 0.9, "fear": 0.1}, HALVES)
+BAD = Prediction(0.0, 0.0, False, "failed", 'not audio, or "damaged"', {})
+
+
+def chosen(kind: str, timeline: bool = False, model: str = "m") -> Format:
+    return FORMATS[kind](["anger", "fear"], 1, timeline, model)
+
+
+def written(kind: str, timeline: bool = False) -> str:
+    made = chosen(kind, timeline)
+    return made.begin + made.text("a,b.wav", LONG) + made.between + made.text("c.wav", BAD) + made.end
+
+
+def test_csv_has_a_row_per_file_or_window() -> None:
+    rows = [*csv.DictReader(io.StringIO(written("csv")))]
+    assert [(row["file"], row["p_anger"], row["status"]) for row in rows] == [
+        ("a,b.wav", "0.900", "answered"),
+        ("c.wav", "", "failed"),
+    ]
+    rows = [*csv.DictReader(io.StringIO(written("csv", timeline=True)))]
+    assert [(row["start_s"], row["end_s"], row["speech"]) for row in rows] == [
+        ("0.00", "2.00", "yes"),
+        ("1.00", "3.00", "no"),
+        ("0.00", "0.00", "no"),
+    ]
+
+
+def test_json_is_one_list_and_jsonl_a_line_per_file() -> None:
+    listed = json.loads(written("json", timeline=True))
+    assert [each["file"] for each in listed] == ["a,b.wav", "c.wav"]
+    assert listed[0]["probabilities"] == {"anger": 0.9}  # the one most probable was asked for
+    assert [window["speech"] for window in listed[0]["timeline"]] == [True, False]
+    assert [json.loads(line) for line in written("jsonl", timeline=True).splitlines()] == listed
+
+
+def test_a_table_names_the_file_the_answer_and_the_reason() -> None:
+    lines = written("table", timeline=True).splitlines()
+    assert lines[0].split() == ["a,b.wav", "0:00:00.0", "-", "0:00:02.0", "anger", "0.90"]
+    assert "abstained: silent" in lines[1] and "failed: not audio" in lines[2]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("timeline", [False, True])
+def test_an_interrupted_output_keeps_all_but_the_last_file(kind: str, timeline: bool) -> None:
+    text = written(kind, timeline)
+    first = chosen(kind, timeline).text("a,b.wav", LONG)
+    for n in range(len(text) - len(chosen(kind, timeline).text("c.wav", BAD)) + 1, len(text) + 1):
+        kept, done = finished(text[:n], chosen(kind, timeline))
+        complete = text[:n].endswith("\n") and n == len(text)
+        assert (kept, done) == (
+            (chosen(kind, timeline).begin + first, {"a,b.wav"})
+            if complete
+            else (chosen(kind, timeline).begin, set())
+        )
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_an_output_of_another_model_is_not_continued(kind: str) -> None:
+    with pytest.raises(ValueError, match="another model"):
+        finished(written(kind), chosen(kind, model="other"))
+    with pytest.raises(ValueError, match=r"columns|JSON|Expecting"):
+        finished("year,profit\n2020,3\n", chosen(kind))
