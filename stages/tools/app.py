@@ -33,7 +33,7 @@ LIMITS = """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.app", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("bundle"), help="default: %(default)s")
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0 opens the page to others; default: %(default)s"

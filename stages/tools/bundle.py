@@ -15,7 +15,7 @@ from stages.compute import hardware
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.bundle", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", nargs="?", type=Path, default=Path("bundle"), help="default: %(default)s")
     out = parser.parse_args().out
     params = read()

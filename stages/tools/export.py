@@ -18,7 +18,7 @@ SUFFIX = {"onnx": ".onnx", "litert": ".tflite"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.export", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", nargs="?", type=Path, help="default: emotion.onnx or emotion.tflite")
     parser.add_argument("--to", choices=SUFFIX, default="onnx", help="default: %(default)s")
     parser.add_argument("--fold", type=int, help="the number of one fold; default: the mean of all")

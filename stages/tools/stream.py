@@ -24,7 +24,7 @@ SAMPLE_BYTES = 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.stream", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("bundle"), help="default: %(default)s")
     parser.add_argument(
         "--rate", type=int, default=16_000, help="of the samples, in Hz; default: %(default)s"
