@@ -8,6 +8,7 @@ shows all usable clips of the chosen corpora, test clips too: choose nothing by 
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,8 @@ INDEX = FEATURES / shards.INDEX
 
 
 def main() -> None:
+    help_format = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=help_format).parse_args()
     params = read()
     bring_up_to_date("data_page", ["manifest", "featurize"])
     clips = usable(params)
