@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 RECORD = "FAULTS_RECORD"  # the variable that names the file to record in; without it nothing is recorded
 
 Fault = Callable[[str], AbstractContextManager[None]]
@@ -42,11 +45,19 @@ def fault() -> Fault:
     @contextmanager
     def tried(kind: str) -> Iterator[None]:
         name = uuid.uuid4().hex
-        _note(name=name, kind=kind, test=os.environ["PYTEST_CURRENT_TEST"].split("::")[0])
+        test = os.environ["PYTEST_CURRENT_TEST"].split("::")[0]
+        _note(name=name, kind=kind, test=test, commit=_commit())
         yield
         _note(name=name)
 
     return tried
+
+
+@cache
+def _commit() -> str:
+    """Returns the short name of the commit whose code is tested, `-dirty` if it was edited since."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _note(**facts: str) -> None:

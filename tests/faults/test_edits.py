@@ -20,38 +20,21 @@ from stages.learning import dataset, trained_fold
 from stages.splitting import protocols
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import Started, rng
-from tests.support.workspace import ROOT, Workspace, contents
+from tests.support.workspace import ROOT, Workspace
 from tests.test_train import store_inputs
 
 yaml = YAML(typ="safe", pure=True)
-PARAM = {"split": ("split", "n_folds", 2), "train": ("train", "seed", 21)}
+PARAM = {"split": ("split", "n_folds", 4), "train": ("train", "seed", 21)}
 DATA = {"split": MANIFEST, "train": dataset.INDEX}
-OUTPUT = {"split": SPLITS.parent, "train": MODEL / "fold_00"}
+OUTPUT = {"split": SPLITS, "train": MODEL}
 KINDS = ("params.yaml", "code", "data")
 
 
 class Project:
-    """A folder with the code, the parameters and what a stage needs; the stage has run once.
+    """A folder, the current one, with the code, the parameters and what a stage needs."""
 
-    Attributes:
-        seconds: that the stage took.
-        made: what it wrote.
-    """
-
-    def __init__(self, folder: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.chdir(folder)
+    def __init__(self, folder: Path, stage: str) -> None:
         self.folder, self.stage = folder, stage
-        shutil.copytree(ROOT / "stages", "stages", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "dvc.yaml", folder)
-        work = Workspace(folder)
-        work.set(model="svm", models__svm__inputs__features=["mfcc"], train__threads=1, train__fold=0)
-        work.set(split__n_folds=3)
-        store_inputs()
-        self.run()
-        started = time.monotonic()
-        self.run()
-        self.seconds = time.monotonic() - started
-        self.made = contents(OUTPUT[stage])
 
     def start(self) -> Started:
         return Started(self.folder, sys.executable, "-m", f"stages.{self.stage}")
@@ -60,6 +43,11 @@ class Project:
         started = self.start()
         said = started.end()
         assert started.process.returncode == 0, said
+
+    def made(self) -> dict[str, bytes]:
+        """Returns what the stage has written."""
+        top = OUTPUT[self.stage]
+        return {path.as_posix(): path.read_bytes() for path in (top, *top.rglob("*")) if path.is_file()}
 
     def edit(self, kind: str) -> tuple[Path, str]:
         """Edits what the stage depends on and returns the file, and the name that the stage should give."""
@@ -85,18 +73,47 @@ class Project:
         return True
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=3, campaign=60))
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, float, dict[str, bytes]]]:
+    """By stage: a folder in which it has run, the seconds that it took, and what it wrote."""
+    found = {}
+    for stage in OUTPUT:
+        folder = tmp_path_factory.mktemp(stage)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            shutil.copytree(ROOT / "stages", "stages", ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(ROOT / "dvc.yaml", folder)
+            work = Workspace(folder)
+            work.set(model="svm", models__svm__inputs__features=["mfcc"], train__threads=1, train__fold=0)
+            work.set(split__n_folds=3)
+            store_inputs()
+            project = Project(folder, stage)
+            project.run()
+            started = time.monotonic()
+            project.run()
+            found[stage] = folder, time.monotonic() - started, project.made()
+    return found
+
+
+@pytest.mark.parametrize("number", draws(sample=0, slow=6, campaign=24))
 def test_an_edit_at_a_random_moment(
-    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    fault: Fault,
+    finished: dict[str, tuple[Path, float, dict[str, bytes]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
 ) -> None:
     draw = rng("edit", number)
-    kind, stage = KINDS[number % 3], ("split", "train")[number // 3 % 2]
-    project = Project(tmp_path, stage, monkeypatch)
+    kind, stage = KINDS[number % 3], list(OUTPUT)[number // 3 % 2]
+    source, seconds, made = finished[stage]
+    folder = shutil.copytree(source, tmp_path / "run")
+    monkeypatch.chdir(folder)
+    project = Project(folder, stage)
     before = {path: path.read_bytes() for path in map(Path, ("params.yaml", "stages/splitting/protocols.py"))}
     share = draw.random()
     while True:
         started = project.start()
-        if started.is_running_after(share * project.seconds):
+        if started.is_running_after(share * seconds):
             break
         started.end()
         share /= 2
@@ -112,7 +129,7 @@ def test_an_edit_at_a_random_moment(
             path.write_bytes(content)
         time.sleep(1.1)  # of code edited just before, a stage says so
         project.run()
-        assert contents(OUTPUT[stage]) == project.made
+        assert project.made() == made
 
 
 @pytest.mark.parametrize("number", range(60))

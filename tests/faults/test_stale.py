@@ -37,6 +37,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"split__validation_fraction": 0.5},
     {"split__labels__merge": {"fear": "anger"}},
     {"train__fold": 1},
+    {"train__seed": 21},
+    {"train__n_seeds": 2},
     {"train__use_augmented": False},
     {"train__normalize": "speaker"},
     {"models__svm__c": 3.0},
@@ -106,6 +108,16 @@ def test_files_of_another_run_are_refused(
                 assert PREDICTIONS.read_bytes() == before
             with pytest.raises(InputError):
                 finished_run.read(params.read())
+            now = params.read()
+            if json.loads(json.dumps(trained_fold.made_with(now))) != made_with(folder):
+                with pytest.raises(InputError):
+                    predict.predict([Path("a.wav")], now)
+
+
+def made_with(folder: Path) -> dict[str, Any]:
+    """Returns the settings that the model in a folder was trained with; the split's are not among them."""
+    record, *_ = sorted((folder / MODEL).glob(f"*/{RECORD}"))
+    return dict(json.loads(record.read_text())["made_with"])
 
 
 def same(path: Path, other: Path) -> bool:
