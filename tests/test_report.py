@@ -175,6 +175,19 @@ def test_the_numbers_are_those_of_the_metrics(plain: Path) -> None:
         assert f'<th scope="row">{emotion}</th><td>{recall:.3f}</td>' in html
 
 
+def test_several_training_seeds_have_their_standard_deviation(tmp_path: Path) -> None:
+    path = make(tmp_path, full=False, train__n_seeds=3)
+    seeds = json.loads((path.parent / "test.json").read_text())["seeds"]
+    said = " ".join(path.read_text().split())
+    mean, deviation = (f"{seeds[name]:.3f}" for name in ("uar_mean", "uar_std"))
+    assert f"UAR over 3 training seeds: mean {mean}, standard deviation {deviation}." in said
+    assert "3 trainings of each fold, with the seeds 20 to 22" in said
+
+
+def test_epochs_validated_in_bfloat16_are_said_to_be(full: Path) -> None:
+    assert "computed in bfloat16" in full.read_text()
+
+
 def test_the_same_run_gives_the_same_bytes(full: Path, tmp_path: Path) -> None:
     again = make(tmp_path, full=True, **FULL)
     assert again.read_bytes() == full.read_bytes()

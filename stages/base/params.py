@@ -264,8 +264,9 @@ class Training(Block):
 
     Attributes:
         learning_rate_decay: the rate is multiplied by it after every epoch; 1 keeps it.
-        precision: of the computations in training; weights and all scores are float32. `auto` is bfloat16 if
-            the processor has instructions for it, which halves the time of convolutions.
+        precision: of the computations in training, and so of each epoch's validation scores, which choose the
+            epoch; weights and all other scores are float32. `auto` is bfloat16 if the processor has
+            instructions for it, which halves the time of convolutions.
         clip_norm: the largest norm of each variable's gradient; null does not clip.
         class_weights: `balanced` weighs clips by the inverse frequency of their class.
         monitor: the validation metric, `uar` or `loss`; the weights of its best epoch are kept.
