@@ -49,6 +49,9 @@ class Project:
         top = OUTPUT[self.stage]
         return {path.as_posix(): path.read_bytes() for path in (top, *top.rglob("*")) if path.is_file()}
 
+    def last_written_at(self) -> float:
+        return max(Path(name).stat().st_mtime for name in self.made())
+
     def edit(self, kind: str) -> tuple[Path, str]:
         """Edits what the stage depends on and returns the file, and the name that the stage should give."""
         if kind == "params.yaml":
@@ -113,13 +116,16 @@ def test_an_edit_at_a_random_moment(
     share = draw.random()
     while True:
         started = project.start()
-        if started.is_running_after(share * seconds):
-            break
-        started.end()
-        share /= 2
-    with fault(f"edit of {kind} while a stage runs"):
+        is_running, edited_at = started.is_running_after(share * seconds), time.time()
         _, name = project.edit(kind)
         said = started.end()
+        if started.process.returncode or (is_running and project.last_written_at() > edited_at):
+            break
+        # After all was written and checked: what DVC then records, no stage can know.
+        for path, content in before.items():
+            path.write_bytes(content)
+        share /= 2
+    with fault(f"edit of {kind} while a stage runs"):
         if started.process.returncode:
             assert re.search(rf"^error: {re.escape(name)}.*{stage}", said, re.MULTILINE), said
         else:  # the edit came before the stage had read anything; of data, it was another copy of the same
