@@ -111,7 +111,7 @@ def test_files_of_another_run_are_refused(
             now = params.read()
             if json.loads(json.dumps(trained_fold.made_with(now))) != made_with(folder):
                 with pytest.raises(InputError):
-                    predict.predict([Path("a.wav")], now)
+                    inference_workspace.bundle(now)
 
 
 def made_with(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,9 @@ LIMITS = Predict(
     excluded="abstain", unlike="warn", level_db=3.0, duration_factor=2.0, bandwidth_factor=1.25,
     active_fraction=0.1,
 )  # fmt: skip
+NAN, TEXT = (
+    json.dumps({"corpora": [], "quantiles": {"level_dbfs": [value] * 7}}) for value in (float("nan"), "1.0")
+)
 N = 101  # so that the quantiles are values
 
 
@@ -53,6 +56,9 @@ def test_a_measure_that_no_clip_has_is_left_out(clips: pd.DataFrame, tmp_path: P
     found = profile.read(tmp_path / "profile.json")
     assert sorted(found.quantiles) == ["active_fraction", "duration_s", "level_dbfs"]
     assert profile.unlike({"bandwidth_hz": 1.0}, found, LIMITS) == []
+    clips.loc[0, "bandwidth_hz"] = np.nan  # one clip without a measure leaves the others
+    profile.write(clips, 16_000, tmp_path / "profile.json")
+    assert profile.read(tmp_path / "profile.json").quantiles["bandwidth_hz"][-1] == 8000
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,7 @@ def test_a_recording_is_measured_as_the_training_clips() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", '{"corpora": [], "quantiles": {"level_dbfs": [1.0]}}', "[" * 9999]
+    "content", ["", "{}", '{"corpora": [], "quantiles": {"level_dbfs": [1.0]}}', "[" * 9999, NAN, TEXT]
 )
 def test_another_file_is_no_profile(tmp_path: Path, content: str) -> None:
     path = tmp_path / "profile.json"
