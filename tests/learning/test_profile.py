@@ -13,7 +13,7 @@ from stages.learning import profile
 
 LIMITS = Predict(
     excluded="abstain", unlike="warn", level_db=3.0, duration_factor=2.0, bandwidth_factor=1.25,
-    active_fraction=0.1,
+    active_fraction=0.1, sure=0.5,
 )  # fmt: skip
 NAN, TEXT = (
     json.dumps({"corpora": [], "quantiles": {"level_dbfs": [value] * 7}}) for value in (float("nan"), "1.0")
