@@ -46,10 +46,16 @@ def test_two_fits_have_the_same_bytes(train: Partition, tmp_path: Path) -> None:
     assert (tmp_path / "one/ridge.npz").read_bytes() == (tmp_path / "two/ridge.npz").read_bytes()
 
 
-def test_mistakes_are_named(train: Partition, tmp_path: Path) -> None:
+def test_one_speaker_is_validated_by_held_out_clips(train: Partition, tmp_path: Path) -> None:
     one = Partition(train.x, train.lengths, train.y, train.classes, np.full(60, "p"))
-    with pytest.raises(InputError, match="'ridge'"):
-        RidgeTrainer([0.4]).fit(one, None, tmp_path, seed=0)
+    _, fitted = RidgeTrainer([0.4]).fit(one, None, tmp_path, seed=0)
+    x = train.x.astype(float)
+    scores = held_out(x @ x.T + 1, np.eye(3)[train.y] - 1 / 3, np.arange(60) // 12, 0.4)
+    np.testing.assert_array_equal(fitted["held_out"][0], scores)
+    assert (scores.argmax(axis=1) == train.y).mean() > 0.7
+
+
+def test_mistakes_are_named(train: Partition, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ridge\.npz"):
         RidgeTrainer([0.4]).scores(tmp_path, train, 3)
     RidgeTrainer([0.4]).fit(train, None, tmp_path, seed=0)
