@@ -195,7 +195,6 @@ class Prepared:
         wanted = tf.reduce_min(tf.where(lengths >= tf.minimum(n, n_steps), lengths, n_steps))
         steps = tf.pad(steps, [[0, tf.maximum(0, wanted - n)], [0, 0]])
         windows = tf.gather(steps, starts[:, None] + tf.range(wanted))
-        windows = tf.ensure_shape(windows, (None, None if self.padded else n_steps, len(fold.mean)))
         match fold.layout:
             case "image":
                 return windows[..., None]
