@@ -29,7 +29,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "ann": {"models__ann__inputs": inputs("flat")},
     "cnn1d": {},
     "gru": {"models__gru__units": [4], "models__gru__dense": [4], "models__gru__inputs": inputs("frames")},
-    "cnn2d": {"models__cnn2d__inputs": inputs("image", duration_s=0.4)},
+    "cnn2d": {
+        "models__cnn2d__inputs": inputs("image", duration_s=0.4),
+        "models__cnn2d__training__resizing": [{"from_epoch": 0, "pixels": 16}],
+    },
 }
 
 
