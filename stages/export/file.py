@@ -1,28 +1,23 @@
-"""Writes the trained model as one file, ONNX or LiteRT: from samples to probabilities."""
+"""Writes the trained model as one ONNX file, from samples to probabilities."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import tensorflow as tf
-
 from stages.base import registry
-from stages.base.errors import InputError, unknown
-from stages.base.files import replacing
+from stages.base.errors import unknown
 from stages.base.params import Params
-from stages.compute import hardware
 from stages.export import graph, onnx
 from stages.export.front_end import FrontEnd
 from stages.inference import workspace
 
 
-def write(params: Params, out: Path, kind: str, fold: int | None, quantize: bool) -> None:
+def write(params: Params, out: Path, fold: int | None, quantize: bool) -> None:
     """Writes the workspace's trained model.
 
     Args:
         params: all parameters.
         out: the file.
-        kind: `onnx` or `litert`.
         fold: the number of one fold, None for the mean of all.
         quantize: store weights in 8 bits.
 
@@ -41,29 +36,5 @@ def write(params: Params, out: Path, kind: str, fold: int | None, quantize: bool
     trainers = [registry.load("models", params.model, "params.model").trainer(each.config) for each in folds]
     answer = graph.whole(front_end, trainers, folds)
     classes = folds[0].record["classes"]
-    if kind == "onnx":
-        facts = {"classes": ",".join(classes), "sample_rate_hz": str(params.audio.sample_rate_hz)}
-        onnx.convert(answer, (None,), out, facts, quantize)
-    else:
-        _lite(answer, out, quantize)
-
-
-def _lite(answer: graph.Graph, out: Path, quantize: bool) -> None:
-    module = tf.Module()
-    module.answer = tf.function(
-        answer, input_signature=[tf.TensorSpec((None,), tf.float32, name="input")], autograph=False
-    )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [module.answer.get_concrete_function()], module
-    )
-    if quantize:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    try:
-        with hardware.quiet():
-            content = converter.convert()
-    except Exception as error:  # the converter's errors share no other class
-        raise InputError(
-            f"export: LiteRT cannot express this model ({' '.join(str(error).split())[:300]})."
-        ) from error
-    with replacing(out) as temporary:
-        temporary.write_bytes(content)
+    facts = {"classes": ",".join(classes), "sample_rate_hz": str(params.audio.sample_rate_hz)}
+    onnx.convert(answer, (None,), out, facts, quantize)

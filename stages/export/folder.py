@@ -8,7 +8,6 @@ from typing import Any
 
 from stages.base import registry
 from stages.base.errors import InputError
-from stages.base.files import write_json
 from stages.base.params import Params
 from stages.data import keys
 from stages.export import card, graph, onnx
@@ -51,7 +50,7 @@ def write(params: Params, out: Path) -> Facts:
     files = sorted(path for path in out.rglob("*") if path.is_file())
     sums = {path.relative_to(out).as_posix(): keys.sha256(path) for path in files}
     facts = facts.model_copy(update={"sha256": sums})
-    write_json(facts.model_dump(), out / facts_file.FILE)
+    facts_file.write(facts, out)
     return facts
 
 

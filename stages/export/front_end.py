@@ -19,7 +19,7 @@ from stages.base.params import Audio, Spectrum
 
 
 class FrontEnd:
-    """Computes features of a signal, with operations that ONNX and LiteRT have.
+    """Computes features of a signal, with operations that ONNX has.
 
     Attributes:
         audio: sample rate and pre-emphasis.

@@ -187,7 +187,7 @@ class Prepared:
         steps = self._standardized(_averaged(frames, fold.frames_per_step))
         n_steps = fold.n_steps
         n = tf.shape(steps)[0]
-        n_windows = tf.maximum(1, -tf.math.floordiv(-n, n_steps))
+        n_windows = tf.maximum(1, _upwards(n, n_steps))
         last = tf.cast(tf.maximum(0, n - n_steps), tf.float32)
         spacing = last / tf.cast(tf.maximum(1, n_windows - 1), tf.float32)
         starts = tf.cast(tf.round(tf.cast(tf.range(n_windows), tf.float32) * spacing), tf.int32)
@@ -213,11 +213,16 @@ def padded_lengths(trainer: Trainer, shape: Sequence[int]) -> list[int]:
     return lengths if len(lengths) > 1 else []
 
 
+def _upwards(n: tf.Tensor, divisor: int) -> tf.Tensor:
+    """Returns n / divisor, rounded up. ONNX's division of integers rounds towards zero, not down."""
+    return (n + divisor - 1) // divisor
+
+
 def _averaged(frames: tf.Tensor, n: int) -> tf.Tensor:
     """Returns the means of each `n` frames; the last one of what is left."""
     if n == 1:
         return frames
-    left = -tf.shape(frames)[0] % n
+    left = _upwards(tf.shape(frames)[0], n) * n - tf.shape(frames)[0]
     padded = tf.pad(frames, [[0, left], [0, 0]])
     counted = tf.pad(tf.ones_like(frames[:, :1]), [[0, left], [0, 0]])
     sums = tf.reduce_sum(tf.reshape(padded, (-1, n, frames.shape[1])), axis=1)

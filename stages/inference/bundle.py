@@ -156,10 +156,11 @@ class Bundle:
         array = np.asarray(samples)
         array = array / np.float32(2**15) if array.dtype == np.int16 else array
         array = np.asarray(array, np.float32)
-        if array.ndim not in (1, 2):
+        array = array[:, None] if array.ndim == 1 else array
+        if array.ndim != 2:
             raise InputError(f"samples: shape {array.shape}; give (n_samples,) or (n_samples, n_channels).")
         try:
-            examined = [*self._examined([array.reshape(len(array), -1)], rate_hz)]
+            examined = [*self._examined([array], rate_hz)]
         except AudioError as error:
             raise InputError(f"samples: {error}.") from error
         return self._summary(self._answered(examined))
@@ -225,7 +226,7 @@ class Bundle:
         """Returns the window with an answer; `unsure` if nothing is worse and its confidence is too low."""
         answered = replace(window, probabilities=dict(zip(self.classes, probabilities, strict=True)))
         sure_above = self.facts.sure_above
-        if window.status != "answered" or sure_above is None or answered.confidence >= sure_above:
+        if window.status != "answered" or sure_above is None or answered.confidence > sure_above:
             return answered
         reason = f"not sure: {answered.emotion} at {answered.confidence:.2f}, below {sure_above:.2f}"
         return replace(answered, status="unsure", reason=reason)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from stages.base import params, registry
 from stages.base.errors import InputError, shown
+from stages.base.files import replacing
 from stages.base.params import Block, Count, Positive
 from stages.data import keys
 from stages.data.vocabulary import LABEL
@@ -154,6 +155,12 @@ def read(folder: Path) -> Facts:
         if not file.is_file() or keys.sha256(file) != written:
             raise InputError(f"{file}: missing, or not the file that was bundled. Copy the bundle again.")
     return facts
+
+
+def write(facts: Facts, folder: Path) -> None:
+    """Writes the facts of a bundle, keys in their order: features and streams have that of the columns."""
+    with replacing(folder / FILE) as temporary:
+        temporary.write_text(json.dumps(facts.model_dump(), indent=2, allow_nan=False) + "\n")
 
 
 def located(facts: Facts, folder: Path) -> Facts:

@@ -1,7 +1,7 @@
 """A page to try a model: `python -m stages.tools.app --bundle BUNDLE`, then open http://127.0.0.1:7860.
 
 Takes a file or the microphone. Only this machine can open the page unless `--host` says otherwise; a
-recording is deleted as soon as it is answered. Needs the extra `app`.
+recording is deleted within two minutes. Needs the extra `app`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from stages.inference import bundle
 from stages.inference.bundle import Bundle, Prediction
 
 LARGEST_UPLOAD = "50mb"
+KEPT_S = 60  # a recording can be played so long
 N_TOP = 3
 N_COLUMNS = 1500  # of the waveform
 UAR = "UAR is how often an emotion was found, the mean of all emotions."
@@ -64,7 +65,9 @@ def page(model: Bundle) -> Any:
         import gradio
     except ImportError as error:
         raise InputError("app: needs the extra `app`. Run `pip install -e '.[app]'`.") from error
-    with gradio.Blocks(title="Speech emotion", analytics_enabled=False) as blocks:
+    with gradio.Blocks(
+        title="Speech emotion", analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S)
+    ) as blocks:
         gradio.Markdown(f"# How does it sound?\n\nModel: {model.facts.notice()}. {UAR}")
         sound = gradio.Audio(
             sources=["upload", "microphone"], type="filepath", label="A recording of one person", buttons=[]
@@ -77,17 +80,14 @@ def page(model: Bundle) -> Any:
 
 
 def answer(model: Bundle, file: str | None) -> tuple[str, Figure | None]:
-    """Returns what the page says about an uploaded file, and the picture; the file is deleted."""
+    """Returns what the page says about an uploaded file, and the picture."""
     if file is None:
         return "", None
     path = Path(file)
-    try:
-        (prediction,) = model.predict_files([path])
-        if prediction.status == "failed":
-            return f"**This is not a usable recording:** {prediction.reason}.", None
-        return words(model, prediction), picture(model, prediction, path)
-    finally:
-        path.unlink(missing_ok=True)
+    (prediction,) = model.predict_files([path])
+    if prediction.status == "failed":
+        return f"**This is not a usable recording:** {prediction.reason}.", None
+    return words(model, prediction), picture(model, prediction, path)
 
 
 def words(model: Bundle, prediction: Prediction) -> str:

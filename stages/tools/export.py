@@ -1,4 +1,4 @@
-"""Write the trained model as one file, from samples to probabilities: `python -m stages.tools.export [OUT]`.
+"""Write the trained model as one ONNX file, samples to probabilities: `python -m stages.tools.export [OUT]`.
 
 The file has the front end and every fold in it: its input is float32 (n_samples,) at the model's sample rate,
 full scale = 1, of one recording, and its output the probabilities, in the order of the classes, which are
@@ -14,13 +14,10 @@ from stages.base.errors import run
 from stages.base.params import read
 from stages.compute import hardware
 
-SUFFIX = {"onnx": ".onnx", "litert": ".tflite"}
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", nargs="?", type=Path, help="default: emotion.onnx or emotion.tflite")
-    parser.add_argument("--to", choices=SUFFIX, default="onnx", help="default: %(default)s")
+    parser.add_argument("out", nargs="?", type=Path, default=Path("emotion.onnx"), help="default: %(default)s")
     parser.add_argument("--fold", type=int, help="the number of one fold; default: the mean of all")
     parser.add_argument("--quantize", action="store_true", help="8-bit weights: a fourth of the size")
     arguments = parser.parse_args()
@@ -28,8 +25,8 @@ def main() -> None:
     hardware.limit(params.train.threads)
     with hardware.quiet():
         from stages.export import file  # loads TensorFlow
-    out = arguments.out or Path(f"emotion{SUFFIX[arguments.to]}")
-    file.write(params, out, arguments.to, arguments.fold, arguments.quantize)
+    out = arguments.out
+    file.write(params, out, arguments.fold, arguments.quantize)
     print(f"export: {out}, {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -62,13 +62,35 @@ def model(here: Path) -> Bundle:
     return bundle.load("bundle")
 
 
-@pytest.mark.parametrize("name", ["svm", "mlp", "ann", "cnn1d", "gru"])
+NETWORKS = [pytest.param(name, marks=pytest.mark.slow) for name in ("ann", "cnn1d", "gru")]
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "gru": {"models__gru__units": [4], "models__gru__dense": [4]},
+    "ridge": {
+        "models__ridge__pooling": {
+            "streams": {"mfcc": {"columns": N_DIMS, "frames": 1}},
+            "blocks": [
+                {
+                    "streams": ["mfcc"],
+                    "basis": "principal",
+                    "n_components": 2,
+                    "lags_frames": [0, 1],
+                    "difference_frames": 0,
+                    "weight": 1.0,
+                }
+            ],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("name", ["svm", "mlp", "ridge", *NETWORKS])
 def test_a_bundle_answers_as_the_workspaces_model(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    changes: dict[str, Any] = {"models__gru__units": [4], "models__gru__dense": [4]}
-    made = make(tmp_path, name, **changes)
+    made = make(tmp_path, name, **CHANGES.get(name, {}))
     samples = [syllables(seconds).astype(np.float32) for seconds in (0.2, 1.0, 2.3)]
     expected, found = workspace.bundle(params.read()), bundle.load(made)
     for clip in samples:
@@ -85,6 +107,12 @@ def test_it_says_what_it_learnt_from(model: Bundle) -> None:
     assert f"UAR {model.facts.score.uar:.2f} [" in model.facts.notice()
     card = Path("bundle/CARD.md").read_text()
     assert "synthetic" in card and model.facts.score.protocol in card
+
+
+def test_features_keep_their_order(model: Bundle, tmp_path: Path) -> None:
+    features: dict[str, dict[str, Any]] = {"zcr": {}, "mfcc": {"n_mfcc": N_DIMS}, "chroma": {}}
+    facts.write(model.facts.model_copy(update={"features": features, "sha256": {}}), tmp_path)
+    assert list(json.loads((tmp_path / facts.FILE).read_text())["features"]) == ["zcr", "mfcc", "chroma"]
 
 
 def test_a_score_of_another_model_is_left_out(here: Path) -> None:
@@ -141,6 +169,7 @@ def test_an_answer_below_the_threshold_is_unsure(here: Path) -> None:
 
 
 def test_files_are_answered_in_order_and_a_bad_one_costs_a_row(model: Bundle) -> None:
+    model.window_s, model.whole_s = 1.0, 2.0
     soundfile.write("good.wav", syllables(1.0), RATE_HZ)
     soundfile.write("long.wav", np.tile(syllables(1.0), 90), RATE_HZ)
     Path("text.wav").write_text("no sound")
@@ -255,7 +284,10 @@ def test_a_bundle_works_without_the_repository_and_its_heavy_packages(here: Path
         "--disable-pip-version-check",
     ]
     subprocess.run([*pip, *RUNTIME], check=True)
-    subprocess.run([*pip, "--no-deps", str(ROOT)], check=True)
+    shutil.copytree(ROOT / "stages", "source/stages", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):  # a build leaves files beside them
+        shutil.copy(ROOT / name, "source")
+    subprocess.run([*pip, "--no-deps", "./source"], check=True)
     soundfile.write("a.wav", syllables(1.0), RATE_HZ)
     command = ["-m", "stages.tools.predict", "--bundle", "bundle", "--format", "jsonl", "a.wav"]
     done = subprocess.run(

@@ -1,0 +1,120 @@
+"""The page answers in plain words, stays up, keeps no upload, and works in a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from stages.base import params
+from stages.inference import bundle
+from stages.inference.bundle import Bundle, Prediction
+from stages.tools import app
+from tests.faults import trained
+from tests.test_train import N_DIMS, RATE_HZ, syllables
+
+pytest.importorskip("tf2onnx", reason="needs the extra `export`")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    from stages.export import folder
+
+    work, before = tmp_path_factory.mktemp("run"), Path.cwd()
+    os.chdir(work)
+    try:
+        trained.leave(work, "svm", features__mfcc__n_mfcc=N_DIMS)
+        folder.write(params.read(), Path("bundle"))
+        return bundle.load("bundle")
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "samples", "words"),
+    [
+        ("speech.wav", syllables(1.0), "| emotion | probability |"),
+        ("long.wav", np.tile(syllables(1.0), 20), "| emotion | probability |"),
+        ("silent.wav", np.zeros(RATE_HZ), "**No answer:** silent"),
+    ],
+)
+def test_an_upload_is_answered(
+    model: Bundle, tmp_path: Path, name: str, samples: np.ndarray, words: str
+) -> None:
+    soundfile.write(tmp_path / name, samples, RATE_HZ)
+    text, figure = app.answer(model, str(tmp_path / name))
+    assert words in text
+    assert figure is not None
+    figure.savefig(tmp_path / "figure.png")
+
+
+def test_what_is_no_recording_gets_a_sentence(model: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "cv.pdf").write_bytes(b"%PDF-1.7 not a sound")
+    text, figure = app.answer(model, str(tmp_path / "cv.pdf"))
+    assert text.startswith("**This is not a usable recording:** not audio")
+    assert figure is None
+    assert app.answer(model, None) == ("", None)
+
+
+def test_how_sure_an_answer_is_is_said(model: Bundle) -> None:
+    probabilities = {"anger": 0.62, "fear": 0.38}
+    for status, words in (("answered", "## anger"), ("unsure", "## Not sure, perhaps anger")):
+        text = app.words(model, Prediction(0, 1, True, status, "", probabilities))  # type: ignore[arg-type]
+        assert text.startswith(words)
+        assert "62%" in text
+        right = model.how_often_right(0.62)
+        assert right is not None and f"right {right:.0%} of the time" in text
+
+
+@pytest.fixture
+def address(model: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    pytest.importorskip("gradio", reason="needs the extra `app`")
+    monkeypatch.setattr(app, "KEPT_S", 1)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    page = app.page(model)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, max_file_size=app.LARGEST_UPLOAD)
+    yield url
+    page.close()
+
+
+@pytest.mark.slow
+def test_the_page_works_in_a_browser_and_asks_nobody_else(address: str, tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("needs chromium")
+    soundfile.write(tmp_path / "a.wav", syllables(1.0), RATE_HZ)
+    (tmp_path / "bad.wav").write_text("no sound")
+    outside = []
+    with playwright.sync_playwright() as started:
+        # The fake microphone plays the file, and needs no permission.
+        arguments = [
+            *("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+            f"--use-file-for-fake-audio-capture={tmp_path / 'a.wav'}",
+        ]
+        browser = started.chromium.launch(executable_path=chromium, args=arguments)
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        page.on("request", lambda request: outside.append(request.url))
+        for name, words in (("a.wav", "probability"), ("bad.wav", "not a usable recording")):
+            page.goto(address)
+            page.wait_for_selector("input[type=file]", state="attached")
+            page.set_input_files("input[type=file]", tmp_path / name)
+            page.wait_for_selector(f"#answer :text('{words}')")
+        page.goto(address)
+        page.get_by_label("Record audio").click()
+        page.locator("button.record-button").click()
+        page.wait_for_timeout(2000)
+        page.locator("button.stop-button").first.click()
+        page.wait_for_selector("#answer :text('probability'), #answer :text('No answer')")
+        browser.close()
+    assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []
+    ended = time.monotonic() + 60
+    while list((tmp_path / "uploads").rglob("*.wav")):
+        assert time.monotonic() < ended, "uploads are kept"
+        time.sleep(1)
