@@ -17,7 +17,9 @@ from stages.compute import hardware
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", nargs="?", type=Path, default=Path("emotion.onnx"), help="default: %(default)s")
+    parser.add_argument(
+        "out", nargs="?", type=Path, default=Path("emotion.onnx"), help="default: %(default)s"
+    )
     parser.add_argument("--fold", type=int, help="the number of one fold; default: the mean of all")
     parser.add_argument("--quantize", action="store_true", help="8-bit weights: a fourth of the size")
     arguments = parser.parse_args()
