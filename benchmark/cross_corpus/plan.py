@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from benchmark.published.overlay import Experiment
 from stages.base.errors import InputError
-from stages.base.params import Train
 
 NAME = "cross_corpus"  # of the folder with the workspaces, beside those of the published systems
-NORMALIZATIONS: tuple[str, ...] = get_args(Train.model_fields["normalize"].annotation)
+NORMALIZATIONS = ("global", "corpus", "speaker")
 WITHIN = ("speaker_independent", "random")
 
 
