@@ -46,7 +46,7 @@ def test_an_exported_file_gives_the_pipelines_probabilities(
 
     monkeypatch.chdir(tmp_path)
     trained.leave(tmp_path, name, **({"features__mfcc__n_mfcc": N_DIMS} | MODELS[name]))
-    file.write(params.read(), Path("whole.onnx"), None, quantize=False)
+    file.write(params.read(), Path("whole.onnx"), None)
     session, model = onnxruntime.InferenceSession("whole.onnx"), workspace.bundle(params.read())
     assert session.get_modelmeta().custom_metadata_map == {
         "classes": "anger,fear,sadness",
@@ -67,7 +67,7 @@ def test_what_has_no_graph_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     trained.leave(tmp_path, "svm", features__mfcc__n_mfcc=N_DIMS)
     chosen = params.read()
     with pytest.raises(InputError, match=r"^--fold: no '7'"):
-        file.write(chosen, Path("x.onnx"), 7, quantize=False)
+        file.write(chosen, Path("x.onnx"), 7)
     with pytest.raises(InputError, match="'byol_s' has no graph, only chroma, logmel"):
         FrontEnd(chosen.audio, chosen.spectrum, {"byol_s": None})
 
