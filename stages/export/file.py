@@ -12,14 +12,13 @@ from stages.export.front_end import FrontEnd
 from stages.inference import workspace
 
 
-def write(params: Params, out: Path, fold: int | None, quantize: bool) -> None:
+def write(params: Params, out: Path, fold: int | None) -> None:
     """Writes the workspace's trained model.
 
     Args:
         params: all parameters.
         out: the file.
         fold: the number of one fold, None for the mean of all.
-        quantize: store weights in 8 bits.
 
     Raises:
         InputError: see `workspace.folds`; or the model, its layout or a feature has no graph.
@@ -37,4 +36,4 @@ def write(params: Params, out: Path, fold: int | None, quantize: bool) -> None:
     answer = graph.whole(front_end, trainers, folds)
     classes = folds[0].record["classes"]
     facts = {"classes": ",".join(classes), "sample_rate_hz": str(params.audio.sample_rate_hz)}
-    onnx.convert(answer, (None,), out, facts, quantize)
+    onnx.convert(answer, (None,), out, facts)

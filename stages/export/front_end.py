@@ -30,8 +30,14 @@ class FrontEnd:
         """Takes the blocks of params.yaml; `features`: the checked `Config` of each feature by name.
 
         Raises:
-            InputError: a feature is not one of COMPUTED.
+            InputError: a feature is not one of COMPUTED, or recordings are trimmed or levelled.
         """
+        for key in ("trim_db", "level_db"):
+            if getattr(audio, key) is not None:
+                raise InputError(
+                    f"params.audio.{key}: has no graph. Train with `-S audio.{key}=null` to export, or use "
+                    "the bundle, which trims and levels."
+                )
         for name in features:
             if name not in COMPUTED:
                 raise InputError(

@@ -20,7 +20,6 @@ def convert(
     shape: tuple[int | None, ...],
     path: Path,
     facts: dict[str, str] | None = None,
-    quantize: bool = False,
 ) -> None:
     """Writes a function of one float32 tensor as an ONNX file with the input `input` and the output `output`.
 
@@ -29,14 +28,12 @@ def convert(
         shape: of the tensor; None where it varies.
         path: of the file.
         facts: stored as the file's metadata.
-        quantize: store the weights of matrix products in 8 bits.
 
     Raises:
         InputError: the extra `export` is not installed.
     """
     try:
         import tf2onnx
-        from onnxruntime import quantization
     except ImportError as error:
         raise InputError("needs the extra `export`. Run `pip install -e '.[export]'`.") from error
     logging.getLogger().setLevel(logging.ERROR)  # tf2onnx logs to the root
@@ -50,5 +47,3 @@ def convert(
         model.metadata_props.add(key=name, value=value)
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
-        if quantize:
-            quantization.quantize_dynamic(temporary, temporary, weight_type=quantization.QuantType.QInt8)

@@ -21,14 +21,13 @@ def main() -> None:
         "out", nargs="?", type=Path, default=Path("emotion.onnx"), help="default: %(default)s"
     )
     parser.add_argument("--fold", type=int, help="the number of one fold; default: the mean of all")
-    parser.add_argument("--quantize", action="store_true", help="8-bit weights: a fourth of the size")
     arguments = parser.parse_args()
     params = read()
     hardware.limit(params.train.threads)
     with hardware.quiet():
         from stages.export import file  # loads TensorFlow
     out = arguments.out
-    file.write(params, out, arguments.fold, arguments.quantize)
+    file.write(params, out, arguments.fold)
     print(f"export: {out}, {out.stat().st_size / 1e6:.1f} MB")
 
 

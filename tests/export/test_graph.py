@@ -16,6 +16,7 @@ from tests.test_train import N_DIMS, RATE_HZ, syllables
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
 pytest.importorskip("tf2onnx", reason="needs the extra `export`")
+AS_RECORDED: dict[str, Any] = {"audio__trim_db": None, "audio__level_db": None}
 MOST = 1e-4  # that a probability may differ
 
 
@@ -45,8 +46,8 @@ def test_an_exported_file_gives_the_pipelines_probabilities(
     from stages.export import file
 
     monkeypatch.chdir(tmp_path)
-    trained.leave(tmp_path, name, **({"features__mfcc__n_mfcc": N_DIMS} | MODELS[name]))
-    file.write(params.read(), Path("whole.onnx"), None, quantize=False)
+    trained.leave(tmp_path, name, features__mfcc__n_mfcc=N_DIMS, **AS_RECORDED, **MODELS[name])
+    file.write(params.read(), Path("whole.onnx"), None)
     session, model = onnxruntime.InferenceSession("whole.onnx"), workspace.bundle(params.read())
     assert session.get_modelmeta().custom_metadata_map == {
         "classes": "anger,fear,sadness",
@@ -67,9 +68,12 @@ def test_what_has_no_graph_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     trained.leave(tmp_path, "svm", features__mfcc__n_mfcc=N_DIMS)
     chosen = params.read()
     with pytest.raises(InputError, match=r"^--fold: no '7'"):
-        file.write(chosen, Path("x.onnx"), 7, quantize=False)
+        file.write(chosen, Path("x.onnx"), 7)
+    as_recorded = chosen.audio.model_copy(update={"trim_db": None, "level_db": None})
     with pytest.raises(InputError, match="'byol_s' has no graph, only chroma, logmel"):
-        FrontEnd(chosen.audio, chosen.spectrum, {"byol_s": None})
+        FrontEnd(as_recorded, chosen.spectrum, {"byol_s": None})
+    with pytest.raises(InputError, match=r"^params\.audio\.level_db: has no graph"):
+        FrontEnd(as_recorded.model_copy(update={"level_db": -20.0}), chosen.spectrum, {})
 
 
 def test_every_feature_but_the_frozen_network_is_the_extractors(
@@ -80,7 +84,7 @@ def test_every_feature_but_the_frozen_network_is_the_extractors(
     from tests.support.workspace import Workspace
 
     monkeypatch.chdir(tmp_path)
-    Workspace(tmp_path).set(audio__pre_emphasis=0.97)
+    Workspace(tmp_path).set(audio__pre_emphasis=0.97, **AS_RECORDED)
     chosen = params.read()
     clip = syllables(1.3).astype(np.float32)
     clip -= clip.mean()
