@@ -14,9 +14,9 @@ from stages.base import params
 
 SMOOTHED_FRAMES = 3  # 60 ms, so that a click is no speech
 MARGIN_FRAMES = 4  # 80 ms kept on both sides
-FLOOR_FRACTION = 0.1  # of the frames, the quietest, show the noise between and around the words
-ABOVE_FLOOR_DB = 10.0  # speech is at least so much louder than that noise
-ALWAYS_DB = 20.0  # a frame is kept if it is at most so far below the loudest, whatever the noise
+END_FRAMES = 5  # at the quieter end of a recording show the noise around its speech
+ABOVE_NOISE_DB = 3.0  # speech is at least so much louder than that noise
+ALWAYS_DB = 10.0  # a frame is kept if it is at most so far below the loudest, whatever the noise
 LOUDEST_FRACTION = 0.1  # of the frames, whose mean power is the level
 
 
@@ -29,7 +29,7 @@ def speech(samples: Samples, rate_hz: int, audio: params.Audio) -> Samples:
         audio: `trim_db` and `level_db`, null to leave out a step.
 
     Examples:
-        >>> audio = params.Audio(sample_rate_hz=8000, pre_emphasis=0.0, trim_db=35.0, level_db=-20.0)
+        >>> audio = params.Audio(sample_rate_hz=8000, pre_emphasis=0.0, trim_db=30.0, level_db=-20.0)
         >>> tone = np.sin(np.arange(8000, dtype=np.float32))
         >>> used = speech(np.concatenate([np.zeros(8000, np.float32), 0.01 * tone]), 8000, audio)
         >>> len(used), round(10 * np.log10(np.mean(used**2)))  # the second with the tone, and 100 ms before
@@ -48,14 +48,14 @@ def speech(samples: Samples, rate_hz: int, audio: params.Audio) -> Samples:
 def _loud(samples: Samples, rate_hz: int, trim_db: float) -> slice:
     """Returns where the samples are from the first to the last loud frame, with a margin.
 
-    A frame is loud if it is at most `trim_db` below the loudest and clearly above the noise.
+    A frame is loud if it is at most `trim_db` below the loudest and above the noise.
     """
     levels = frame_levels(samples, rate_hz)
     around = min(SMOOTHED_FRAMES, len(levels))
     power = np.convolve(10 ** (levels / 10), np.full(around, 1 / around), "same")
     smooth = 10 * np.log10(np.maximum(power, np.finfo(float).tiny))
-    above_floor = np.quantile(smooth, FLOOR_FRACTION) + ABOVE_FLOOR_DB
-    least = max(smooth.max() - trim_db, min(above_floor, smooth.max() - ALWAYS_DB))
+    noise_db = min(np.median(smooth[:END_FRAMES]), np.median(smooth[-END_FRAMES:]))
+    least = max(smooth.max() - trim_db, min(noise_db + ABOVE_NOISE_DB, smooth.max() - ALWAYS_DB))
     loud = np.flatnonzero(smooth >= least)
     n = round(FRAME_S * rate_hz)
     return slice(max(0, loud[0] - MARGIN_FRAMES) * n, (loud[-1] + 1 + MARGIN_FRAMES) * n)

@@ -11,7 +11,7 @@ from stages.audio.speech import MARGIN_FRAMES, speech
 from stages.base.params import Audio
 
 RATE_HZ = 16_000
-AUDIO = Audio(sample_rate_hz=RATE_HZ, trim_db=35.0, level_db=-20.0, pre_emphasis=0.0)
+AUDIO = Audio(sample_rate_hz=RATE_HZ, trim_db=30.0, level_db=-20.0, pre_emphasis=0.0)
 MARGIN = MARGIN_FRAMES * RATE_HZ // 50
 
 
@@ -35,7 +35,7 @@ def test_the_gain_changes_nothing(gain_db: float) -> None:
 
 @pytest.mark.parametrize(
     "around",
-    [lambda: np.zeros(2 * RATE_HZ, np.float32), lambda: noise(2.0, -60.0), lambda: noise(2.0, -50.0)],
+    [lambda: np.zeros(2 * RATE_HZ, np.float32), lambda: noise(2.0, -60.0), lambda: noise(2.0, -45.0)],
 )
 def test_silence_and_quiet_noise_around_are_cut_off(around: Callable[[], np.ndarray]) -> None:
     padded = np.concatenate([around(), spoken(), around()])

@@ -52,7 +52,9 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     values = written(params=changes, variants={"a": empty})
     values["protocols"] = {"as_reported": {}, "speaker_independent": {}}
     OmegaConf.save(OmegaConf.create(values), overlay.SYSTEMS / "X.yaml")
-    return overlay.experiments("X", base)[0].values
+    values = overlay.experiments("X", base)[0].values
+    assert values.pop("audio") == overlay.AS_RECORDED["audio"]  # of every system
+    return values
 
 
 def test_blocks_are_merged_and_lists_and_values_replaced(only_x: Path) -> None:

@@ -23,6 +23,7 @@ RATE_HZ = 16_000
 STFT = {"n_fft": 1024, "hop_length": 256}
 MEL = {"sr": RATE_HZ, "n_mels": 128, "fmin": 0, "fmax": 8000}
 SPECTRUM = params.Spectrum(**STFT, n_mels=128, fmin_hz=0.0, fmax_hz=8000.0, top_db=80.0)
+AS_RECORDED = params.Audio(sample_rate_hz=RATE_HZ, trim_db=None, level_db=None, pre_emphasis=0.0)
 
 # librosa transforms in double precision and rounds afterwards; ours is in single precision.
 # Log-mel in dB: `Spectrum.mel_db` states 2e-3. MFCC sum over 128 bands, with weights of 0.125 or less.
@@ -41,8 +42,9 @@ def tone(hz: float, amplitude: float = 0.5, n_samples: int = RATE_HZ) -> np.ndar
 
 @pytest.fixture(scope="module")
 def extract() -> Extractor:
-    """Every feature, with the blocks of the project's params.yaml."""
-    settings = params.read(ROOT / "params.yaml").model_copy(update={"spectrum": SPECTRUM})
+    """Every feature, with its block of the project's params.yaml, of recordings as they are."""
+    changes = {"spectrum": SPECTRUM, "audio": AS_RECORDED}
+    settings = params.read(ROOT / "params.yaml").model_copy(update=changes)
     return extractor(settings, [*LIBROSA], "test")
 
 
@@ -133,14 +135,14 @@ def test_a_feature_that_breaks_its_contract_is_named() -> None:
     def transposed(spectrum: Spectrum) -> Any:
         return spectrum.mel_db.T
 
-    broken = Extractor(params.Audio(sample_rate_hz=RATE_HZ, pre_emphasis=0.0), SPECTRUM, {"mine": transposed})
+    broken = Extractor(AS_RECORDED, SPECTRUM, {"mine": transposed})
     with pytest.raises(InputError, match=r"stages/features/mine\.py: `compute` .*float32 \(128, 63\)"):
         broken(tone(440))
 
 
 def test_pre_emphasis_reaches_the_features(extract: Extractor) -> None:
     emphasized = Extractor(
-        params.Audio(sample_rate_hz=RATE_HZ, pre_emphasis=0.97), extract.spectrum, extract.features
+        AS_RECORDED.model_copy(update={"pre_emphasis": 0.97}), extract.spectrum, extract.features
     )
     signal = tone(200)
     expected = librosa.effects.preemphasis(signal)

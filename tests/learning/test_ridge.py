@@ -7,7 +7,7 @@ import pytest
 
 from stages.base.errors import InputError
 from stages.learning.preprocessing import Clips, Partition
-from stages.learning.ridge import RidgeTrainer, held_out
+from stages.learning.ridge import RidgeTrainer, clip_groups, held_out
 
 
 @pytest.fixture
@@ -53,6 +53,11 @@ def test_one_speaker_is_validated_by_held_out_clips(train: Partition, tmp_path: 
     scores = held_out(x @ x.T + 1, np.eye(3)[train.y] - 1 / 3, np.arange(60) // 12, 0.4)
     np.testing.assert_array_equal(fitted["held_out"][0], scores)
     assert (scores.argmax(axis=1) == train.y).mean() > 0.7
+
+
+def test_held_out_clips_of_one_speaker_are_of_all_classes() -> None:
+    y = np.repeat([0, 1, 2], [50, 20, 10])  # named by emotion, so that neighbours are of one class
+    assert all(set(y[clip_groups(y) == group]) == {0, 1, 2} for group in range(5))
 
 
 def test_mistakes_are_named(train: Partition, tmp_path: Path) -> None:
