@@ -81,13 +81,13 @@ class Covariances(Block):
 
 
 def _kind(block: Any) -> str:
-    """Returns which kind of block it is, so that an error names a key of that kind."""
+    """Returns which kind of block it is, so that an error names a key of that kind. No key has this name."""
     given = isinstance(block, dict) and "basis" in block
-    return "covariances" if given or isinstance(block, Covariances) else "statistics"
+    return "Covariances" if given or isinstance(block, Covariances) else "Statistics"
 
 
 AnyBlock = Annotated[
-    Annotated[Statistics, Tag("statistics")] | Annotated[Covariances, Tag("covariances")],
+    Annotated[Statistics, Tag("Statistics")] | Annotated[Covariances, Tag("Covariances")],
     Discriminator(_kind),
 ]
 

@@ -50,7 +50,7 @@ def scored() -> pd.DataFrame:
     """Returns the trained fold's predictions for its test clips."""
     [only] = trained_fold.trained(params.read())
     splits, index = tables.read(SPLITS, tables.SPLITS), tables.read(dataset.INDEX, tables.FEATURES)
-    return evaluate.test(only, splits, index, "global")
+    return evaluate.test(only, splits, index)[0]
 
 
 def table(path: Path, schema: Any) -> Callable[[], pd.DataFrame]:
