@@ -32,7 +32,7 @@ def _use(facts: Facts) -> str:
     return (
         "## Use\n\n```python\nfrom stages.inference import bundle\n\n"
         'model = bundle.load("this folder")\nprint(model.predict(samples, rate_hz))\n```\n\n'
-        "or `python -m stages.tools.predict --bundle FOLDER clip.wav`. Nothing in the folder is executed or "
+        "or `ser predict --bundle FOLDER clip.wav`. Nothing in the folder is executed or "
         "unpickled; a file that does not match its checksum in bundle.json is refused."
     )
 

@@ -290,7 +290,7 @@ def load(path: str | Path, speech: str = "levels") -> Bundle:
     """Returns the bundle in a folder, ready to predict. Nothing in it is executed or unpickled.
 
     Args:
-        path: of the folder that `python -m stages.tools.bundle` wrote.
+        path: of the folder that `ser bundle` wrote.
         speech: see `Bundle`.
 
     Raises:

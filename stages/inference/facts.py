@@ -136,7 +136,7 @@ def read(folder: Path) -> Facts:
         values = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(
-            f"{path}: {error.strerror}. {folder} is not a bundle; `python -m stages.tools.bundle` makes one."
+            f"{path}: {error.strerror}. {folder} is not a bundle; `ser bundle` makes one."
         ) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable JSON ({error}). Copy the bundle again.") from error

@@ -87,7 +87,7 @@ def start(network: keras.Model, name: str, build: Build, classes: list[str]) -> 
 
     Args:
         network: its last layer outputs the logits.
-        name: a folder as train writes it in data/model, or as stages.tools.convert does.
+        name: a folder as train writes it in data/model, or as `ser convert` does.
         build: built `network`.
         classes: of `network`.
 
@@ -124,5 +124,5 @@ def _check_there(folder: Path) -> None:
         there = sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE}"))
         raise InputError(
             f"training.init_from: {folder} contains no {FILE}. Choose from {', '.join(there) or 'none yet'}, "
-            "copy a trained fold of data/model there, or make one by `python -m stages.tools.convert`."
+            "copy a trained fold of data/model there, or make one by `ser convert`."
         )

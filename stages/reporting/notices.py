@@ -103,7 +103,7 @@ def _protocol(leaky: bool, protocol: str) -> Notice:
         "alarm",
         "LEAKY",
         f"{PROTOCOLS[protocol]} So the scores are too high for new speakers. Do not compare them with "
-        "speaker-independent results; python -m stages.tools.leak_inflation measures the difference.",
+        "speaker-independent results; ser leak_inflation measures the difference.",
     )
 
 

@@ -1,4 +1,4 @@
-"""A page to try a model: `python -m stages.tools.app --bundle BUNDLE`, then open http://127.0.0.1:7860.
+"""A page to try a model: `ser app --bundle BUNDLE`, then open http://127.0.0.1:7860.
 
 Takes a file or the microphone. Only this machine can open the page unless `--host` says otherwise; a
 recording is deleted within two minutes. Needs the extra `app`.
@@ -40,7 +40,7 @@ def main() -> None:
         "--host", default="127.0.0.1", help="0.0.0.0 opens the page to others; default: %(default)s"
     )
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
-    parser.add_argument("--speech", choices=bundle.SPEECH, default="levels", help="see stages.tools.predict")
+    parser.add_argument("--speech", choices=bundle.SPEECH, default="levels", help="see `ser predict`")
     arguments = parser.parse_args()
     model = bundle.load(arguments.bundle, arguments.speech)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Write the trained model as a bundle: `python -m stages.tools.bundle [OUT]`.
+"""Write the trained model as a bundle: `ser bundle [OUT]`.
 
 The folder has all that is needed to use the model, without DVC, params.yaml or TensorFlow: see its CARD.md
 and docs/use_the_model.md.

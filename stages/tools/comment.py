@@ -1,7 +1,7 @@
 """Print how a change affects the results, as a Markdown comment for a pull request.
 
-python -m stages.tools.comment         the workspace against main
-python -m stages.tools.comment base    against another revision, such as the tag that `make base` sets
+ser comment         the workspace against main
+ser comment base    against another revision, such as the tag that `make base` sets
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compare the predictions of two revisions, clip by clip.
 
-    python -m stages.tools.compare                  HEAD with the workspace
-    python -m stages.tools.compare main             main with the workspace
-    python -m stages.tools.compare main my-branch   any two revisions or DVC experiments
+    ser compare                  HEAD with the workspace
+    ser compare main             main with the workspace
+    ser compare main my-branch   any two revisions or DVC experiments
 
 The verdict is about UAR: better or worse if the difference is significant at 5 %.
 """

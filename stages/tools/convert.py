@@ -1,4 +1,4 @@
-"""Convert a KerasHub preset to initial weights: `python -m stages.tools.convert PRESET NAME`.
+"""Convert a KerasHub preset to initial weights: `ser convert PRESET NAME`.
 
 The preset is a ResNet for images. This tool writes data/pretrained/NAME, from which `resnet34` starts with
 `training.init_from: NAME`.
@@ -48,7 +48,7 @@ def folder_of(name: str) -> Path:
     """
     if not re.fullmatch(PRETRAINED_NAME, name):
         raise InputError(
-            f"stages.tools.convert: NAME {shown(name)} is not valid. Use letters, digits, '_', '-' and '.', "
+            f"ser convert: NAME {shown(name)} is not valid. Use letters, digits, '_', '-' and '.', "
             "the last two not at the start."
         )
     return PRETRAINED / name
@@ -99,7 +99,7 @@ def load(preset: str) -> Any:
     try:
         import keras_hub
     except ImportError as error:
-        raise InputError("stages.tools.convert: needs KerasHub. `pip install -e '.[pretrained]'`.") from error
+        raise InputError("ser convert: needs KerasHub. `pip install -e '.[pretrained]'`.") from error
     try:
         return keras_hub.models.ResNetBackbone.from_preset(preset)
     except Exception as error:  # from any library that downloads or reads it

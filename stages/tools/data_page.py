@@ -1,6 +1,6 @@
 """Show the recordings: by corpus, speaker and label, and as points coloured by label beside by speaker.
 
-    python -m stages.tools.data_page
+    ser data_page
 
 Brings manifest and features up to date, and writes metrics/data.html, a page that is complete in one file. It
 shows all usable clips of the chosen corpora, test clips too: choose nothing by it that you then test.

@@ -1,6 +1,6 @@
 """Suggest a block of params.yaml for your own recordings, from a folder or a table.
 
-    python -m stages.tools.describe data/sources/my_calls
+    ser describe data/sources/my_calls
 
 Prints the block, and what could not be determined. With --add, the block is put into params.yaml too.
 """

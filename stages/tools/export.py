@@ -1,4 +1,4 @@
-"""Write the trained model as one ONNX file, samples to probabilities: `python -m stages.tools.export [OUT]`.
+"""Write the trained model as one ONNX file, samples to probabilities: `ser export [OUT]`.
 
 The file has the front end and every fold in it: its input is float32 (n_samples,) at the model's sample rate,
 full scale = 1, of one recording, and its output the probabilities, in the order of the classes, which are

@@ -1,6 +1,6 @@
 """Measure leak inflation: how much higher a model scores if its test speakers are in its training data.
 
-    python -m stages.tools.leak_inflation
+    ser leak_inflation
 
 Runs the selected model under two protocols, on the same features and test clips, and with equally many
 training and validation clips in each fold. Both runs are in folders of their own in data/leak_inflation, so

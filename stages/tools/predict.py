@@ -1,4 +1,4 @@
-"""Predict the emotion of recordings: `python -m stages.tools.predict clip.wav folder 'calls/*.mp3' -`.
+"""Predict the emotion of recordings: `ser predict clip.wav folder 'calls/*.mp3' -`.
 
 Takes files, folders, patterns and `-`, a recording on the standard input, of any length. A recording longer
 than the training clips is judged in overlapping windows; `--timeline` shows them. Each row has a status:
@@ -57,7 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--bundle",
         type=Path,
-        help="a folder that stages.tools.bundle wrote; without it, the model in data/model",
+        help="a folder that `ser bundle` wrote; without it, the model in data/model",
     )
     parser.add_argument("--format", choices=output.FORMATS, help="default: table on a terminal, else csv")
     parser.add_argument("--timeline", action="store_true", help="also show each window of a long recording")

@@ -1,4 +1,4 @@
-"""Measure what degraded recordings cost: `python -m stages.tools.robustness [--every 8]`.
+"""Measure what degraded recordings cost: `ser robustness [--every 8]`.
 
 Each trained fold scores its test clips, as they are and degraded in known ways. Prints UAR, what is lost of
 it, and the fractions that predict warns about and abstains from; writes them to metrics/robustness.json.

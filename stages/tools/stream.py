@@ -1,4 +1,4 @@
-"""Answer about a sound that goes on: `arecord -f S16_LE -r 16000 -t raw | python -m stages.tools.stream`.
+"""Answer about a sound that goes on: `arecord -f S16_LE -r 16000 -t raw | ser stream`.
 
 Reads raw 16-bit little-endian samples of one channel from the standard input, and writes a line of JSON
 every quarter of a second about the last seconds. `ffmpeg -i talk.mp3 -f s16le -ac 1 -ar 16000 -` gives them.
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument(
         "--window", type=float, help="seconds that an answer is about; default: of the training clips"
     )
-    parser.add_argument("--speech", choices=bundle.SPEECH, default="levels", help="see stages.tools.predict")
+    parser.add_argument("--speech", choices=bundle.SPEECH, default="levels", help="see `ser predict`")
     arguments = parser.parse_args()
     model = bundle.load(arguments.bundle, arguments.speech)
     print(f"notice: {model.facts.notice()}", file=sys.stderr)
