@@ -47,11 +47,12 @@ pr-comment: $(VENV)/installed
 base: $(VENV)/installed
 	.ci/base "$$BASE"
 
-# Byte code is compiled once here: some installers do not, and then every stage would compile TensorFlow again.
+# Byte code is compiled once here: some installers do not, and then every stage would compile TensorFlow again. PyAV, which
+# decodes recordings, is here because what a result was made of includes its version: tests would change it otherwise.
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[av]'
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 	touch $@
 
