@@ -124,6 +124,7 @@ def test_an_edit_at_a_random_moment(
         # After all was written and checked: what DVC then records, no stage can know.
         for path, content in before.items():
             path.write_bytes(content)
+        time.sleep(1.1)  # of code edited just before, a stage says so
         share /= 2
     with fault(f"edit of {kind} while a stage runs"):
         if started.process.returncode:
@@ -133,7 +134,7 @@ def test_an_edit_at_a_random_moment(
             assert kind == "data" or project.made_with_present_params()
         for path, content in before.items():
             path.write_bytes(content)
-        time.sleep(1.1)  # of code edited just before, a stage says so
+        time.sleep(1.1)
         project.run()
         assert project.made() == made
 
