@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+collect_ignore = ["faults/crash/sitecustomize.py"]  # Debian's Python has imported a module of this name
 
 # numba compiles librosa for half a minute, a third less without optimisation. Two processes that fill numba's
 # cache at once can crash (its issue 10128).

@@ -99,7 +99,7 @@ def test_a_name_that_init_from_does_not_accept_is_rejected(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["convert", "--", "resnet_18_imagenet", name])
-    with pytest.raises(InputError, match=r"^stages\.tools\.convert: NAME '"):
+    with pytest.raises(InputError, match=r"^ser convert: NAME '"):
         convert.main()
     assert [*tmp_path.iterdir()] == []
 
