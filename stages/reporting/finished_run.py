@@ -99,7 +99,8 @@ def check_belongs(run: FinishedRun) -> None:
     predicted = run.predictions.attrs
     now = metrics.scores(run.predictions) | {"leaky": leak.leaky(run.params.split.protocol)}
     statistics = normalization.statistics(run.params.train.model_dump())
-    measured = run.test["statistics"] == statistics and all(
+    n_seeds = run.test["seeds"]["n"] if "seeds" in run.test else 1
+    measured = (run.test["statistics"], n_seeds) == (statistics, run.params.train.n_seeds) and all(
         math.isclose(run.test.get(key, math.nan), now[key]) for key in now
     )
     for path, belongs, stage in (

@@ -116,8 +116,9 @@ def test_an_edit_at_a_random_moment(
     share = draw.random()
     while True:
         started = project.start()
-        is_running, edited_at = started.is_running_after(share * seconds), time.time()
-        _, name = project.edit(kind)
+        is_running = started.is_running_after(share * seconds)
+        path, name = project.edit(kind)
+        edited_at = path.stat().st_mtime  # it takes a while to write
         said = started.end()
         if started.process.returncode or (is_running and project.last_written_at() > edited_at):
             break
