@@ -71,4 +71,4 @@ def test_the_wheel_has_all_files_of_stages_and_works_without_the_repository(tmp_
         capture_output=True,
         text=True,
     )
-    assert (found.returncode, found.stderr.startswith("error: params.yaml")) == (1, True)
+    assert (found.returncode, found.stderr.startswith("error: no.wav")) == (1, True)
