@@ -154,7 +154,7 @@ def mixed(samples: Samples, sample_rate_hz: int) -> Recording:
     agreement, channel = _compared(mix, n_channels)
     if channel is not None:
         mono = samples[:, channel]
-    return _centred(mono, sample_rate_hz, n_channels, agreement, channel is not None)
+    return _centred(mono.copy(), sample_rate_hz, n_channels, agreement, channel is not None)
 
 
 def _compared(mix: _Mix, n_channels: int) -> tuple[float, int | None]:
@@ -166,8 +166,9 @@ def _compared(mix: _Mix, n_channels: int) -> tuple[float, int | None]:
 
 
 def _centred(samples: Samples, rate_hz: int, n_channels: int, agreement: float, cancelled: bool) -> Recording:
+    """Returns the recording, after its mean is removed from `samples` in place: a copy may take much memory."""
     dc_offset = float(samples.mean(dtype=np.float64))
-    samples = samples - np.float32(dc_offset)
+    samples -= np.float32(dc_offset)
     return Recording(samples, rate_hz, n_channels, dc_offset, agreement, cancelled)
 
 
@@ -180,7 +181,7 @@ def _read(path: Path, longest_s: float, mix: _Mix) -> tuple[Samples, int, int]:
             if mix.n_samples > longest_s * rate_hz:
                 raise AudioError(f"too long: more than {longest_s:g} s")
     _check_samples(blocks)
-    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0], rate_hz, n_channels
+    return np.concatenate(blocks), rate_hz, n_channels
 
 
 @contextmanager
