@@ -166,7 +166,7 @@ def _compared(mix: _Mix, n_channels: int) -> tuple[float, int | None]:
 
 
 def _centred(samples: Samples, rate_hz: int, n_channels: int, agreement: float, cancelled: bool) -> Recording:
-    """Returns the recording, after its mean is removed from `samples` in place: a copy may take much memory."""
+    """Returns the recording; its mean is removed from `samples` in place, as a copy may take much memory."""
     dc_offset = float(samples.mean(dtype=np.float64))
     samples -= np.float32(dc_offset)
     return Recording(samples, rate_hz, n_channels, dc_offset, agreement, cancelled)

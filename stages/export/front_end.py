@@ -50,12 +50,17 @@ class FrontEnd:
         """Returns float32 (n_frames, n_dims) of float32 (n_samples,) at the model's rate."""
         samples = samples - tf.reduce_mean(samples)  # as decoding does
         signal = _pre_emphasized(samples, self.audio.pre_emphasis)
-        heard = Heard(signal, self.audio.sample_rate_hz, self.settings)
-        return tf.concat([COMPUTED[name](heard, config) for name, config in self.features.items()], axis=1)
+        graph = SpectrumGraph(signal, self.audio.sample_rate_hz, self.settings)
+        return tf.concat([COMPUTED[name](graph, config) for name, config in self.features.items()], axis=1)
 
 
-class Heard:
-    """What `audio.spectrum.Spectrum` is in numpy."""
+class SpectrumGraph:
+    """A signal and its power spectrum as tensors; `audio.spectrum.Spectrum` is the same in numpy.
+
+    Attributes:
+        signal: float32 (n_samples,).
+        power: float32 (n_frames, 1 + n_fft // 2).
+    """
 
     def __init__(self, signal: tf.Tensor, sample_rate_hz: int, settings: Spectrum) -> None:
         self.signal, self.sample_rate_hz, self.settings = signal, sample_rate_hz, settings
@@ -77,6 +82,7 @@ class Heard:
         return tf.square(real) + tf.square(imaginary)
 
     def mel_db(self) -> tf.Tensor:
+        """Returns the log-mel spectrum in dB, float32 (n_frames, n_mels)."""
         settings = self.settings
         filters = spectrum.mel_filters(
             self.sample_rate_hz, settings.n_fft, settings.n_mels, settings.fmin_hz, settings.fmax_hz
@@ -86,35 +92,35 @@ class Heard:
         return tf.math.log(tf.maximum(mel, floor)) * np.float32(10 / np.log(10))
 
 
-def _log_mel(heard: Heard, _: Any) -> tf.Tensor:
-    return heard.mel_db()
+def _log_mel(graph: SpectrumGraph, _: Any) -> tf.Tensor:
+    return graph.mel_db()
 
 
-def _mfcc(heard: Heard, config: Any) -> tf.Tensor:
-    return tf.matmul(heard.mel_db(), spectrum.cosines(heard.settings.n_mels, config.n_mfcc))
+def _mfcc(graph: SpectrumGraph, config: Any) -> tf.Tensor:
+    return tf.matmul(graph.mel_db(), spectrum.cosines(graph.settings.n_mels, config.n_mfcc))
 
 
-def _rms(heard: Heard, _: Any) -> tf.Tensor:
-    ones = np.ones((heard.settings.n_fft, 1))
-    return tf.sqrt(heard.filtered(tf.square(heard.signal), ones / heard.settings.n_fft))
+def _rms(graph: SpectrumGraph, _: Any) -> tf.Tensor:
+    ones = np.ones((graph.settings.n_fft, 1))
+    return tf.sqrt(graph.filtered(tf.square(graph.signal), ones / graph.settings.n_fft))
 
 
-def _zcr(heard: Heard, _: Any) -> tf.Tensor:
-    negative = tf.cast(heard.signal < -_entry("zcr").SILENCE, tf.float32)
+def _zcr(graph: SpectrumGraph, _: Any) -> tf.Tensor:
+    negative = tf.cast(graph.signal < -_entry("zcr").SILENCE, tf.float32)
     crossings = tf.concat([[0.0], tf.abs(negative[1:] - negative[:-1])], axis=0)
-    within = np.ones((heard.settings.n_fft, 1))
+    within = np.ones((graph.settings.n_fft, 1))
     within[0] = 0
-    return heard.filtered(crossings, within) / heard.settings.n_fft
+    return graph.filtered(crossings, within) / graph.settings.n_fft
 
 
-def _chroma(heard: Heard, _: Any) -> tf.Tensor:
-    filters = _entry("chroma").chroma_filters(heard.sample_rate_hz, heard.settings.n_fft)
-    bands = tf.matmul(heard.power, filters.T.copy())
+def _chroma(graph: SpectrumGraph, _: Any) -> tf.Tensor:
+    filters = _entry("chroma").chroma_filters(graph.sample_rate_hz, graph.settings.n_fft)
+    bands = tf.matmul(graph.power, filters.T.copy())
     peak = tf.reduce_max(bands, axis=1, keepdims=True)
     return bands / tf.where(peak < np.finfo(np.float32).tiny, tf.ones_like(peak), peak)
 
 
-COMPUTED: dict[str, Callable[[Heard, Any], tf.Tensor]] = {
+COMPUTED: dict[str, Callable[[SpectrumGraph, Any], tf.Tensor]] = {
     "chroma": _chroma,
     "logmel": _log_mel,
     "mfcc": _mfcc,
