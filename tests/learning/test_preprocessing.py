@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stages.base.errors import InputError
-from stages.learning.preprocessing import Inputs, Preprocessor, moments, pool
+from stages.learning.preprocessing import MOST_STEPS, Inputs, Preprocessor, moments, pool
 
 
 @pytest.fixture
@@ -99,3 +101,30 @@ def test_a_file_that_is_not_a_preprocessor_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "preprocessor.npz").write_text("no")
     with pytest.raises(InputError, match=r"preprocessor\.npz: .*`dvc repro train`"):
         Preprocessor.load(tmp_path / "preprocessor.npz")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layout": "stat"},
+        {"n_steps": 1.0},
+        {"frames_per_step": 0},
+        {"n_steps": MOST_STEPS + 1},
+        {"mean": np.zeros(2, np.float32)},
+        {"std": np.ones(2, np.float32)},
+        {"std": np.ones(3)},
+        {"mean": np.zeros((1, 2)), "std": np.ones((1, 2))},
+        {"mean": np.array([0.0, np.nan])},
+        {"std": np.array([1.0, np.inf])},
+        {"std": np.array([1.0, 0.0])},
+    ],
+    ids=str,
+)
+def test_each_value_that_fit_cannot_return_is_rejected(changes: dict[str, Any], tmp_path: Path) -> None:
+    good = {"layout": "mean", "frames_per_step": 1, "n_steps": 1, "mean": np.zeros(2), "std": np.ones(2)}
+    path = tmp_path / "preprocessor.npz"
+    np.savez(path, **good)
+    Preprocessor.load(path)
+    np.savez(path, **good | changes)
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        Preprocessor.load(path)
