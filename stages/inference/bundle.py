@@ -145,7 +145,7 @@ class Bundle:
             rate_hz: of the samples; any, they are resampled.
 
         Raises:
-            InputError: the samples have another shape, are none, or are not finite.
+            InputError: the samples have another type or shape, are none, or are not finite.
 
         Examples:
             >>> from stages.inference import bundle                     # doctest: +SKIP
@@ -153,9 +153,7 @@ class Bundle:
             >>> model.predict(samples, 16_000).emotion                  # doctest: +SKIP
             'happiness'
         """
-        array = np.asarray(samples)
-        array = array / np.float32(2**15) if array.dtype == np.int16 else array
-        array = np.asarray(array, np.float32)
+        array = full_scale(samples)
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim != 2:
             raise InputError(f"samples: shape {array.shape}; give (n_samples,) or (n_samples, n_channels).")
@@ -248,6 +246,24 @@ class Bundle:
         whole = replace(whole, status="warned" if warned else "answered", reason=common if warned else "")
         mean = np.mean([[*window.probabilities.values()] for window in used], axis=0)
         return self._with(whole, mean.tolist())  # type: ignore[return-value]
+
+
+def full_scale(samples: ArrayLike) -> Samples:
+    """Returns float32 samples, full scale = 1, of the same shape, from floats or int16.
+
+    Raises:
+        InputError: they are of another type, whose scale is not known.
+
+    Examples:
+        >>> full_scale(np.array([-32768, 16384], np.int16)).tolist()
+        [-1.0, 0.5]
+    """
+    array = np.asarray(samples)
+    if array.dtype == np.int16:
+        return np.asarray(array / np.float32(2**15))
+    if array.dtype.kind != "f":
+        raise InputError(f"samples: type {array.dtype}; give floats, full scale = 1, or int16.")
+    return array.astype(np.float32, copy=False)
 
 
 class Limits(Protocol):

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from stages.audio.recording import LOWEST_RATE_HZ, Samples
 from stages.base.errors import InputError
-from stages.inference.bundle import Bundle, Window
+from stages.inference.bundle import Bundle, Window, full_scale
 
 EVERY_S = 0.25
 
@@ -49,7 +49,7 @@ class Stream:
             )
         self.model, self.rate_hz = model, rate_hz
         self._held: Samples = np.zeros(0, np.float32)
-        self._n_heard = self._n_new = 0
+        self._n_received = self._n_new = 0
 
     def add(self, samples: ArrayLike) -> Iterator[Window]:
         """Yields an answer for each `every_s` that the samples complete; none before the first `window_s`.
@@ -58,19 +58,18 @@ class Stream:
             samples: float (n_samples,), full scale = 1, or int16; the next ones of the sound.
 
         Raises:
-            InputError: they are not finite or not of one channel.
+            InputError: they are of another type, not finite or not of one channel.
         """
-        array = np.asarray(samples)
-        array = array / np.float32(2**15) if array.dtype == np.int16 else array
+        array = full_scale(samples)
         if array.ndim != 1:
             raise InputError(f"stream: samples of shape {array.shape}; give one channel, (n_samples,).")
         while len(array):
             n = min(self.n_every - self._n_new, len(array))
-            self._held = np.concatenate([self._held, array[:n].astype(np.float32)])[-self.n_window :]
-            self._n_heard, self._n_new, array = self._n_heard + n, self._n_new + n, array[n:]
+            self._held = np.concatenate([self._held, array[:n]])[-self.n_window :]
+            self._n_received, self._n_new, array = self._n_received + n, self._n_new + n, array[n:]
             if self._n_new == self.n_every:
                 self._n_new = 0
                 if len(self._held) == self.n_window:
-                    start_s = (self._n_heard - self.n_window) / self.rate_hz
+                    start_s = (self._n_received - self.n_window) / self.rate_hz
                     answer = self.model.predict(self._held, self.rate_hz)
                     yield replace(answer, start_s=start_s, end_s=start_s + answer.end_s, timeline=())

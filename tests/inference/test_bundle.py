@@ -135,6 +135,7 @@ def test_samples_of_any_kind_are_the_same_recording(model: Bundle) -> None:
         (np.zeros(0), RATE_HZ, "^samples: empty"),
         (np.full(RATE_HZ, np.nan), RATE_HZ, "^samples: not finite"),
         (np.zeros(RATE_HZ), 3, "^samples: impossible header: 3 Hz"),
+        (np.zeros(RATE_HZ, np.int32), RATE_HZ, "^samples: type int32"),
     ],
 )
 def test_samples_that_are_no_recording_are_refused(
