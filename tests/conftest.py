@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "librosa" if file in compiling else file
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def unchanged_process() -> Iterator[None]:
+    """Fails a test that leaves the process changed: the test it breaks depends on the order of files."""
+
+    def state() -> tuple[object, ...]:
+        return logging.root.level, logging.root.disabled, logging.root.manager.disable, Path.cwd()
+
+    before = state()
+    yield
+    assert state() == before, "a test changed the root logger or the working directory"
 
 
 @pytest.fixture(scope="session")

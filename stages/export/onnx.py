@@ -36,7 +36,7 @@ def convert(
         import tf2onnx
     except ImportError as error:
         raise InputError("needs the extra `export`. Run `pip install -e '.[export]'`.") from error
-    logging.getLogger().setLevel(logging.ERROR)  # tf2onnx logs to the root
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec(shape, tf.float32, name="input")]
     graph = tf.function(
         lambda x: tf.identity(function(x), name="output"), input_signature=signature, autograph=False
