@@ -15,18 +15,16 @@ TITLE = "Sixteen published systems, and new speakers"
 @styled
 def draw(entries: Sequence[Entry]) -> Picture:
     """Returns a figure with one line per system: three accuracies and the majority-class baseline."""
-    figure, (axes,) = canvas(1.6 + 0.34 * len(entries))
+    figure, (axes,) = canvas(1.6 + 0.36 * len(entries))
     for place, entry in enumerate(entries):
         _line(axes, place, entry)
     letters = [entry.report for entry in entries]
     for place in range(1, len(entries)):
         if letters[place] != letters[place - 1]:
             axes.axhline(place - 0.5, color=PALE, linewidth=0.8)
-    axes.set_yticks(
-        range(len(entries)), [f"{entry.name.replace('_', ' ')}\n{entry.corpus}" for entry in entries]
-    )
-    axes.tick_params(axis="y", length=0, labelsize=7)
-    axes.set(xlim=(0, 102), ylim=(len(entries) - 0.4, -0.6), xlabel="accuracy, %")
+    axes.set_yticks(range(len(entries)), [entry.name.replace("_", " ") for entry in entries])
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(0, 101), ylim=(len(entries) - 0.4, -0.8), xlabel="accuracy, %")
     axes.grid(visible=True, axis="x")
     handles = {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
@@ -35,26 +33,32 @@ def draw(entries: Sequence[Entry]) -> Picture:
 
 
 def _line(axes: Axes, place: int, entry: Entry) -> None:
-    """Draws one system's marks."""
-    reported, leaky, new_speakers = entry.reported, entry.report_split, entry.new_speakers
-    ends = [row.percent("accuracy") for row in (leaky, new_speakers) if row.ran]
-    if len(ends) == 2:
-        axes.plot(ends, [place, place], color=PALE, linewidth=3, solid_capstyle="round", zorder=1)
-    if reported is not None:
-        axes.plot(reported, place, "D", color=INK, markerfacecolor="none", label="reported", zorder=3)
-    if leaky.ran:
+    """Draws one system's marks: the reported accuracy above the line, ours on it."""
+    if entry.reported is not None:
         axes.plot(
-            leaky.percent("accuracy"), place, "o", color=VERMILION, label="here, the report's split", zorder=3
+            entry.reported,
+            place - 0.28,
+            "v",
+            color=INK,
+            markersize=5,
+            label="reported",
+            clip_on=False,
+            zorder=5,
         )
-    if new_speakers.ran:
+    if not entry.ran:
+        axes.annotate(entry.report_split.text("status"), (1, place), va="top", fontsize=7, color=GREY)
+        return
+    report_split, new_speakers = entry.report_split_accuracy, entry.new_speakers_accuracy
+    axes.plot([report_split, new_speakers], [place, place], color=PALE, linewidth=4, zorder=1)
+    axes.plot(
+        report_split, place, "o", color=VERMILION, label="here, the report's split", clip_on=False, zorder=3
+    )
+    axes.plot(new_speakers, place, "s", color=BLUE, label="here, new speakers", clip_on=False, zorder=4)
+    if entry.new_speakers.text("accuracy_low"):
+        interval = [entry.new_speakers.percent(f"accuracy_{end}") for end in ("low", "high")]
         axes.plot(
-            new_speakers.percent("accuracy"), place, "s", color=BLUE, label="here, new speakers", zorder=4
+            interval, [place + 0.25] * 2, color=BLUE, linewidth=1.2, label="its 95 % interval", zorder=2
         )
-        if new_speakers.text("accuracy_low"):
-            interval = [new_speakers.percent("accuracy_low"), new_speakers.percent("accuracy_high")]
-            axes.plot(interval, [place, place], color=BLUE, linewidth=1.2, label="95 % interval", zorder=2)
-        axes.plot(
-            new_speakers.percent("majority"), place, "|", color=GREY, markersize=11, label="majority class"
-        )
-    if not (leaky.ran or new_speakers.ran):
-        axes.annotate(leaky.text("status"), (1, place), va="center", fontsize=7, color=GREY)
+    axes.plot(
+        entry.new_speakers.percent("majority"), place, "|", color=GREY, markersize=11, label="majority class"
+    )

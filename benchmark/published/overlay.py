@@ -5,7 +5,7 @@ A system is an overlay on params.yaml: `params`, then those of a variant, then t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.base.errors import InputError, unknown
-from stages.base.params import Block, Params, Positive, check, checked
+from stages.base.params import Block, Count, Params, Positive, check, checked
 from stages.base.params import load as load_yaml
+from stages.data.keys import fingerprint
 
 SYSTEMS = Path("benchmark/published/systems")
 AS_RECORDED = {"audio": {"trim_db": None, "level_db": None}}  # no report trims or scales recordings
@@ -43,11 +44,16 @@ class Variant(Block):
 
 
 class System(Block):
-    """A published system; `note` is what a reader of its row must know (fewer epochs, one fold), or ""."""
+    """A published system.
+
+    `note` is what a reader of its rows must know (fewer epochs, smaller images), or "". With each of the
+    `n_seeds` seeds, its rows are split and trained anew.
+    """
 
     title: str
     report: Report
     note: str
+    n_seeds: Count
     params: dict[str, Any]
     variants: Annotated[dict[str, Variant], Field(min_length=1)]  # the most important first
     protocols: Annotated[dict[Protocol, dict[str, Any]], Field(min_length=2)]
@@ -55,7 +61,7 @@ class System(Block):
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run of a benchmark; `values` is the whole of params.yaml, merged."""
+    """What one row of a benchmark runs; `values` is the whole of params.yaml, merged."""
 
     system: str
     variant: str
@@ -65,6 +71,15 @@ class Experiment:
     @property
     def name(self) -> str:
         return f"{self.variant}-{self.protocol}"
+
+    def run(self, number: int, train_clips: int | None) -> Experiment:
+        """Returns the experiment with the seeds of its run `number`, from 0, and a limit of training clips.
+
+        It has a name of its own, and so has its workspace.
+        """
+        seed = self.values["seed"] + number
+        changes = {"seed": seed, "train": {"seed": seed}, "split": {"train_clips": train_clips}}
+        return replace(self, protocol=f"{self.protocol}-{seed}", values=merged(self.values, changes))
 
     @property
     def block(self) -> dict[str, Any]:
@@ -113,6 +128,12 @@ def experiments(name: str, base: dict[str, Any]) -> list[Experiment]:
             values = reduce(merged, (AS_RECORDED, system.params, chosen.params, split), base)
             found.append(Experiment(name, variant, protocol, values))
     return found
+
+
+def settings(system: System, variant: str, protocol: str) -> str:
+    """Returns the fingerprint of what a system's file sets for a row: a row with another one is outdated."""
+    blocks = system.params, system.variants[variant].params, system.protocols.get(protocol)  # type: ignore[call-overload]
+    return fingerprint(*blocks)
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from scipy import stats
 
 from benchmark.published import overlay
 from benchmark.published.overlay import Experiment, System
@@ -16,6 +18,7 @@ from stages.base import registry
 
 TEMPLATE = Path("benchmark/published/page.md.j2")
 DASH = "–"
+VECTORS = {"mean", "stats", "pooled"}  # layouts with one vector for the whole clip
 MAX_MISSING = 0.01  # fraction of clips that a complete copy may exclude as duplicate or broken
 CHANCE_MARGIN = 0.01  # accuracy above the majority-class baseline that still counts as chance
 
@@ -54,6 +57,11 @@ class Row:
             ends = f" [{self.percent(f'{column}_low'):.0f}, {self.percent(f'{column}_high'):.0f}]"
         return f"{self.percent(column):.1f}{ends}"
 
+    def over_seeds(self, column: str) -> str:
+        """Returns ` ± 0.9`, the standard deviation over seeds, or nothing with one seed."""
+        deviation = f"{column}_std"
+        return f" ± {self.percent(deviation):.1f}" if self.text(deviation) else ""
+
     def plain(self, column: str) -> str:
         """Returns the column as text, with a dash if it is empty and commas between thousands."""
         value = self.text(column)
@@ -91,7 +99,7 @@ class Row:
     @property
     def seconds(self) -> float:
         """Duration of all its trainings together."""
-        return self.number("train_seconds") * self.number("n_folds")
+        return self.number("train_seconds") * self.number("n_folds") * self.number("n_seeds")
 
     @property
     def is_at_chance(self) -> bool:
@@ -178,11 +186,30 @@ class Entry:
         return self.report_split_accuracy - self.new_speakers_accuracy
 
     @property
+    def lost(self) -> str:
+        """The points lost, with their interval where it was measured."""
+        row = self.new_speakers
+        return row.score("lost") if row.text("lost") else f"{self.points_lost:.1f}"
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a row was measured before its system's file was changed."""
+        return any(
+            row.text("settings") != overlay.settings(self.system, self.variant, row.text("protocol"))
+            for row in (self.report_split, self.new_speakers)
+        )
+
+    @property
     def caveats(self) -> list[str]:
         """Why the points lost have other causes than new speakers: other training, or a model at chance."""
         if not self.ran:
             return []
         found = differences(self.report_split.experiment.block, self.new_speakers.experiment.block)
+        if self.is_outdated:
+            rows = self.report_split, self.new_speakers
+            folds = " and ".join(row.folds for row in rows)
+            trained = " and ".join(row.plain("n_train") for row in rows)
+            found.append(f"measured with earlier settings: one seed, {folds} folds, {trained} training clips")
         if self.new_speakers.is_at_chance:
             ours, majority = self.new_speakers_accuracy, self.new_speakers.percent("majority")
             found.append(f"at chance with new speakers: {ours:.1f} %, majority class {majority:.1f} %")
@@ -192,11 +219,6 @@ class Entry:
     def is_fair(self) -> bool:
         """Whether both rows were trained in the same way and are above chance."""
         return self.ran and not self.caveats
-
-    @property
-    def percent_trained(self) -> float:
-        """Training clips with new speakers, in % of those with the report's split."""
-        return 100 * self.new_speakers.number("n_train") / self.report_split.number("n_train")
 
     def summary(self) -> str:
         """Returns the accuracies in a sentence."""
@@ -211,6 +233,31 @@ class Entry:
         for variant, rows in self.rows.items():
             for row in rows.values():
                 yield variant, row
+
+
+def mean_lost(found: Sequence[Entry]) -> str:
+    """Returns the mean of the points lost, with its 95 % interval over systems: `25 [14, 36]`."""
+    lost = np.array([entry.points_lost for entry in found])
+    if len(lost) < 2:
+        return f"{lost.mean():.0f}"
+    margin = stats.t.ppf(0.975, len(lost) - 1) * stats.sem(lost)
+    return f"{lost.mean():.0f} [{lost.mean() - margin:.0f}, {lost.mean() + margin:.0f}]"
+
+
+def by_kind(found: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
+    """Returns the entries by what they have in common: speakers, parameters, features."""
+    kinds: dict[str, dict[str, list[Entry]]] = {}
+    for entry in found:
+        row = entry.new_speakers
+        size = row.number("n_parameters")
+        layout = row.experiment.block["inputs"]["layout"]
+        for kind, value in {
+            "speakers": row.text("n_speakers"),
+            "parameters": "under 100,000" if size < 1e5 else "100,000 to 1 million" if size < 1e6 else "more",
+            "input": "one vector a clip" if layout in VECTORS else "frames or an image",
+        }.items():
+            kinds.setdefault(kind, {}).setdefault(value, []).append(entry)
+    return kinds
 
 
 def n_clips(corpus: str, channels: Sequence[str]) -> int:
@@ -264,4 +311,5 @@ def render(found: Sequence[Entry]) -> str:
         keep_trailing_newline=True,
     )
     template = environment.get_template(TEMPLATE.name)
-    return template.render(entries=found, by_name={entry.name: entry for entry in found})
+    functions = {"mean_lost": mean_lost, "by_kind": by_kind}
+    return template.render(entries=found, by_name={entry.name: entry for entry in found}, **functions)

@@ -8,14 +8,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.published import overlay
+from benchmark.published import lost, overlay, workspace
 from benchmark.published.overlay import Experiment, System
 from stages.base.errors import InputError
 from stages.base.files import DATA, METRICS, replacing
+from stages.evaluation import metrics
 
 ROWS = Path("benchmark/published/rows")  # one file per system, so running one leaves the others alone
 RESULTS = Path("benchmark/published/results.csv")
 RAN = "run"
+NOT_YET = "not run yet"
 NEEDS, AND = "not run here: needs ", " and "
 
 INTERVALS = ("accuracy", "uar", "macro_f1", "weighted_f1", "macro_precision")
@@ -30,6 +32,9 @@ COLUMNS = [
     "reported_accuracy",
     "reported_f1",
     *(f"{metric}{end}" for metric in INTERVALS for end in ("", "_low", "_high")),
+    "accuracy_std",  # over seeds
+    "uar_std",
+    *(f"lost{end}" for end in ("", "_low", "_high")),  # accuracy with the report's split minus this one
     "auc",
     "chance",  # UAR of random guessing
     "majority",  # accuracy of the majority-class baseline
@@ -38,63 +43,113 @@ COLUMNS = [
     "n_train",
     "n_folds",
     "of_folds",
+    "n_seeds",
     "n_parameters",
     "n_epochs",
     "train_seconds",
     "seconds_per_epoch",
     "threads",
     "leaky",
+    "settings",  # fingerprint of what the system's file set for the row
     "note",
 ]
 
 
-def not_run(experiment: Experiment, system: System, missing: Sequence[str]) -> dict[str, Any]:
-    """Returns the row of an experiment that cannot be run here.
+def last(experiment: Experiment, system: System, missing: Sequence[str]) -> dict[str, Any]:
+    """Returns the row of an experiment before it is run.
 
     A row that was measured before, or was missing less, is kept, with what the system's file says now: a
-    machine without recordings deletes no results. A row of another model or other corpora is dropped;
-    whether other parameters have changed since is not checked.
+    machine without recordings deletes no results. A row of another model or other corpora is dropped. After
+    other changes of the system's file, `settings` tells that the row is outdated.
 
     Raises:
-        InputError: the earlier rows have other columns.
+        InputError: the last rows cannot be read.
     """
     now = description(experiment, system)
     for row in read(ROWS / f"{experiment.system}.csv"):
         is_same = all(row[key] == now[key] for key in ("variant", "protocol", "model", "corpora"))
         missing_before = row["status"].removeprefix(NEEDS).split(AND)
-        if is_same and (row["status"] == RAN or set(missing_before) <= set(missing)):
+        is_known = row["status"] in (RAN, NOT_YET) or (missing and set(missing_before) <= set(missing))
+        if is_same and is_known:
             return {**row, **now}
-    return {**now, "status": f"{NEEDS}{AND.join(missing)}"}
+    return {**now, "status": f"{NEEDS}{AND.join(missing)}" if missing else NOT_YET}
 
 
-def measured(experiment: Experiment, system: System, place: Path) -> dict[str, Any]:
-    """Returns the row of an experiment whose metrics are in the workspace `place`."""
-    test, train, split = (
-        json.loads((place / METRICS / f"{name}.json").read_text()) for name in ("test", "train", "split")
+def measured(pair: Sequence[Experiment], system: System, n_seeds: int) -> list[dict[str, Any]]:
+    """Returns the rows of a variant, with the report's split and with new speakers, of its first seeds.
+
+    The second also has the points that are lost between them.
+    """
+    values = pair[0].values
+    places = [[workspace.folder(each.run(number, None)) for number in range(n_seeds)] for each in pair]
+    rows = [row(each, system, own) for each, own in zip(pair, places, strict=True)]
+    predictions = [lost.predictions(own) for own in places]
+    rows[1] |= lost.points(predictions[0], predictions[1], values["evaluate"]["n_resamples"], values["seed"])
+    return rows
+
+
+def row(experiment: Experiment, system: System, places: Sequence[Path]) -> dict[str, Any]:
+    """Returns the row of an experiment whose metrics are in workspaces, one for each seed."""
+    predictions = lost.predictions(places)
+    values = experiment.values
+    test, train, split, timing = (
+        [content(place, path) for place in places]
+        for path in (
+            METRICS / "test.json",
+            METRICS / "train.json",
+            METRICS / "split.json",
+            DATA / "timing.json",
+        )
     )
-    try:
-        timing = json.loads((place / DATA / "timing.json").read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: missing. Delete {place} and run the same again.") from error
-    n_folds, has_epochs = train["n_folds"], bool(train.get("n_epochs"))
+    folds = [fold for seed in timing for fold in seed.values()]
+    has_epochs = bool(train[0].get("n_epochs"))
+    over_seeds = metrics.over_seeds(predictions).get("seeds", {})
     return {
         **description(experiment, system),
         "status": RAN,
-        **{name: value for name, value in test.items() if name in COLUMNS},
-        "chance": test["chance_uar"],
-        "majority": max(split["test"]["fraction"].values()),
-        "n_train": round(train["n_train"]),
-        "n_folds": n_folds,
-        "of_folds": split["n_folds"],
-        "n_parameters": train["n_parameters"],
-        "n_epochs": train["n_epochs"] if has_epochs else None,
+        **metrics.scores(predictions),
+        **metrics.intervals(predictions, values["evaluate"]["n_resamples"], values["seed"]),
+        "accuracy_std": over_seeds.get("accuracy_std"),
+        "uar_std": over_seeds.get("uar_std"),
+        "chance": test[0]["chance_uar"],
+        "majority": float(predictions["label"].value_counts(normalize=True).max()),
+        "n_clips": round(len(predictions) / len(places)),
+        "n_speakers": predictions["speaker"].nunique(),
+        "n_train": round(mean(train, "n_train")),
+        "n_folds": train[0]["n_folds"],
+        "of_folds": split[0]["n_folds"],
+        "n_seeds": len(places),
+        "n_parameters": train[0]["n_parameters"],
+        "n_epochs": mean(train, "n_epochs") if has_epochs else None,
         # of one fold, as a report gives the time of one training
-        "train_seconds": sum(fold["seconds"] for fold in timing.values()) / n_folds,
-        "seconds_per_epoch": sum(fold["seconds_per_epoch"] for fold in timing.values()) / n_folds
-        if has_epochs
-        else None,
-        "threads": experiment.values["train"]["threads"],
+        "train_seconds": mean(folds, "seconds"),
+        "seconds_per_epoch": mean(folds, "seconds_per_epoch") if has_epochs else None,
+        "threads": values["train"]["threads"],
+        "leaky": test[0]["leaky"],
+        "settings": overlay.settings(system, experiment.variant, experiment.protocol),
     }
+
+
+def content(place: Path, path: Path) -> dict[str, Any]:
+    """Returns a JSON file of a workspace.
+
+    Raises:
+        InputError: it is missing.
+    """
+    try:
+        found: dict[str, Any] = json.loads((place / path).read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: missing. Delete {place} and run the same again.") from error
+    return found
+
+
+def mean(rows: Sequence[dict[str, Any]], key: str) -> float:
+    """Returns the mean of a key.
+
+    >>> mean([{"seconds": 1.0}, {"seconds": 2.0}], "seconds")
+    1.5
+    """
+    return float(sum(row[key] for row in rows) / len(rows))
 
 
 def description(experiment: Experiment, system: System) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
     python -m benchmark.published.system B1_svm
 
-Each row is this pipeline, run in a workspace of its own in benchmark/published/runs, with params.yaml as
-benchmark/published/systems/B1_svm.yaml changes it. Only what changed runs again, a killed run resumes, and
-several systems may run side by side. Writes benchmark/published/rows/B1_svm.csv when all rows are finished.
-Rows whose corpus or weights are missing keep their last results.
+Each run is this pipeline in a workspace of its own in benchmark/published/runs, with params.yaml as
+benchmark/published/systems/B1_svm.yaml changes it. Both protocols are run with the same seeds, `n_seeds` of
+them, and with equally many training clips. Only what changed runs again, a killed run resumes, and several
+systems may run side by side. benchmark/published/rows/B1_svm.csv is written after each seed. Rows whose
+corpus or weights are missing keep their last results.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+import time
+from datetime import timedelta
 
 from benchmark.published import overlay, rows, workspace
 from stages.base.errors import run
@@ -26,28 +28,47 @@ def main() -> None:
     parser.add_argument("system", metavar="SYSTEM", help=f"one of {', '.join(overlay.names())}")
     name = parser.parse_args().system
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # checking a network's block imports TensorFlow
-    system = overlay.load(name)
     experiments = overlay.experiments(name, load(PARAMS))
     for experiment in experiments:
         experiment.params()  # a mistake in the last one is reported before the first one is trained
-    rows.write([row(each, system) for each in experiments], rows.ROWS / f"{name}.csv")
+    reproduce(overlay.load(name), experiments)
 
 
-def row(experiment: overlay.Experiment, system: overlay.System) -> dict[str, Any]:
-    """Returns one row; runs it if its corpora and weights are here."""
-    title = f"{experiment.system} {experiment.name}"
-    if missing := workspace.missing(experiment):
-        found = rows.not_run(experiment, system, missing)
-        is_kept = found["status"] == rows.RAN
-        result = f"last results kept, needs {rows.AND.join(missing)}" if is_kept else found["status"]
-    else:
-        print(title, flush=True)
-        place = workspace.prepare(experiment)
-        workspace.reproduce(place)
-        found = rows.measured(experiment, system, place)
-        result = f"UAR {found['uar']:.3f}"
-    print(f"{title}: {result}", flush=True)
-    return found
+def reproduce(system: overlay.System, experiments: list[overlay.Experiment]) -> None:
+    """Brings the rows of a system up to date, seed by seed, and says how long the rest will take."""
+    path = rows.ROWS / f"{experiments[0].system}.csv"
+    found = {each.name: last(each, system) for each in experiments}
+    runs = [
+        (variant, number)
+        for variant in system.variants
+        for number in range(system.n_seeds)
+        if not any(workspace.missing(each) for each in experiments if each.variant == variant)
+    ]
+    started = time.monotonic()
+    for n_done, (variant, number) in enumerate(runs):
+        pair = [each for each in experiments if each.variant == variant]
+        title = f"{pair[0].system} {variant}, seed {number + 1} of {system.n_seeds}"
+        seconds = (time.monotonic() - started) * (len(runs) - n_done) / max(n_done, 1)
+        print(f"{title}{f', about {timedelta(seconds=round(seconds))} left' if n_done else ''}", flush=True)
+        for each in workspace.equal_runs(pair, number):
+            workspace.reproduce(workspace.prepare(each))
+        measured = rows.measured(pair, system, number + 1)
+        found |= {each.name: row for each, row in zip(pair, measured, strict=True)}
+        rows.write(found.values(), path)
+        for name, row in zip((each.name for each in pair), measured, strict=True):
+            print(f"{pair[0].system} {name}: UAR {row['uar']:.3f}", flush=True)
+    rows.write(found.values(), path)
+
+
+def last(experiment: overlay.Experiment, system: overlay.System) -> dict[str, str]:
+    """Returns the row as it was before. Says so if it stays, for want of what it needs."""
+    missing = workspace.missing(experiment)
+    row = rows.last(experiment, system, missing)
+    if missing:
+        is_kept = row["status"] == rows.RAN
+        result = f"last results kept, needs {rows.AND.join(missing)}" if is_kept else row["status"]
+        print(f"{experiment.system} {experiment.name}: {result}", flush=True)
+    return row
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
 """Write the rows of all systems to results.csv, docs/benchmark.md and docs/benchmark.png.
 
 python -m benchmark.published.table
+python -m benchmark.published.table --latex table.tex    # the main table for a paper, too
 """
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from benchmark.published import figure, page, rows
 from stages.base.errors import run
@@ -16,6 +21,11 @@ DOCS = Path("docs")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark.published.table", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--latex", metavar="FILE", type=Path, help="also write the main table as LaTeX")
+    to = parser.parse_args().latex
     found = rows.gather()
     entries = page.entries(found, load(PARAMS))
     rows.write(found, rows.RESULTS)
@@ -23,8 +33,25 @@ def main() -> None:
         temporary.write_bytes(figure.draw(entries).content)
     with replacing(DOCS / "benchmark.md") as temporary:
         temporary.write_text(page.render(entries), encoding="utf-8")
+    if to is not None:
+        with replacing(to) as temporary:
+            temporary.write_text(latex(entries), encoding="utf-8")
     n_run = sum(row["status"] == rows.RAN for row in found)
     print(f"benchmark: {n_run} of {len(found)} rows were run here")
+
+
+def latex(found: Sequence[page.Entry]) -> str:
+    """Returns the main table as LaTeX, for the package booktabs."""
+    table = pd.DataFrame(
+        {
+            "system": [f"{entry.name} {entry.system.title}" for entry in found],
+            "reported": [page.DASH if entry.reported is None else f"{entry.reported:.1f}" for entry in found],
+            "report's split": [entry.report_split.score("accuracy") for entry in found],
+            "new speakers": [entry.new_speakers.score("accuracy") for entry in found],
+            "points lost": [entry.lost if entry.ran else page.DASH for entry in found],
+        }
+    )
+    return table.style.hide(axis="index").format(escape="latex").to_latex(hrules=True)
 
 
 if __name__ == "__main__":

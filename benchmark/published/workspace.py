@@ -11,17 +11,22 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from benchmark.published.overlay import Experiment
 from stages.acquire import archive
+from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, DATA, FEATURES, MANIFEST, PRETRAINED, RAW, SOURCES
 from stages.base.params import PARAMS, checked
+from stages.data import tables
+from stages.splitting import labels, protocols
 
 RUNS = Path("benchmark/published/runs")
 WEIGHTS = {"imagenet": "ImageNet weights"}  # titles of folders in data/pretrained
@@ -87,15 +92,20 @@ def missing(experiment: Experiment) -> list[str]:
     return [title for title, paths in inputs(experiment).items() if not paths]
 
 
+def folder(experiment: Experiment) -> Path:
+    """Returns the folder of an experiment's workspace."""
+    return RUNS / experiment.system / experiment.name
+
+
 def prepare(experiment: Experiment) -> Path:
     """Brings the row's workspace up to date with the project, and returns it."""
-    place = RUNS / experiment.system / experiment.name
+    place = folder(experiment)
     if not place.exists():
         _start_from_last_row(place)
-    for folder in (Path("stages"), SOURCES, PRETRAINED):
-        shutil.rmtree(place / folder, ignore_errors=True)
-    for folder in (Path(".dvc"), SOURCES, PRETRAINED):
-        (place / folder).mkdir(parents=True, exist_ok=True)
+    for path in (Path("stages"), SOURCES, PRETRAINED):
+        shutil.rmtree(place / path, ignore_errors=True)
+    for path in (Path(".dvc"), SOURCES, PRETRAINED):
+        (place / path).mkdir(parents=True, exist_ok=True)
     for path in (Path("stages"), Path("dvc.yaml"), Path(".dvcignore")):
         _copy(path, place / path, shutil.copy2)
     for path in itertools.chain(*inputs(experiment).values()):
@@ -136,8 +146,35 @@ def _link(path: str, target: str) -> None:
         shutil.copy2(path, target)
 
 
-def reproduce(place: Path) -> None:
-    """Brings the row's metrics up to date. What is finished is kept, so the next call resumes from there.
+def equal_runs(experiments: Sequence[Experiment], number: int) -> list[Experiment]:
+    """Returns the run `number` of experiments on the same corpora, limited to equally many training clips.
+
+    A model that also trains on the validation clips is limited in both together. The corpora are ingested for
+    it in a workspace of their own.
+    """
+    place = prepare(replace(experiments[0], protocol="clips"))
+    reproduce(place, "manifest")
+    manifest = tables.read(place / MANIFEST, tables.MANIFEST)
+    trained, fewest = [], []  # validation clips that are trained on, and the fewest clips in a fold
+    for experiment in experiments:
+        params = experiment.run(number, None).params()
+        clips, _ = labels.usable_clips(manifest, params)
+        splits = protocols.assign(clips, params.split, params.seed)
+        counts = splits.groupby("fold")["role"].value_counts().unstack(fill_value=0)
+        trainer = registry.load("models", params.model, "params.model").trainer(
+            params.config("models", params.model, "params.model")
+        )
+        validation = counts.get("validation", 0) * trainer.trains_on_validation
+        trained.append(int(np.max(validation)))
+        fewest.append(int((counts["train"] + validation).min()))
+    return [
+        each.run(number, min(fewest) - of_validation)
+        for each, of_validation in zip(experiments, trained, strict=True)
+    ]
+
+
+def reproduce(place: Path, stage: str = "evaluate") -> None:
+    """Brings a workspace up to date up to `stage`. What is finished is kept, so the next call resumes there.
 
     Without DVC's run cache: it would restore a model without the seconds that its training took.
 
@@ -146,6 +183,6 @@ def reproduce(place: Path) -> None:
     """
     environment = {name: value for name, value in os.environ.items() if name not in OUTER}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "evaluate"]
+    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", stage]
     if subprocess.run(command, cwd=place, env=environment).returncode:
-        raise InputError(f"{place}: `dvc repro evaluate` failed; see its message above.")
+        raise InputError(f"{place}: `dvc repro {stage}` failed; see its message above.")

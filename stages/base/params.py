@@ -142,6 +142,7 @@ class Split(Block):
     group_by: str
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     validation_fraction: Fraction
+    train_clips: Count | None
     fixed_list: str
     lists: dict[str, list[str]]
     channels: Annotated[Names, Field(min_length=1)]

@@ -115,7 +115,7 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
         trainings = [values[name] for values in of_seeds]
         variances = [speakers_error**2, *(values.var(ddof=1) / len(values) for values in trainings)]
         freedoms = [n_speakers - 1, *(len(values) - 1 for values in trainings)]
-        error, freedom = _combined(variances, freedoms)
+        error, freedom = combined(variances, freedoms)
         quantile, power = (stats.t.ppf(level, freedom) for level in (1 - SIGNIFICANCE / 2, POWER))
         p_value = _as_large(swapped_b[name] - swapped_a[name], difference)
         if trainings and abs(difference) > TOLERANCE:
@@ -147,14 +147,14 @@ def _of_seeds(predictions: pd.DataFrame, n_classes: int) -> dict[str, NDArray[np
     return _scores(sums, n_classes)
 
 
-def _combined(variances: list[float], freedoms: list[int]) -> tuple[float, float]:
+def combined(variances: list[float], freedoms: list[int]) -> tuple[float, float]:
     """Returns the standard error of a sum of independent estimates, and its degrees of freedom.
 
     Args:
         variances: of the estimates.
         freedoms: degrees of freedom of each variance.
 
-    >>> _combined([9.0, 16.0], [5, 8])  # 25^2 / (9^2 / 5 + 16^2 / 8)
+    >>> combined([9.0, 16.0], [5, 8])  # 25^2 / (9^2 / 5 + 16^2 / 8)
     (5.0, 12.966804979253112)
     """
     total = sum(variances)

@@ -34,15 +34,18 @@ def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
         clips: columns clip, corpus, speaker, sex, sentence, label, sha256, audio_sha256, and for some
             protocols session, group or partition; clip is unique. Sex and sentence may be unknown: null.
 
+    Of more than `split.train_clips` training clips of a fold, the others are left out of it.
+
     Raises:
         InputError: the protocol is not possible with these clips, or a fold has no test clip or no training
             clip of a label.
     """
     clips = clips.sort_values("clip", ignore_index=True)
-    folds = [
-        clips.assign(fold=fold, role=roles)[roles != ""]
-        for fold, roles in enumerate(PROTOCOLS[split.protocol](clips, split, seed))
-    ]
+    folds = []
+    for fold, roles in enumerate(PROTOCOLS[split.protocol](clips, split, seed)):
+        if split.train_clips is not None:
+            roles[_left_out(clips[roles == "train"], split.train_clips, seed)] = ""
+        folds.append(clips.assign(fold=fold, role=roles)[roles != ""])
     splits: pd.DataFrame = pd.concat(folds, ignore_index=True)[list(SPLITS.columns)]
     _check_classes(splits)
     return splits
@@ -520,6 +523,19 @@ def _names(line: str) -> list[str]:
         else:
             names.append(word)
     return names
+
+
+def _left_out(clips: pd.DataFrame, n_kept: int, seed: int) -> pd.Index:
+    """Returns the index of all clips but `n_kept` random ones, in which each label keeps its fraction.
+
+    >>> clips = pd.DataFrame({"clip": list("abcdef"), "label": ["anger"] * 4 + ["fear"] * 2})
+    >>> clips.loc[_left_out(clips, n_kept=3, seed=20), "label"].tolist()
+    ['anger', 'fear', 'anger']
+    """
+    drawn = clips.assign(key=[fingerprint(seed, clip) for clip in clips["clip"]])
+    of_label = drawn.groupby("label")["key"]
+    drawn["place"] = of_label.rank() / of_label.transform("size")
+    return drawn.sort_values(["place", "key"]).index[n_kept:]
 
 
 def _check_classes(splits: pd.DataFrame) -> None:

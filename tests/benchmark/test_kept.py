@@ -27,10 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(name: str) -> None:
     """Runs a system without checking its params first, which imports TensorFlow."""
-    loaded = overlay.load(name)
-    experiments = overlay.experiments(name, load(Path("params.yaml")))
-    found = [system.row(experiment, loaded) for experiment in experiments]
-    rows.write(found, rows.ROWS / f"{name}.csv")
+    system.reproduce(overlay.load(name), overlay.experiments(name, load(Path("params.yaml"))))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -165,8 +165,46 @@ def test_every_row_of_a_system_has_valid_params(name: str) -> None:
         assert config.inputs.layout in entry.LAYOUTS
         assert set(config.inputs.features) <= set(params.featurize.features)
         assert (params.split.protocol == "random") == (experiment.protocol == "as_reported")
-        if params.split.protocol == "fixed":
-            assert params.split.fixed_list in params.split.lists
+        assert params.train.fold == "all"
+
+
+def test_a_run_has_seeds_of_its_own_and_a_limit_of_training_clips() -> None:
+    experiment = overlay.experiments("B1_svm", load(PARAMS))[0]
+    runs = [experiment.run(number, 900) for number in (0, 1)]
+    assert [run.name for run in runs] == [f"{experiment.name}-20", f"{experiment.name}-21"]
+    params = [run.params() for run in runs]
+    assert [(each.seed, each.train.seed, each.split.train_clips) for each in params] == [
+        (20, 20, 900),
+        (21, 21, 900),
+    ]
+    assert (
+        "train_clips" not in experiment.values["split"] or experiment.values["split"]["train_clips"] is None
+    )
+
+
+def test_what_a_systems_file_sets_for_a_row_changes_the_fingerprint_of_that_row_alone(only_x: Path) -> None:
+    def fingerprints(**changes: Any) -> list[str]:
+        OmegaConf.save(OmegaConf.create(written(**changes)), only_x)
+        system = overlay.load("X")
+        rows = [("ravdess", "as_reported"), ("ravdess", "speaker_independent")]
+        return [overlay.settings(system, *row) for row in rows]
+
+    before = fingerprints()
+    assert fingerprints(note="other", report__accuracy=0.6) == before
+    for key, changed in {
+        "params__models__svm__c": [True, True],
+        "variants__ravdess__params__seed": [True, True],
+        "variants__ravdess_savee__params__seed": [False, False],
+        "protocols__as_reported__split__test_fraction": [True, False],
+    }.items():
+        after = fingerprints(**{key: 1})
+        assert [a != b for a, b in zip(before, after, strict=True)] == changed, key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_protocols_train_alike(name: str) -> None:
+    system = overlay.load(name)
+    assert all(set(protocol) == {"split"} for protocol in system.protocols.values())
 
 
 @pytest.mark.parametrize("name", NAMES)

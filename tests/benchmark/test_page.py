@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
-from benchmark.published import figure, overlay, page, rows
+from benchmark.published import figure, overlay, page, rows, table, workspace
 from benchmark.published.overlay import Experiment, System
 from benchmark.published.page import Entry
 from stages.base.errors import InputError
+from stages.base.files import PREDICTIONS
 from stages.base.params import load
+from stages.data import tables
+from tests.support.predictions import of_speakers
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = load(ROOT / "params.yaml")
-TEST = {
-    "accuracy": 0.55515,
-    "accuracy_low": 0.5,
-    "accuracy_high": 0.61,
-    "uar": 0.5,
-    "auc": 0.9,
-    "chance_uar": 0.125,
-    "n_clips": 1439,
-    "n_speakers": 24,
-    "leaky": True,
-}
+TEST = {"chance_uar": 0.125, "leaky": True}
 TRAIN = {"n_train": 1230.4, "n_folds": 2, "n_parameters": 31618, "n_epochs": 12.5}
-SPLIT = {"n_folds": 10, "test": {"fraction": {"anger": 0.13, "calm": 0.14}}}
+SPLIT = {"n_folds": 10}
 TIMING = {f"fold_0{i}": {"seconds": 3.0 + i, "seconds_per_epoch": 0.25} for i in range(2)}
 
 
@@ -51,17 +47,30 @@ def experiments() -> dict[str, Experiment]:
     return {each.name: each for each in overlay.experiments("B1_svm", BASE)}
 
 
+# of 4 clips of each of 4 speakers, those that are right: by protocol, with two seeds
+RIGHT = {
+    "as_reported": ([3, 3, 4, 4], [4, 3, 4, 3]),
+    "speaker_independent": ([1, 2, 1, 2], [2, 2, 3, 1]),
+}
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A workspace in which a row was run."""
-    for name, values in {
-        "metrics/test": TEST,
-        "metrics/train": TRAIN,
-        "metrics/split": SPLIT,
-        "data/timing": TIMING,
-    }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / f"{name}.json").write_text(json.dumps(values))
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which all rows of B1_svm were run, with two seeds."""
+    monkeypatch.setattr(workspace, "RUNS", tmp_path)
+    for each in overlay.experiments("B1_svm", BASE):
+        for number, right in enumerate(RIGHT[each.protocol]):
+            folder = workspace.folder(each.run(number, None))
+            for name, values in {
+                "metrics/test": TEST,
+                "metrics/train": TRAIN,
+                "metrics/split": SPLIT,
+                "data/timing": TIMING,
+            }.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / f"{name}.json").write_text(json.dumps(values))
+            tested = of_speakers(right, 4).assign(seed=20 + number)
+            tables.write(tested, tables.PREDICTIONS, folder / PREDICTIONS)
     return tmp_path
 
 
@@ -70,36 +79,71 @@ def texts(found: list[dict[str, Any]], folder: Path) -> list[dict[str, str]]:
     return rows.read(folder / "rows.csv")
 
 
-def with_new_speakers(found: dict[str, Any], accuracy: float) -> dict[str, Any]:
-    return found | {"accuracy": accuracy, "protocol": "speaker_independent"}
+def pair(variant: str, experiments: dict[str, Experiment]) -> list[Experiment]:
+    """Returns the two experiments of a variant."""
+    return [each for each in experiments.values() if each.variant == variant]
+
+
+def ran(
+    svm: System, experiments: dict[str, Experiment], variant: str = "ravdess", accuracy: float = 0.3
+) -> list[dict[str, Any]]:
+    """Returns the two rows of a variant, with an accuracy with new speakers and a majority class of 14 %."""
+    report_split, new_speakers = rows.measured(pair(variant, experiments), svm, 2)
+    return [report_split | {"majority": 0.14}, new_speakers | {"majority": 0.14, "accuracy": accuracy}]
+
+
+def absent(
+    svm: System, experiments: dict[str, Experiment], variant: str = "ravdess_savee"
+) -> list[dict[str, Any]]:
+    """Returns the two rows of a variant whose corpus is missing."""
+    return [rows.last(each, svm, ["SAVEE"]) for each in pair(variant, experiments)]
 
 
 def test_a_row_has_what_was_measured_and_what_was_reported(
     svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
-    (row,) = texts([rows.measured(experiments["ravdess_savee-as_reported"], svm, place)], place)
+    found = texts(rows.measured(pair("ravdess_savee", experiments), svm, 2), place)
     expected = {
         "system": "B1_svm",
         "model": "svm",
         "corpora": "ravdess+savee",
         "reported_accuracy": "0.517",
         "reported_f1": "0.509",
-        "accuracy": "0.5552",
-        "accuracy_high": "0.61",
-        "uar_low": "",
+        "accuracy": "0.875",  # of 14 and 14 of 16 clips
+        "accuracy_std": "0",
+        "lost": "",
         "chance": "0.125",
-        "majority": "0.14",
-        "n_clips": "1439",
+        "majority": "1",
+        "n_clips": "16",
+        "n_speakers": "4",
         "n_train": "1230",
         "n_folds": "2",
         "of_folds": "10",
+        "n_seeds": "2",
         "n_epochs": "12.5",
         "train_seconds": "3.5",
         "seconds_per_epoch": "0.25",
         "leaky": "True",
         "status": "run",
     }
-    assert {name: row[name] for name in expected} == expected
+    assert {name: found[0][name] for name in expected} == expected
+    # 6 and 8 of 16 clips
+    assert (found[1]["accuracy"], found[1]["accuracy_std"], found[1]["lost"]) == (
+        "0.4375",
+        "0.08839",
+        "0.4375",
+    )
+    assert 0 < float(found[1]["lost_low"]) < 0.4375 < float(found[1]["lost_high"]) < 1
+    assert found[0]["settings"] != found[1]["settings"]
+
+
+def test_a_row_of_fewer_seeds_has_those_that_are_finished(
+    svm: System, experiments: dict[str, Experiment], place: Path
+) -> None:
+    found = texts(rows.measured(pair("ravdess", experiments), svm, 1), place)
+    assert [row["n_seeds"] for row in found] == ["1", "1"]
+    assert [row["accuracy"] for row in found] == ["0.875", "0.375"]
+    assert {row["accuracy_std"] for row in found} == {""}
 
 
 def test_a_reported_score_is_only_in_the_row_of_its_own_clips_and_split(
@@ -117,7 +161,7 @@ def test_a_reported_score_is_only_in_the_row_of_its_own_clips_and_split(
 def test_a_row_that_was_not_run_has_no_scores(
     svm: System, experiments: dict[str, Experiment], tmp_path: Path
 ) -> None:
-    (row,) = texts([rows.not_run(experiments["ravdess_savee-speaker_independent"], svm, ["SAVEE"])], tmp_path)
+    _, row = texts(absent(svm, experiments), tmp_path)
     assert row["status"] == "not run here: needs SAVEE"
     filled = {name for name, value in row.items() if value}
     assert filled == {"system", "variant", "role", "protocol", "status", "model", "corpora"}
@@ -126,17 +170,18 @@ def test_a_row_that_was_not_run_has_no_scores(
 def test_a_model_without_epochs_has_none(
     svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
-    (place / "metrics" / "train.json").write_text(json.dumps(TRAIN | {"n_epochs": 0.0}))
-    (row,) = texts([rows.measured(experiments["ravdess-as_reported"], svm, place)], place)
+    for path in place.rglob("train.json"):
+        path.write_text(json.dumps(TRAIN | {"n_epochs": 0.0}))
+    row, _ = texts(rows.measured(pair("ravdess", experiments), svm, 2), place)
     assert (row["n_epochs"], row["seconds_per_epoch"]) == ("", "")
 
 
 def test_missing_training_times_are_reported(
     svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
-    (place / "data" / "timing.json").unlink()
-    with pytest.raises(InputError, match=r"timing\.json: missing"):
-        rows.measured(experiments["ravdess-as_reported"], svm, place)
+    next(place.rglob("ravdess-as_reported-21/data/timing.json")).unlink()
+    with pytest.raises(InputError, match=r"ravdess-as_reported-21/data/timing\.json: missing"):
+        rows.measured(pair("ravdess", experiments), svm, 2)
 
 
 def test_rows_with_other_columns_are_rejected(tmp_path: Path) -> None:
@@ -156,38 +201,74 @@ def test_missing_rows_are_reported_with_the_command_that_makes_them(
 def test_the_main_table_shows_the_reports_corpus_if_it_was_run_and_else_a_stand_in(
     svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
-    ran = rows.measured(experiments["ravdess-as_reported"], svm, place)
-    absent = rows.not_run(experiments["ravdess_savee-as_reported"], svm, ["SAVEE"])
-    without = [absent, absent | {"protocol": "speaker_independent"}, ran, with_new_speakers(ran, 0.3)]
-    (entry,) = page.entries(texts(without, place), BASE)
+    found = [*absent(svm, experiments), *ran(svm, experiments)]
+    (entry,) = page.entries(texts(found, place), BASE)
     assert (entry.variant, entry.is_stand_in) == ("ravdess", True)
-    assert entry.summary() == "reported 51.7, with its own split 55.5, with new speakers 30.0 %"
-    assert entry.points_lost == pytest.approx(25.5, abs=0.1)
-    own = rows.measured(experiments["ravdess_savee-as_reported"], svm, place)
-    (entry,) = page.entries(
-        texts([own, with_new_speakers(own, 0.4), ran, with_new_speakers(ran, 0.3)], place), BASE
-    )
+    assert entry.summary() == "reported 51.7, with its own split 87.5, with new speakers 30.0 %"
+    assert entry.points_lost == pytest.approx(57.5)
+    both = [*ran(svm, experiments, "ravdess_savee"), *ran(svm, experiments)]
+    (entry,) = page.entries(texts(both, place), BASE)
     assert (entry.variant, entry.is_stand_in) == ("ravdess_savee", False)
-    (entry,) = page.entries(texts(without[:2], place), BASE)
+    (entry,) = page.entries(texts(found[:2], place), BASE)
     assert entry.summary() == "reported 51.7, not run here: needs SAVEE"
 
 
 def test_the_page_shows_every_row_and_draws_those_that_were_run(
     svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
-    ran = rows.measured(experiments["ravdess-as_reported"], svm, place)
-    absent = rows.not_run(experiments["ravdess_savee-as_reported"], svm, ["SAVEE"])
-    found = [absent, absent | {"protocol": "speaker_independent"}, ran, with_new_speakers(ran, 0.3)]
+    found = [*absent(svm, experiments), *ran(svm, experiments)]
     entries = page.entries(texts(found, place), BASE)
     text = page.render(entries)
     assert text.count("not run here: needs SAVEE") == 2
-    assert "| 51.7 | 55.5 [50, 61] | **30.0 [50, 61]** | 25.5 | 14.0 |" in text
-    assert "1,439, 24 | 1,230 | 2 of 10 | 31,618 | 12.5 | 3.5 | 0.25 |" in text
+    lost = entries[0].new_speakers.score("lost")
+    report_split, new_speakers = (
+        row.score("accuracy") for row in (entries[0].report_split, entries[0].new_speakers)
+    )
+    assert f"| 51.7 | {report_split} | **{new_speakers}** | {lost} |" in text
+    assert report_split.startswith("87.5 [")
+    assert "16, 4 | 1,230 | 2 of 10 | 2 | 31,618 | 12.5 | 3.5 | 0.25 |" in text
     drawn = figure.draw(entries)
     assert drawn.content == figure.draw(entries).content
     assert drawn.content.startswith(b"\x89PNG")
-    assert "B1_svm: reported 51.7, with its own split 55.5, with new speakers 30.0 %" in drawn.alt
+    assert "B1_svm: reported 51.7, with its own split 87.5, with new speakers 30.0 %" in drawn.alt
     figure.draw(page.entries(texts(found[:2], place), BASE))
+
+
+def test_the_table_for_papers_has_the_rows_of_the_page(
+    svm: System, experiments: dict[str, Experiment], place: Path
+) -> None:
+    found = page.entries(texts([*absent(svm, experiments), *ran(svm, experiments)], place), BASE)
+    text = table.latex(found)
+    assert text.startswith("\\begin{tabular}")
+    assert "B1\\_svm" in text
+    assert found[0].lost in text
+
+
+def test_a_row_is_outdated_after_a_change_of_its_systems_file(
+    svm: System, experiments: dict[str, Experiment], place: Path
+) -> None:
+    (entry,) = page.entries(texts(ran(svm, experiments), place), BASE)
+    assert not entry.is_outdated
+    before = [row | {"settings": "0123456789abcdef"} for row in ran(svm, experiments)]
+    (entry,) = page.entries(texts(before, place), BASE)
+    assert entry.is_outdated
+    assert not entry.is_fair
+
+
+def test_means_of_points_lost_have_an_interval_over_systems(measured: dict[str, Entry]) -> None:
+    ran = [entry for entry in measured.values() if entry.ran]
+    interval = ttest_1samp([entry.points_lost for entry in ran], 0).confidence_interval()
+    mean = np.mean([entry.points_lost for entry in ran])
+    assert page.mean_lost(ran) == f"{mean:.0f} [{interval.low:.0f}, {interval.high:.0f}]"
+    assert page.mean_lost(ran[:1]) == f"{ran[0].points_lost:.0f}"
+
+
+def test_every_system_is_of_one_kind_each(measured: dict[str, Entry]) -> None:
+    ran = [entry for entry in measured.values() if entry.ran]
+    for groups in page.by_kind(ran).values():
+        assert sorted(entry.name for some in groups.values() for entry in some) == [e.name for e in ran]
+    speakers = page.by_kind(ran)["speakers"]
+    assert {entry.report for entry in speakers["2"]} == {"C"}
 
 
 @pytest.fixture(scope="module")
@@ -197,19 +278,12 @@ def measured() -> dict[str, Entry]:
         return {entry.name: entry for entry in page.entries(rows.read(rows.RESULTS), BASE)}
 
 
-def test_differences_in_training_are_found_in_the_systems_file(measured: dict[str, Entry]) -> None:
-    assert measured["A2_lstm"].caveats == ["`patience_epochs` none, with new speakers 15"]
-    assert measured["B5_resnet34"].caveats == ["`resizing` differs", "`epochs` 60, with new speakers 30"]
-    assert measured["B3_resnet34"].caveats == []
-
-
 def test_a_model_at_chance_is_marked(svm: System, experiments: dict[str, Experiment], place: Path) -> None:
-    ran = rows.measured(experiments["ravdess-as_reported"], svm, place)
     for accuracy, caveats in (
         (0.145, ["at chance with new speakers: 14.5 %, majority class 14.0 %"]),
         (0.16, []),
     ):
-        (entry,) = page.entries(texts([ran, with_new_speakers(ran, accuracy)], place), BASE)
+        (entry,) = page.entries(texts(ran(svm, experiments, accuracy=accuracy), place), BASE)
         assert entry.caveats == caveats
         assert entry.is_fair == (not caveats)
 
@@ -219,21 +293,18 @@ def test_rows_that_differ_in_more_than_speakers_are_marked_and_in_no_average(
 ) -> None:
     entries = list(measured.values())
     doubted = [entry for entry in entries if entry.ran and not entry.is_fair]
-    assert {entry.name for entry in doubted} == {"A2_lstm", "B5_resnet34", "E2_cnn2d"}
+    fair = [entry for entry in entries if entry.is_fair]
     text = page.render(entries)
     assert text.count(" † |") == len(doubted)
     for entry in doubted:
         assert f"- `{entry.name}`: {'; '.join(entry.caveats)}\n" in text
-    leaks = [entry.points_lost for entry in entries if entry.is_fair]
-    assert f"{sum(leaks) / len(leaks):.0f} points lower on average" in text
-    assert f"{len(leaks)} were trained in the same way" in text
+    assert f"lower by {page.mean_lost(fair)} points**: mean over\n{len(fair)} systems" in text
 
 
 def test_nothing_is_marked_if_both_trainings_are_the_same(
     svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
-    ran = rows.measured(experiments["ravdess-as_reported"], svm, place)
-    assert "†" not in page.render(page.entries(texts([ran, with_new_speakers(ran, 0.3)], place), BASE))
+    assert "†" not in page.render(page.entries(texts(ran(svm, experiments), place), BASE))
 
 
 def test_differences_are_listed_by_key() -> None:
@@ -251,27 +322,21 @@ def test_a_complete_copy_has_clips_of_each_channel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "variant", "clips", "is_partial"),
+    ("tested", "corpora", "clips", "is_partial"),
     [
-        ("C1_cnn", "tess", "1,400 of 2,800", True),
-        ("D1_mlp", "song", "1,009 of 1,012", False),
-        ("D1_mlp", "both", "2,448 of 2,452", False),
-        ("D2_cnn2d", "song", "176", False),  # one fold
-        ("E3_cnn2d", "ravdess", "176", False),
+        ({"n_clips": "1400", "n_folds": "2", "of_folds": "2"}, ["tess"], "1,400 of 2,800", True),
+        ({"n_clips": "1439", "n_folds": "6", "of_folds": "6"}, ["ravdess"], "1,439 of 1,440", False),
+        ({"n_clips": "176", "n_folds": "1", "of_folds": "6"}, ["ravdess"], "176", False),
+        ({"n_clips": "72", "n_folds": "1", "of_folds": "1"}, ["ravdess"], "72", False),
     ],
 )
 def test_a_row_states_how_many_clips_were_tested(
-    measured: dict[str, Entry], system: str, variant: str, clips: str, is_partial: bool
+    tested: dict[str, str], corpora: list[str], clips: str, is_partial: bool
 ) -> None:
-    row = measured[system].rows[variant]["speaker_independent"]
+    experiment = replace(overlay.experiments("C1_cnn", BASE)[0])
+    experiment.values["corpus"] = corpora
+    row = page.Row(tested, experiment)
     assert (row.clips, row.is_partial) == (clips, is_partial)
-
-
-def test_the_page_says_that_corpora_are_incomplete(measured: dict[str, Entry]) -> None:
-    text = page.render(list(measured.values()))
-    of_c, of_d = text.split("## C: ")[1].split("## D: ")[0], text.split("## D: ")[1].split("## E: ")[0]
-    assert "These rows were measured on 1,400 of 2,800 clips" in of_c
-    assert "songs has 1,009 of 1,012 clips, each cut to its first 2.389 s" in of_d
 
 
 def test_the_table_matches_the_rows_and_the_page_the_table() -> None:
@@ -286,5 +351,5 @@ def test_the_table_matches_the_rows_and_the_page_the_table() -> None:
 def test_every_row_that_is_not_run_says_what_it_needs_and_has_no_number() -> None:
     for row in rows.read(rows.RESULTS):
         if row["status"] != rows.RAN:
-            assert row["status"].startswith("not run here: needs ")
+            assert row["status"] == rows.NOT_YET or row["status"].startswith("not run here: needs ")
             assert row["accuracy"] == row["uar"] == row["n_clips"] == ""

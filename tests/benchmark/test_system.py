@@ -88,11 +88,11 @@ def copied(folder: Path) -> Path:
 
 
 def edit(project: Path, name: str, keep: str, **changes: Any) -> None:
-    """Keeps one variant of a system and sets keys of its file, written with double underscores for dots."""
+    """Keeps one variant and one seed of a system and sets keys of its file, underscores twice for dots."""
     path = project / "benchmark" / "published" / "systems" / f"{name}.yaml"
     values = load(path)
     values["variants"] = {keep: values["variants"][keep]}
-    for key, value in changes.items():
+    for key, value in ({"n_seeds": 1} | changes).items():
         block = values
         *above, last = key.split("__")
         for part in above:
@@ -110,6 +110,25 @@ def run(project: Path, name: str) -> subprocess.CompletedProcess[str]:
 
 def result(project: Path, name: str) -> list[dict[str, str]]:
     return rows.read(project / "benchmark" / "published" / "rows" / f"{name}.csv")
+
+
+def stages(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Returns the stages that DVC ran, in order."""
+    return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage '")]
+
+
+def test_seeds_are_rows_of_more_and_more_trainings(project: Path) -> None:
+    record(project, ravdess)
+    edit(project, "B1_svm", "ravdess", n_seeds=2)
+    done = run(project, "B1_svm")
+    assert done.returncode == 0, done.stderr
+    assert "B1_svm ravdess, seed 2 of 2, about " in done.stdout
+    reported, new = result(project, "B1_svm")
+    assert [row["n_seeds"] for row in (reported, new)] == ["2", "2"]
+    assert all(float(row["accuracy_std"]) >= 0 for row in (reported, new))
+    runs = project / "benchmark" / "published" / "runs" / "B1_svm"
+    splits = [(runs / f"ravdess-as_reported-{seed}" / "data" / "splits.parquet") for seed in (20, 21)]
+    assert splits[0].read_bytes() != splits[1].read_bytes()
 
 
 def test_a_system_runs_when_its_corpus_is_there_and_only_what_changed_runs_again(project: Path) -> None:
@@ -137,8 +156,10 @@ def test_a_system_runs_when_its_corpus_is_there_and_only_what_changed_runs_again
     reported, new = result(project, "B1_svm")
     assert (reported["status"], reported["leaky"], new["leaky"]) == ("run", "True", "False")
     assert (reported["reported_accuracy"], new["reported_accuracy"]) == ("0.517", "")
-    assert (reported["n_clips"], reported["n_speakers"]) == ("276", "10")
-    assert (reported["n_folds"], reported["of_folds"], new["n_folds"]) == ("10", "10", "6")
+    assert (reported["n_clips"], new["n_clips"], new["n_speakers"]) == ("14", "276", "10")
+    assert (reported["n_folds"], new["n_folds"], new["n_seeds"]) == ("1", "6", "1")
+    assert reported["n_train"] == new["n_train"]
+    assert float(new["lost"]) == pytest.approx(float(reported["accuracy"]) - float(new["accuracy"]), abs=1e-3)
     assert (
         0
         <= float(reported["accuracy_low"])
@@ -147,20 +168,20 @@ def test_a_system_runs_when_its_corpus_is_there_and_only_what_changed_runs_again
         <= 1
     )
     assert float(reported["train_seconds"]) > 0
-    first_row, second_row = done.stdout.split("B1_svm ravdess_savee-speaker_independent")[:2]
-    assert "Running stage 'ingest'" in first_row
-    assert "Running stage 'train'" in second_row
-    for stage in ("ingest", "manifest", "augment", "featurize"):
-        assert f"Running stage '{stage}'" not in second_row
+    ran = stages(done)
+    # for the number of clips, then a run of each protocol
+    assert ran == [
+        *("select", "ingest", "manifest"),
+        *("select", "split", "augment", "featurize", "train", "evaluate"),
+        *("select", "split", "train", "evaluate"),
+    ]
 
     again = run(project, "B1_svm")
     assert "Running stage" not in again.stdout
     assert result(project, "B1_svm") == [reported, new]
 
     edit(project, "B1_svm", "ravdess_savee", params__models__svm__c=3.0)
-    other = run(project, "B1_svm").stdout
-    ran = [line.split("'")[1] for line in other.splitlines() if line.startswith("Running stage '")]
-    assert ran == ["select", "train", "evaluate"] * 2
+    assert stages(run(project, "B1_svm")) == ["select", *["select", "train", "evaluate"] * 2]
 
 
 def test_a_failing_row_leaves_the_earlier_rows_and_is_reported_with_its_workspace(project: Path) -> None:
@@ -168,11 +189,10 @@ def test_a_failing_row_leaves_the_earlier_rows_and_is_reported_with_its_workspac
     edit(project, "B1_svm", "ravdess")
     assert run(project, "B1_svm").returncode == 0
     before = (project / "benchmark" / "published" / "rows" / "B1_svm.csv").read_bytes()
-    edit(project, "B1_svm", "ravdess", protocols__speaker_independent__split__n_folds=2)
+    edit(project, "B1_svm", "ravdess", protocols__speaker_independent__featurize={"features": ["logmel"]})
     failed = run(project, "B1_svm")
     assert failed.returncode == 1
-    assert "params.split.n_folds: 2" in failed.stderr
-    place = "benchmark/published/runs/B1_svm/ravdess-speaker_independent"
+    place = "benchmark/published/runs/B1_svm/ravdess-speaker_independent-20"
     assert failed.stderr.splitlines()[-1].startswith(f"error: {place}: ")
     assert (project / "benchmark" / "published" / "rows" / "B1_svm.csv").read_bytes() == before
     assert sorted(path.name for path in (project / "benchmark" / "published" / "rows").iterdir()) == [
@@ -188,19 +208,16 @@ def test_a_killed_run_resumes(project: Path) -> None:
         command, cwd=project, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("B1_svm ravdess-speaker_independent"):
-            break
-    for line in process.stdout:
-        if line.startswith("Running stage 'train'"):
+    n_trained = 0
+    for line in process.stdout:  # of the second protocol
+        if line.startswith("Running stage 'train'") and (n_trained := n_trained + 1) == 2:
             break
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert result(project, "B1_svm") == []
     done = run(project, "B1_svm")
     assert done.returncode == 0, done.stderr
-    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage '")]
-    assert ran == ["train", "evaluate"]
+    assert stages(done) == ["train", "evaluate"]
     assert [row["status"] for row in result(project, "B1_svm")] == ["run", "run"]
 
 
@@ -287,9 +304,7 @@ def test_a_row_of_savee_runs_on_clips_of_its_names(recorded: Path, name: str) ->
         changes |= {f"{block}init_from": None, f"{block}resizing": [{"from_epoch": 0, "pixels": 32}]}
     if name == "B5_resnet34":
         sizes = [{"from_epoch": 0, "pixels": 32}, {"from_epoch": 1, "pixels": 40}]
-        for above in ("params", "protocols__speaker_independent"):
-            inside = f"{above}__models__resnet34__training__"
-            changes |= {f"{inside}epochs": 2, f"{inside}resizing": sizes}
+        changes |= {f"{block}epochs": 2, f"{block}resizing": sizes}
     edit(recorded, name, "ravdess_savee", **changes)
     check_runs(recorded, name, n_clips=276, n_speakers=10)
 
@@ -301,6 +316,8 @@ def check_runs(project: Path, name: str, n_clips: int, n_speakers: int) -> None:
     reported, new = result(project, name)
     assert [row["status"] for row in (reported, new)] == ["run", "run"]
     assert [row["leaky"] for row in (reported, new)] == ["True", "False"]
+    assert reported["n_train"] == new["n_train"]
+    assert new["n_folds"] == new["of_folds"] == "6"
     for row in (reported, new):
         assert 0 < int(row["n_clips"]) <= n_clips
         assert 0 < int(row["n_speakers"]) <= n_speakers

@@ -123,6 +123,26 @@ def test_a_validation_fraction_of_zero_gives_no_validation(protocol: str) -> Non
     assert set(splits["role"]) == {"train", "test"}
 
 
+@pytest.mark.parametrize("protocol", ["speaker_independent", "random"])
+def test_training_clips_beyond_the_limit_are_left_out_of_each_label_alike(
+    protocol: str,
+) -> None:
+    before, after = (assign(RAVDESS, protocol=protocol, train_clips=most) for most in (None, 300))
+    trained = after[after["role"] == "train"]
+    assert (trained.groupby("fold").size() == 300).all()
+    others = [each[each["role"] != "train"].reset_index(drop=True) for each in (before, after)]
+    pd.testing.assert_frame_equal(*others)
+    fractions = [
+        each[each["role"] == "train"].groupby("fold")["label"].value_counts(normalize=True)
+        for each in (before, after)
+    ]
+    assert (fractions[0] - fractions[1]).abs().max() < 0.01
+
+
+def test_a_limit_above_the_number_of_training_clips_changes_nothing() -> None:
+    pd.testing.assert_frame_equal(assign(RAVDESS), assign(RAVDESS, train_clips=100_000))
+
+
 @pytest.mark.parametrize(
     ("manifest", "n_folds", "shared"),
     [

@@ -1,0 +1,78 @@
+"""How many points of accuracy are lost when test speakers are new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.base.files import PREDICTIONS
+from stages.data import tables
+from stages.evaluation import metrics, paired
+
+
+def predictions(places: Sequence[Path]) -> pd.DataFrame:
+    """Returns the predictions in several workspaces, each of another seed, of schema PREDICTIONS."""
+    found = [tables.read(place / PREDICTIONS, tables.PREDICTIONS) for place in places]
+    return pd.concat(found, ignore_index=True)
+
+
+def points(
+    report_split: pd.DataFrame, new_speakers: pd.DataFrame, n_resamples: int, seed: int
+) -> dict[str, float]:
+    """Returns `lost`, the difference of two accuracies, and the ends of its 95 % interval, in [-1, 1].
+
+    The report's split may test fewer clips, so each accuracy is that of its own test clips. Both are computed
+    on the same resamples of speakers. Over several seeds, the variance of the difference between seeds is
+    added, and the degrees of freedom are those of Satterthwaite (1946). Without two speakers there is no
+    interval.
+
+    Args:
+        report_split, new_speakers: predictions with the same seeds, of schema PREDICTIONS.
+        n_resamples: of speakers.
+        seed: of the resamples.
+
+    >>> clips = pd.DataFrame({"seed": 0, "speaker": list("aabb"), "label": "anger", "p_anger": [1, 1, 1, 0]})
+    >>> clips["p_fear"] = 1 - clips["p_anger"]
+    >>> found = points(clips, clips.assign(p_anger=[1, 0, 0, 0]), n_resamples=100, seed=20)
+    >>> found["lost"], found["lost_low"] <= 0 <= found["lost_high"]
+    (0.5, True)
+    """
+    from scipy import stats
+
+    both = [_counts(each) for each in (report_split, new_speakers)]
+    speakers = sorted(set.union(*(set(counts.index.unique("speaker")) for counts in both)))
+    sums = [counts.groupby("speaker").sum().reindex(speakers, fill_value=0).to_numpy() for counts in both]
+    lost = _difference(*(each.sum(axis=0) for each in sums))
+    if len(speakers) < 2:
+        return {"lost": float(lost)}
+    drawn = metrics.resample_speakers(len(speakers), n_resamples, seed)
+    resampled = _difference(*(drawn @ each for each in sums))
+    resampled = resampled[np.isfinite(resampled)]  # a resample may have only speakers that one does not test
+    variances, freedoms = [metrics.standard_error(resampled, sums[1][:, 1]) ** 2], [len(speakers) - 1]
+    seeds = _difference(*(counts.groupby("seed").sum().to_numpy() for counts in both))
+    if len(seeds) > 1:
+        variances.append(seeds.var(ddof=1) / len(seeds))
+        freedoms.append(len(seeds) - 1)
+    error, freedom = paired.combined(variances, freedoms)
+    margin = stats.t.ppf((1 + metrics.CONFIDENCE) / 2, freedom) * error
+    return {
+        "lost": float(lost),
+        "lost_low": float(max(lost - margin, -1)),
+        "lost_high": float(min(lost + margin, 1)),
+    }
+
+
+def _counts(tested: pd.DataFrame) -> pd.DataFrame:
+    """Returns the number of right clips and of clips, by seed and speaker."""
+    rows = tested[["seed", "speaker"]].assign(right=metrics.correct(tested), clips=1)
+    return rows.groupby(["seed", "speaker"]).sum()
+
+
+def _difference(first: NDArray[np.number], second: NDArray[np.number]) -> NDArray[np.float64]:
+    """Returns the difference of accuracies of counts (..., 2): right clips and clips."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(first[..., 0] / first[..., 1] - second[..., 0] / second[..., 1])
