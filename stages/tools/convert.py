@@ -1,7 +1,8 @@
-"""Convert a KerasHub preset to initial weights: `ser convert PRESET NAME`.
+"""Convert a published image network to initial weights: `ser convert NETWORK NAME`.
 
-The preset is a ResNet for images. This tool writes data/pretrained/NAME, from which `resnet34` starts with
-`training.init_from: NAME`.
+The network is a KerasHub preset of a ResNet, or an npz file with the arrays of EfficientNet-Lite0 under the
+names of its PyTorch checkpoint. This tool writes data/pretrained/NAME, from which `resnet34` or
+`efficientnet_lite0` starts with `training.init_from: NAME`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stages.base import params, registry
+from stages.base import npz, params, registry
 from stages.base.errors import InputError, run, shown
 from stages.base.files import PRETRAINED, PRETRAINED_NAME, write_json
 from stages.compute import hardware
@@ -21,23 +23,25 @@ from stages.data import tables
 from stages.learning.record import RECORD, TRAINED_ON
 from stages.networks.weights import FILE, save
 
-MODEL = "resnet34"
 SIDE = 224  # of an image, in pixels; weights do not depend on it
-CHOICES = "a name (resnet_18_imagenet), an address (hf://timm/resnet34.a1_in1k) or a folder"
+CHOICES = "a name (resnet_18_imagenet), an address (hf://timm/resnet34.a1_in1k), a folder or an .npz file"
+
+# Of ImageNet's colours, divided by 128 as EfficientNet-Lite0 reads them. That of our images is 1.
+COLOUR_STD = 0.45
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("preset", help=CHOICES)
+    parser.add_argument("network", help=CHOICES)
     parser.add_argument("name", help="name of the new folder in data/pretrained")
     arguments = parser.parse_args()
     folder = folder_of(arguments.name)
     chosen = params.read()
     hardware.limit(chosen.train.threads)
-    config = chosen.config("models", MODEL, "params.models")
-    convert(arguments.preset, config, folder)
+    model = "efficientnet_lite0" if arguments.network.endswith(".npz") else "resnet34"
+    convert(arguments.network, model, chosen.config("models", model, "params.models"), folder)
 
 
 def folder_of(name: str) -> Path:
@@ -54,17 +58,16 @@ def folder_of(name: str) -> Path:
     return PRETRAINED / name
 
 
-def convert(preset: str, config: Any, folder: Path) -> None:
-    """Writes the preset's weights to `folder`, as weights of the network that `config` describes.
+def convert(source: str, model: str, config: Any, folder: Path) -> None:
+    """Writes a network's weights to `folder`, as weights of `model` with the settings `config`.
 
     Raises:
-        InputError: the preset cannot be loaded, or is of another network.
+        InputError: the source cannot be loaded, or is of another network.
         OSError: the disk is full, or the folder cannot be written.
     """
-    backbone = load(preset)
-    entry = registry.load("models", MODEL, "params.models")
+    values = efficientnet(source) if model == "efficientnet_lite0" else load(source).get_weights()
+    entry = registry.load("models", model, "params.models")
     network = entry.build(config, (SIDE, SIDE, 1), 1)
-    values = backbone.get_weights()
     # In a grey image the three colours are equal, so their kernels can be added.
     values[0] = values[0].sum(axis=2, keepdims=True)
     own = [weight.shape for layer in network.layers[:-1] for weight in layer.weights]
@@ -73,8 +76,8 @@ def convert(preset: str, config: Any, folder: Path) -> None:
         odd = next((pair for pair in zip(own, theirs, strict=False) if pair[0] != pair[1]), None)
         difference = f"{odd[1]}, not {odd[0]}" if odd else f"{len(theirs)} arrays, not {len(own)}"
         raise InputError(
-            f"{preset}: is of another network than params.models.{MODEL}: {difference}. "
-            "Set its `filters` and `blocks` to the preset's, or choose another preset."
+            f"{source}: is of another network than params.models.{model}: {difference}. "
+            "Set its sizes to the source's, or choose another one."
         )
     network.set_weights([*values, *(np.zeros(weight.shape) for weight in network.layers[-1].weights)])
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,8 +89,34 @@ def convert(preset: str, config: Any, folder: Path) -> None:
         temporary.unlink(missing_ok=True)
     no_recordings = tables.build([], tables.TRAINED_ON)  # of this pipeline
     tables.write(no_recordings, tables.TRAINED_ON, folder / TRAINED_ON)
-    write_json({"classes": [], "model": MODEL, "preset": preset}, folder / RECORD)
-    print(f"convert: wrote {preset} to {folder}, {network.count_params():,} parameters")
+    write_json({"classes": [], "model": model, "source": source}, folder / RECORD)
+    print(f"convert: wrote {source} to {folder}, {network.count_params():,} parameters")
+
+
+def efficientnet(source: str) -> list[NDArray[np.float32]]:
+    """Returns the arrays of EfficientNet-Lite0 but its last layer's, in the order and layout of Keras.
+
+    Raises:
+        InputError: the file is missing, damaged, or has other arrays than floats.
+    """
+    try:
+        with npz.zipped(Path(source)) as arrays:
+            found = {name: arrays[name] for name in arrays.files if not name.startswith("_fc.")}
+    except npz.UNREADABLE as error:
+        raise InputError(f"{source}: cannot be read as an npz file ({error}). Give {CHOICES}.") from error
+    values = [_keras_layout(name, value) for name, value in found.items()]
+    if not values or values[0].ndim != 4:
+        raise InputError(f"{source}: does not begin with the kernel of a convolution. Give {CHOICES}.")
+    values[0] *= COLOUR_STD
+    return values
+
+
+def _keras_layout(name: str, value: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns a kernel's axes as Keras has them; PyTorch's are (out, in, height, width)."""
+    if value.ndim != 4:
+        return value
+    axes = (2, 3, 0, 1) if "_depthwise_" in name else (2, 3, 1, 0)
+    return np.ascontiguousarray(value.transpose(axes))
 
 
 def load(preset: str) -> Any:

@@ -16,7 +16,7 @@ from stages.base.files import PRETRAINED
 from stages.base.params import check, read
 from stages.data import tables
 from stages.learning.record import RECORD, TRAINED_ON
-from stages.models import resnet34
+from stages.models import efficientnet_lite0, resnet34
 from stages.networks import weights
 from stages.tools import convert
 from tests.support.workspace import ROOT
@@ -53,7 +53,7 @@ def test_the_network_computes_what_the_preset_does_on_grey_images(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     small = config([64, 128], [2, 1])
-    convert.convert(str(preset), small, PRETRAINED / "grey")
+    convert.convert(str(preset), "resnet34", small, PRETRAINED / "grey")
     assert tables.read(PRETRAINED / "grey" / TRAINED_ON, tables.TRAINED_ON).empty
     assert json.loads((PRETRAINED / "grey" / RECORD).read_text())["classes"] == []
 
@@ -77,12 +77,12 @@ def test_a_full_disk_is_reported_and_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(weights.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(OSError, match=r"model\.weights\.h5") as no_room:
-            convert.convert(str(preset), small, folder)
+            convert.convert(str(preset), "resnet34", small, folder)
     assert "the disk is full" in str(disk_error(no_room.value))
     with monkeypatch.context() as patch:
         patch.setattr(keras.Model, "save_weights", half_saved)
         with pytest.raises(OSError, match=r"model\.weights\.h5") as too_large:
-            convert.convert(str(preset), small, folder)
+            convert.convert(str(preset), "resnet34", small, folder)
     assert "larger than the file size limit" in str(disk_error(too_large.value))
     assert [*folder.iterdir()] == []
 
@@ -106,9 +106,9 @@ def test_a_name_that_init_from_does_not_accept_is_rejected(
 
 def test_a_preset_of_another_network_is_rejected(preset: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"resnet34: \(3, 3, 64, 128\), not"):
-        convert.convert(str(preset), config([64, 96], [2, 1]), tmp_path / "out")
+        convert.convert(str(preset), "resnet34", config([64, 96], [2, 1]), tmp_path / "out")
     with pytest.raises(InputError, match=r"resnet34: \d+ arrays, not \d+"):
-        convert.convert(str(preset), config([64, 128], [2, 2]), tmp_path / "out")
+        convert.convert(str(preset), "resnet34", config([64, 128], [2, 2]), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -133,3 +133,53 @@ def test_an_unreachable_hub_is_reported(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(keras_hub.models.ResNetBackbone, "from_preset", unreachable)
     with pytest.raises(InputError, match=r"resnet_18_imagenet: .*no route to host"):
         convert.load("resnet_18_imagenet")
+
+
+def test_arrays_of_efficientnet_become_initial_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lite = read(ROOT / "params.yaml").config("models", "efficientnet_lite0", "params.models")
+    network = efficientnet_lite0.build(lite, (64, 64, 3), 1)
+    rng = np.random.default_rng(3)
+    arrays = {}
+    for number, layer in enumerate(network.layers[:-1]):
+        for weight in layer.weights:
+            value = rng.uniform(0.01, 0.1, weight.shape).astype(np.float32)
+            if value.ndim == 4:  # as PyTorch has them
+                axes = (2, 3, 0, 1) if "depthwise" in layer.name else (3, 2, 0, 1)
+                value = value.transpose(axes)
+            kind = "_depthwise_conv" if "depthwise" in layer.name else "_conv"
+            arrays[f"{number}.{kind}.{weight.name}"] = value
+    np.savez("lite0.npz", **arrays, **{"_fc.weight": np.zeros((1000, 1280), np.float32)})
+    convert.convert("lite0.npz", "efficientnet_lite0", lite, PRETRAINED / "lite0")
+
+    def build(shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
+        return efficientnet_lite0.build(lite, shape, n_classes)
+
+    started = build((64, 64, 1), 3)
+    weights.start(started, "lite0", build, ["anger", "fear", "sadness"])
+    kernels = [weight.numpy() for layer in started.layers[:-1] for weight in layer.weights]
+    stem, depthwise = arrays["1._conv.kernel"], next(a for name, a in arrays.items() if "depthwise" in name)
+    np.testing.assert_allclose(
+        kernels[0][:, :, 0], convert.COLOUR_STD * stem.sum(axis=1).transpose(1, 2, 0), rtol=1e-5
+    )
+    np.testing.assert_array_equal(kernels[5], depthwise.transpose(2, 3, 0, 1))
+
+
+@pytest.mark.parametrize("fault", ["missing", "no archive", "other arrays", "cut"])
+def test_arrays_that_are_not_efficientnets_are_reported(
+    tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("lite0.npz")
+    if fault == "no archive":
+        path.write_bytes(b"not an archive")
+    elif fault != "missing":
+        np.savez(path, **({"_conv_stem.weight": np.zeros((32, 3, 3, 3), np.float32)}))
+    if fault == "cut":
+        path.write_bytes(path.read_bytes()[:-200])
+    lite = read(ROOT / "params.yaml").config("models", "efficientnet_lite0", "params.models")
+    with pytest.raises(InputError, match=r"^lite0\.npz: "):
+        convert.convert("lite0.npz", "efficientnet_lite0", lite, PRETRAINED / "lite0")
+    assert not PRETRAINED.exists()
