@@ -238,7 +238,7 @@ class Entry:
 def mean_lost(found: Sequence[Entry]) -> str:
     """Returns the mean of the points lost, with its 95 % interval over systems: `25 [14, 36]`."""
     lost = np.array([entry.points_lost for entry in found])
-    if len(lost) < 2:
+    if len(lost) < 3:  # it would be wider than the scale
         return f"{lost.mean():.0f}"
     margin = stats.t.ppf(0.975, len(lost) - 1) * stats.sem(lost)
     return f"{lost.mean():.0f} [{lost.mean() - margin:.0f}, {lost.mean() + margin:.0f}]"
