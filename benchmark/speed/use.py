@@ -7,6 +7,7 @@ and its export.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from stages.base.params import Params, read
 from stages.compute import hardware
 from stages.data import tables
 from stages.inference import bundle, stream, workspace
-from stages.learning import calibration, dataset, estimator
+from stages.learning import calibration, dataset, estimator, trained_fold
 from stages.learning.preprocessing import Clips
 from stages.learning.trained_fold import TrainedFold
 from stages.learning.windows import means
@@ -49,7 +50,7 @@ def main() -> None:
     rate_hz = params.audio.sample_rate_hz
     samples = [load(path, rate_hz) for path in files]
 
-    folds = workspace.folds(params)
+    folds = trained_fold.trained(params)
     clips = dataset.load(rows, folds[0].config.inputs.features)
     expected = np.mean([fold.probabilities(clips).to_numpy() for fold in folds], axis=0)
     loaded, session = bundle.load(folder), onnxruntime.InferenceSession(exported, _one_thread())
@@ -94,11 +95,10 @@ def kept(fold: TrainedFold) -> Callable[[Clips], np.ndarray]:
         network = how.build(how.input_shape(fold.preparation.preprocessor.shape, epoch), n_classes)
         weights.load(network, fold.folder / weights.FILE, "")
         apply = compiled(network)
-        scores = lambda clips: how._logits(apply, clips, epoch)  # noqa: E731
-    else:
-        model = estimator.load(fold.folder / how.file, type(how.build()))
-        scores = lambda clips: model.decision_function(clips.x)  # noqa: E731
-    return lambda clips: calibration.probabilities(scores(clips), fold.record["temperature"])
+        logits = lambda clips: how._logits(apply, clips, epoch)  # noqa: E731
+        return lambda clips: calibration.probabilities(logits(clips), fold.record["temperature"])
+    estimator.load = functools.cache(estimator.load)
+    return fold.window_probabilities
 
 
 def ours(params: Params, fold: TrainedFold) -> Frontend:

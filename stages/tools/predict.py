@@ -26,7 +26,7 @@ from stages.base.errors import InputError, run
 from stages.base.files import replacing
 from stages.data import keys
 from stages.inference import bundle, output
-from stages.inference.bundle import Bundle
+from stages.inference.bundle import OF_SPEAKER, Bundle
 
 STDIN = "-"
 N_NAMED = 5  # missing files that the error lists
@@ -36,10 +36,14 @@ def main() -> None:
     arguments = parse()
     with tempfile.TemporaryDirectory() as folder:
         recordings = found(arguments.files, Path(folder))
+        of_speaker = found(arguments.speaker_from, Path(folder))
         model = loaded(arguments.bundle, arguments.speech)
         print(f"notice: {model.facts.notice()}", file=sys.stderr)
+        others = statistics_of(model.facts.train.normalize, of_speaker, recordings)
+        model = adapted(model, others) if others else model
         kind = arguments.format or ("table" if sys.stdout.isatty() and not arguments.output else "csv")
-        name = keys.fingerprint(model.facts.model_dump(), arguments.speech, arguments.timeline)
+        sums = [keys.sha256(path) for _, path in others]
+        name = keys.fingerprint(model.facts.model_dump(), arguments.speech, arguments.timeline, *sums)
         chosen = output.FORMATS[kind](model.classes, arguments.top, arguments.timeline, name)
         with target(arguments.output, kind, chosen) as (file, done):
             failed = write(file, model, [pair for pair in recordings if pair[0] not in done], chosen)
@@ -67,6 +71,13 @@ def parse() -> argparse.Namespace:
         choices=bundle.SPEECH,
         default="levels",
         help="how parts without speech are found; silero needs the extra `speech`",
+    )
+    parser.add_argument(
+        "--speaker-from",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="other recordings of the speaker, for a model trained with train.normalize enrol or speaker",
     )
     parser.add_argument("--output", type=Path, help="a csv or jsonl file; the same command continues it")
     return parser.parse_args()
@@ -132,6 +143,35 @@ def loaded(folder: Path | None, speech: str) -> Bundle:
     with hardware.quiet():
         registry.load("models", params.model, "params.model")
     return workspace.bundle(params, speech)
+
+
+def statistics_of(
+    normalize: str, of_speaker: list[tuple[str, Path]], recordings: list[tuple[str, Path]]
+) -> list[tuple[str, Path]]:
+    """Returns the recordings whose statistics the model needs: the speaker's, the batch itself, or none.
+
+    Args:
+        normalize: `params.train.normalize` that the model was trained with.
+        of_speaker: of --speaker-from.
+        recordings: to predict.
+
+    Raises:
+        InputError: --speaker-from is missing, or the model does not use it.
+    """
+    if (normalize in OF_SPEAKER) != bool(of_speaker):
+        use = "Give other recordings of the speaker with it." if not of_speaker else "Leave it out."
+        raise InputError(f"--speaker-from: the model was trained with train.normalize '{normalize}'. {use}")
+    return of_speaker or (recordings if normalize != "global" else [])
+
+
+def adapted(model: Bundle, others: list[tuple[str, Path]]) -> Bundle:
+    """Returns the model with the statistics of the recordings, and says how many could be used."""
+    made = model.adapted(path for _, path in others)
+    n_left_out = len(made.left_out)
+    print(f"notice: statistics of {len(others) - n_left_out} recordings of {len(others)}", file=sys.stderr)
+    for reason in made.left_out[:N_NAMED]:
+        print(f"notice: not in the statistics: {reason}", file=sys.stderr)
+    return made
 
 
 @contextmanager
