@@ -237,15 +237,13 @@ class Bundle:
             >>> model.predict(samples, 16_000).emotion                  # doctest: +SKIP
             'happiness'
         """
-        array = full_scale(samples)
-        array = array[:, None] if array.ndim == 1 else array
-        if array.ndim != 2:
-            raise InputError(f"samples: shape {array.shape}; give (n_samples,) or (n_samples, n_channels).")
-        try:
-            examined = [*self._examined([array], rate_hz)]
-        except AudioError as error:
-            raise InputError(f"samples: {error}.") from error
-        return self._summary(self._answered(examined))
+        return self.predict_batch([samples], rate_hz)[0]
+
+    def predict_batch(self, recordings: Sequence[ArrayLike], rate_hz: int) -> list[Prediction]:
+        """Returns what `predict` does of each recording; the features of all are in memory together."""
+        examined = [[*self._of_samples(samples, rate_hz)] for samples in recordings]
+        answered = iter(self._answered([window for each in examined for window in each]))
+        return [self._summary([*islice(answered, len(each))]) for each in examined]
 
     def predict_files(self, paths: Iterable[Path]) -> Iterator[Prediction]:
         """Yields what the model says about each file; memory does not grow with their number or length.
@@ -263,6 +261,16 @@ class Bundle:
         """Returns how often answers of such confidence were right on validation clips; None if unknown."""
         right = self.facts.right
         return right[min(int(confidence * len(right)), len(right) - 1)] if right else None
+
+    def _of_samples(self, samples: ArrayLike, rate_hz: int) -> Iterator[_Examined]:
+        array = full_scale(samples)
+        array = array[:, None] if array.ndim == 1 else array
+        if array.ndim != 2:
+            raise InputError(f"samples: shape {array.shape}; give (n_samples,) or (n_samples, n_channels).")
+        try:
+            yield from self._examined([array], rate_hz)
+        except AudioError as error:
+            raise InputError(f"samples: {error}.") from error
 
     def _of_file(self, path: Path) -> Iterator[_Examined]:
         try:

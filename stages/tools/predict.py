@@ -25,7 +25,7 @@ from stages.audio.recording import SUFFIXES
 from stages.base.errors import InputError, run
 from stages.base.files import replacing
 from stages.data import keys
-from stages.inference import bundle, output
+from stages.inference import bundle, chosen, output
 from stages.inference.bundle import OF_SPEAKER, Bundle
 
 STDIN = "-"
@@ -37,16 +37,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         recordings = found(arguments.files, Path(folder))
         of_speaker = found(arguments.speaker_from, Path(folder))
-        model = loaded(arguments.bundle, arguments.speech)
+        model = chosen.model(arguments.bundle, arguments.speech)
         print(f"notice: {model.facts.notice()}", file=sys.stderr)
         others = statistics_of(model.facts.train.normalize, of_speaker, recordings)
         model = adapted(model, others) if others else model
         kind = arguments.format or ("table" if sys.stdout.isatty() and not arguments.output else "csv")
         sums = [keys.sha256(path) for _, path in others]
         name = keys.fingerprint(model.facts.model_dump(), arguments.speech, arguments.timeline, *sums)
-        chosen = output.FORMATS[kind](model.classes, arguments.top, arguments.timeline, name)
-        with target(arguments.output, kind, chosen) as (file, done):
-            failed = write(file, model, [pair for pair in recordings if pair[0] not in done], chosen)
+        form = output.FORMATS[kind](model.classes, arguments.top, arguments.timeline, name)
+        with target(arguments.output, kind, form) as (file, done):
+            failed = write(file, model, [pair for pair in recordings if pair[0] not in done], form)
     if failed:
         sys.exit(1)
 
@@ -127,22 +127,6 @@ def stored(folder: Path) -> Path:
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
     return path
-
-
-def loaded(folder: Path | None, speech: str) -> Bundle:
-    """Returns the bundle in the folder, or the workspace's model."""
-    if folder is not None:
-        return bundle.load(folder, speech)
-    from stages.base import registry  # these load much more than a bundle needs
-    from stages.base.params import read
-    from stages.compute import hardware
-    from stages.inference import workspace
-
-    params = read()
-    hardware.limit(params.train.threads)
-    with hardware.quiet():
-        registry.load("models", params.model, "params.model")
-    return workspace.bundle(params, speech)
 
 
 def statistics_of(

@@ -46,7 +46,7 @@ class Model:
 def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Model:
     monkeypatch.chdir(tmp_path)
     made = Model()
-    monkeypatch.setattr(predict, "loaded", lambda *_: made)
+    monkeypatch.setattr(predict.chosen, "model", lambda *_: made)
     return made
 
 
@@ -72,7 +72,7 @@ def test_missing_files_are_reported_before_the_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(predict, "loaded", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(predict.chosen, "model", lambda *_: pytest.fail("the model was loaded"))
     touch("here.wav")
     Path("empty").mkdir()
     with pytest.raises(InputError, match=r"^gone\.wav, no\*\.wav, empty: no such file"):
