@@ -8,7 +8,7 @@ from stages.inference import bundle
 from stages.inference.bundle import Bundle
 
 
-def model(folder: Path | None, speech: str) -> Bundle:
+def model(folder: Path | None = None, speech: str = "levels") -> Bundle:
     """Returns the bundle in the folder, or without one the workspace's model.
 
     Args:

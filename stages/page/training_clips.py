@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -13,6 +17,7 @@ from stages.data import shards, tables
 from stages.learning import dataset, trained_fold
 from stages.learning.preprocessing import Frames, pool
 from stages.reporting import clip_space
+from stages.reporting.examples import player
 from stages.splitting import leak
 
 N_LESSON = 48  # clips that the lesson is about
@@ -24,6 +29,10 @@ class TrainingClips:
 
     Attributes:
         rows: of the clips that trained a fold; columns clip, speaker, label and path, below data/raw.
+        lesson: what the models of the folds say about some test clips: a row per clip and fold with clip,
+            speaker, label, path, role (`test`, or `train` if the model was trained on this clip and speaker),
+            predicted and p_label. No rows if the protocol is leaky, clips are standardised by others, or no
+            clip has both roles.
     """
 
     def __init__(self, params: Params) -> None:
@@ -73,14 +82,8 @@ class TrainingClips:
         found = self.rows.assign(distance=distance / np.median(distance)).sort_values("distance")
         return found.drop_duplicates("label")
 
+    @cached_property
     def lesson(self) -> pd.DataFrame:
-        """Returns what each fold's model says about some test clips, with and without knowing the speaker.
-
-        Returns:
-            A row per clip and fold: clip, speaker, label, path, role (`test`, or `train` if the model was
-            trained on this clip and speaker), predicted and p_label. No rows if the protocol is leaky, clips
-            are standardised by others, or no clip has both roles.
-        """
         rows = self._rows[self._rows["role"].isin(["test", "train"])]
         rows = rows[rows.groupby("clip")["role"].transform("nunique") == 2]
         if leak.leaky(self.params.split.protocol) or self.params.train.normalize != "global":
@@ -98,3 +101,29 @@ class TrainingClips:
             predicted = np.array(classes)[values.argmax(axis=1)]
             found.append(own.assign(predicted=predicted, p_label=values[np.arange(len(at)), at]))
         return pd.concat(found, ignore_index=True) if found else rows.assign(predicted="", p_label=0.0)
+
+    @property
+    def lesson_names(self) -> list[str]:
+        """The clips of the lesson."""
+        return sorted(self.lesson["clip"].unique())
+
+    def taught(self, clip: str) -> dict[str, Any]:
+        """Returns what a page shows of the lesson about a clip: label, recording, and what models say."""
+        own = self.lesson[self.lesson["clip"] == clip].sort_values(["role", "fold"])
+        right = (self.lesson["predicted"] == self.lesson["label"]).groupby(self.lesson["role"]).mean()
+        return {
+            "label": own["label"].iloc[0],
+            "player": self._player(own["path"].iloc[0]),
+            "models": own.to_dict("records"),
+            "n_clips": len(self.lesson_names),
+            "right": right.to_dict(),
+        }
+
+    def similar(self, samples: Samples, labels: Sequence[str]) -> list[dict[str, Any]]:
+        """Returns a row of `nearest` for each label that has one, in their order, with a player."""
+        rows: dict[str, Any] = {str(row["label"]): row for row in self.nearest(samples).to_dict("records")}
+        found = [rows[name] for name in labels if name in rows]
+        return [row | {"player": self._player(row["path"])} for row in found]
+
+    def _player(self, path: str) -> str:
+        return player(path, self.params.audio.sample_rate_hz)

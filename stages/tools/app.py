@@ -13,8 +13,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from stages.audio import recording
 from stages.audio.spectrum import Spectrum
 from stages.base.errors import InputError, run
@@ -22,7 +20,6 @@ from stages.inference import bundle, chosen, occlusion
 from stages.inference.bundle import Bundle, Prediction
 from stages.inference.occlusion import Part
 from stages.page import picture
-from stages.reporting.examples import player
 from stages.reporting.page import render
 
 if TYPE_CHECKING:
@@ -105,13 +102,11 @@ def page(model: Bundle, clips: TrainingClips | None = None) -> Any:
         text, shown = gradio.Markdown(elem_id="answer"), gradio.HTML()
         sound.input(lambda path: answer(model, path, clips), sound, [text, shown], api_name="predict")
         gradio.Markdown(f"## Limits\n{LIMITS}")
-        lesson = clips.lesson() if clips is not None else pd.DataFrame()
-        if len(lesson):
+        if clips is not None and (names := clips.lesson_names):
             gradio.Markdown(LESSON)
-            names, rate_hz = sorted(lesson["clip"].unique()), model.facts.audio.sample_rate_hz
             choice = gradio.Dropdown(names, value=names[0], label="Recording")
-            about = gradio.HTML(taught(lesson, names[0], rate_hz), elem_id="lesson")
-            choice.input(lambda name: taught(lesson, name, rate_hz), choice, about, api_visibility="private")
+            about = gradio.HTML(taught(clips, names[0]), elem_id="lesson")
+            choice.input(lambda name: taught(clips, name), choice, about, api_visibility="private")
     return blocks.queue(max_size=128, default_concurrency_limit=1)
 
 
@@ -130,7 +125,7 @@ def answer(model: Bundle, file: str | None, clips: TrainingClips | None = None) 
         if len(prediction.timeline) == 1:
             parts = occlusion.effects(model, samples, rate_hz)
         if clips is not None:
-            near = similar(clips.nearest(samples), prediction, rate_hz)
+            near = clips.similar(samples, [emotion for emotion, _ in prediction.top(N_TOP)])
     drawn = picture.of_answer(prediction, model.classes, path, spectrum, parts)
     shown = render(TEMPLATES / "answer.html.j2", picture=drawn, widest_px=WIDEST_PX, clips=near)
     return words(model, prediction) + decisive(parts, prediction), shown
@@ -166,31 +161,9 @@ def decisive(parts: list[Part], prediction: Prediction) -> str:
     )
 
 
-def similar(nearest: pd.DataFrame, prediction: Prediction, rate_hz: int) -> list[dict[str, Any]]:
-    """Returns the most similar training clip of each of the most probable emotions, with a player."""
-    rows: dict[str, Any] = {str(row["label"]): row for row in nearest.to_dict("records")}
-    found = [rows[name] for name, _ in prediction.top(N_TOP) if name in rows]
-    return [row | {"player": player(row["path"], rate_hz)} for row in found]
-
-
-def taught(lesson: pd.DataFrame, clip: str, rate_hz: int) -> str:
-    """Returns the lesson about a clip as HTML: what models say with and without its speaker.
-
-    Args:
-        lesson: see `TrainingClips.lesson`.
-        clip: one of them.
-        rate_hz: of the player.
-    """
-    own = lesson[lesson["clip"] == clip].sort_values(["role", "fold"]).to_dict("records")
-    right = (lesson["predicted"] == lesson["label"]).groupby(lesson["role"]).mean()
-    return render(
-        TEMPLATES / "lesson.html.j2",
-        label=own[0]["label"],
-        player=player(str(own[0]["path"]), rate_hz),
-        models=own,
-        n_clips=lesson["clip"].nunique(),
-        right=right.to_dict(),
-    )
+def taught(clips: TrainingClips, name: str) -> str:
+    """Returns the lesson about a clip as HTML: what models say with and without its speaker."""
+    return render(TEMPLATES / "lesson.html.j2", **clips.taught(name))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingClips:
 
 
 def test_the_lesson_has_each_clip_with_and_without_its_speaker(clips: TrainingClips) -> None:
-    lesson = clips.lesson()
+    lesson = clips.lesson
     assert set(lesson.groupby("clip")["role"].agg(frozenset)) == {frozenset({"test", "train"})}
     predictions = tables.read(PREDICTIONS, tables.PREDICTIONS).set_index("clip")
     unknown = lesson[lesson["role"] == "test"]
@@ -35,7 +35,7 @@ def test_the_lesson_has_each_clip_with_and_without_its_speaker(clips: TrainingCl
 def test_a_leaky_protocol_has_no_lesson(clips: TrainingClips) -> None:
     split = clips.params.split.model_copy(update={"protocol": "random"})
     clips.params = clips.params.model_copy(update={"split": split})
-    assert clips.lesson().empty
+    assert clips.lesson.empty
 
 
 def test_the_nearest_clip_of_each_label_is_found(
