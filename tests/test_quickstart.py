@@ -26,7 +26,7 @@ def test_it_runs_to_the_leak_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     nbformat = pytest.importorskip("nbformat", reason="needs nbclient")
     nbclient = pytest.importorskip("nbclient", reason="needs nbclient")
     folder = clone(tmp_path)
-    small = {"corpora__demo__sentences": ["IEO", "MTI"], "augment__copies": 0}
+    small = {"corpora__demo__sentences": ["IEO"], "split__validation_fraction": 0.3, "augment__copies": 0}
     edit(folder, **small, report__n_audio=0, evaluate__n_resamples=100)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(folder))

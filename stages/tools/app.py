@@ -115,6 +115,11 @@ def answer(model: Bundle, file: str | None, clips: TrainingClips | None = None) 
     if file is None:
         return "", ""
     path, rate_hz = Path(file), model.facts.audio.sample_rate_hz
+    if not path.exists():
+        return (
+            "**Too many recordings were waiting,** and yours was deleted before its turn. Upload it again.",
+            "",
+        )
     (prediction,) = model.predict_files([path])
     if prediction.status == "failed":
         return f"**This is not a usable recording:** {prediction.reason}.", ""

@@ -74,6 +74,7 @@ def test_what_is_no_recording_gets_a_sentence(model: Bundle, tmp_path: Path) -> 
     assert text.startswith("**This is not a usable recording:** not audio")
     assert shown == ""
     assert app.answer(model, None) == ("", "")
+    assert "Upload it again" in app.answer(model, str(tmp_path / "deleted.wav"))[0]
 
 
 def test_how_sure_an_answer_is_is_said(model: Bundle) -> None:
@@ -97,9 +98,10 @@ def test_similar_clips_and_the_lesson_can_be_played(model: Bundle, tmp_path: Pat
 
 
 @pytest.fixture
-def address(model: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(model: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> Iterator[str]:
+    """The page's; the parameter is how long it keeps an upload, in s."""
     pytest.importorskip("gradio", reason="needs the extra `app`")
-    monkeypatch.setattr(app, "KEPT_S", 1)
+    monkeypatch.setattr(app, "KEPT_S", getattr(request, "param", app.KEPT_S))
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     page = app.page(model, app.training_clips())
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, max_file_size=app.LARGEST_UPLOAD)
@@ -134,6 +136,20 @@ def upload(page: Any, address: str, path: Path, words: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_hundred_requests_at_once_are_answered(address: str, model: Bundle, tmp_path: Path) -> None:
+    client = pytest.importorskip("gradio_client", reason="needs the extra `app`")
+    soundfile.write(tmp_path / "a.wav", syllables(1.0), RATE_HZ)
+    (tmp_path / "bad.wav").write_text("no sound")
+    expected = {name: app.answer(model, str(tmp_path / name)) for name in ("a.wav", "bad.wav")}
+    caller = client.Client(address, verbose=False, max_workers=100)
+    names = ["bad.wav" if number % 4 else "a.wav" for number in range(100)]
+    waiting = [caller.submit(client.handle_file(tmp_path / name), api_name="/predict") for name in names]
+    answers = [each.result(timeout=300) for each in waiting]
+    assert [answer[0] for answer in answers] == [expected[name][0] for name in names]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", [1], indirect=True)
 def test_the_page_works_in_a_browser_and_asks_nobody_else(address: str, browser: Any, tmp_path: Path) -> None:
     page, outside = browser.new_page(), []
     page.on("request", lambda request: outside.append(request.url))
