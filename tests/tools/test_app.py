@@ -141,7 +141,8 @@ def test_a_hundred_requests_at_once_are_answered(address: str, model: Bundle, tm
     soundfile.write(tmp_path / "a.wav", syllables(1.0), RATE_HZ)
     (tmp_path / "bad.wav").write_text("no sound")
     expected = {name: app.answer(model, str(tmp_path / name)) for name in ("a.wav", "bad.wav")}
-    caller = client.Client(address, verbose=False, max_workers=100)
+    patient = {"timeout": 300}
+    caller = client.Client(address, verbose=False, max_workers=100, httpx_kwargs=patient)
     names = ["bad.wav" if number % 4 else "a.wav" for number in range(100)]
     waiting = [caller.submit(client.handle_file(tmp_path / name), api_name="/predict") for name in names]
     answers = [each.result(timeout=300) for each in waiting]
