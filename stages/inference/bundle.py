@@ -273,6 +273,9 @@ class Bundle:
             raise InputError(f"samples: {error}.") from error
 
     def _of_file(self, path: Path) -> Iterator[_Examined]:
+        if unreadable := quality.why_unreadable(path):
+            yield Window(0.0, 0.0, False, "failed", unreadable, {}), None
+            return
         try:
             with recording.opened(path) as (rate_hz, _, blocks):
                 yield from self._examined(blocks, rate_hz)

@@ -124,7 +124,7 @@ def answer(model: Bundle, file: str | None, clips: TrainingClips | None = None) 
     if prediction.status == "failed":
         return f"**This is not a usable recording:** {prediction.reason}.", ""
     spectrum, parts, near = None, list[Part](), list[dict[str, Any]]()
-    if prediction.end_s <= max(DETAIL_S, model.whole_s):
+    if prediction.probabilities and prediction.end_s <= max(DETAIL_S, model.whole_s):
         samples = recording.load(path, rate_hz)
         spectrum = Spectrum(samples, rate_hz, model.facts.spectrum)
         if len(prediction.timeline) == 1:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import glob
+import os
 import shutil
 import sys
 import tempfile
@@ -113,6 +114,8 @@ def found(names: list[str], folder: Path) -> list[tuple[str, Path]]:
             matched = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (Path.glob refuses absolute ones)
             recordings += [(path, Path(path)) for path in matched if not Path(path).is_dir()]
             missing += [] if matched else [name]
+    # A name that is not UTF-8 cannot be written as it is.
+    recordings = [(os.fsencode(name).decode(errors="backslashreplace"), path) for name, path in recordings]
     if missing:
         listed = ", ".join(missing[:N_NAMED]) + (
             f" and {len(missing) - N_NAMED} more" * (len(missing) > N_NAMED)
