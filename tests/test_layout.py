@@ -25,7 +25,7 @@ LEVELS = (
     {"audio", "splitting", "evaluation", "compute"},
     {"acquire", "learning"},
     {"networks", "reporting", "inference"},
-    {"export"},
+    {"export", "page"},
     {*registry.CONTRACTS, "tools", *(path.name for path in SCRIPTS)},
 )
 MOST_FILES = 16  # in one folder; a registry has as many as entries

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -53,7 +54,7 @@ def main() -> None:
     record.write("features", data, rows, LIBRARIES, log_mel_off_db=off_db)
 
 
-def users(signal: Samples, settings: params.Params) -> dict[str, Any]:
+def users(signal: Samples, settings: params.Params, names: Sequence[str] = FEATURES) -> dict[str, Any]:
     """Returns the features as users get them: each from its librosa function, on the waveform."""
     rate_hz, spectrum = settings.audio.sample_rate_hz, settings.spectrum
     n_fft, hop_length = spectrum.n_fft, spectrum.hop_length
@@ -61,12 +62,13 @@ def users(signal: Samples, settings: params.Params) -> dict[str, Any]:
         "sr": rate_hz, "n_fft": n_fft, "hop_length": hop_length,
         "n_mels": spectrum.n_mels, "fmin": spectrum.fmin_hz, "fmax": spectrum.fmax_hz,
     }  # fmt: skip
-    return {
-        "logmel": librosa.power_to_db(librosa.feature.melspectrogram(y=signal, **mel)),
-        "mfcc": librosa.feature.mfcc(y=signal, n_mfcc=40, **mel),
-        "zcr": librosa.feature.zero_crossing_rate(signal, frame_length=n_fft, hop_length=hop_length),
-        "rms": librosa.feature.rms(y=signal, frame_length=n_fft, hop_length=hop_length),
+    functions: dict[str, Callable[[], Any]] = {
+        "logmel": lambda: librosa.power_to_db(librosa.feature.melspectrogram(y=signal, **mel)),
+        "mfcc": lambda: librosa.feature.mfcc(y=signal, n_mfcc=40, **mel),
+        "zcr": lambda: librosa.feature.zero_crossing_rate(signal, frame_length=n_fft, hop_length=hop_length),
+        "rms": lambda: librosa.feature.rms(y=signal, frame_length=n_fft, hop_length=hop_length),
     }
+    return {name: functions[name]() for name in names}
 
 
 def users_chroma(signal: Samples, settings: params.Params, tuning: float | None) -> Any:

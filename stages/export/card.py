@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stages.base import registry
+from stages.inference.bundle import OF_SPEAKER
 from stages.inference.facts import Facts
 
 FILE = "CARD.md"
@@ -32,9 +33,20 @@ def _use(facts: Facts) -> str:
     return (
         "## Use\n\n```python\nfrom stages.inference import bundle\n\n"
         'model = bundle.load("this folder")\nprint(model.predict(samples, rate_hz))\n```\n\n'
-        "or `ser predict --bundle FOLDER clip.wav`. Nothing in the folder is executed or "
+        "or `ser predict --bundle FOLDER clip.wav`. "
+        + _needed(facts)
+        + "Nothing in the folder is executed or "
         "unpickled; a file that does not match its checksum in bundle.json is refused."
     )
+
+
+def _needed(facts: Facts) -> str:
+    if facts.train.normalize == "global":
+        return ""
+    others = (
+        "other recordings of the speaker" if facts.train.normalize in OF_SPEAKER else "a batch of recordings"
+    )
+    return f"It needs {others}, without labels: `Bundle.adapted` or `ser predict --speaker-from`. "
 
 
 def _data(facts: Facts) -> str:

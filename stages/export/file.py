@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.base import registry
-from stages.base.errors import unknown
+from stages.base.errors import InputError, unknown
 from stages.base.params import Params
 from stages.export import graph, onnx
 from stages.export.front_end import FrontEnd
-from stages.inference import workspace
+from stages.learning import trained_fold
 
 
 def write(params: Params, out: Path, fold: int | None) -> None:
@@ -21,9 +21,15 @@ def write(params: Params, out: Path, fold: int | None) -> None:
         fold: the number of one fold, None for the mean of all.
 
     Raises:
-        InputError: see `workspace.folds`; or the model, its layout or a feature has no graph.
+        InputError: see `trained_fold.trained`; or the model, its layout or a feature has no graph, or it
+            needs the statistics of other recordings.
     """
-    folds = workspace.folds(params)
+    folds = trained_fold.trained(params)
+    if (normalize := params.train.normalize) != "global":
+        raise InputError(
+            f"params.train.normalize: '{normalize}' needs the statistics of other recordings, and an "
+            "exported file takes one. Use the bundle, or train with 'global'."
+        )
     if fold is not None:
         numbers = [str(each.number) for each in folds]
         folds = [each for each in folds if each.number == fold]

@@ -14,6 +14,8 @@ from stages.export import card, graph, onnx
 from stages.inference import facts as facts_file
 from stages.inference import workspace
 from stages.inference.facts import Facts
+from stages.learning import trained_fold
+from stages.learning.normalization import SPEAKER_MEANS
 from stages.learning.windows import POOLING, PREPROCESSOR
 
 
@@ -25,11 +27,11 @@ def write(params: Params, out: Path) -> Facts:
         out: a folder that is new, empty or a bundle, which is replaced.
 
     Raises:
-        InputError: see `workspace.folds`; or `out` contains other files.
+        InputError: see `trained_fold.trained`; or `out` contains other files.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / facts_file.FILE).is_file():
         raise InputError(f"{out}: exists and is not a bundle. Choose another folder, or delete it.")
-    trained = workspace.folds(params)
+    trained = trained_fold.trained(params)
     facts = workspace.facts(params, trained)
     shutil.rmtree(out, ignore_errors=True)
     of_folds = []
@@ -40,7 +42,7 @@ def write(params: Params, out: Path) -> Facts:
         n_steps = None if lengths else shape[0]
         answer = graph.probabilities(trainer, fold)
         onnx.convert(answer, (None, n_steps, *shape[1:]), folder / facts_file.PROBABILITIES)
-        for name in (PREPROCESSOR, POOLING):
+        for name in (PREPROCESSOR, POOLING, SPEAKER_MEANS):
             if (fold.folder / name).is_file():
                 shutil.copyfile(fold.folder / name, folder / name)
         of_folds.append(of_fold.model_copy(update={"padded": lengths}))

@@ -1,7 +1,7 @@
 """The front end as a TensorFlow graph: from samples to the features that `audio.extractor` computes.
 
 Every filter is the pipeline's. Only the Fourier transform is another: a convolution with cosines and sines,
-which every runtime has.
+which every runtime has. What is cut off is decided in double precision, as there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from stages.audio import spectrum
+from stages.audio import quality, spectrum, speech
 from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.params import Audio, Spectrum
@@ -22,7 +22,7 @@ class FrontEnd:
     """Computes features of a signal, with operations that ONNX has.
 
     Attributes:
-        audio: sample rate and pre-emphasis.
+        audio: sample rate, trimming, level and pre-emphasis.
         settings: of the spectrum.
     """
 
@@ -30,14 +30,8 @@ class FrontEnd:
         """Takes the blocks of params.yaml; `features`: the checked `Config` of each feature by name.
 
         Raises:
-            InputError: a feature is not one of COMPUTED, or recordings are trimmed or levelled.
+            InputError: a feature is not one of COMPUTED.
         """
-        for key in ("trim_db", "level_db"):
-            if getattr(audio, key) is not None:
-                raise InputError(
-                    f"params.audio.{key}: has no graph. Train with `-S audio.{key}=null` to export, or use "
-                    "the bundle, which trims and levels."
-                )
         for name in features:
             if name not in COMPUTED:
                 raise InputError(
@@ -49,7 +43,7 @@ class FrontEnd:
     def __call__(self, samples: tf.Tensor) -> tf.Tensor:
         """Returns float32 (n_frames, n_dims) of float32 (n_samples,) at the model's rate."""
         samples = samples - tf.reduce_mean(samples)  # as decoding does
-        signal = _pre_emphasized(samples, self.audio.pre_emphasis)
+        signal = _pre_emphasized(speech_of(samples, self.audio), self.audio.pre_emphasis)
         graph = SpectrumGraph(signal, self.audio.sample_rate_hz, self.settings)
         return tf.concat([COMPUTED[name](graph, config) for name, config in self.features.items()], axis=1)
 
@@ -127,6 +121,51 @@ COMPUTED: dict[str, Callable[[SpectrumGraph, Any], tf.Tensor]] = {
     "rms": _rms,
     "zcr": _zcr,
 }
+
+
+def speech_of(samples: tf.Tensor, audio: Audio) -> tf.Tensor:
+    """Returns what `audio.speech.speech` does, float32 (n_samples,)."""
+    n = round(quality.FRAME_S * audio.sample_rate_hz)
+    if audio.trim_db is not None:
+        first, end = _loud(_frame_powers(samples, n), audio.trim_db)
+        samples = samples[first * n : end * n]
+    if audio.level_db is not None:
+        powers = _frame_powers(samples, n)
+        count = tf.cast(tf.size(powers), tf.float64) * speech.LOUDEST_FRACTION
+        loudest = tf.math.top_k(powers, tf.maximum(1, tf.cast(tf.round(count), tf.int32))).values
+        gain = tf.sqrt(10 ** (audio.level_db / 10) / tf.reduce_mean(loudest))
+        samples = samples * tf.cast(gain, tf.float32)
+    return samples
+
+
+def _frame_powers(samples: tf.Tensor, n: int) -> tf.Tensor:
+    """Returns the mean power of each whole frame of `n` samples (at least one), float64 (n_frames,)."""
+    n_samples = tf.size(samples)
+    n_used = tf.where(n_samples < n, n_samples, n_samples // n * n)
+    frames = tf.reshape(tf.cast(samples[:n_used], tf.float64), (-1, tf.minimum(n, n_samples)))
+    return tf.maximum(tf.reduce_mean(tf.square(frames), axis=1), 10 ** (quality.LOWEST_DB / 10))
+
+
+def _loud(powers: tf.Tensor, trim_db: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the first frame to keep and the end of the last one.
+
+    Of so few frames that the smoothing or the median of the ends would differ, the margins keep all.
+    """
+    n_frames, n_smoothed = tf.size(powers), speech.SMOOTHED_FRAMES
+    padded = tf.pad(powers, [[n_smoothed // 2, n_smoothed // 2]])
+    smooth = tf.add_n([padded[i : i + n_frames] for i in range(n_smoothed)]) / n_smoothed
+    loudest = tf.reduce_max(smooth)
+    noise = tf.minimum(_median(smooth[: speech.END_FRAMES]), _median(smooth[-speech.END_FRAMES :]))
+    above_noise = tf.minimum(
+        noise * 10 ** (speech.ABOVE_NOISE_DB / 10), loudest * 10 ** (-speech.ALWAYS_DB / 10)
+    )
+    loud = tf.where(smooth >= tf.maximum(loudest * 10 ** (-trim_db / 10), above_noise))
+    first, last = (tf.cast(end(loud), tf.int32) for end in (tf.reduce_min, tf.reduce_max))
+    return tf.maximum(0, first - speech.MARGIN_FRAMES), last + 1 + speech.MARGIN_FRAMES
+
+
+def _median(values: tf.Tensor) -> tf.Tensor:
+    return tf.sort(values)[tf.size(values) // 2]
 
 
 def _pre_emphasized(samples: tf.Tensor, coefficient: float) -> tf.Tensor:

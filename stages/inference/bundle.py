@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -24,8 +25,9 @@ from stages.inference import facts as facts_file
 from stages.inference import onnx, windows
 from stages.inference import speech as speech_detection
 from stages.inference.facts import Facts
-from stages.learning import profile
-from stages.learning.preprocessing import Clips, Frames
+from stages.learning import normalization, profile
+from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, SpeakerMeans
+from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Clips, Frames
 from stages.learning.windows import Preparation, means
 
 Status = Literal["answered", "unsure", "warned", "abstained", "failed"]
@@ -36,7 +38,9 @@ DONE: dict[str, Status] = {
 }  # as params.predict
 SPEECH = ("levels", "silero")
 LEAST_SPEECH = 0.25  # of a window, for Silero's answer to count as speech
+N_SHOWN = 3  # reasons in a message
 AT_ONCE = 64  # windows whose features are in memory together
+OF_SPEAKER = ("enrol", "speaker")  # `train.normalize` that needs others of the same speaker, not of a batch
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,30 @@ class Fold:
         preparation: makes its input of clips.
         probabilities: of that input, float64 (n_windows, n_classes).
         profile: of its training clips.
+        means: of `train.normalize: enrol` and `cluster`, else None.
+        standardize: standardises a clip by the statistics of others: see `Bundle.adapted`.
     """
 
     preparation: Preparation
     probabilities: Callable[[Clips], NDArray[np.float64]]
     profile: profile.Profile
+    means: SpeakerMeans | None = None
+    standardize: Callable[[Frames], Frames] | None = None
+
+    def before_statistics(self, frames: Frames) -> Frames:
+        """Returns what is standardised of a clip: its frames or, without a time axis, its vector."""
+        if self.preparation.preprocessor.layout in WITHOUT_TIME_AXIS:
+            return self.preparation.vectors([frames])[0]
+        return frames
+
+    def prepared(self, clips: Sequence[Frames]) -> tuple[Clips, NDArray[np.int64]]:
+        """Returns what `preparation` does, of clips standardised by the statistics of others."""
+        if self.standardize is None:
+            return self.preparation(clips)
+        standardized = [self.standardize(self.before_statistics(frames)) for frames in clips]
+        if self.preparation.preprocessor.layout in WITHOUT_TIME_AXIS:
+            return self.preparation.of_vectors(standardized)
+        return self.preparation(standardized)
 
 
 SpeechFraction = Callable[[Samples, int], float]
@@ -110,7 +133,10 @@ class Bundle:
     Attributes:
         facts: its settings, labels, thresholds and origin.
         folds: the models; the answer is the mean of their probabilities.
+        left_out: of the recordings given to `adapted`, why each of those without usable speech was not used.
     """
+
+    left_out: tuple[str, ...] = ()
 
     def __init__(self, facts: Facts, folds: list[Fold], speech: str = "levels") -> None:
         """Takes the parts of a bundle.
@@ -137,6 +163,63 @@ class Bundle:
         """The emotions it knows."""
         return self.facts.classes
 
+    def adapted(self, paths: Iterable[Path]) -> Bundle:
+        """Returns the bundle with the statistics of recordings, which need no labels.
+
+        A model that was trained with another `train.normalize` than `global` answers with them only. In the
+        layouts without a time axis, the vectors of all windows are in memory together.
+
+        Args:
+            paths: with `enrol` and `speaker`, of recordings of the speaker whose others are to be predicted;
+                with `corpus` and `cluster`, of the batch to be predicted.
+
+        Raises:
+            InputError: the model needs none, or no recording has usable speech.
+        """
+        train = self.facts.train
+        if train.normalize == "global":
+            raise InputError(
+                f"{self.facts.model} was trained with train.normalize 'global', which uses no statistics of "
+                "other recordings. Predict without them, or train with another one: docs/protocols.md."
+            )
+        left_out: list[str] = []
+        clips = self._usable(paths, left_out)
+        made = copy(self)
+        if all(fold.preparation.preprocessor.layout in WITHOUT_TIME_AXIS for fold in self.folds):
+            vectors = [[fold.before_statistics(frames) for fold in self.folds] for frames in clips]
+            made.folds = [
+                replace(fold, standardize=normalization.by_statistics_of(of_fold, train, fold.means))
+                for fold, of_fold in zip(self.folds, zip(*vectors, strict=True), strict=True)
+            ]
+        else:
+            standardize = normalization.by_statistics_of(clips, train, None)
+            made.folds = [replace(fold, standardize=standardize) for fold in self.folds]
+        made.left_out = tuple(left_out)
+        return made
+
+    def _usable(self, paths: Iterable[Path], left_out: list[str]) -> Iterator[Frames]:
+        """Yields the features of each window with usable speech, and adds to `left_out` what has none.
+
+        Raises:
+            InputError: at the end, if there was no such window.
+        """
+        n_used = 0
+        for path in paths:
+            n_windows, reason = 0, ""
+            for window, frames in self._of_file(path):
+                reason = window.reason
+                if frames is not None:
+                    n_windows += 1
+                    yield frames
+            n_used += n_windows > 0
+            if not n_windows:
+                left_out.append(f"{path}: {reason}")
+        if not n_used:
+            shown = "; ".join(left_out[:N_SHOWN])
+            raise InputError(
+                f"none of {len(left_out)} recordings has usable speech, for statistics ({shown})."
+            )
+
     def predict(self, samples: ArrayLike, rate_hz: int) -> Prediction:
         """Returns what the model says about a recording.
 
@@ -145,7 +228,8 @@ class Bundle:
             rate_hz: of the samples; any, they are resampled.
 
         Raises:
-            InputError: the samples have another type or shape, are none, or are not finite.
+            InputError: the samples have another type or shape, are none, or are not finite; or the model
+                needs the statistics of others: see `adapted`.
 
         Examples:
             >>> from stages.inference import bundle                     # doctest: +SKIP
@@ -153,20 +237,21 @@ class Bundle:
             >>> model.predict(samples, 16_000).emotion                  # doctest: +SKIP
             'happiness'
         """
-        array = full_scale(samples)
-        array = array[:, None] if array.ndim == 1 else array
-        if array.ndim != 2:
-            raise InputError(f"samples: shape {array.shape}; give (n_samples,) or (n_samples, n_channels).")
-        try:
-            examined = [*self._examined([array], rate_hz)]
-        except AudioError as error:
-            raise InputError(f"samples: {error}.") from error
-        return self._summary(self._answered(examined))
+        return self.predict_batch([samples], rate_hz)[0]
+
+    def predict_batch(self, recordings: Sequence[ArrayLike], rate_hz: int) -> list[Prediction]:
+        """Returns what `predict` does of each recording; the features of all are in memory together."""
+        examined = [[*self._of_samples(samples, rate_hz)] for samples in recordings]
+        answered = iter(self._answered([window for each in examined for window in each]))
+        return [self._summary([*islice(answered, len(each))]) for each in examined]
 
     def predict_files(self, paths: Iterable[Path]) -> Iterator[Prediction]:
         """Yields what the model says about each file; memory does not grow with their number or length.
 
         A file that cannot be decoded has the status `failed` and the reason.
+
+        Raises:
+            InputError: the model needs the statistics of others: see `adapted`.
         """
         examined = ((number, each) for number, path in enumerate(paths) for each in self._of_file(path))
         for _, of_file in groupby(self._in_batches(examined), key=lambda pair: pair[0]):
@@ -177,7 +262,20 @@ class Bundle:
         right = self.facts.right
         return right[min(int(confidence * len(right)), len(right) - 1)] if right else None
 
+    def _of_samples(self, samples: ArrayLike, rate_hz: int) -> Iterator[_Examined]:
+        array = full_scale(samples)
+        array = array[:, None] if array.ndim == 1 else array
+        if array.ndim != 2:
+            raise InputError(f"samples: shape {array.shape}; give (n_samples,) or (n_samples, n_channels).")
+        try:
+            yield from self._examined([array], rate_hz)
+        except AudioError as error:
+            raise InputError(f"samples: {error}.") from error
+
     def _of_file(self, path: Path) -> Iterator[_Examined]:
+        if unreadable := quality.why_unreadable(path):
+            yield Window(0.0, 0.0, False, "failed", unreadable, {}), None
+            return
         try:
             with recording.opened(path) as (rate_hz, _, blocks):
                 yield from self._examined(blocks, rate_hz)
@@ -214,9 +312,16 @@ class Bundle:
 
     def _probabilities(self, clips: list[Frames]) -> NDArray[np.float64]:
         """Returns the mean over the folds, float64 (n_clips, n_classes)."""
+        normalize = self.facts.train.normalize
+        if normalize != "global" and self.folds[0].standardize is None:
+            raise InputError(
+                f"{self.facts.model} was trained with train.normalize '{normalize}': it answers with the "
+                f"statistics of {'the speaker' if normalize in OF_SPEAKER else 'a batch'} only. "
+                "Give them with `Bundle.adapted`, or `ser predict`."
+            )
         of_folds = []
         for fold in self.folds:
-            prepared, n_windows = fold.preparation(clips)
+            prepared, n_windows = fold.prepared(clips)
             of_folds.append(means(fold.probabilities(prepared), n_windows))
         return np.asarray(np.mean(of_folds, axis=0))
 
@@ -320,5 +425,7 @@ def load(path: str | Path, speech: str = "levels") -> Bundle:
         preparation = Preparation.load(folder / fold.folder, facts.pooling)
         file = folder / fold.folder / facts_file.PROBABILITIES
         answer = onnx.probabilities(file, preparation.preprocessor.shape, fold.padded, len(facts.classes))
-        folds.append(Fold(preparation, answer, fold.profile))
+        by_mean = facts.train.normalize in BY_SPEAKER_MEAN
+        means = SpeakerMeans.load(folder / fold.folder / SPEAKER_MEANS) if by_mean else None
+        folds.append(Fold(preparation, answer, fold.profile, means))
     return Bundle(facts_file.located(facts, folder), folds, speech)

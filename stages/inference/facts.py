@@ -14,13 +14,14 @@ from stages.base.files import replacing
 from stages.base.params import Block, Count, Positive
 from stages.data import keys
 from stages.data.vocabulary import LABEL
+from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, statistics
 from stages.learning.pooling import Pooling
 from stages.learning.profile import Profile
 from stages.learning.windows import PREPROCESSOR
 
 FILE = "bundle.json"
 PROBABILITIES = "probabilities.onnx"  # of a fold: prepared windows to probabilities
-FORMAT = 1
+FORMAT = 2
 WEIGHTS = "weights"  # key of a feature's block: a file
 LARGEST_BYTES = 4 << 20  # of FILE
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"  # of a file in a bundle
@@ -73,6 +74,7 @@ class Facts(Block):
         classes: the labels, in the order of the probabilities.
         audio, spectrum, features, pooling: what the models' input is computed with, as in params.yaml;
             `features` in their order.
+        train: `normalize` and its settings say by whose statistics a recording is standardised.
         folds: the models.
         manifest, predict: the thresholds by which a recording is answered, warned about or not answered.
         sure_above: the confidence from which on answers were right often enough on validation clips; null if
@@ -85,13 +87,14 @@ class Facts(Block):
         sha256: of every other file of the bundle.
     """
 
-    format: Literal[1]
+    format: Literal[2]
     model: str
     classes: Annotated[list[Annotated[str, Field(pattern=LABEL)]], Field(min_length=1)]
     audio: params.Audio
     spectrum: params.Spectrum
     features: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     pooling: Pooling | None
+    train: params.Train
     folds: Annotated[list[FoldFacts], Field(min_length=1)]
     manifest: params.Manifest
     predict: params.Predict
@@ -119,7 +122,13 @@ class Facts(Block):
         learnt = ", ".join(self.trained_on)
         synthetic = " (synthetic speech: its answers say nothing about people)" if self.synthetic else ""
         score = f"; {self.score}" if self.score is not None else "; not tested"
-        return f"{self.model} trained on {learnt}{synthetic}{score}"
+        given = f", given statistics '{self.statistics}'" if self.train.normalize != "global" else ""
+        return f"{self.model} trained on {learnt}{synthetic}{score}{given}"
+
+    @property
+    def statistics(self) -> str:
+        """Which statistics of the test clips the score uses, as metrics/test.json says it."""
+        return statistics(self.train.model_dump())
 
 
 def read(folder: Path) -> Facts:
@@ -146,7 +155,9 @@ def read(folder: Path) -> Facts:
             "again."
         )
     facts = params.check(Facts, values, str(path))
-    used = [f"{fold.folder}/{name}" for fold in facts.folds for name in (PROBABILITIES, PREPROCESSOR)]
+    names = [PROBABILITIES, PREPROCESSOR]
+    names += [SPEAKER_MEANS] if facts.train.normalize in BY_SPEAKER_MEAN else []
+    used = [f"{fold.folder}/{name}" for fold in facts.folds for name in names]
     used += [str(block[WEIGHTS]) for block in facts.features.values() if WEIGHTS in block]
     if unlisted := [name for name in used if name not in facts.sha256]:
         raise InputError(f"{path}: has no checksum of {shown(unlisted[0])}. Copy the bundle again.")

@@ -10,8 +10,7 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from stages.base import registry
-from stages.base.errors import InputError
-from stages.base.files import METRICS, MODEL, PREDICTIONS
+from stages.base.files import METRICS, PREDICTIONS
 from stages.base.params import Params
 from stages.data import code, tables
 from stages.evaluation import metrics
@@ -32,30 +31,15 @@ def bundle(params: Params, speech: str = "levels") -> Bundle:
         speech: see `Bundle`.
 
     Raises:
-        InputError: see `folds`.
+        InputError: see `trained_fold.trained`; or a file of a fold is damaged.
     """
-    trained = folds(params)
+    trained = trained_fold.trained(params)
     made = facts(params, trained)
     parts = [
-        Fold(fold.preparation, fold.window_probabilities, of_fold.profile)
+        Fold(fold.preparation, fold.window_probabilities, of_fold.profile, fold.means)
         for fold, of_fold in zip(trained, made.folds, strict=True)
     ]
     return Bundle(made, parts, speech)
-
-
-def folds(params: Params) -> list[TrainedFold]:
-    """Returns the trained folds.
-
-    Raises:
-        InputError: no model is trained, params.yaml does not match it, or it needs speakers' statistics.
-    """
-    trained = trained_fold.trained(params)
-    if (normalize := params.train.normalize) != "global":
-        raise InputError(
-            f"{MODEL}: was trained with params.train.normalize '{normalize}', which needs to know "
-            "other clips of the same speaker or corpus. Train with 'global' to predict."
-        )
-    return trained
 
 
 def facts(params: Params, trained: list[TrainedFold]) -> Facts:
@@ -76,7 +60,7 @@ def facts(params: Params, trained: list[TrainedFold]) -> Facts:
     corpora = sorted({name for fold in of_folds for name in fold.profile.corpora})
     right = reliability([*records.values()])
     return Facts(
-        format=1,
+        format=2,
         model=params.model,
         classes=trained[0].record["classes"],
         audio=params.audio,
@@ -86,6 +70,7 @@ def facts(params: Params, trained: list[TrainedFold]) -> Facts:
             for name in config.inputs.features
         },
         pooling=config.pooling if config.inputs.layout == "pooled" else None,
+        train=params.train,
         folds=of_folds,
         manifest=params.manifest,
         predict=params.predict,

@@ -14,13 +14,12 @@ Means from few clips are shrunk towards the training speakers' mean, as in the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from stages.base import npz
@@ -30,6 +29,10 @@ from stages.base.params import Train
 from stages.data import keys
 from stages.learning.preprocessing import LARGEST, MIN_STD, WITHOUT_TIME_AXIS, Frames, moments
 
+if TYPE_CHECKING:  # a bundle starts without it
+    import pandas as pd
+
+SPEAKER_MEANS = "speaker_means.npz"  # of a fold, for `enrol` and `cluster`
 GROUPED_BY = {"corpus": ["role", "corpus"], "speaker": ["speaker"]}  # columns whose values define a group
 BY_SPEAKER_MEAN = ("enrol", "cluster")
 COUNTS = {"enrol": "enrolled_clips", "cluster": "clusters"}  # the setting of `train` that belongs to it
@@ -81,6 +84,7 @@ def standardized(clips: Sequence[Frames], rows: pd.DataFrame, normalize: str) ->
         normalize: `params.train.normalize`.
 
     Examples:
+        >>> import pandas as pd
         >>> rows = pd.DataFrame({"clip": ["a", "b", "c"], "speaker": ["x", "x", "y"]})
         >>> clips = [np.full((1, 1), value, np.float32) for value in (1, 3, 9)]
         >>> [clip.item() for clip in standardized(clips, rows, "speaker")]
@@ -124,6 +128,27 @@ def prepared(
 def _original(rows: pd.DataFrame) -> NDArray[np.bool_]:
     """Returns of each row whether it is a recording, not a copy: (n_rows,)."""
     return (rows.get("parent", rows["clip"]) == rows["clip"]).to_numpy()
+
+
+def by_statistics_of(
+    clips: Iterable[Frames], settings: Train, means: SpeakerMeans | None
+) -> Callable[[Frames], Frames]:
+    """Returns what standardises a new clip by the statistics of others, as those of a test speaker.
+
+    Args:
+        clips: the others, of the same speaker for `enrol` and `speaker`, a batch for `corpus` and `cluster`,
+            (n_frames, n_dims) each, or (1, n_dims) in the layouts without a time axis.
+        settings: `params.train`; `normalize` is not `global`.
+        means: of `enrol` and `cluster`, else None.
+    """
+    if means is None:
+        mean, std = moments(clips)
+        return lambda clip: np.asarray((clip - mean) / std, np.float32)
+    vectors = np.concatenate([*clips])
+    if settings.normalize == "cluster":
+        return means.clustered(vectors, settings.clusters, settings.seed)
+    of_speaker = means.of(vectors)
+    return lambda clip: np.asarray(clip - of_speaker, np.float32)
 
 
 @dataclass(frozen=True)
@@ -190,7 +215,7 @@ class SpeakerMeans:
             settings: `params.train`.
         """
         if settings.normalize == "cluster":
-            return self.clustered(vectors, settings.clusters, settings.seed)
+            return self.clustered(vectors, settings.clusters, settings.seed)(vectors)
         return self.enrolled(vectors, rows, settings.enrolled_clips, settings.seed)
 
     def removed_by_speaker(self, vectors: Vectors, rows: pd.DataFrame) -> Vectors:
@@ -221,11 +246,11 @@ class SpeakerMeans:
                 out[i] = vectors[i] - self.of(vectors[np.sort(chosen)])
         return out
 
-    def clustered(self, vectors: Vectors, n_clusters: int, seed: int) -> Vectors:
-        """Returns the vectors without the means of the clusters of similar voices that k-means finds.
+    def clustered(self, vectors: Vectors, n_clusters: int, seed: int) -> Callable[[Vectors], Vectors]:
+        """Returns what removes from vectors the mean of the cluster of similar voices that is nearest.
 
         Args:
-            vectors: (n_clips, n_dims), of a batch.
+            vectors: (n_clips, n_dims), of a batch in which k-means finds the clusters.
             n_clusters: at most; not more than there are clips.
             seed: of k-means.
         """
@@ -233,10 +258,13 @@ class SpeakerMeans:
 
         model = KMeans(min(n_clusters, len(vectors)), n_init=N_STARTS, random_state=seed)
         cluster = model.fit_predict(self._standardized(vectors) @ self.voice)
-        out = np.empty_like(vectors)
-        for number in np.unique(cluster):
-            out[cluster == number] = vectors[cluster == number] - self.of(vectors[cluster == number])
-        return out
+        means = np.stack([self.of(vectors[cluster == number]) for number in range(model.n_clusters)])
+
+        def removed(some: Vectors) -> Vectors:
+            nearest = model.predict(self._standardized(some) @ self.voice)
+            return np.asarray(some - means[nearest], np.float32)
+
+        return removed
 
     def save(self, path: Path) -> None:
         """Writes the arrays as npz, the same bytes for the same values."""

@@ -16,7 +16,6 @@ from stages.data.vocabulary import LABEL
 from stages.learning import calibration
 
 RECORD = "fold.json"  # settings, classes, temperature and counts; train writes it last
-SPEAKER_MEANS = "speaker_means.npz"  # of `train.normalize: enrol` and `cluster`
 TRAINED_ON = "trained_on.parquet"  # the recordings that trained or validated the weights
 
 

@@ -18,9 +18,9 @@ from stages.base.files import MODEL, SPLITS
 from stages.base.params import Params, Train
 from stages.data import code, keys, tables
 from stages.learning import calibration, windows
-from stages.learning.normalization import BY_SPEAKER_MEAN, SpeakerMeans, standardized
+from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, SpeakerMeans, standardized
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Clips, Frames
-from stages.learning.record import RECORD, SPEAKER_MEANS, TRAINED_ON, folder_name, read_record
+from stages.learning.record import RECORD, TRAINED_ON, folder_name, read_record
 from stages.learning.windows import Preparation
 from stages.splitting import leak, protocols
 

@@ -27,11 +27,11 @@ from stages.base.files import DATA, METRICS, MODEL, SPLITS, write_json
 from stages.base.params import Params
 from stages.data import keys
 from stages.learning import calibration, dataset, live, normalization
-from stages.learning.normalization import SpeakerMeans
+from stages.learning.normalization import SPEAKER_MEANS, SpeakerMeans
 from stages.learning.pooling import FittedPooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
 from stages.learning.profile import PROFILE
-from stages.learning.record import RECORD, SPEAKER_MEANS, TRAINED_ON, folder_name, summary
+from stages.learning.record import RECORD, TRAINED_ON, folder_name, summary
 from stages.learning.trained_fold import made_by, made_with
 from stages.learning.trainer import Trainer
 from stages.learning.windows import POOLING, PREPROCESSOR

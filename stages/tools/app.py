@@ -1,7 +1,8 @@
 """A page to try a model: `ser app --bundle BUNDLE`, then open http://127.0.0.1:7860.
 
 Takes a file or the microphone. Only this machine can open the page unless `--host` says otherwise; a
-recording is deleted within two minutes. Needs the extra `app`.
+recording is deleted within two minutes. Without `--bundle` it shows the model in data/model, which of its
+training clips are similar, and what knowing the speaker changes. Needs the extra `app`.
 """
 
 from __future__ import annotations
@@ -10,42 +11,56 @@ import argparse
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from stages.audio import recording
+from stages.audio.spectrum import Spectrum
 from stages.base.errors import InputError, run
-from stages.inference import bundle
+from stages.inference import bundle, chosen, occlusion
 from stages.inference.bundle import Bundle, Prediction
+from stages.inference.occlusion import Part
+from stages.page import picture
+from stages.reporting.page import render
+
+if TYPE_CHECKING:
+    from stages.page.training_clips import TrainingClips
 
 LARGEST_UPLOAD = "50mb"
 KEPT_S = 60  # a recording can be played so long
+DETAIL_S = 30  # longer recordings have no spectrogram
+WIDEST_PX = 720  # of the picture
 N_TOP = 3
-N_COLUMNS = 1500  # of the waveform
+TEMPLATES = Path(picture.__file__).parent
 UAR = "UAR is how often an emotion was found, the mean of all emotions."
 LIMITS = """
 - The answer is how a voice *sounds* beside acted recordings. It is not what a person feels.
 - Other languages, rooms, microphones and spontaneous speech are harder than the score above says.
 - Decide nothing about a person with it.
 """
+LESSON = """
+## Why new speakers count
+
+The same recording, judged by models that were not trained on its speaker, and by models that were, on this
+recording too.
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", type=Path, default=Path("bundle"), help="default: %(default)s")
+    parser.add_argument("--bundle", type=Path, help="of `ser bundle`; default: the model in data/model")
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0 opens the page to others; default: %(default)s"
     )
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     parser.add_argument("--speech", choices=bundle.SPEECH, default="levels", help="see `ser predict`")
     arguments = parser.parse_args()
-    model = bundle.load(arguments.bundle, arguments.speech)
+    model = chosen.model(arguments.bundle, arguments.speech)
+    if (normalize := model.facts.train.normalize) != "global":
+        raise InputError(f"app: a model trained with train.normalize '{normalize}' needs other recordings.")
+    clips = training_clips() if arguments.bundle is None else None
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}  # read at the import
-        page(model).launch(
+        page(model, clips).launch(
             server_name=arguments.host,
             server_port=arguments.port,
             max_file_size=LARGEST_UPLOAD,
@@ -55,8 +70,20 @@ def main() -> None:
         )
 
 
-def page(model: Bundle) -> Any:
+def training_clips() -> TrainingClips:
+    """Returns the clips of the workspace's model."""
+    from stages.base.params import read
+    from stages.page.training_clips import TrainingClips  # loads more than a bundle needs
+
+    return TrainingClips(read())
+
+
+def page(model: Bundle, clips: TrainingClips | None = None) -> Any:
     """Returns the page, a `gradio.Blocks`.
+
+    Args:
+        model: answers.
+        clips: of the workspace's model, or None to leave out what is shown of them.
 
     Raises:
         InputError: the extra `app` is not installed.
@@ -72,22 +99,41 @@ def page(model: Bundle) -> Any:
         sound = gradio.Audio(
             sources=["upload", "microphone"], type="filepath", label="A recording of one person", buttons=[]
         )
-        text = gradio.Markdown(elem_id="answer")
-        figure = gradio.Plot(label="Waveform and probabilities over time", show_label=False)
+        text, shown = gradio.Markdown(elem_id="answer"), gradio.HTML()
+        sound.input(lambda path: answer(model, path, clips), sound, [text, shown], api_name="predict")
         gradio.Markdown(f"## Limits\n{LIMITS}")
-        sound.input(lambda path: answer(model, path), sound, [text, figure], api_name="predict")
+        if clips is not None and (names := clips.lesson_names):
+            gradio.Markdown(LESSON)
+            choice = gradio.Dropdown(names, value=names[0], label="Recording")
+            about = gradio.HTML(taught(clips, names[0]), elem_id="lesson")
+            choice.input(lambda name: taught(clips, name), choice, about, api_visibility="private")
     return blocks.queue(max_size=128, default_concurrency_limit=1)
 
 
-def answer(model: Bundle, file: str | None) -> tuple[str, Figure | None]:
-    """Returns what the page says about an uploaded file, and the picture."""
+def answer(model: Bundle, file: str | None, clips: TrainingClips | None = None) -> tuple[str, str]:
+    """Returns what the page says about an uploaded file, as Markdown, and what it shows, as HTML."""
     if file is None:
-        return "", None
-    path = Path(file)
+        return "", ""
+    path, rate_hz = Path(file), model.facts.audio.sample_rate_hz
+    if not path.exists():
+        return (
+            "**Too many recordings were waiting,** and yours was deleted before its turn. Upload it again.",
+            "",
+        )
     (prediction,) = model.predict_files([path])
     if prediction.status == "failed":
-        return f"**This is not a usable recording:** {prediction.reason}.", None
-    return words(model, prediction), picture(model, prediction, path)
+        return f"**This is not a usable recording:** {prediction.reason}.", ""
+    spectrum, parts, near = None, list[Part](), list[dict[str, Any]]()
+    if prediction.probabilities and prediction.end_s <= max(DETAIL_S, model.whole_s):
+        samples = recording.load(path, rate_hz)
+        spectrum = Spectrum(samples, rate_hz, model.facts.spectrum)
+        if len(prediction.timeline) == 1:
+            parts = occlusion.effects(model, samples, rate_hz)
+        if clips is not None:
+            near = clips.similar(samples, [emotion for emotion, _ in prediction.top(N_TOP)])
+    drawn = picture.of_answer(prediction, model.classes, path, spectrum, parts)
+    shown = render(TEMPLATES / "answer.html.j2", picture=drawn, widest_px=WIDEST_PX, clips=near)
+    return words(model, prediction) + decisive(parts, prediction), shown
 
 
 def words(model: Bundle, prediction: Prediction) -> str:
@@ -109,50 +155,20 @@ def words(model: Bundle, prediction: Prediction) -> str:
     return "\n".join([sure, "", right, "", "| emotion | probability |", "|---|---|", *lines])
 
 
-def picture(model: Bundle, prediction: Prediction, path: Path) -> Figure:
-    """Returns the waveform above the probabilities of each window; windows without an answer are empty."""
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    above, below = figure.subplots(2, sharex=True, height_ratios=[1, 2])
-    envelope, duration_s = outline(path)
-    time_s = np.linspace(0, duration_s, len(envelope))
-    above.fill_between(time_s, -envelope, envelope, color="0.4", linewidth=0)
-    above.set(yticks=[], ylabel="waveform")
-    windows = prediction.timeline
-    edges = [window.start_s for window in windows] + [windows[-1].end_s]
-    rows = np.array(
-        [[window.probabilities.get(name, np.nan) for name in model.classes] for window in windows]
+def decisive(parts: list[Part], prediction: Prediction) -> str:
+    """Returns which part of the recording the answer rests on most, in Markdown; "" if on none."""
+    found = max((part for part in parts if part.effect > 0), key=lambda part: part.effect, default=None)
+    if found is None:
+        return ""
+    return (
+        f"\n\nThe part from {found.start_s:.1f} to {found.end_s:.1f} s counts most: without it, the "
+        f"probability of {prediction.emotion} is {prediction.confidence - found.effect:.0%}."
     )
-    below.stackplot(
-        edges,
-        np.vstack([rows, rows[-1:]]).T,
-        labels=model.classes,
-        step="post",
-        colors=colours(len(model.classes)),
-    )
-    below.set(xlim=(0, duration_s), ylim=(0, 1), xlabel="seconds", ylabel="probability")
-    figure.legend(loc="outside right center")
-    return figure
 
 
-def colours(n: int) -> NDArray[np.float64]:
-    """Returns `n` colours that differ in lightness too, (n, 4)."""
-    import matplotlib
-
-    return np.asarray(matplotlib.colormaps["viridis"](np.linspace(0, 1, n)))
-
-
-def outline(path: Path) -> tuple[NDArray[np.float32], float]:
-    """Returns the largest magnitude in each of about N_COLUMNS parts of a file, and its duration in s."""
-    parts, n_samples = [], 0
-    with recording.opened(path) as (rate_hz, _, blocks):
-        n = max(1, rate_hz // 100)
-        for block in blocks:
-            n_samples += len(block)
-            mono = np.abs(block).max(axis=1)
-            parts.append(np.maximum.reduceat(mono, np.arange(0, len(mono), n)))
-    peaks = np.concatenate(parts)
-    step = -(-len(peaks) // N_COLUMNS)
-    return np.maximum.reduceat(peaks, np.arange(0, len(peaks), step)), n_samples / rate_hz
+def taught(clips: TrainingClips, name: str) -> str:
+    """Returns the lesson about a clip as HTML: what models say with and without its speaker."""
+    return render(TEMPLATES / "lesson.html.j2", **clips.taught(name))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import glob
+import os
 import shutil
 import sys
 import tempfile
@@ -25,8 +26,8 @@ from stages.audio.recording import SUFFIXES
 from stages.base.errors import InputError, run
 from stages.base.files import replacing
 from stages.data import keys
-from stages.inference import bundle, output
-from stages.inference.bundle import Bundle
+from stages.inference import bundle, chosen, output
+from stages.inference.bundle import OF_SPEAKER, Bundle
 
 STDIN = "-"
 N_NAMED = 5  # missing files that the error lists
@@ -36,13 +37,17 @@ def main() -> None:
     arguments = parse()
     with tempfile.TemporaryDirectory() as folder:
         recordings = found(arguments.files, Path(folder))
-        model = loaded(arguments.bundle, arguments.speech)
+        of_speaker = found(arguments.speaker_from, Path(folder))
+        model = chosen.model(arguments.bundle, arguments.speech)
         print(f"notice: {model.facts.notice()}", file=sys.stderr)
+        others = statistics_of(model.facts.train.normalize, of_speaker, recordings)
+        model = adapted(model, others) if others else model
         kind = arguments.format or ("table" if sys.stdout.isatty() and not arguments.output else "csv")
-        name = keys.fingerprint(model.facts.model_dump(), arguments.speech, arguments.timeline)
-        chosen = output.FORMATS[kind](model.classes, arguments.top, arguments.timeline, name)
-        with target(arguments.output, kind, chosen) as (file, done):
-            failed = write(file, model, [pair for pair in recordings if pair[0] not in done], chosen)
+        sums = [keys.sha256(path) for _, path in others]
+        name = keys.fingerprint(model.facts.model_dump(), arguments.speech, arguments.timeline, *sums)
+        form = output.FORMATS[kind](model.classes, arguments.top, arguments.timeline, name)
+        with target(arguments.output, kind, form) as (file, done):
+            failed = write(file, model, [pair for pair in recordings if pair[0] not in done], form)
     if failed:
         sys.exit(1)
 
@@ -67,6 +72,13 @@ def parse() -> argparse.Namespace:
         choices=bundle.SPEECH,
         default="levels",
         help="how parts without speech are found; silero needs the extra `speech`",
+    )
+    parser.add_argument(
+        "--speaker-from",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="other recordings of the speaker, for a model trained with train.normalize enrol or speaker",
     )
     parser.add_argument("--output", type=Path, help="a csv or jsonl file; the same command continues it")
     return parser.parse_args()
@@ -102,6 +114,8 @@ def found(names: list[str], folder: Path) -> list[tuple[str, Path]]:
             matched = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (Path.glob refuses absolute ones)
             recordings += [(path, Path(path)) for path in matched if not Path(path).is_dir()]
             missing += [] if matched else [name]
+    # A name that is not UTF-8 cannot be written as it is.
+    recordings = [(os.fsencode(name).decode(errors="backslashreplace"), path) for name, path in recordings]
     if missing:
         listed = ", ".join(missing[:N_NAMED]) + (
             f" and {len(missing) - N_NAMED} more" * (len(missing) > N_NAMED)
@@ -118,20 +132,33 @@ def stored(folder: Path) -> Path:
     return path
 
 
-def loaded(folder: Path | None, speech: str) -> Bundle:
-    """Returns the bundle in the folder, or the workspace's model."""
-    if folder is not None:
-        return bundle.load(folder, speech)
-    from stages.base import registry  # these load much more than a bundle needs
-    from stages.base.params import read
-    from stages.compute import hardware
-    from stages.inference import workspace
+def statistics_of(
+    normalize: str, of_speaker: list[tuple[str, Path]], recordings: list[tuple[str, Path]]
+) -> list[tuple[str, Path]]:
+    """Returns the recordings whose statistics the model needs: the speaker's, the batch itself, or none.
 
-    params = read()
-    hardware.limit(params.train.threads)
-    with hardware.quiet():
-        registry.load("models", params.model, "params.model")
-    return workspace.bundle(params, speech)
+    Args:
+        normalize: `params.train.normalize` that the model was trained with.
+        of_speaker: of --speaker-from.
+        recordings: to predict.
+
+    Raises:
+        InputError: --speaker-from is missing, or the model does not use it.
+    """
+    if (normalize in OF_SPEAKER) != bool(of_speaker):
+        use = "Give other recordings of the speaker with it." if not of_speaker else "Leave it out."
+        raise InputError(f"--speaker-from: the model was trained with train.normalize '{normalize}'. {use}")
+    return of_speaker or (recordings if normalize != "global" else [])
+
+
+def adapted(model: Bundle, others: list[tuple[str, Path]]) -> Bundle:
+    """Returns the model with the statistics of the recordings, and says how many could be used."""
+    made = model.adapted(path for _, path in others)
+    n_left_out = len(made.left_out)
+    print(f"notice: statistics of {len(others) - n_left_out} recordings of {len(others)}", file=sys.stderr)
+    for reason in made.left_out[:N_NAMED]:
+        print(f"notice: not in the statistics: {reason}", file=sys.stderr)
+    return made
 
 
 @contextmanager

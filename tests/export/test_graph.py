@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.audio import speech
 from stages.base import params
 from stages.base.errors import InputError
 from stages.inference import workspace
@@ -16,7 +17,6 @@ from tests.test_train import N_DIMS, RATE_HZ, syllables
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
 pytest.importorskip("tf2onnx", reason="needs the extra `export`")
-AS_RECORDED: dict[str, Any] = {"audio__trim_db": None, "audio__level_db": None}
 MOST = 1e-4  # that a probability may differ
 
 
@@ -46,7 +46,7 @@ def test_an_exported_file_gives_the_pipelines_probabilities(
     from stages.export import file
 
     monkeypatch.chdir(tmp_path)
-    trained.leave(tmp_path, name, features__mfcc__n_mfcc=N_DIMS, **AS_RECORDED, **MODELS[name])
+    trained.leave(tmp_path, name, features__mfcc__n_mfcc=N_DIMS, **MODELS[name])
     file.write(params.read(), Path("whole.onnx"), None)
     session, model = onnxruntime.InferenceSession("whole.onnx"), workspace.bundle(params.read())
     assert session.get_modelmeta().custom_metadata_map == {
@@ -54,7 +54,7 @@ def test_an_exported_file_gives_the_pipelines_probabilities(
         "sample_rate_hz": "16000",
     }
     for seconds in (0.1, 0.35, 1.0, 2.1):
-        clip = syllables(seconds).astype(np.float32)
+        clip = quiet_around(syllables(seconds))
         (found,) = session.run(None, {"input": clip})
         expected = [*model.predict(clip, RATE_HZ).probabilities.values()]
         np.testing.assert_allclose(found, expected, atol=MOST)
@@ -69,27 +69,44 @@ def test_what_has_no_graph_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     chosen = params.read()
     with pytest.raises(InputError, match=r"^--fold: no '7'"):
         file.write(chosen, Path("x.onnx"), 7)
-    as_recorded = chosen.audio.model_copy(update={"trim_db": None, "level_db": None})
     with pytest.raises(InputError, match="'byol_s' has no graph, only chroma, logmel"):
-        FrontEnd(as_recorded, chosen.spectrum, {"byol_s": None})
-    with pytest.raises(InputError, match=r"^params\.audio\.level_db: has no graph"):
-        FrontEnd(as_recorded.model_copy(update={"level_db": -20.0}), chosen.spectrum, {})
+        FrontEnd(chosen.audio, chosen.spectrum, {"byol_s": None})
 
 
+@pytest.mark.parametrize(("trim_db", "level_db"), [(30.0, -20.0), (30.0, None), (None, -20.0), (None, None)])
 def test_every_feature_but_the_frozen_network_is_the_extractors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trim_db: float | None, level_db: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stages.audio import extractor
     from stages.export.front_end import COMPUTED, FrontEnd
     from tests.support.workspace import Workspace
 
     monkeypatch.chdir(tmp_path)
-    Workspace(tmp_path).set(audio__pre_emphasis=0.97, **AS_RECORDED)
+    Workspace(tmp_path).set(audio__pre_emphasis=0.97, audio__trim_db=trim_db, audio__level_db=level_db)
     chosen = params.read()
-    clip = syllables(1.3).astype(np.float32)
+    clip = quiet_around(syllables(1.3))
     clip -= clip.mean()
     expected = extractor.extractor(chosen, sorted(COMPUTED), "params.featurize.features")(clip)
     for name, frames in expected.items():
         config = chosen.config("features", name, "params.featurize.features")
         found = FrontEnd(chosen.audio, chosen.spectrum, {name: config})(clip)
         np.testing.assert_allclose(found, frames, atol=2e-2 if name in ("logmel", "mfcc") else 1e-4)
+
+
+@pytest.mark.parametrize("n_samples", [1, 100, 320, 641, 1000, 1280, 1600, 1919, 4801, 20_011])
+def test_short_recordings_and_silence_are_trimmed_and_levelled_as_in_the_pipeline(n_samples: int) -> None:
+    from stages.export import front_end
+
+    audio = params.Audio(sample_rate_hz=RATE_HZ, trim_db=30.0, level_db=-20.0, pre_emphasis=0.0)
+    noise = np.random.default_rng(n_samples).normal(0, 1e-4, n_samples)
+    fading = noise + syllables(1.3)[-n_samples:] * np.linspace(0, 1, n_samples) ** 4
+    for clip in (fading.astype(np.float32), np.zeros(n_samples, np.float32)):
+        np.testing.assert_allclose(
+            front_end.speech_of(clip, audio), speech.speech(clip, RATE_HZ, audio), rtol=1e-6
+        )
+
+
+def quiet_around(samples: np.ndarray) -> np.ndarray:
+    """Returns the samples, float32, between half a second of faint noise and three quarters of one."""
+    padded = np.pad(samples, (RATE_HZ // 2 + 5, RATE_HZ * 3 // 4))
+    return (padded + np.random.default_rng(4).normal(0, 1e-4, len(padded))).astype(np.float32)

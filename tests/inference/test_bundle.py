@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
+from stages.audio import extractor
+from stages.audio.recording import load
 from stages.base import params
 from stages.base.errors import InputError
 from stages.data.keys import sha256
 from stages.inference import bundle, facts, workspace
 from stages.inference.bundle import Bundle
+from stages.learning import trained_fold
 from tests.faults import trained
 from tests.test_train import N_DIMS, RATE_HZ, syllables
 
@@ -98,6 +102,51 @@ def test_a_bundle_answers_as_the_workspaces_model(
         assert of_bundle.probabilities == pytest.approx(of_workspace.probabilities, abs=1e-5)
         assert of_bundle.status == of_workspace.status
     assert len({clip.predict(samples[1], RATE_HZ).emotion for clip in (expected, found)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "normalize"),
+    [
+        *(("svm", normalize) for normalize in ("speaker", "corpus", "enrol", "cluster")),
+        pytest.param("cnn1d", "speaker", marks=pytest.mark.slow),
+    ],
+)
+def test_recordings_are_standardised_by_others_as_test_clips_are(
+    name: str, normalize: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = bundle.load(make(tmp_path, name, train__normalize=normalize, train__clusters=2))
+    files = [Path(f"{number}.wav") for number in range(4)]
+    for number, file in enumerate(files):
+        hiss = np.random.default_rng(number).normal(0, 0.002 * number, RATE_HZ)
+        soundfile.write(file, syllables(1.0) + hiss, RATE_HZ, "FLOAT")
+    rows = pd.DataFrame({"clip": map(str, files), "speaker": "x", "corpus": "x", "role": "test"})
+    (fold,) = trained_fold.trained(params.read())
+    extract = extractor.extractor(params.read(), ["mfcc"], "params.featurize.features")
+    expected = fold.probabilities([extract(load(file, RATE_HZ))["mfcc"] for file in files], rows).to_numpy()
+    if normalize == "enrol":  # the other three
+        found = [next(model.adapted(sorted({*files} - {file})).predict_files([file])) for file in files]
+    else:
+        found = [*model.adapted(files).predict_files(files)]
+    np.testing.assert_allclose([[*each.probabilities.values()] for each in found], expected, atol=1e-5)
+    with pytest.raises(InputError, match=f"trained with train.normalize '{normalize}'"):
+        model.predict(syllables(1.0), RATE_HZ)
+    assert f"statistics '{model.facts.statistics}'" in model.facts.notice()
+
+
+def test_statistics_are_of_usable_recordings_and_only_of_models_that_use_them(
+    model: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write("speech.wav", syllables(1.0), RATE_HZ)
+    soundfile.write("silent.wav", np.zeros(RATE_HZ), RATE_HZ)
+    with pytest.raises(InputError, match="normalize 'global'"):
+        model.adapted([Path("speech.wav")])
+    train = model.facts.train.model_copy(update={"normalize": "speaker"})
+    model.facts = model.facts.model_copy(update={"train": train})
+    with pytest.raises(InputError, match=r"none of 1 recordings .*silent\.wav: silent"):
+        model.adapted([Path("silent.wav")])
+    adapted = model.adapted([Path("silent.wav"), Path("speech.wav")])
+    assert [reason.split(":")[0] for reason in adapted.left_out] == ["silent.wav"]
 
 
 def test_it_says_what_it_learnt_from(model: Bundle) -> None:
@@ -209,7 +258,7 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
     "no folder": (lambda: shutil.rmtree("bundle"), r"bundle\.json: No such file.*not a bundle"),
     "no JSON": (lambda: Path("bundle/bundle.json").write_text("{"), r"bundle\.json: not readable JSON"),
     "a list": (lambda: Path("bundle/bundle.json").write_text("[]"), r"bundle\.json: \[\] is not valid"),
-    "another version": (damage_text(format=99), r"bundle\.json: format 99, .* reads 1"),
+    "another version": (damage_text(format=99), r"bundle\.json: format 99, .* reads 2"),
     "an unknown key": (damage_text(run="rm"), r"bundle\.json\.run: unknown key"),
     "a strange feature": (damage_text(features={"os": {}}), r"features: no 'os'"),
     "no checksums": (damage_text(sha256={}), r"no checksum of 'fold_00/probabilities\.onnx'"),

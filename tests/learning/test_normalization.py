@@ -89,10 +89,10 @@ def test_more_enrolled_clips_estimate_a_speakers_mean_better(fitted: SpeakerMean
 
 def test_clusters_are_the_speakers_of_a_batch(fitted: SpeakerMeans) -> None:
     vectors, rows = spoken(2.0, n_speakers=4)
-    clustered = fitted.clustered(vectors, 4, seed=0)
+    clustered = fitted.clustered(vectors, 4, seed=0)(vectors)
     by_speaker = fitted.removed_by_speaker(vectors, rows)
     assert np.abs(clustered - by_speaker).mean() < 0.1
-    assert len(fitted.clustered(vectors[:2], 4, seed=0)) == 2  # fewer clips than clusters
+    assert len(fitted.clustered(vectors[:2], 4, seed=0)(vectors[:2])) == 2  # fewer clips than clusters
 
 
 def test_one_training_speaker_is_an_error() -> None:

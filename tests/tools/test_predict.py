@@ -20,10 +20,20 @@ class Model:
     """A model that knows nothing, and counts the files that it was asked about."""
 
     classes = ("anger", "fear")
-    facts = SimpleNamespace(notice=lambda: "svm trained on demo", model_dump=lambda: {"model": "svm"})
+    left_out = ()
 
-    def __init__(self) -> None:
+    def __init__(self, normalize: str = "global") -> None:
         self.asked: list[str] = []
+        self.others: list[str] = []
+        self.facts = SimpleNamespace(
+            notice=lambda: "svm trained on demo",
+            model_dump=lambda: {"model": "svm"},
+            train=SimpleNamespace(normalize=normalize),
+        )
+
+    def adapted(self, paths: Iterable[Path]) -> Model:
+        self.others = [path.name for path in paths]
+        return self
 
     def predict_files(self, paths: Iterable[Path]) -> Iterator[Prediction]:
         for path in paths:
@@ -36,7 +46,7 @@ class Model:
 def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Model:
     monkeypatch.chdir(tmp_path)
     made = Model()
-    monkeypatch.setattr(predict, "loaded", lambda *_: made)
+    monkeypatch.setattr(predict.chosen, "model", lambda *_: made)
     return made
 
 
@@ -62,7 +72,7 @@ def test_missing_files_are_reported_before_the_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(predict, "loaded", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(predict.chosen, "model", lambda *_: pytest.fail("the model was loaded"))
     touch("here.wav")
     Path("empty").mkdir()
     with pytest.raises(InputError, match=r"^gone\.wav, no\*\.wav, empty: no such file"):
@@ -89,6 +99,34 @@ def test_a_bad_file_ends_with_exit_code_1_after_all_others(
         *("answered", "failed", "answered")
     ]
     assert printed.err.count("svm trained on demo") == 1
+
+
+@pytest.mark.parametrize(
+    ("normalize", "others"),
+    [("enrol", ["1.wav", "2.wav"]), ("speaker", ["1.wav", "2.wav"]), ("cluster", ["a.wav", "b.wav"])],
+)
+def test_a_model_gets_the_statistics_of_the_speaker_or_of_the_batch(
+    model: Model, normalize: str, others: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch("a.wav", "b.wav", "of_anna/1.wav", "of_anna/2.wav")
+    model.facts.train.normalize = normalize
+    given = ["--speaker-from", "of_anna"] if others[0] == "1.wav" else []
+    run(monkeypatch, "a.wav", "b.wav", *given)
+    assert (model.others, model.asked) == (others, ["a.wav", "b.wav"])
+    other_way = [] if given else ["--speaker-from", "of_anna"]
+    with pytest.raises(InputError, match=f"^--speaker-from: .*'{normalize}'"):
+        run(monkeypatch, "a.wav", *other_way)
+
+
+def test_other_recordings_of_the_speaker_are_another_output(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch("a.wav", "1.wav", "2.wav")
+    Path("2.wav").write_text("another")
+    model.facts.train.normalize = "enrol"
+    run(monkeypatch, "--output", "out", "a.wav", "--speaker-from", "1.wav")
+    with pytest.raises(InputError, match=r"^out: not the unfinished output"):
+        run(monkeypatch, "--output", "out", "a.wav", "--speaker-from", "2.wav")
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
