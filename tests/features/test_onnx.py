@@ -22,7 +22,7 @@ SPECTRUM = params.read(ROOT / "params.yaml").spectrum
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A convolution over a waveform with the window and hop of wav2vec 2.0; also its transpose, and the input."""
+    """A convolution with the window and hop of wav2vec 2.0; also its transpose, and the waveform."""
     helper = pytest.importorskip("onnx.helper")
     numpy_helper = pytest.importorskip("onnx.numpy_helper")
     pytest.importorskip("onnxruntime")
