@@ -126,6 +126,13 @@ class Labels(Block):
         return self
 
 
+class TrainOnly(Block):
+    """Clips that train and are never tested, but not those of a fold's test or validation speakers."""
+
+    corpora: Names
+    channels: Names
+
+
 class Split(Block):
     protocol: Literal[
         "speaker_independent",
@@ -146,6 +153,7 @@ class Split(Block):
     fixed_list: str
     lists: dict[str, list[str]]
     channels: Annotated[Names, Field(min_length=1)]
+    train_only: TrainOnly
     labels: Labels
     label_maps: dict[str, dict[str, str]]
 

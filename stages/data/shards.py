@@ -201,7 +201,10 @@ def read_features(index: pd.DataFrame, names: Sequence[str], folder: Path) -> di
                 f"{folder / str(shard)}: {fault}. It has been changed since featurize wrote it. Delete it "
                 "and run `dvc repro` again."
             )
-        frames = np.concatenate([stored[name] for name in names], axis=1)
+        # Of one feature, which can be large, there is no second copy.
+        frames = (
+            stored[names[0]] if len(names) == 1 else np.concatenate([stored[name] for name in names], axis=1)
+        )
         parts = dict(zip(stored[CLIPS].tolist(), split(frames, stored[N_FRAMES]), strict=True))
         features |= {clip: parts[clip] for clip in rows["clip"]}
     return features

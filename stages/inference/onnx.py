@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.base import onnx
 from stages.base.errors import InputError
 from stages.learning.preprocessing import Clips
 
@@ -26,7 +27,7 @@ def probabilities(
     Raises:
         InputError: onnxruntime is missing, or the file is not a model of these shapes.
     """
-    session = _session(path)
+    session = onnx.session(path, "bundle")
     lengths = np.array(padded)
 
     def run(clips: Clips) -> NDArray[np.float64]:
@@ -43,31 +44,12 @@ def probabilities(
     return run
 
 
-def _session(path: Path) -> object:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError("bundle: needs onnxruntime. Run `pip install onnxruntime`.") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # more threads, other last bits
-    options.log_severity_level = 3
-    try:
-        # The bytes, not the path: a model could name other files as its weights.
-        return onnxruntime.InferenceSession(path.read_bytes(), options, ["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no other class
-        raise InputError(f"{path}: not a model that ONNX Runtime loads ({_one_line(error)}).") from error
-
-
 def _run(session: object, x: NDArray[np.float32], path: Path, n_classes: int) -> NDArray[np.float64]:
     try:
         (name,) = [wanted.name for wanted in session.get_inputs()]  # type: ignore[attr-defined]
         (out,) = session.run(None, {name: x})  # type: ignore[attr-defined]
     except Exception as error:
-        raise InputError(f"{path}: does not take the bundle's input ({_one_line(error)}).") from error
+        raise InputError(f"{path}: does not take the bundle's input ({onnx.one_line(error)}).") from error
     if out.shape != (len(x), n_classes) or not np.isfinite(out).all():
         raise InputError(f"{path}: does not return {n_classes} probabilities per clip.")
     return np.asarray(out, np.float64)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

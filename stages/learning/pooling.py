@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -181,8 +181,9 @@ class FittedPooling:
             projected = np.concatenate([projected, change], axis=1)
         return projected
 
+    @cached_property
     def scales(self) -> Frames:
-        """Returns float32 (n_dims,): the factors that give each block of a standardised vector its weight."""
+        """float32 (n_dims,): the factors that give each block of a standardised vector its weight."""
         n_rows = 4 * max(stream.frames for stream in self.config.streams.values())
         streams = {
             name: np.zeros((n_rows * stream.frames, stream.columns // stream.frames), np.float32)
@@ -197,7 +198,7 @@ class FittedPooling:
 
     def weigh(self, standardized: Clips) -> Clips:
         """Returns pooled, standardised clips without extreme values, each block with its weight."""
-        return Clips(np.clip(standardized.x, -LARGEST, LARGEST) * self.scales(), standardized.lengths)
+        return Clips(np.clip(standardized.x, -LARGEST, LARGEST) * self.scales, standardized.lengths)
 
     def save(self, path: Path) -> None:
         """Writes the principal components as npz, the same bytes for the same values."""
@@ -230,7 +231,8 @@ class FittedPooling:
                     raise ValueError(f"'{name}' has other dimensions")
                 if not all(np.isfinite(array).all() for array in (basis.mean, basis.components)):
                     raise ValueError(f"'{name}' is not finite")
-            made.scales()
+            if not np.isfinite(made.scales).all():
+                raise ValueError("a weight is not finite")
         except npz.UNREADABLE as error:
             raise InputError(
                 f"{path}: not a pooling written by train ({error}). Run `dvc repro train`."

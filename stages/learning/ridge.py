@@ -29,9 +29,9 @@ class RidgeTrainer:
     started_from = None
     trains_on_validation = True
 
-    def __init__(self, penalties: Sequence[float]) -> None:
-        """Takes the penalties to choose from."""
-        self.penalties = penalties
+    def __init__(self, penalties: Sequence[float], *, balanced: bool = False) -> None:
+        """Takes the penalties to choose from, and whether each class counts alike."""
+        self.penalties, self.balanced = penalties, balanced
 
     def fit(
         self,
@@ -54,10 +54,13 @@ class RidgeTrainer:
         x, n_classes = train.x.astype(np.float64), len(train.classes)
         targets = np.eye(n_classes)[train.y] - 1 / n_classes
         kernel = x @ x.T + 1
-        found = [held_out(kernel, targets, groups, penalty) for penalty in self.penalties]
+        weights = np.ones(len(x))
+        if self.balanced:
+            weights = len(x) / n_classes / np.bincount(train.y, minlength=n_classes)[train.y]
+        found = [held_out(kernel, targets, groups, penalty / weights) for penalty in self.penalties]
         uars = [recall_score(train.y, scores.argmax(axis=1), average="macro") for scores in found]
         best = int(np.argmax(uars))
-        dual = np.linalg.solve(kernel + self.penalties[best] * np.eye(len(x)), targets)
+        dual = np.linalg.solve(kernel + np.diag(self.penalties[best] / weights), targets)
         with replacing(folder / self.file) as temporary, temporary.open("wb") as file:
             np.savez(file, weights=x.T @ dual, intercept=dual.sum(axis=0))
         return pd.DataFrame(), {
@@ -96,26 +99,27 @@ def clip_groups(y: NDArray[np.int64]) -> NDArray[np.int64]:
     return (of_class.cumcount() * N_GROUPS // of_class.transform("size")).to_numpy()
 
 
-def held_out(kernel: Scores, targets: Scores, groups: NDArray, penalty: float) -> Scores:
+def held_out(kernel: Scores, targets: Scores, groups: NDArray, penalties: Scores) -> Scores:
     """Returns each row's scores by a ridge regression that was fitted without the row's group.
 
-    Closed form: with H = K (K + penalty I)^-1, a group's are Y - (I - H_gg)^-1 (Y - H Y).
+    Closed form: with A = (K + diag(penalties))^-1, a group's are Y - A_gg^-1 (A Y).
 
     Args:
         kernel: float64 (n, n), 1 added for the intercept.
         targets: float64 (n, n_classes).
         groups: (n,), the speakers.
-        penalty: positive.
+        penalties: float64 (n,), positive: the penalty over the row's weight.
 
     Examples:
         >>> x, y = np.array([[1.0], [2.0], [4.0]]), np.array([[1.0], [2.0], [3.0]])
-        >>> held_out(x @ x.T, y, np.array(["a", "b", "b"]), penalty=1.0)[0].round(6)  # (4 + 12) / (20 + 1)
+        >>> scores = held_out(x @ x.T, y, np.array(["a", "b", "b"]), np.ones(3))
+        >>> scores[0].round(6)  # (4 + 12) / (20 + 1)
         array([0.761905])
     """
-    hat = np.linalg.solve(kernel + penalty * np.eye(len(kernel)), kernel).T
-    residuals = targets - hat @ targets
+    inverse = np.linalg.inv(kernel + np.diag(penalties))
+    dual = inverse @ targets
     out = np.empty_like(targets)
     for group in np.unique(groups):
         own = np.flatnonzero(groups == group)
-        out[own] = targets[own] - np.linalg.solve(np.eye(len(own)) - hat[np.ix_(own, own)], residuals[own])
+        out[own] = targets[own] - np.linalg.solve(inverse[np.ix_(own, own)], dual[own])
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,12 +20,14 @@ class Config(Block):
     Attributes:
         pooling: of the layout `pooled`; null for the others.
         penalties: to choose from.
+        class_weights: `balanced`: each class counts alike in the fit, however many clips it has.
     """
 
     inputs: Inputs
     pooling: Pooling | None
     penalties: Annotated[list[Positive], Field(min_length=1)]
+    class_weights: Literal["none", "balanced"]
 
 
 def trainer(config: Config) -> RidgeTrainer:
-    return RidgeTrainer(config.penalties)
+    return RidgeTrainer(config.penalties, balanced=config.class_weights == "balanced")

@@ -30,9 +30,13 @@ logger = logging.getLogger(__name__)
 def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
     """Returns one row per clip and fold, of schema SPLITS, sorted by fold and clip.
 
+    Clips of `split.train_only` join the training clips of each fold, if the fold has their label and their
+    speaker neither tests nor validates.
+
     Args:
         clips: columns clip, corpus, speaker, sex, sentence, label, sha256, audio_sha256, and for some
-            protocols session, group or partition; clip is unique. Sex and sentence may be unknown: null.
+            protocols session, group or partition, for `train_only` channel; clip is unique. Sex and sentence
+            may be unknown: null.
 
     Of more than `split.train_clips` training clips of a fold, the others are left out of it.
 
@@ -41,11 +45,17 @@ def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
             clip of a label.
     """
     clips = clips.sort_values("clip", ignore_index=True)
+    extra = _train_only(clips, split)
+    tested = clips[~extra].reset_index(drop=True)
     folds = []
-    for fold, roles in enumerate(PROTOCOLS[split.protocol](clips, split, seed)):
+    for fold, roles in enumerate(PROTOCOLS[split.protocol](tested, split, seed)):
+        own = tested.assign(role=roles)[roles != ""]
+        more = clips[extra & clips["label"].isin(own["label"])].assign(role="train")
+        more = more[~more["speaker"].isin(own.loc[own["role"] != "train", "speaker"])]
+        rows = pd.concat([own, more]).sort_values("clip", ignore_index=True)
         if split.train_clips is not None:
-            roles[_left_out(clips[roles == "train"], split.train_clips, seed)] = ""
-        folds.append(clips.assign(fold=fold, role=roles)[roles != ""])
+            rows = rows.drop(_left_out(rows[rows["role"] == "train"], split.train_clips, seed))
+        folds.append(rows.assign(fold=fold))
     splits: pd.DataFrame = pd.concat(folds, ignore_index=True)[list(SPLITS.columns)]
     _check_classes(splits)
     return splits
@@ -393,6 +403,27 @@ PROTOCOLS: dict[str, Protocol] = {
         group,
     )
 }
+
+
+def _train_only(clips: pd.DataFrame, split: Split) -> pd.Series:
+    """Returns which clips train only.
+
+    Raises:
+        InputError: `split.train_only` names what no clip has, or leaves nothing to test.
+    """
+    extra = pd.Series(data=False, index=clips.index)
+    for key, column, names in (
+        ("corpora", "corpus", split.train_only.corpora),
+        ("channels", "channel", split.train_only.channels),
+    ):
+        for name in names:
+            found = clips[column] == name
+            if not found.any():
+                raise unknown(f"params.split.train_only.{key}", name, map(str, clips[column].unique()))
+            extra |= found
+    if extra.all():
+        raise InputError("params.split.train_only: names all clips, so none is left to test.")
+    return extra
 
 
 def _known(clips: pd.DataFrame, column: str, split: Split) -> None:

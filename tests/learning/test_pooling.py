@@ -64,7 +64,7 @@ def test_principal_components_are_halfway_whitened(clips: list[np.ndarray]) -> N
 
 def test_scales_give_each_block_its_weight(clips: list[np.ndarray]) -> None:
     fitted = FittedPooling.fit(block(), lambda: clips, "p")
-    scales = fitted.scales()
+    scales = fitted.scales
     assert len(scales) == fitted(clips[0]).shape[1] == 10 + 3 + 4
     np.testing.assert_allclose(
         [(part**2).sum() for part in np.split(scales, [10, 13])], [0.4, 0.3, 0.3], rtol=1e-5

@@ -21,10 +21,11 @@ def train() -> Partition:
 def test_held_out_scores_equal_those_of_fits_without_the_speaker(train: Partition) -> None:
     x, targets = train.x.astype(float), np.eye(3)[train.y]
     kernel = x @ x.T + 1
-    scores = held_out(kernel, targets, train.speakers, 0.4)
+    penalties = 0.4 / np.random.default_rng(7).uniform(0.5, 2, len(x))
+    scores = held_out(kernel, targets, train.speakers, penalties)
     for speaker in "pqrs":
         own = train.speakers == speaker
-        dual = np.linalg.solve(kernel[np.ix_(~own, ~own)] + 0.4 * np.eye(45), targets[~own])
+        dual = np.linalg.solve(kernel[np.ix_(~own, ~own)] + np.diag(penalties[~own]), targets[~own])
         np.testing.assert_allclose(scores[own], kernel[np.ix_(own, ~own)] @ dual, rtol=1e-8)
 
 
@@ -39,6 +40,21 @@ def test_the_stored_matrix_scores_as_the_kernel_does(train: Partition, tmp_path:
     assert fitted["n_parameters"] == 18 and 0.8 < (scores.argmax(axis=1) == labels).mean() <= 1
 
 
+def test_balanced_classes_count_alike(train: Partition, tmp_path: Path) -> None:
+    """A class with half the clips is fitted as if each of them were there twice."""
+    few = train.y == 2
+    rows = np.concatenate([np.flatnonzero(~few), np.flatnonzero(few)[::2]])  # 20, 20 and 10 clips
+    part = Partition(train.x[rows], train.lengths[rows], train.y[rows], train.classes, train.speakers[rows])
+    RidgeTrainer([0.4], balanced=True).fit(part, None, tmp_path, seed=0)
+    twice = np.concatenate([rows, rows[part.y == 2]])  # each of the 10 counts as two of 50 / 60 each
+    x, weight = train.x[twice].astype(float), 50 / 60
+    targets = np.eye(3)[train.y[twice]] - 1 / 3
+    kernel = x @ x.T + 1
+    dual = np.linalg.solve(kernel + np.eye(60) * 0.4 / weight, targets)
+    expected = (train.x @ x.T + 1) @ dual
+    np.testing.assert_allclose(RidgeTrainer([0.4]).scores(tmp_path, train, 3), expected, atol=1e-6)
+
+
 def test_two_fits_have_the_same_bytes(train: Partition, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -50,7 +66,7 @@ def test_one_speaker_is_validated_by_held_out_clips(train: Partition, tmp_path: 
     one = Partition(train.x, train.lengths, train.y, train.classes, np.full(60, "p"))
     _, fitted = RidgeTrainer([0.4]).fit(one, None, tmp_path, seed=0)
     x = train.x.astype(float)
-    scores = held_out(x @ x.T + 1, np.eye(3)[train.y] - 1 / 3, np.arange(60) // 12, 0.4)
+    scores = held_out(x @ x.T + 1, np.eye(3)[train.y] - 1 / 3, np.arange(60) // 12, np.full(60, 0.4))
     np.testing.assert_array_equal(fitted["held_out"][0], scores)
     assert (scores.argmax(axis=1) == train.y).mean() > 0.7
 

@@ -178,6 +178,34 @@ def test_cross_corpus_tests_each_corpus_on_the_labels_that_all_have(caplog: pyte
     assert list(validators) == [3, 10, 12]  # 0.1 of 24 + 4, 91 + 4, 91 + 24, rounded half to even
 
 
+def song() -> pd.DataFrame:
+    """The same actors' songs, under other names."""
+    clips = manifests.ravdess("song")
+    renamed = {name: "song of " + clips[name] for name in ("clip", "path", "sha256", "audio_sha256")}
+    return clips.assign(**renamed)
+
+
+def test_train_only_clips_join_the_training_of_every_fold_but_for_its_other_speakers() -> None:
+    clips = pd.concat([RAVDESS, song(), TESS])
+    extra = {"corpora": ["tess"], "channels": ["song"]}
+    splits = assign(clips, protocol="fixed", train_only=extra)
+    plain = assign(RAVDESS, protocol="fixed")
+    added = ~splits["clip"].isin(RAVDESS["clip"])
+    pd.testing.assert_frame_equal(splits[~added].reset_index(drop=True), plain)
+    assert set(splits.loc[added, "role"]) == {"train"}
+    for fold, rows in splits[added].groupby("fold"):
+        own = plain[(plain["fold"] == fold) & (plain["role"] == "train")]
+        assert (rows["corpus"] == "tess").sum() == len(TESS)
+        assert set(rows.loc[rows["corpus"] == "ravdess", "speaker"]) == set(own["speaker"])
+        assert rows.loc[rows["corpus"] == "ravdess", "clip"].str.startswith("song of").all()
+
+
+def test_train_only_clips_of_a_label_that_the_fold_does_not_have_are_left_out() -> None:
+    tested = RAVDESS[RAVDESS["emotion"] != "disgust"]
+    splits = assign(pd.concat([tested, TESS]), train_only={"corpora": ["tess"], "channels": []})
+    assert "tess" in set(splits["corpus"]) and "disgust" not in set(splits["label"])
+
+
 @pytest.mark.parametrize("n_folds", [2, 5, 10])
 def test_random_tests_each_clip_once_and_keeps_the_label_fractions(n_folds: int) -> None:
     splits = assign(RAVDESS, protocol="random", n_folds=n_folds, validation_fraction=0.1)
@@ -342,6 +370,16 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
             "fold . has no training clip of calm",
         ),
         (RAVDESS[RAVDESS["emotion"] == "calm"], {}, r"^params\.split\.labels: calm .*two"),
+        (
+            RAVDESS,
+            {"train_only": {"corpora": ["tess"], "channels": []}},
+            r"^params\.split\.train_only\.corpora: .*tess.*ravdess",
+        ),
+        (
+            RAVDESS,
+            {"train_only": {"corpora": [], "channels": ["speech"]}},
+            r"^params\.split\.train_only: .*none",
+        ),
     ],
 )
 def test_impossible_splits_are_refused(manifest: pd.DataFrame, values: dict[str, Any], message: str) -> None:
