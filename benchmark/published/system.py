@@ -1,10 +1,11 @@
-"""Run one published system: each of its variants, by the report's split and with new speakers.
+"""Run published systems: each of their variants, by the report's split and with new speakers.
 
-    python -m benchmark.published.system B1_svm
+    python -m benchmark.published.system            all
+    python -m benchmark.published.system B1_svm     one
 
 Each row is this pipeline, run in a workspace of its own in benchmark/published/runs, with params.yaml as
 benchmark/published/systems/B1_svm.yaml changes it. Only what changed runs again, a killed run resumes, and
-several systems may run side by side. Writes benchmark/published/rows/B1_svm.csv when all rows are finished.
+several systems may run side by side. Writes a system's rows to benchmark/published/rows when all are done.
 Rows whose corpus or weights are missing keep their last results.
 """
 
@@ -23,14 +24,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.published.system", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("system", metavar="SYSTEM", help=f"one of {', '.join(overlay.names())}")
-    name = parser.parse_args().system
+    parser.add_argument("systems", metavar="SYSTEM", nargs="*", help=f"all: {', '.join(overlay.names())}")
+    names = parser.parse_args().systems or overlay.names()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # checking a network's block imports TensorFlow
-    system = overlay.load(name)
-    experiments = overlay.experiments(name, load(PARAMS))
-    for experiment in experiments:
-        experiment.params()  # a mistake in the last one is reported before the first one is trained
-    rows.write([row(each, system) for each in experiments], rows.ROWS / f"{name}.csv")
+    chosen = {name: (overlay.load(name), overlay.experiments(name, load(PARAMS))) for name in names}
+    for _, experiments in chosen.values():
+        for experiment in experiments:
+            experiment.params()  # a mistake in the last one is reported before the first one is trained
+    for name, (system, experiments) in chosen.items():
+        rows.write([row(each, system) for each in experiments], rows.ROWS / f"{name}.csv")
 
 
 def row(experiment: overlay.Experiment, system: overlay.System) -> dict[str, Any]:
