@@ -23,6 +23,7 @@ SHOWN = (
     "benchmark/**/*.yaml",
     "stages/*.py",
     "params.yaml",
+    "CITATION.cff",
     "LICENSE",
 )
 
@@ -40,6 +41,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in listed.stdout.splitlines():
         files.append(File.generated(config, path, abs_src_path=str(root / path)))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Lets tables and graphs in collapsed sections be Markdown, as they are on GitHub."""
+    return markdown.replace("<details>", '<details markdown="1">')
 
 
 class Doctests(griffe.Extension):
