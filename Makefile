@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: repro test slow faults lint speed pr-comment base clean
+.PHONY: repro test slow faults lint docs dist speed pr-comment base clean
 
 repro: $(VENV)/installed
 	dvc repro
@@ -23,6 +23,15 @@ lint: $(VENV)/dev
 	ruff check .
 	ruff format --check .
 	mypy
+	zizmor --offline --quiet .github
+
+# The documentation as a site in build/site; a broken link or a parameter that a docstring misnames is an error.
+docs: $(VENV)/dev
+	NO_MKDOCS_2_WARNING=1 mkdocs build
+
+# Wheel, source archive and notes of a release, tried in an empty environment.
+dist:
+	.ci/dist
 
 # Speed compared with the usual alternatives, written to benchmark/speed/speed.json and docs/speed.md. Needs RAVDESS in
 # data/sources and two hours on an idle machine. nkululeko and openSMILE need other versions of libraries, so they
@@ -58,9 +67,9 @@ $(VENV)/installed: pyproject.toml
 
 # What only tests and lint need: librosa to compare with, optional libraries, tools.
 $(VENV)/dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --group docs --group workflows
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-peers
+	rm -rf $(VENV) $(VENV)-peers build dist

@@ -33,7 +33,9 @@ def main() -> None:
     copies = read_copies(AUGMENTED / shards.INDEX, clips)
     planned = plan(clips, copies, params)
     fill(FEATURES, planned, params.compute, "featurize")
-    tables.write(list_features(planned, clips, copies), tables.FEATURES, FEATURES / shards.INDEX)
+    index = list_features(planned, clips, copies)
+    index.attrs["made_with"] = shards.made_with(params, params.featurize.features)
+    tables.write(index, tables.FEATURES, FEATURES / shards.INDEX)
 
 
 def read_copies(path: Path, clips: pd.DataFrame) -> pd.DataFrame:

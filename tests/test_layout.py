@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
 from stages.base import registry
@@ -113,3 +117,20 @@ def test_a_stage_that_loads_entries_depends_on_what_select_wrote(kind: str) -> N
 def test_no_output_with_audio_is_pushed() -> None:
     for stage, folder in (("ingest", "data/raw"), ("augment", "data/augmented")):
         assert {folder: {"persist": True, "push": False}} in PIPELINE[stage]["outs"]
+
+
+def test_docs_show_the_graph_that_dvc_draws() -> None:
+    command = [sys.executable, "-m", "dvc", "dag", "--md"]
+    drawn = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert drawn.strip() in (ROOT / "docs" / "pipeline.md").read_text()
+
+
+def test_freezing_a_stage_changes_one_line(tmp_path: Path) -> None:
+    """DVC writes dvc.yaml anew, in its own style, so it has to be in that style already."""
+    path = Path(shutil.copy(ROOT / "dvc.yaml", tmp_path))
+    before = path.read_text().splitlines()
+    with modify_yaml(path) as pipeline:
+        pipeline["stages"]["featurize"]["frozen"] = True
+    after = path.read_text().splitlines()
+    after.remove("    frozen: true")
+    assert after == before

@@ -30,7 +30,7 @@ from stages.base.files import (
     PRETRAINED,
     SPLITS,
 )
-from stages.data import tables
+from stages.data import shards, tables
 from stages.inference import workspace as inference_workspace
 from stages.learning import dataset, trained_fold, training
 from stages.learning.trained_fold import made_with
@@ -49,7 +49,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A folder as `featurize` and `split` leave it: 6 speakers, 3 folds, an augmented copy of each clip."""
     monkeypatch.chdir(tmp_path)
     work = Workspace(tmp_path)
-    work.set(model="svm", models__svm__inputs__features=["mfcc"], train__threads=1, evaluate__n_resamples=100)
+    work.set(model="svm", models__svm__inputs__features=["mfcc"], features__mfcc__n_mfcc=N_DIMS)
+    work.set(train__threads=1, evaluate__n_resamples=100)
     work.set(
         training__epochs=5,
         training__batch_size=8,
@@ -82,7 +83,7 @@ def store_features(clips: pd.DataFrame) -> None:
     level = {emotion: 2.0 * i for i, emotion in enumerate(EMOTIONS)}
     emotions = clips["emotion"].repeat(2)
     mfcc = [rng.normal(level[e], 1, (n, N_DIMS)) for e, n in zip(emotions, lengths, strict=True)]
-    FEATURES.mkdir(parents=True)
+    FEATURES.mkdir(parents=True, exist_ok=True)
     np.savez(
         FEATURES / "all.npz",
         mfcc=np.concatenate(mfcc).astype(np.float32),
@@ -91,6 +92,7 @@ def store_features(clips: pd.DataFrame) -> None:
     )
     index = pd.DataFrame({"clip": names, "parent": [name.split("#")[0] for name in names]})
     index["speaker"] = clips["speaker"].repeat(2).to_numpy()
+    index.attrs["made_with"] = shards.made_with(params.read(), ["mfcc"])
     tables.write(index.assign(shard="all.npz", n_frames=lengths), tables.FEATURES, dataset.INDEX)
 
 
@@ -299,7 +301,7 @@ def test_listeners_are_judged_on_the_same_clips(workspace: Workspace) -> None:
             {"models__svm__inputs__features": ["mfccs"]},
             r"params\.models\.svm\.inputs\.features: no 'mfccs'; did you mean 'mfcc'\?",
         ),
-        ({"models__svm__inputs__features": ["zcr"]}, r"'?zcr'?.*params\.featurize\.features"),
+        ({"models__svm__inputs__features": ["zcr"]}, r"params\.features\.zcr: .*`dvc repro featurize`"),
         ({"models__svm__c": 0.0}, r"params\.models\.svm\.c: 0\.0"),
     ],
 )
@@ -320,6 +322,14 @@ def test_clips_without_features_are_never_left_out_silently(workspace: Workspace
         train.main()
     with pytest.raises(InputError, match=r"^data/features/index\.parquet: "):
         evaluate.main()
+
+
+def test_features_of_other_settings_are_refused(workspace: Workspace) -> None:
+    """As with a stage that `dvc freeze` keeps from running."""
+    workspace.set(features__mfcc__n_mfcc=13)
+    with pytest.raises(InputError, match=r"params\.features\.mfcc\.n_mfcc: 13, but .*index\.parquet .* 4\."):
+        train.main()
+    assert not MODEL.exists()
 
 
 def test_evaluate_without_a_model_says_what_makes_one(workspace: Workspace) -> None:
@@ -345,7 +355,6 @@ def test_evaluate_refuses_a_model_of_another_kind(workspace: Workspace) -> None:
 def test_predict_names_an_emotion_for_a_recording(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workspace.set(features__mfcc__n_mfcc=N_DIMS)
     train.main()
     soundfile.write(tmp_path / "a.wav", syllables(0.5), RATE_HZ)
     monkeypatch.setattr("sys.argv", ["predict", "a.wav", "a.wav"])
@@ -363,7 +372,7 @@ def test_predict_names_an_emotion_for_a_recording(
 def test_predict_answers_the_good_files_and_gives_each_other_one_a_reason(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0, predict__sure=0.0)
+    workspace.set(train__fold=0, predict__sure=0.0)
     train.main()
     speech = syllables(1.0)
     soundfile.write("good.wav", speech, RATE_HZ)
@@ -402,7 +411,7 @@ def syllables(seconds: float) -> np.ndarray:
 
 
 def test_predict_warns_of_or_refuses_what_is_unlike_the_training_clips(workspace: Workspace) -> None:
-    workspace.set(features__mfcc__n_mfcc=N_DIMS, train__fold=0, predict__sure=0.0)
+    workspace.set(train__fold=0, predict__sure=0.0)
     table = tables.read(MANIFEST, tables.MANIFEST)
     of_speech = asdict(measure(Recording(np.float32(syllables(1.0)), RATE_HZ, 1)))
     measured = {name: of_speech[name] for name in ("duration_s", "level_dbfs", "active_s", "bandwidth_hz")}
@@ -428,7 +437,6 @@ def test_predict_warns_of_or_refuses_what_is_unlike_the_training_clips(workspace
 def test_the_whole_of_a_long_clip_is_scored(workspace: Workspace) -> None:
     workspace.set(
         model="ann",
-        features__mfcc__n_mfcc=N_DIMS,
         train__fold=0,
         models__ann__inputs={
             "features": ["mfcc"],
@@ -454,7 +462,7 @@ def test_the_whole_of_a_long_clip_is_scored(workspace: Workspace) -> None:
         ({"audio__pre_emphasis": 0.97}, {"audio__pre_emphasis": 0.0}, r"audio\.pre_emphasis: 0\.0, .* 0\.97"),
         ({}, {"spectrum__hop_length": 128}, r"spectrum\.hop_length: 128, .* 256"),
         ({}, {"spectrum__top_db": 60.0}, r"spectrum\.top_db: 60\.0, .* 80\.0"),
-        ({}, {"features__mfcc__n_mfcc": 13}, r"features\.mfcc\.n_mfcc: 13, .* 40"),
+        ({}, {"features__mfcc__n_mfcc": 13}, r"features\.mfcc\.n_mfcc: 13, .* 4"),
         (
             {},
             {"models__svm__inputs__features": ["zcr", "mfcc"]},
@@ -467,6 +475,7 @@ def test_predict_refuses_other_settings_than_the_models(
     workspace: Workspace, trained_with: dict[str, object], changes: dict[str, object], message: str
 ) -> None:
     workspace.set(train__fold=0, **trained_with)
+    store_features(tables.read(MANIFEST, tables.MANIFEST))
     train.main()
     workspace.set(**changes)
     with pytest.raises(InputError, match=rf"^params\.{message}\. Set it back, or run `dvc repro train`\.$"):

@@ -1,6 +1,7 @@
-"""Run one published system: each of its variants, by the report's split and with new speakers.
+"""Run published systems: each of their variants, by the report's split and with new speakers.
 
-    python -m benchmark.published.system B1_svm
+    python -m benchmark.published.system            all
+    python -m benchmark.published.system B1_svm     one
 
 Each run is this pipeline in a workspace of its own in benchmark/published/runs, with params.yaml as
 benchmark/published/systems/B1_svm.yaml changes it. Both protocols are run with the same seeds, `n_seeds` of
@@ -12,6 +13,7 @@ corpus or weights are missing keep their last results.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import time
 from datetime import timedelta
@@ -25,13 +27,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.published.system", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("system", metavar="SYSTEM", help=f"one of {', '.join(overlay.names())}")
-    name = parser.parse_args().system
+    parser.add_argument("systems", metavar="SYSTEM", nargs="*", help=f"all: {', '.join(overlay.names())}")
+    names = parser.parse_args().systems or overlay.names()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # checking a network's block imports TensorFlow
-    experiments = overlay.experiments(name, load(PARAMS))
-    for experiment in experiments:
+    chosen = [overlay.experiments(name, load(PARAMS)) for name in names]
+    for experiment in itertools.chain(*chosen):
         experiment.params()  # a mistake in the last one is reported before the first one is trained
-    reproduce(overlay.load(name), experiments)
+    for name, experiments in zip(names, chosen, strict=True):
+        reproduce(overlay.load(name), experiments)
 
 
 def reproduce(system: overlay.System, experiments: list[overlay.Experiment]) -> None:

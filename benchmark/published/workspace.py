@@ -40,9 +40,6 @@ CONFIG = """\
     type = "reflink,hardlink,copy"
 """
 
-# What an outer `dvc repro` or `dvc exp run` sets for its stages; the inner one must not read it.
-OUTER = ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_BASELINE_REV", "DVC_EXP_NAME")
-
 
 def inputs(experiment: Experiment) -> dict[str, list[Path]]:
     """Returns what the row reads, by title: the files and folders of corpora and of pretrained weights."""
@@ -181,8 +178,7 @@ def reproduce(place: Path, stage: str = "evaluate") -> None:
     Raises:
         InputError: a stage failed.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in OUTER}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", stage]
-    if subprocess.run(command, cwd=place, env=environment).returncode:
+    if subprocess.run(command, cwd=place, env=os.environ | {"PATH": path}).returncode:
         raise InputError(f"{place}: `dvc repro {stage}` failed; see its message above.")

@@ -126,9 +126,9 @@ def downloaded(name: str, corpus: ModuleType, config: Any, allowed: bool) -> lis
     if not allowed:
         raise InputError(f"params.corpus: {name} is not in {SOURCES}. {by_hand}")
     try:
-        downloads = corpus.downloads(config)
-        if not downloads:
+        if not hasattr(corpus, "downloads"):
             raise InputError(f"params.ingest.download: {name} has no public download.")
+        downloads = corpus.downloads(config)
         download.fetch_all(downloads, folder, name)
     except InputError as error:
         raise InputError(f"{error} {by_hand}") from error

@@ -40,6 +40,11 @@ class Chain:
             generator = rng(self.seed, clip, copy, name)
             if generator.random() < config.probability:
                 entry = registry.load("augmentations", name, PLACE)
-                drawn[name] = entry.draw(config, generator)
+                drawn[name] = draw(config, generator)
                 signal = entry.apply(signal, self.sample_rate_hz, generator, **drawn[name])
         return signal, drawn
+
+
+def draw(config: Augmentation, generator: np.random.Generator) -> dict[str, float]:
+    """Returns a value of each range, uniformly distributed, by the name and in the order of the fields."""
+    return {name: generator.uniform(*limits) for name, limits in config if name != "probability"}

@@ -27,11 +27,6 @@ class Config(Augmentation):
     snr_db: Range[Annotated[float, Field(ge=-40, le=100)]]
 
 
-def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `snr_db`, uniformly distributed over its range."""
-    return {"snr_db": rng.uniform(config.snr_db[0], config.snr_db[1])}
-
-
 def apply(
     signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, snr_db: float
 ) -> NDArray[np.float32]:

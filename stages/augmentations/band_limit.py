@@ -22,11 +22,6 @@ class Config(Augmentation):
     rate_hz: Range[Annotated[float, Field(ge=4000, le=48_000)]]
 
 
-def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `rate_hz`, uniformly distributed over its range."""
-    return {"rate_hz": rng.uniform(config.rate_hz[0], config.rate_hz[1])}
-
-
 def apply(
     signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, rate_hz: float
 ) -> NDArray[np.float32]:

@@ -27,11 +27,6 @@ class Config(Augmentation):
     kbit_s: Range[Annotated[float, Field(ge=LOWEST_KBIT_S, le=HIGHEST_KBIT_S)]]
 
 
-def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `kbit_s`, uniformly distributed over its range."""
-    return {"kbit_s": rng.uniform(config.kbit_s[0], config.kbit_s[1])}
-
-
 def apply(
     signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, kbit_s: float
 ) -> NDArray[np.float32]:

@@ -21,11 +21,6 @@ class Config(Augmentation):
     gain_db: Range[Annotated[float, Field(ge=-60, le=60)]]
 
 
-def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `gain_db`, uniformly distributed over its range."""
-    return {"gain_db": rng.uniform(config.gain_db[0], config.gain_db[1])}
-
-
 def apply(
     signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, gain_db: float
 ) -> NDArray[np.float32]:

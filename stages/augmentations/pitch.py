@@ -23,11 +23,6 @@ class Config(Augmentation):
     semitones: Range[Annotated[float, Field(ge=-24, le=24)]]
 
 
-def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `semitones`, uniformly distributed over its range."""
-    return {"semitones": rng.uniform(config.semitones[0], config.semitones[1])}
-
-
 def apply(
     signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, semitones: float
 ) -> NDArray[np.float32]:

@@ -27,14 +27,6 @@ class Config(Augmentation):
     direct_db: Range[Annotated[float, Field(ge=-20, le=40)]]
 
 
-def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `rt60_s` and `direct_db`, uniformly distributed over their ranges."""
-    return {
-        "rt60_s": rng.uniform(config.rt60_s[0], config.rt60_s[1]),
-        "direct_db": rng.uniform(config.direct_db[0], config.direct_db[1]),
-    }
-
-
 def apply(
     signal: NDArray[np.float32],
     sample_rate_hz: int,

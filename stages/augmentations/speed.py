@@ -22,11 +22,6 @@ class Config(Augmentation):
     factor: Range[Annotated[float, Field(ge=0.25, le=4)]]
 
 
-def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `factor`, uniformly distributed over its range."""
-    return {"factor": rng.uniform(config.factor[0], config.factor[1])}
-
-
 def apply(
     signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, factor: float
 ) -> NDArray[np.float32]:

@@ -22,11 +22,6 @@ class Config(Augmentation):
     rate: Range[Annotated[float, Field(ge=0.25, le=4)]]
 
 
-def draw(config: Config, rng: np.random.Generator) -> dict[str, float]:
-    """Returns `rate`, uniformly distributed over its range."""
-    return {"rate": rng.uniform(config.rate[0], config.rate[1])}
-
-
 def apply(
     signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, rate: float
 ) -> NDArray[np.float32]:

@@ -203,7 +203,10 @@ class Augment(Block):
 
 
 class Augmentation(Block):
-    """What every augmentation's Config has: the probability that it is applied to a copy."""
+    """What every augmentation's Config has: the probability that it is applied to a copy.
+
+    All other fields of a Config are ranges, from which the parameters of a copy are drawn.
+    """
 
     probability: Annotated[float, Field(ge=0, le=1)]
 
@@ -377,7 +380,7 @@ class Params(Block):
         return self
 
     def config(self, kind: str, name: str, place: str) -> Any:
-        """Returns the checked `Config` of one entry.
+        """Returns the checked `Config` of one entry, an empty block if it has none.
 
         Args:
             kind: registry folder, which is also the key in params.yaml.
@@ -388,7 +391,8 @@ class Params(Block):
             InputError: no such entry, no block for it, or an error in the block.
         """
         module = registry.load(kind, self.file(kind, name), place)
-        return check(module.Config, self.block(kind, name), f"params.{kind}.{name}")
+        config = getattr(module, "Config", Block)  # of a corpus without settings
+        return check(config, self.block(kind, name), f"params.{kind}.{name}")
 
     def file(self, kind: str, name: str) -> str:
         """Returns the stem of the file in `stages/<kind>/` that serves the entry."""

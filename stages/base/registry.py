@@ -11,25 +11,24 @@ from stages.base.errors import InputError, unknown
 STAGES = Path(__file__).resolve().parents[1]
 
 # What every file of a registry must define, and what it is for. A corpus may also define
+# `Config`, a base.params.Block, if it has settings in params.yaml,
+# `downloads(config) -> list[Download]`, the official files, if the publisher states their checksums,
 # `annotate(table, folder) -> table`, which adds to the manifest what other files in its folder say,
-# `METADATA`, the names of those files (csv and txt without it), and
+# `METADATA`, the names of those files (csv and txt without it),
 # `synthesise(folder, config, seed) -> int`, which makes its recordings if data/sources has none, and
 # `CHECKSUMS` and `CHECKSUMS_OF`, of each speaker's published recordings, as data.published computes them; a
 # feature `OWN_FRAMES = True`, if its frames are not those of the spectrum.
 CONTRACTS: dict[str, dict[str, str]] = {
     "corpora": {
         "ABOUT": "a data.vocabulary.Corpus: licence, citation, address, counts",
-        "Config": "a base.params.Block: the corpus's block in params.yaml",
         "parse": "parse(path) -> data.vocabulary.ParsedName | None, if the name does not fit",
-        "downloads": "downloads(config) -> list[Download]: the official files; empty if there are none",
     },
     "features": {
         "Config": "a base.params.Block: the feature's block in params.yaml",
         "compute": "compute(spectrum, config) -> float32 (n_frames, n_dims)",
     },
     "augmentations": {
-        "Config": "a base.params.Block: the ranges to draw from",
-        "draw": "draw(config, rng) -> dict of floats: the parameters of one copy",
+        "Config": "a base.params.Augmentation: the ranges that a copy's parameters are drawn from",
         "apply": "apply(signal, sample_rate_hz, rng, **drawn) -> float32 (n_samples,)",
     },
     "models": {

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 
-from stages.base.params import Block
 from stages.data.patterns import Names
-from stages.data.vocabulary import Corpus, Download
+from stages.data.vocabulary import Corpus
 
 ABOUT = Corpus(
     title="AESDD, the acted emotional speech dynamic database",
@@ -32,12 +31,3 @@ parse = Names(
     ),
     emotions={"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "s": "sadness"},
 ).parse
-
-
-class Config(Block):
-    pass
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: the publisher lists no checksums."""
-    return []

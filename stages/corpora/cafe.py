@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 
-from stages.base.params import Block
 from stages.data.patterns import Names
-from stages.data.vocabulary import Corpus, Download
+from stages.data.vocabulary import Corpus
 
 ABOUT = Corpus(
     title="CaFE, a Canadian French emotional speech dataset",
@@ -50,12 +49,3 @@ parse = Names(
     ),
     intensities={"1": "low", "2": "high"},  # faible, fort
 ).parse
-
-
-class Config(Block):
-    pass
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: no checksum of the archives is known here."""
-    return []

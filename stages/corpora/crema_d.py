@@ -83,10 +83,6 @@ _RAW = "https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D/master"
 _MEDIA = "https://media.githubusercontent.com/media/CheyneyComputerScience/CREMA-D/master"
 
 
-class Config(Block):
-    pass
-
-
 def parse(path: PurePosixPath) -> ParsedName | None:
     """Returns what the file's name says, None if it does not follow this corpus's pattern."""
     match = _NAME.fullmatch(path.stem)
@@ -106,7 +102,7 @@ def parse(path: PurePosixPath) -> ParsedName | None:
     )
 
 
-def downloads(config: Config) -> list[Download]:
+def downloads(config: Block) -> list[Download]:
     """Returns the recordings, whose checksums are in their Git LFS pointers, and the two tables."""
     recordings = [
         Download(

@@ -26,7 +26,7 @@ from stages.acquire import espeak
 from stages.base.files import replacing
 from stages.base.params import Block
 from stages.data.keys import rng
-from stages.data.vocabulary import Corpus, Download, Emotion, ParsedName, Sex
+from stages.data.vocabulary import Corpus, Emotion, ParsedName, Sex
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -164,11 +164,6 @@ def parse(path: PurePosixPath) -> ParsedName | None:
         ):
             return ParsedName(path.stem, speaker, SPEAKERS[speaker].sex, sentence, EMOTIONS[code])
     return None
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: this corpus is synthesised, not downloaded."""
-    return []
 
 
 def synthesise(folder: Path, config: Config, seed: int) -> int:

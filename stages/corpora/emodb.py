@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 
-from stages.base.params import Block
 from stages.data.patterns import Names
-from stages.data.vocabulary import Corpus, Download
+from stages.data.vocabulary import Corpus
 
 ABOUT = Corpus(
     title="EMO-DB, the Berlin database of emotional speech",
@@ -49,12 +48,3 @@ parse = Names(
         **{"12": 30, "13": 32, "14": 35, "15": 25, "16": 31},
     },
 ).parse
-
-
-class Config(Block):
-    pass
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: the publisher lists no checksums."""
-    return []

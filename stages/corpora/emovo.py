@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 
-from stages.base.params import Block
 from stages.data.patterns import Names
-from stages.data.vocabulary import Corpus, Download
+from stages.data.vocabulary import Corpus
 
 ABOUT = Corpus(
     title="EMOVO, an Italian emotional speech database",
@@ -43,12 +42,3 @@ parse = Names(
     sexes={"f1": "female", "f2": "female", "f3": "female", "m1": "male", "m2": "male", "m3": "male"},
     ages={"f1": 28, "f2": 23, "f3": 25, "m1": 30, "m2": 27, "m3": 30},
 ).parse
-
-
-class Config(Block):
-    pass
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: the publisher lists no checksums."""
-    return []

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from stages.base.params import Block
-from stages.data.vocabulary import Corpus, Download, Emotion, ParsedName, Sex
+from stages.data.vocabulary import Corpus, Emotion, ParsedName, Sex
 
 ABOUT = Corpus(
     title="ESD, the emotional speech dataset",
@@ -45,10 +44,6 @@ _NAME = re.compile(r"(00(?:0[1-9]|1\d|20))_(00[01]\d{3})", re.ASCII)
 _PARTS = ("train", "evaluation", "test")
 
 
-class Config(Block):
-    pass
-
-
 def parse(path: PurePosixPath) -> ParsedName | None:
     """Returns what the names of file and folder say, None if they do not follow this corpus's pattern."""
     match = _NAME.fullmatch(path.stem)
@@ -77,8 +72,3 @@ def _sex(speaker: int) -> Sex | None:
     ('male', 'female', None)
     """
     return "male" if speaker in MEN else "female" if speaker in WOMEN else None
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: the publisher asks for a signed licence."""
-    return []

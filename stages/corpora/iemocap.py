@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from stages.base.errors import InputError
-from stages.base.params import Block
-from stages.data.vocabulary import Corpus, Download, Emotion, ParsedName
+from stages.data.vocabulary import Corpus, Emotion, ParsedName
 
 ABOUT = Corpus(
     title="IEMOCAP, the interactive emotional dyadic motion capture database",
@@ -50,10 +49,6 @@ METADATA = ("EmoEvaluation/*.txt",)
 _NAME = re.compile(r"Ses0([1-5])[FM]_(?:impro|script)\w+?_([FM])\w{3}", re.ASCII)
 # [6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]
 _LABEL = re.compile(r"\[[\d.]+ - [\d.]+\]\t(Ses\w+)\t(\w{3})\t", re.ASCII)
-
-
-class Config(Block):
-    pass
 
 
 def parse(path: PurePosixPath) -> ParsedName | None:
@@ -98,8 +93,3 @@ def _labels(folder: Path) -> dict[str, str]:
     if not paths:
         raise InputError(f"{folder}: no dialog/EmoEvaluation/*.txt, which have the emotions. {ABOUT.access}")
     return found
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: the publisher asks for a signed licence."""
-    return []

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 
-from stages.base.params import Block
 from stages.data.patterns import Names
-from stages.data.vocabulary import Corpus, Download
+from stages.data.vocabulary import Corpus
 
 ABOUT = Corpus(
     title="JL corpus, emotional speech in New Zealand English",
@@ -49,12 +48,3 @@ parse = Names(
     },
     sexes={"female": "female", "male": "male"},
 ).parse
-
-
-class Config(Block):
-    pass
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: the publisher lists no checksums."""
-    return []

@@ -13,8 +13,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from stages.base.errors import InputError
-from stages.base.params import Block
-from stages.data.vocabulary import Corpus, Download, Emotion, ParsedName
+from stages.data.vocabulary import Corpus, Emotion, ParsedName
 
 ABOUT = Corpus(
     title="MELD, the multimodal EmotionLines dataset",
@@ -50,10 +49,6 @@ TABLES = {"train": "train", "dev": "validation", "test": "test"}  # beginning of
 METADATA = ("*_sent_emo.csv",)
 
 _NAME = re.compile(r"dia(\d{1,4})_utt(\d{1,3})", re.ASCII)
-
-
-class Config(Block):
-    pass
 
 
 def parse(path: PurePosixPath) -> ParsedName | None:
@@ -99,8 +94,3 @@ def _read(folder: Path, name: str, partition: str) -> pd.DataFrame:
 
 
 _KEYS = ["Dialogue_ID", "Utterance_ID"]
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: the publisher lists no checksums."""
-    return []

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from stages.base.params import Block
-from stages.data.vocabulary import Corpus, Download, Emotion, ParsedName
+from stages.data.vocabulary import Corpus, Emotion, ParsedName
 
 ABOUT = Corpus(
     title="SAVEE, the Surrey Audio-Visual Expressed Emotion database",
@@ -49,10 +48,6 @@ _NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(a|d|f|h|n|sa|su)(\d\d)", re.ASCII | re.
 _SPEAKER = re.compile(r"DC|JE|JK|KL", re.ASCII | re.IGNORECASE)
 
 
-class Config(Block):
-    pass
-
-
 def parse(path: PurePosixPath) -> ParsedName | None:
     """Returns what the names of file and folder say, None if they do not follow this corpus's pattern."""
     match = _NAME.fullmatch(path.stem)
@@ -83,8 +78,3 @@ def _sentence(code: str, number: int) -> str:
     if number >= REPEATED_FROM:
         return REPEATED[number - REPEATED_FROM]
     return f"{'common' if number <= N_COMMON_SENTENCES else code}{number:02}"
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: the publisher asks for registration."""
-    return []

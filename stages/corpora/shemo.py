@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 
-from stages.base.params import Block
 from stages.data.patterns import Names
-from stages.data.vocabulary import Corpus, Download
+from stages.data.vocabulary import Corpus
 
 ABOUT = Corpus(
     title="ShEMO, the Sharif emotional speech database",
@@ -38,12 +37,3 @@ parse = Names(
     },
     sexes={"F": "female", "M": "male"},
 ).parse
-
-
-class Config(Block):
-    pass
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: the publisher lists no checksums."""
-    return []

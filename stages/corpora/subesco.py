@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 
-from stages.base.params import Block
 from stages.data.patterns import Names
-from stages.data.vocabulary import Corpus, Download
+from stages.data.vocabulary import Corpus
 
 ABOUT = Corpus(
     title="SUBESCO, the SUST Bangla emotional speech corpus",
@@ -41,12 +40,3 @@ parse = Names(
     },
     sexes={"F": "female", "M": "male"},
 ).parse
-
-
-class Config(Block):
-    pass
-
-
-def downloads(config: Config) -> list[Download]:
-    """Returns an empty list: no checksum of the archive is known here."""
-    return []

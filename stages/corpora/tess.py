@@ -54,10 +54,6 @@ _FOLDER = re.compile(
 )
 
 
-class Config(Block):
-    pass
-
-
 def parse(path: PurePosixPath) -> ParsedName | None:
     """Returns what the file's name says, None if it does not follow this corpus's pattern."""
     match = _NAME.fullmatch(path.stem)
@@ -86,7 +82,7 @@ def _contradiction(path: PurePosixPath, speaker: str, code: str) -> str:
     return ""
 
 
-def downloads(config: Config) -> list[Download]:
+def downloads(config: Block) -> list[Download]:
     """Returns the recordings that the publisher's server lists now, each with its checksum.
 
     API: https://guides.dataverse.org/en/latest/api/native-api.html, "List Files in a Dataset".

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from stages.base import errors, npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
+from stages.base.params import Params
 from stages.data import code
-from stages.data.keys import fingerprint
+from stages.data.keys import fingerprint, leaves
 
 Frames = NDArray[np.float32]  # (n_frames, n_dims)
 
@@ -107,6 +108,14 @@ def recipe(sources: Sequence[Path], **settings: Any) -> str:
         settings: values that JSON can represent.
     """
     return fingerprint(code.made_by(sources), settings, N_THREADS)
+
+
+def made_with(params: Params, features: Sequence[str]) -> dict[str, Any]:
+    """Returns the settings that determine these features, by key of params.yaml (`features.mfcc.n_mfcc`)."""
+    blocks = {name: params.features[name] for name in features if name in params.features}
+    return leaves(
+        {"features": blocks, "audio": params.audio.model_dump(), "spectrum": params.spectrum.model_dump()}
+    )
 
 
 def pack(clips: list[str], features: Sequence[dict[str, NDArray]]) -> dict[str, NDArray]:

@@ -80,7 +80,8 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
     The smallest detectable difference is the standard error times t(0.975) + t(0.8) (Bloom 1995).
 
     Args:
-        a, b: predictions of the same clips, each with one training seed or more.
+        a: predictions, with one training seed or more.
+        b: predictions of the same clips.
         n_resamples: number of resamples, and of random swaps.
         seed: of both.
 

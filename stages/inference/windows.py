@@ -21,7 +21,8 @@ def cut(
         blocks: float32 (n_samples, n_channels).
         rate_hz: of the samples.
         whole_s: not below `window_s`.
-        window_s, hop_s: at least one sample.
+        window_s: at least one sample.
+        hop_s: at least one sample.
 
     Examples:
         >>> blocks = [np.zeros((7, 1)), np.zeros((4, 1))]

@@ -16,8 +16,9 @@ from stages.base import registry
 from stages.base.errors import N_LISTED, InputError, shown_key
 from stages.base.files import MODEL, SPLITS
 from stages.base.params import Params, Train
-from stages.data import code, keys, tables
+from stages.data import code, keys, shards, tables
 from stages.learning import calibration, windows
+from stages.learning.dataset import INDEX
 from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, SpeakerMeans, standardized
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Clips, Frames
 from stages.learning.record import RECORD, TRAINED_ON, folder_name, read_record
@@ -159,6 +160,24 @@ def trained(params: Params) -> list[TrainedFold]:
     return folds
 
 
+def check_features(params: Params, index: pd.DataFrame) -> None:
+    """Checks that featurize computed the model's features with the present settings.
+
+    Under DVC it did, unless the stage is frozen (`dvc freeze`).
+
+    Args:
+        params: all parameters.
+        index: the table at INDEX.
+
+    Raises:
+        InputError: a setting differs.
+    """
+    used = params.block("models", params.model)["inputs"]["features"]
+    now = shards.made_with(params, [name for name in used if name in params.featurize.features])
+    then = {key: value for key, value in index.attrs.get("made_with", {}).items() if key in now}
+    _check_same("params.", now, then, INDEX, "featurize")
+
+
 def check_tested(
     records: dict[str, dict[str, Any]],
     params: Params,
@@ -236,15 +255,11 @@ def made_with(params: Params) -> dict[str, Any]:
     The model's whole block is included and comes first.
     """
     block = params.block("models", params.model)
-    used = {name: params.features[name] for name in block["inputs"]["features"] if name in params.features}
-    blocks = {
-        "models": {params.model: block},
-        "features": used,
-        "audio": params.audio.model_dump(),
-        "spectrum": params.spectrum.model_dump(),
-        "train": params.train.model_dump(exclude={"fold", "threads"}),
-    }
-    return keys.leaves(blocks)
+    return (
+        keys.leaves({"models": {params.model: block}})
+        | shards.made_with(params, block["inputs"]["features"])
+        | keys.leaves({"train": params.train.model_dump(exclude={"fold", "threads"})})
+    )
 
 
 def made_by(model: str) -> dict[str, str]:

@@ -103,7 +103,8 @@ def effects(measures: pd.DataFrame, labels: pd.Series, speakers: pd.Series) -> p
 
     Args:
         measures: a row per clip; clips without a value of a measure do not count for it.
-        labels, speakers: of the clips, in the same order.
+        labels: of the clips, in the same order.
+        speakers: of the clips, in the same order.
     """
     rows = {}
     for name in measures:

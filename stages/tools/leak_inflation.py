@@ -122,7 +122,8 @@ def equally_many(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> tuple[
     Which clips are left out is random, by the seed and the clips' names. All test clips stay.
 
     Args:
-        first, second: of schema SPLITS, with the same folds.
+        first: of schema SPLITS.
+        second: of schema SPLITS, with the same folds.
 
     Examples:
         >>> roles = {"fold": 0, "clip": list("abcd")}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from stages.audio import recording
+from stages.audio.chain import draw
 from stages.augmentations import (
     babble,
     band_limit,
@@ -58,7 +59,7 @@ def block(name: str) -> dict[str, Any]:
 def test_contract(name: str, block: dict[str, Any]) -> None:
     entry = registry.load("augmentations", name, "test")
     config = params.check(entry.Config, block, name)
-    drawn = entry.draw(config, rng())
+    drawn = draw(config, rng())
     assert drawn
     for parameter, value in drawn.items():
         low, high = block[parameter]
@@ -79,7 +80,7 @@ def test_drawn_parameters_fill_the_range(name: str, block: dict[str, Any]) -> No
     entry = registry.load("augmentations", name, "test")
     config = params.check(entry.Config, block, name)
     generator = rng()
-    draws = [entry.draw(config, generator) for _ in range(500)]
+    draws = [draw(config, generator) for _ in range(500)]
     for parameter in draws[0]:
         low, high = block[parameter]
         values = [drawn[parameter] for drawn in draws]

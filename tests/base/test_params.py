@@ -112,6 +112,14 @@ def test_every_entry_has_a_valid_block(kind: str, name: str) -> None:
     assert params.read(ROOT / "params.yaml").config(kind, name, "here")
 
 
+def test_dvc_changes_only_the_line_of_the_parameter(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / params.PARAMS, path)
+    apply_overrides(path, ["models.svm.c=1"])
+    before, after = TEXT.splitlines(), path.read_text().splitlines()
+    assert [new for old, new in zip(before, after, strict=True) if old != new] == ["    c: 1"]
+
+
 def test_dvc_can_add_a_key_to_an_empty_block_and_remove_it(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     shutil.copy(ROOT / params.PARAMS, path)

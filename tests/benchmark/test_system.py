@@ -241,37 +241,6 @@ def test_two_systems_running_side_by_side_give_the_same_rows_as_alone(
         assert timeless[0] == timeless[1]
 
 
-def repro(project: Path, *targets: str) -> subprocess.CompletedProcess[str]:
-    """Runs the outer pipeline, in a DVC repository made of `project` the first time."""
-    dvc = [sys.executable, "-m", "dvc"]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    if not (project / ".dvc" / "tmp").exists():
-        shutil.rmtree(project / ".dvc")
-        subprocess.run([*dvc, "init", "--no-scm", "--quiet"], cwd=project, check=True)
-    return subprocess.run(
-        [*dvc, "repro", *targets], cwd=project, env=environment, capture_output=True, text=True
-    )
-
-
-def test_the_outer_pipeline_keeps_the_last_results_without_recordings(project: Path) -> None:
-    measured = ROOT / "benchmark" / "published" / "rows" / "C1_cnn.csv"
-    (project / "benchmark" / "published" / "rows").mkdir()
-    shutil.copy(measured, project / "benchmark" / "published" / "rows")
-    done = repro(project, "benchmark/published/dvc.yaml:system@C1_cnn")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "C1_cnn tess-as_reported: last results kept, needs TESS" in done.stdout
-    assert (project / "benchmark" / "published" / "rows" / "C1_cnn.csv").read_bytes() == measured.read_bytes()
-
-
-def test_the_outer_pipeline_runs_one_system_by_its_name(project: Path) -> None:
-    record(project, ravdess)
-    edit(project, "B1_svm", "ravdess")
-    said = [repro(project, "benchmark/published/dvc.yaml:system@B1_svm") for _ in range(2)]
-    assert [done.returncode for done in said] == [0, 0], said[0].stdout + said[0].stderr
-    assert "didn't change, skipping" in said[1].stdout
-    assert [row["status"] for row in result(project, "B1_svm")] == ["run", "run"]
-
-
 SHORT = {
     "A1_cnn1d": "cnn1d",
     "A2_lstm": "lstm",

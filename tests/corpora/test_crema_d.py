@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from stages.base.errors import InputError
+from stages.base.params import Block
 from stages.corpora import crema_d
 from stages.data.keys import sha256
 from stages.data.vocabulary import EMOTIONS
@@ -108,7 +109,7 @@ def test_mp3_and_stand_ins_give_way(published: pd.DataFrame) -> None:
 
 
 def test_downloads_are_the_published_files(published: pd.DataFrame, corpora: Path) -> None:
-    downloads = crema_d.downloads(crema_d.Config())
+    downloads = crema_d.downloads(Block())
     recordings = [item.filename for item in downloads if item.checksum.startswith("lfs:")]
     assert sorted(recordings) == sorted("AudioWAV/" + published["filename"])
     tables = {item.filename: item for item in downloads if item.checksum.startswith("sha256:")}

@@ -69,7 +69,6 @@ def seconds(path: Path) -> float:
 
 def test_contract() -> None:
     assert registry.load("corpora", "demo", "params.corpus") is demo
-    assert demo.downloads(CONFIG) == []
     assert "synthetic" in demo.ABOUT.title
     assert demo.ABOUT.n_speakers == 24
     assert demo.ABOUT.n_clips == 24 * 12 * 6

@@ -68,10 +68,6 @@ def test_a_name_of_no_recording_is_none(name: str) -> None:
     assert savee.parse(PurePosixPath(name)) is None
 
 
-def test_there_is_no_public_download() -> None:
-    assert savee.downloads(savee.Config()) == []
-
-
 def test_a_file_in_another_speakers_folder_contradicts_it() -> None:
     assert savee.parse(PurePosixPath("JE/DC_a01.wav")).contradiction == "folder JE"
     assert savee.parse(PurePosixPath("dc/DC_a01.wav")).contradiction == ""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stages.base.errors import InputError
+from stages.base.params import Block
 from stages.corpora import tess
 from stages.data.vocabulary import Download, ParsedName
 
@@ -77,14 +78,14 @@ def listing(*names: str) -> dict[str, Any]:
 
 def test_downloads_are_what_the_publisher_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tess, "read_json", lambda url: listing("readme.txt", "OAF_back_sad.wav"))
-    assert tess.downloads(tess.Config()) == [
+    assert tess.downloads(Block()) == [
         Download("https://borealisdata.ca/api/access/datafile/101", "md5:" + "ab" * 16, "OAF_back_sad.wav", 5)
     ]
 
 
 def test_a_listed_name_stays_in_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tess, "read_json", lambda url: listing("../../OAF_back_sad.wav"))
-    assert [item.filename for item in tess.downloads(tess.Config())] == ["OAF_back_sad.wav"]
+    assert [item.filename for item in tess.downloads(Block())] == ["OAF_back_sad.wav"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_a_listed_name_stays_in_its_folder(monkeypatch: pytest.MonkeyPatch) -> N
 def test_another_answer_is_refused(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     monkeypatch.setattr(tess, "read_json", lambda url: answer)
     with pytest.raises(InputError, match=r"borealisdata\.ca.*the answer is not a list of files"):
-        tess.downloads(tess.Config())
+        tess.downloads(Block())
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Moves into a folder with four speakers' features; returns its parameters."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data_page, "bring_up_to_date", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["data_page"])
     values: dict[str, Any] = SHIPPED | {
         "corpora": SHIPPED["corpora"] | {"demo": {"n_speakers": 4, "sentences": ["IEO"], "variability": 1.0}},
         "compute": SHIPPED["compute"] | {"workers": 1},
