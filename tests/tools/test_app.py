@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from stages.base import params
+from stages.base.errors import InputError
 from stages.base.files import MANIFEST, RAW
 from stages.data import tables
 from stages.inference import bundle
@@ -53,7 +54,7 @@ def model(work: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     ("name", "samples", "words"),
     [
         ("speech.wav", syllables(1.0), "| emotion | probability |"),
-        ("long.wav", np.tile(syllables(1.0), 20), "| emotion | probability |"),
+        ("long.wav", np.tile(syllables(1.0), 40), "| emotion | probability |"),
         ("silent.wav", np.zeros(RATE_HZ), "**No answer:** silent"),
     ],
 )
@@ -65,7 +66,7 @@ def test_an_upload_is_answered(
     assert words in text
     assert ("counts most" in text or "effect" not in shown) and 'src="data:image/png;base64,' in shown
     alt = shown.split('alt="')[1].split('"')[0]
-    assert ("spectrogram" in alt) == (len(samples) <= app.DETAIL_S * RATE_HZ)
+    assert ("spectrogram" in alt) == ("No answer" not in text and len(samples) <= app.DETAIL_S * RATE_HZ)
 
 
 def test_what_is_no_recording_gets_a_sentence(model: Bundle, tmp_path: Path) -> None:
@@ -85,6 +86,17 @@ def test_how_sure_an_answer_is_is_said(model: Bundle) -> None:
         assert "62%" in text
         right = model.how_often_right(0.62)
         assert right is not None and f"right {right:.0%} of the time" in text
+
+
+def test_a_model_that_needs_other_recordings_has_no_page(
+    model: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = model.facts.train.model_copy(update={"normalize": "enrol"})
+    model.facts = model.facts.model_copy(update={"train": train})
+    monkeypatch.setattr(app.chosen, "model", lambda *_: model)
+    monkeypatch.setattr("sys.argv", ["app", "--bundle", "bundle"])
+    with pytest.raises(InputError, match=r"^app: .*'enrol'"):
+        app.main()
 
 
 def test_similar_clips_and_the_lesson_can_be_played(model: Bundle, tmp_path: Path) -> None:
