@@ -62,6 +62,7 @@ def test_an_upload_is_answered(
     model: Bundle, tmp_path: Path, name: str, samples: np.ndarray, words: str
 ) -> None:
     soundfile.write(tmp_path / name, samples, RATE_HZ)
+    model.window_s, model.whole_s = 1.0, 2.0
     text, shown = app.answer(model, str(tmp_path / name))
     assert words in text
     assert ("counts most" in text or "effect" not in shown) and 'src="data:image/png;base64,' in shown
