@@ -253,9 +253,16 @@ class SpeakerMeans:
             vectors: (n_clips, n_dims), of a batch in which k-means finds the clusters.
             n_clusters: at most; not more than there are clips.
             seed: of k-means.
-        """
-        from sklearn.cluster import KMeans
 
+        Raises:
+            InputError: scikit-learn is missing.
+        """
+        try:
+            from sklearn.cluster import KMeans
+        except ImportError as error:  # a bundle needs it for nothing else
+            raise InputError(
+                "train.normalize 'cluster': needs scikit-learn. Run `pip install scikit-learn`."
+            ) from error
         model = KMeans(min(n_clusters, len(vectors)), n_init=N_STARTS, random_state=seed)
         cluster = model.fit_predict(self._standardized(vectors) @ self.voice)
         means = np.stack([self.of(vectors[cluster == number]) for number in range(model.n_clusters)])

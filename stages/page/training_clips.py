@@ -39,7 +39,7 @@ class TrainingClips:
         """Reads the features of the training clips, a shard at a time.
 
         Raises:
-            InputError: a table or a shard is missing or damaged.
+            InputError: a table or a shard is missing or damaged, or is not what the model was trained with.
         """
         self.params, self.folds = params, trained_fold.trained(params)
         self.features = self.folds[0].config.inputs.features
@@ -58,7 +58,10 @@ class TrainingClips:
 
     def _stored(self) -> pd.DataFrame:
         """Returns a row for each clip and trained fold: COLUMNS, path and shard."""
-        splits = tables.read(SPLITS, tables.SPLITS, COLUMNS)
+        splits = tables.read(SPLITS, tables.SPLITS)
+        records = {fold.folder.name: fold.record for fold in self.folds}
+        trained_fold.check_tested(records, self.params, splits, [SPLITS, dataset.INDEX])
+        splits = splits[COLUMNS]
         index = tables.read(dataset.INDEX, tables.FEATURES, ["clip", "shard"])
         paths = tables.read(MANIFEST, tables.MANIFEST, ["clip", "path"])
         splits = splits[splits["fold"].isin([fold.number for fold in self.folds])]

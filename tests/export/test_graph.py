@@ -73,6 +73,18 @@ def test_what_has_no_graph_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         FrontEnd(chosen.audio, chosen.spectrum, {"byol_s": None})
 
 
+def test_a_model_that_needs_other_recordings_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.export import file
+
+    monkeypatch.chdir(tmp_path)
+    trained.leave(tmp_path, "svm", features__mfcc__n_mfcc=N_DIMS, train__normalize="speaker")
+    with pytest.raises(InputError, match=r"^params\.train\.normalize: 'speaker'"):
+        file.write(params.read(), Path("x.onnx"), None)
+    assert not Path("x.onnx").exists()
+
+
 @pytest.mark.parametrize(("trim_db", "level_db"), [(30.0, -20.0), (30.0, None), (None, -20.0), (None, None)])
 def test_every_feature_but_the_frozen_network_is_the_extractors(
     trim_db: float | None, level_db: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,15 @@ def test_clusters_are_the_speakers_of_a_batch(fitted: SpeakerMeans) -> None:
     by_speaker = fitted.removed_by_speaker(vectors, rows)
     assert np.abs(clustered - by_speaker).mean() < 0.1
     assert len(fitted.clustered(vectors[:2], 4, seed=0)(vectors[:2])) == 2  # fewer clips than clusters
+
+
+def test_clusters_without_scikit_learn_are_a_sentence(
+    fitted: SpeakerMeans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.cluster", None)  # as where it is not installed
+    vectors, _ = spoken(2.0, n_speakers=4)
+    with pytest.raises(InputError, match="scikit-learn"):
+        fitted.clustered(vectors, 4, seed=0)
 
 
 def test_one_training_speaker_is_an_error() -> None:

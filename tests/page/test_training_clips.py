@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stages.base import params
-from stages.base.files import FEATURES, PREDICTIONS
+from stages.base.errors import InputError
+from stages.base.files import FEATURES, PREDICTIONS, SPLITS
 from stages.data import shards, tables
 from stages.learning import dataset
 from stages.page.training_clips import TrainingClips
@@ -30,6 +31,14 @@ def test_the_lesson_has_each_clip_with_and_without_its_speaker(clips: TrainingCl
     unknown = lesson[lesson["role"] == "test"]
     expected = [predictions.loc[row.clip, f"p_{row.label}"] for row in unknown.itertuples()]
     np.testing.assert_allclose(unknown["p_label"], expected, atol=1e-6)
+
+
+def test_other_splits_than_the_models_are_refused(clips: TrainingClips) -> None:
+    splits = tables.read(SPLITS, tables.SPLITS)
+    folds = splits["fold"].max() - splits["fold"]  # who was trained on whom is another
+    tables.write(splits.assign(fold=folds), tables.SPLITS, SPLITS)
+    with pytest.raises(InputError, match="is not the one that"):
+        TrainingClips(params.read())
 
 
 def test_a_leaky_protocol_has_no_lesson(clips: TrainingClips) -> None:

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from stages.base import params
+from stages.base.errors import InputError
 from stages.base.files import MANIFEST, RAW
 from stages.data import tables
 from stages.inference import bundle
@@ -53,7 +54,7 @@ def model(work: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     ("name", "samples", "words"),
     [
         ("speech.wav", syllables(1.0), "| emotion | probability |"),
-        ("long.wav", np.tile(syllables(1.0), 20), "| emotion | probability |"),
+        ("long.wav", np.tile(syllables(1.0), 40), "| emotion | probability |"),
         ("silent.wav", np.zeros(RATE_HZ), "**No answer:** silent"),
     ],
 )
@@ -61,11 +62,13 @@ def test_an_upload_is_answered(
     model: Bundle, tmp_path: Path, name: str, samples: np.ndarray, words: str
 ) -> None:
     soundfile.write(tmp_path / name, samples, RATE_HZ)
+    model.window_s, model.whole_s = 1.0, 2.0
     text, shown = app.answer(model, str(tmp_path / name))
     assert words in text
-    assert ("counts most" in text or "effect" not in shown) and 'src="data:image/png;base64,' in shown
+    assert 'src="data:image/png;base64,' in shown
     alt = shown.split('alt="')[1].split('"')[0]
-    assert ("spectrogram" in alt) == (len(samples) <= app.DETAIL_S * RATE_HZ)
+    assert ("what each part adds" in alt) == (name == "speech.wav")
+    assert ("spectrogram" in alt) == ("No answer" not in text and len(samples) <= app.DETAIL_S * RATE_HZ)
 
 
 def test_what_is_no_recording_gets_a_sentence(model: Bundle, tmp_path: Path) -> None:
@@ -85,6 +88,17 @@ def test_how_sure_an_answer_is_is_said(model: Bundle) -> None:
         assert "62%" in text
         right = model.how_often_right(0.62)
         assert right is not None and f"right {right:.0%} of the time" in text
+
+
+def test_a_model_that_needs_other_recordings_has_no_page(
+    model: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = model.facts.train.model_copy(update={"normalize": "enrol"})
+    model.facts = model.facts.model_copy(update={"train": train})
+    monkeypatch.setattr(app.chosen, "model", lambda *_: model)
+    monkeypatch.setattr("sys.argv", ["app", "--bundle", "bundle"])
+    with pytest.raises(InputError, match=r"^app: .*'enrol'"):
+        app.main()
 
 
 def test_similar_clips_and_the_lesson_can_be_played(model: Bundle, tmp_path: Path) -> None:
