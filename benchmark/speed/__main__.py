@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 
@@ -9,7 +10,12 @@ SECTIONS = ("features", "augment", "cores", "start", "memory", "train", "clip", 
 
 
 def main() -> None:
-    for section in sys.argv[1:] or SECTIONS:
+    parser = argparse.ArgumentParser(prog="python -m benchmark.speed", description=__doc__)
+    names = ", ".join(SECTIONS)
+    parser.add_argument(
+        "sections", metavar="SECTION", nargs="*", choices=[[], *SECTIONS], help=f"all: {names}"
+    )
+    for section in parser.parse_args().sections or SECTIONS:
         subprocess.run([sys.executable, "-m", f"benchmark.speed.{section}"], check=True)
 
 

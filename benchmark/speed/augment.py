@@ -16,7 +16,7 @@ from benchmark.speed.record import Row
 from stages.audio.recording import Samples
 from stages.augmentations import pitch, stretch
 from stages.base import params
-from stages.base.errors import run
+from stages.base.errors import run_without_arguments
 from stages.compute import hardware
 
 N_CLIPS = 24
@@ -73,4 +73,4 @@ def _off(found: list[Samples], exact: list[Samples]) -> float:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_without_arguments(main)

@@ -23,7 +23,7 @@ from stages.audio.extractor import extractor
 from stages.audio.recording import Samples
 from stages.audio.speech import speech
 from stages.base import params, registry
-from stages.base.errors import run
+from stages.base.errors import run_without_arguments
 from stages.compute import hardware
 from stages.features import byol_s
 from stages.learning import calibration
@@ -146,4 +146,4 @@ def _of_keras(network: Any, signal: Samples, settings: params.Params) -> Frames:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_without_arguments(main)

@@ -10,7 +10,7 @@ from statistics import median
 
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
-from stages.base.errors import run
+from stages.base.errors import run_without_arguments
 
 LIBRARIES = ("joblib", "numpy")
 STAGES = ("augment", "featurize")
@@ -44,4 +44,4 @@ def _rows(paths: list[Path], n_times: int) -> list[Row]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_without_arguments(main)

@@ -23,7 +23,7 @@ from stages import featurize
 from stages.audio.extractor import Extractor, extractor
 from stages.audio.recording import Samples
 from stages.base import params
-from stages.base.errors import run
+from stages.base.errors import run_without_arguments
 from stages.compute import hardware
 
 N_CLIPS = 96
@@ -187,4 +187,4 @@ def _off_db(settings: params.Params, signal: Samples) -> float:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_without_arguments(main)

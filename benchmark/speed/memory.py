@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benchmark.speed import record, recordings
 from benchmark.speed.record import Row
-from stages.base.errors import run
+from stages.base.errors import run_without_arguments
 
 TIMES = (1, 4, 16)
 LIBRARIES = ("numpy", "pandas", "joblib")
@@ -40,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_without_arguments(main)

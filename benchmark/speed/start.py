@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
-from stages.base.errors import run
+from stages.base.errors import run_without_arguments
 
 LIBRARIES = ("dvc", "numpy", "pandas", "ruamel.yaml")
 # A small corpus, and a model that does not need TensorFlow.
@@ -102,4 +102,4 @@ def _chain(place: Path, n_stages: int) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_without_arguments(main)

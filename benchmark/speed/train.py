@@ -25,7 +25,7 @@ from benchmark.speed.record import Row
 from stages.audio import recording
 from stages.audio.extractor import extractor
 from stages.base import registry
-from stages.base.errors import run
+from stages.base.errors import run_without_arguments
 from stages.base.params import PARAMS, Params, load, read
 from stages.compute import hardware
 from stages.corpora import ravdess
@@ -286,4 +286,4 @@ def _parts(case: Case) -> tuple[Partition, Partition]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_without_arguments(main)

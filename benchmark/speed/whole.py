@@ -11,7 +11,7 @@ from statistics import median
 
 from benchmark.speed import measure, peers, record, recordings
 from benchmark.speed.record import Row
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError, run_without_arguments
 from stages.corpora import ravdess
 
 LIBRARIES = ("dvc", "numpy", "scikit-learn", "scipy")
@@ -88,4 +88,4 @@ def _experiment(folder: Path, paths: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_without_arguments(main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import errno
 import os
@@ -127,6 +128,13 @@ def run(main: Callable[[], None]) -> NoReturn:
         print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def run_without_arguments(main: Callable[[], None]) -> NoReturn:
+    """Runs as `run` does a script that takes no arguments: it explains itself with --help and refuses others."""
+    text = sys.modules["__main__"].__doc__ or ""
+    argparse.ArgumentParser(description=text.partition("\n")[0]).parse_args()
+    run(main)
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -31,7 +31,7 @@ _at_start: dict[str, State] = {}  # of the stage that this process runs
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Runs a stage as `errors.run` does, and fails if anything that it depends on has changed meanwhile.
+    """Runs a stage as `errors.run_without_arguments` does, and fails if anything that it depends on has changed meanwhile.
 
     It first removes temporary files that killed stages left. A tool, which only reads, uses `errors.run`.
     """
@@ -45,7 +45,7 @@ def run(main: Callable[[], None]) -> NoReturn:
         main()
         check_unchanged()
 
-    errors.run(guarded)
+    errors.run_without_arguments(guarded)
 
 
 def running_stage() -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from ruamel.yaml import YAML
 
 from stages.base import files, stage
 from stages.base.errors import InputError
+from tests.support.workspace import ROOT
 
 HERE = files._host()
 
@@ -95,7 +98,7 @@ def test_a_process_that_is_no_stage_is_not_guarded(project: Path) -> None:
     assert stage.running_stage() is None
 
 
-def test_temporary_files_of_killed_stages_are_removed(project: Path) -> None:
+def test_temporary_files_of_killed_stages_are_removed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone, alive = 2**22 + 1, os.getpid()  # the first is larger than any process id on Linux
     kept = [f".a.json.{HERE}-{alive}.part", f".a.json.elsewhere-{gone}.part", ".x.part", "a.json"]
     for name in (*kept, f".a.json.{HERE}-{gone}.part", f".b.json.elsewhere-{alive}.part"):
@@ -103,7 +106,23 @@ def test_temporary_files_of_killed_stages_are_removed(project: Path) -> None:
     (project / "data" / f".ingest-abc.{HERE}-{gone}.part" / "demo").mkdir(parents=True)
     long_ago = time.time() - 2 * files.ABANDONED_DAYS * 24 * 60 * 60
     os.utime(project / "data" / f".b.json.elsewhere-{alive}.part", (long_ago, long_ago))
+    monkeypatch.setattr("sys.argv", ["split"])
     with pytest.raises(SystemExit):
         stage.run(lambda: None)
     found = {path.name for path in (project / "data").iterdir() if path.name.startswith((".", "a."))}
     assert found == set(kept)
+
+
+@pytest.mark.parametrize("argument", ["--help", "model=gru"])
+def test_a_stage_runs_nothing_when_it_is_given_an_argument(argument: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.split", argument],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    if argument == "--help":
+        assert done.returncode == 0
+        assert "usage: " in done.stdout
+    else:
+        assert done.returncode == 2
+        assert argument in done.stderr
+    assert [*tmp_path.iterdir()] == []
