@@ -12,10 +12,11 @@ SECTIONS = ("features", "augment", "cores", "start", "memory", "train", "clip", 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmark.speed", description=__doc__)
     names = ", ".join(SECTIONS)
-    parser.add_argument(
-        "sections", metavar="SECTION", nargs="*", choices=[[], *SECTIONS], help=f"all: {names}"
-    )
-    for section in parser.parse_args().sections or SECTIONS:
+    parser.add_argument("sections", metavar="SECTION", nargs="*", help=f"all: {names}")
+    chosen = parser.parse_args().sections or SECTIONS
+    if unknown := set(chosen) - set(SECTIONS):
+        parser.error(f"no section {', '.join(sorted(unknown))}; choose from {names}")
+    for section in chosen:
         subprocess.run([sys.executable, "-m", f"benchmark.speed.{section}"], check=True)
 
 

@@ -7,8 +7,8 @@ and its export.
 
 from __future__ import annotations
 
+import argparse
 import functools
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +22,7 @@ from stages.audio.extractor import extractor
 from stages.audio.recording import Samples, load
 from stages.audio.speech import speech
 from stages.base import registry
+from stages.base.errors import run
 from stages.base.files import MANIFEST, RAW
 from stages.base.params import Params, read
 from stages.compute import hardware
@@ -38,8 +39,14 @@ Frontend = Callable[[Samples], np.ndarray]  # samples to (n_frames, n_dims)
 
 
 def main() -> None:
-    folder, exported = map(Path, sys.argv[1:3])
-    n = int(sys.argv[3]) if len(sys.argv) > 3 else 100
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark.speed.use", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("bundle", type=Path, help="folder that `ser bundle` wrote")
+    parser.add_argument("onnx", type=Path, help="file that `ser export` wrote")
+    parser.add_argument("clips", type=int, nargs="?", default=100)
+    arguments = parser.parse_args()
+    folder, exported, n = arguments.bundle, arguments.onnx, arguments.clips
     params = read()
     hardware.limit(1)
     index = tables.read(dataset.INDEX, tables.FEATURES)
@@ -149,4 +156,4 @@ def _one_thread() -> onnxruntime.SessionOptions:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

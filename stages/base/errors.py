@@ -131,7 +131,7 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 
 def run_without_arguments(main: Callable[[], None]) -> NoReturn:
-    """Runs as `run` does a script that takes no arguments: it explains itself with --help and refuses others."""
+    """Runs a script as `run` does. It takes no arguments: --help explains it, and others are refused."""
     text = sys.modules["__main__"].__doc__ or ""
     argparse.ArgumentParser(description=text.partition("\n")[0]).parse_args()
     run(main)
