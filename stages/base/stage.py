@@ -33,7 +33,8 @@ _at_start: dict[str, State] = {}  # of the stage that this process runs
 def run(main: Callable[[], None]) -> NoReturn:
     """Runs a stage, and fails if anything that it depends on has changed meanwhile.
 
-    Otherwise as `errors.run_without_arguments`. It first removes temporary files that killed stages left. A tool, which only reads, uses `errors.run`.
+    Otherwise as `errors.run_without_arguments`. It first removes temporary files that killed stages left. A
+    tool, which only reads, uses `errors.run`.
     """
 
     def guarded() -> None:
