@@ -16,6 +16,7 @@ logging.getLogger("mkdocs.plugins.api-autonav").setLevel(logging.WARNING)  # a l
 
 SHOWN = (
     "*.md",
+    "docs/*.ipynb",
     "docs/*.png",
     "benchmark/**/*.csv",
     "benchmark/**/*.json",
