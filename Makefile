@@ -13,11 +13,12 @@ test: $(VENV)/dev
 	pytest -n auto --maxprocesses 4
 
 slow: $(VENV)/dev
-	pytest -m slow -n auto --maxprocesses 4
+	pytest -m "slow and not faults" -n auto --maxprocesses 4
 
-# The whole fault campaign, up to an hour; writes its table into docs/faults.md.
+# The whole fault campaign, up to an hour, which writes its table into docs/faults.md; then what else is left to the night.
 faults: $(VENV)/dev
 	python -m tests.faults.campaign
+	pytest -m "slow and faults" tests/benchmark
 
 lint: $(VENV)/dev
 	ruff check .

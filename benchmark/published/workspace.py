@@ -152,21 +152,26 @@ def equal_runs(experiments: Sequence[Experiment], number: int) -> list[Experimen
     place = prepare(replace(experiments[0], protocol="clips"))
     reproduce(place, "manifest")
     manifest = tables.read(place / MANIFEST, tables.MANIFEST)
-    trained, fewest = [], []  # validation clips that are trained on, and the fewest clips in a fold
+    counts = []  # of each experiment's folds: training clips, and validation clips that are trained on
     for experiment in experiments:
         params = experiment.run(number, None).params()
         clips, _ = labels.usable_clips(manifest, params)
         splits = protocols.assign(clips, params.split, params.seed)
-        counts = splits.groupby("fold")["role"].value_counts().unstack(fill_value=0)
+        of_fold = splits.groupby("fold")["role"].value_counts().unstack(fill_value=0)
         trainer = registry.load("models", params.model, "params.model").trainer(
             params.config("models", params.model, "params.model")
         )
-        validation = counts.get("validation", 0) * trainer.trains_on_validation
-        trained.append(int(np.max(validation)))
-        fewest.append(int((counts["train"] + validation).min()))
+        counts.append((of_fold["train"], of_fold.get("validation", 0) * trainer.trains_on_validation))
+    fewest = min((train + validation).min() for train, validation in counts)
+    limits = [int(fewest - np.max(validation)) for _, validation in counts]
+    # Folds with fewer validation clips are trained on fewer clips.
+    means = [
+        np.mean(np.minimum(train, limit) + validation)
+        for (train, validation), limit in zip(counts, limits, strict=True)
+    ]
     return [
-        each.run(number, min(fewest) - of_validation)
-        for each, of_validation in zip(experiments, trained, strict=True)
+        each.run(number, limit - round(mean - min(means)))
+        for each, limit, mean in zip(experiments, limits, means, strict=True)
     ]
 
 
