@@ -58,7 +58,7 @@ def classes() -> dict[Path_, type[BaseModel]]:
     found: dict[Path_, type[BaseModel]] = {(): params.Params}
     for kind in registry.CONTRACTS:
         for name in registry.names(kind):
-            found[kind, name] = registry.load(kind, name, kind).Config
+            found[kind, name] = getattr(registry.load(kind, name, kind), "Config", params.Block)
     return found
 
 
