@@ -172,10 +172,11 @@ def check_features(params: Params, index: pd.DataFrame) -> None:
     Raises:
         InputError: a setting differs.
     """
-    used = params.block("models", params.model)["inputs"]["features"]
-    now = shards.made_with(params, [name for name in used if name in params.featurize.features])
-    then = {key: value for key, value in index.attrs.get("made_with", {}).items() if key in now}
-    _check_same("params.", now, then, INDEX, "featurize")
+    then = index.attrs.get("made_with", {})
+    now = shards.made_with(params, params.block("models", params.model)["inputs"]["features"])
+    # A feature that is not stored is reported by `shards.read`.
+    now = {key: value for key, value in now.items() if key in then or not key.startswith("features.")}
+    _check_same("params.", now, {key: then[key] for key in then if key in now}, INDEX, "featurize")
 
 
 def check_tested(
