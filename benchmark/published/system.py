@@ -64,7 +64,7 @@ def reproduce(system: overlay.System, experiments: list[overlay.Experiment]) -> 
 
 
 def last(experiment: overlay.Experiment, system: overlay.System) -> dict[str, str]:
-    """Returns the row as it was before. Says so if it stays, for want of what it needs."""
+    """Returns the row as it was before; prints what is missing if that keeps it from being run again."""
     missing = workspace.missing(experiment)
     row = rows.last(experiment, system, missing)
     if missing:
