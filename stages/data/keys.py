@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from stages.base.errors import InputError
+
 
 def fingerprint(*parts: Any) -> str:
     """Returns the first 16 hex digits of the SHA-256 of `parts` as canonical JSON.
@@ -50,6 +52,26 @@ def sha256(path: Path) -> str:
     """Returns the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_weights(path: Path, expected: str | None, place: str, key: str) -> None:
+    """Checks the file of an encoder's weights.
+
+    Args:
+        path: of the file.
+        expected: hex digits that its bytes must have.
+        place: of the encoder's block in params.yaml.
+        key: of the path in that block.
+
+    Raises:
+        InputError: the file is missing or has another checksum.
+    """
+    if not path.is_file():
+        raise InputError(f"{place}.{key}: '{path}' does not exist. See data/pretrained/README.md.")
+    if (found := sha256(path)) != expected:
+        raise InputError(
+            f"{place}.sha256: {expected}, but {path} has {found}. Other weights are other features."
+        )
 
 
 def rng(seed: int, *key: str | int) -> np.random.Generator:

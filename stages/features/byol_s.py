@@ -169,13 +169,7 @@ def load(weights: str, sha256: str) -> Network:
         InputError: the file is missing, has another checksum, or lacks an array.
     """
     path, place = Path(weights), "params.features.byol_s"
-    if not path.is_file():
-        raise InputError(f"{place}.weights: '{weights}' does not exist. See data/pretrained/README.md.")
-    found = keys.sha256(path)
-    if found != sha256:
-        raise InputError(
-            f"{place}.sha256: {sha256}, but {weights} has {found}. Other weights are other features."
-        )
+    keys.check_weights(path, sha256, place, "weights")
     try:
         with npz.zipped(path) as stored:
             return _network(

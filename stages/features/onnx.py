@@ -96,11 +96,5 @@ def waveform(signal: NDArray[np.float32], sample_rate_hz: int, config: Config) -
 @cache
 def _load(model: str, sha256: str | None) -> Any:
     path = Path(model)
-    if not path.is_file():
-        raise InputError(f"{PLACE}.model: '{model}' does not exist. See data/pretrained/README.md.")
-    found = keys.sha256(path)
-    if found != sha256:
-        raise InputError(
-            f"{PLACE}.sha256: {sha256}, but {model} has {found}. Other weights are other features."
-        )
+    keys.check_weights(path, sha256, PLACE, "model")
     return onnx.session(path, PLACE)
