@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmark.published import lost, overlay, workspace
@@ -115,15 +116,15 @@ def row(experiment: Experiment, system: System, places: Sequence[Path]) -> dict[
         "majority": float(predictions["label"].value_counts(normalize=True).max()),
         "n_clips": round(len(predictions) / len(places)),
         "n_speakers": predictions["speaker"].nunique(),
-        "n_train": round(mean(train, "n_train")),
+        "n_train": round(fmean(each["n_train"] for each in train)),
         "n_folds": train[0]["n_folds"],
         "of_folds": split[0]["n_folds"],
         "n_seeds": len(places),
         "n_parameters": train[0]["n_parameters"],
-        "n_epochs": mean(train, "n_epochs") if has_epochs else None,
+        "n_epochs": fmean(each["n_epochs"] for each in train) if has_epochs else None,
         # of one fold, as a report gives the time of one training
-        "train_seconds": mean(folds, "seconds"),
-        "seconds_per_epoch": mean(folds, "seconds_per_epoch") if has_epochs else None,
+        "train_seconds": fmean(each["seconds"] for each in folds),
+        "seconds_per_epoch": fmean(each["seconds_per_epoch"] for each in folds) if has_epochs else None,
         "threads": values["train"]["threads"],
         "leaky": test[0]["leaky"],
         "settings": overlay.settings(system, experiment.variant, experiment.protocol),
@@ -141,15 +142,6 @@ def content(place: Path, path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: missing. Delete {place} and run the same again.") from error
     return found
-
-
-def mean(rows: Sequence[dict[str, Any]], key: str) -> float:
-    """Returns the mean of a key.
-
-    >>> mean([{"seconds": 1.0}, {"seconds": 2.0}], "seconds")
-    1.5
-    """
-    return float(sum(row[key] for row in rows) / len(rows))
 
 
 def description(experiment: Experiment, system: System) -> dict[str, Any]:
