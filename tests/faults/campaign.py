@@ -6,6 +6,7 @@ and keeps the others: after `FAULTS_RECORD=record.jsonl pytest -m '' tests/fault
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -79,4 +80,6 @@ def table(counts: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main([Path(argument) for argument in sys.argv[1:]]))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("records", type=Path, nargs="*", help="none: the whole campaign")
+    sys.exit(main(parser.parse_args().records))

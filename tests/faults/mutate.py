@@ -10,6 +10,7 @@ a clone: code that is edited meanwhile would be mixed into the trials.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 import itertools
@@ -217,4 +218,8 @@ def key(mutant: Mutant) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("record", type=Path, help="JSON lines, which are added to")
+    parser.add_argument("number", type=int, nargs="?", help="mutants of each module; none: survivors again")
+    arguments = parser.parse_args()
+    main(arguments.record, arguments.number)
