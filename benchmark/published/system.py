@@ -43,8 +43,8 @@ def reproduce(system: overlay.System, experiments: list[overlay.Experiment]) -> 
     found = {each.name: last(each, system) for each in experiments}
     runs = [
         (variant, number)
+        for number in range(system.n_seeds)  # the first seed of all variants before the second
         for variant in system.variants
-        for number in range(system.n_seeds)
         if not any(workspace.missing(each) for each in experiments if each.variant == variant)
     ]
     started = time.monotonic()

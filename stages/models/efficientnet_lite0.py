@@ -78,9 +78,9 @@ def _inverted_residual(
     x = keras.layers.DepthwiseConv2D(
         kernel_size, strides, padding="same", use_bias=False, depthwise_initializer="he_normal"
     )(x)
-    x = keras.layers.ReLU(6.0)(batch_normalized(x, momentum=0.9))
+    x = keras.layers.ReLU(6.0)(batch_normalized(x))
     x = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal")(x)
-    x = batch_normalized(x, momentum=0.9)
+    x = batch_normalized(x)
     return keras.layers.Add()([shortcut, x]) if x.shape == shortcut.shape else x
 
 
@@ -89,4 +89,4 @@ def _convolution(x: keras.KerasTensor, filters: int, kernel_size: int, strides: 
     x = keras.layers.Conv2D(
         filters, kernel_size, strides, padding="same", use_bias=False, kernel_initializer="he_normal"
     )(x)
-    return keras.layers.ReLU(6.0)(batch_normalized(x, momentum=0.9))
+    return keras.layers.ReLU(6.0)(batch_normalized(x))

@@ -88,4 +88,4 @@ def _convolution(x: keras.KerasTensor, filters: int, kernel_size: int, strides: 
         use_bias=False,
         kernel_initializer="he_normal",
     )(x)
-    return batch_normalized(x, momentum=0.9, epsilon=1e-5)
+    return batch_normalized(x, epsilon=1e-5)

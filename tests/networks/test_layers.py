@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from stages.networks.layers import BatchNormalization
+from stages.networks.layers import BatchNormalization, batch_normalized
 
 
 @pytest.mark.parametrize("shape", [(6,), (5, 6), (4, 5, 6)])
@@ -54,3 +54,12 @@ def test_batch_normalisation_keeps_half_precision_and_float32_statistics() -> No
     y = layer(np.random.default_rng(0).normal(size=(8, 3, 4)).astype(np.float32), training=True)
     assert y.dtype == "bfloat16"
     assert {weight.dtype for weight in layer.weights} == {"float32"}
+
+
+def test_the_moving_statistics_follow_within_an_epoch_of_44_steps() -> None:
+    inputs = keras.Input((5, 6))
+    network = keras.Model(inputs, batch_normalized(inputs))
+    x = np.random.default_rng(0).normal(3, 2, (32, 5, 6)).astype(np.float32)
+    for _ in range(44):
+        network(x, training=True)
+    np.testing.assert_allclose(network(x), network(x, training=True), atol=0.1)
