@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: repro test slow faults lint docs dist speed pr-comment base clean
+.PHONY: repro test slow faults lint docs dist published speed pr-comment base clean
 
 repro: $(VENV)/installed
 	dvc repro
@@ -33,6 +33,15 @@ docs: $(VENV)/dev
 # Wheel, source archive and notes of a release, tried in an empty environment.
 dist:
 	.ci/dist
+
+# The published systems on CORPUS, whose recordings are in data/sources, as in `make published CORPUS=crema_d`; all without
+# CORPUS. It says how long it will take, and goes on where it was interrupted.
+CORPUS ?=
+export CORPUS # through the environment, so that the shell never parses it
+
+published: $(VENV)/installed
+	python -m benchmark.published.system $${CORPUS:+--corpus "$$CORPUS"}
+	python -m benchmark.published.table
 
 # Speed compared with the usual alternatives, written to benchmark/speed/speed.json and docs/speed.md. Needs RAVDESS in
 # data/sources and two hours on an idle machine. nkululeko and openSMILE need other versions of libraries, so they

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -129,6 +129,24 @@ def row(experiment: Experiment, system: System, places: Sequence[Path]) -> dict[
         "leaky": test[0]["leaky"],
         "settings": overlay.settings(system, experiment.variant, experiment.protocol),
     }
+
+
+def expected_seconds(runs: Iterable[Experiment], found: Iterable[Mapping[str, Any]]) -> float:
+    """Returns the seconds that trainings will take by those that a clip took in the system's rows `found`.
+
+    0 without such rows.
+
+    >>> found = [{"status": RAN, "train_seconds": "30", "n_train": "1000"}]
+    >>> run = Experiment("A", "all", "random", {"split": {"train_clips": 500, "n_folds": 6}})
+    >>> expected_seconds([run], found)
+    90.0
+    """
+    ran = [row for row in found if row["status"] == RAN]
+    if not ran:
+        return 0.0
+    splits = [each.values["split"] for each in runs]
+    n_clips: int = sum(split["train_clips"] * split["n_folds"] for split in splits)
+    return n_clips * fmean(float(row["train_seconds"]) / float(row["n_train"]) for row in ran)
 
 
 def content(place: Path, path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
     python -m benchmark.published.system            all
     python -m benchmark.published.system B1_svm     one
+    python -m benchmark.published.system --corpus crema_d     those on CREMA-D, on it alone
 
 Each run is this pipeline in a workspace of its own in benchmark/published/runs, with params.yaml as
 benchmark/published/systems/B1_svm.yaml changes it. Both protocols are run with the same seeds, `n_seeds` of
@@ -16,10 +17,12 @@ import argparse
 import itertools
 import os
 import time
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from benchmark.published import overlay, rows, workspace
-from stages.base.errors import run
+from stages.base.errors import InputError, run, unknown
+from stages.base.files import SOURCES
 from stages.base.params import PARAMS, load
 
 
@@ -28,32 +31,60 @@ def main() -> None:
         prog="python -m benchmark.published.system", description=__doc__.splitlines()[0]
     )
     parser.add_argument("systems", metavar="SYSTEM", nargs="*", help=f"all: {', '.join(overlay.names())}")
-    names = parser.parse_args().systems or overlay.names()
+    parser.add_argument("--corpus", help="run only variants that use this corpus")
+    to = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # checking a network's block imports TensorFlow
-    chosen = [overlay.experiments(name, load(PARAMS)) for name in names]
-    for experiment in itertools.chain(*chosen):
+    base = load(PARAMS)
+    chosen = {name: overlay.experiments(name, base) for name in to.systems or overlay.names()}
+    if to.corpus is not None:
+        check_available(to.corpus, list(itertools.chain(*chosen.values())))
+    for experiment in itertools.chain(*chosen.values()):
         experiment.params()  # a mistake in the last one is reported before the first one is trained
-    for name, experiments in zip(names, chosen, strict=True):
-        reproduce(overlay.load(name), experiments)
+    wanted = {name: variants(experiments, to.corpus) for name, experiments in chosen.items()}
+    for name, experiments in chosen.items():
+        if wanted[name]:
+            reproduce(overlay.load(name), experiments, wanted[name])
 
 
-def reproduce(system: overlay.System, experiments: list[overlay.Experiment]) -> None:
-    """Brings the rows of a system up to date, seed by seed, and says how long the rest will take."""
+def check_available(corpus: str, experiments: Sequence[overlay.Experiment]) -> None:
+    """Raises InputError when no experiment uses the corpus, or it is not in data/sources."""
+    users = {name: each for each in experiments for name in each.values["corpus"]}
+    if corpus not in users:
+        raise unknown("--corpus", corpus, users)
+    if corpus not in workspace.available(users[corpus].values):
+        about = users[corpus].params().corpus_of(corpus).ABOUT
+        raise InputError(f"{SOURCES / corpus}: missing: {about.title}. {about.access}")
+
+
+def variants(experiments: Iterable[overlay.Experiment], corpus: str | None) -> list[str]:
+    """Returns the variants that use a corpus; all with None."""
+    names = [each.variant for each in experiments if corpus is None or corpus in each.values["corpus"]]
+    return list(dict.fromkeys(names))
+
+
+def reproduce(
+    system: overlay.System, experiments: Sequence[overlay.Experiment], variants: Sequence[str]
+) -> None:
+    """Brings the rows of variants up to date, seed by seed, and says how long the rest will take."""
     path = rows.ROWS / f"{experiments[0].system}.csv"
     found = {each.name: last(each, system) for each in experiments}
     runs = [
         (variant, number)
         for number in range(system.n_seeds)  # the first seed of all variants before the second
-        for variant in system.variants
+        for variant in variants
         if not any(workspace.missing(each) for each in experiments if each.variant == variant)
     ]
     started = time.monotonic()
     for n_done, (variant, number) in enumerate(runs):
         pair = [each for each in experiments if each.variant == variant]
-        title = f"{pair[0].system} {variant}, seed {number + 1} of {system.n_seeds}"
-        seconds = (time.monotonic() - started) * (len(runs) - n_done) / max(n_done, 1)
-        print(f"{title}{f', about {timedelta(seconds=round(seconds))} left' if n_done else ''}", flush=True)
-        for each in workspace.equal_runs(pair, number):
+        limited = workspace.equal_runs(pair, number)
+        if n_done:
+            seconds = (time.monotonic() - started) / n_done
+        else:
+            seconds = rows.expected_seconds(limited, found.values())
+        left = f", about {timedelta(seconds=round(seconds * (len(runs) - n_done)))} left" if seconds else ""
+        print(f"{pair[0].system} {variant}, seed {number + 1} of {system.n_seeds}{left}", flush=True)
+        for each in limited:
             workspace.reproduce(workspace.prepare(each))
         measured = rows.measured(pair, system, number + 1)
         found |= {each.name: row for each, row in zip(pair, measured, strict=True)}

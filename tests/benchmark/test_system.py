@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from omegaconf import OmegaConf
@@ -101,9 +102,9 @@ def edit(project: Path, name: str, keep: str, **changes: Any) -> None:
     OmegaConf.save(OmegaConf.create(values), path)
 
 
-def run(project: Path, name: str) -> subprocess.CompletedProcess[str]:
+def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmark.published.system", name],
+        [sys.executable, "-m", "benchmark.published.system", *arguments],
         cwd=project, env=os.environ | {"PYTHONPATH": ""}, capture_output=True, text=True,
     )  # fmt: skip
 
@@ -248,6 +249,8 @@ SHORT = {
     "E2_cnn2d": "cnn2d",
     "E3_cnn2d": "cnn2d",
 }
+# The synthesised clips are shorter than what the pools divide by.
+FEWER_STEPS = {"cnn2d": {"params__models__cnn2d__inputs__frames_per_step": 1}}
 SHORTER = {
     "B2_bilstm": "lstm",
     "B3_resnet34": "resnet34",
@@ -263,11 +266,38 @@ def nightly_but(*names: str, systems: dict[str, str]) -> list[Any]:
 
 @pytest.mark.parametrize("name", nightly_but("A2_lstm", "E2_cnn2d", systems=SHORT))
 def test_a_row_of_crema_d_runs_on_clips_of_its_names(recorded: Path, name: str) -> None:
-    changes: dict[str, Any] = {f"params__models__{SHORT[name]}__training__epochs": 1}
-    if SHORT[name] == "cnn2d":  # the clips are shorter than what the pools divide by
-        changes["params__models__cnn2d__inputs__frames_per_step"] = 1
-    edit(recorded, name, "crema_d", **changes)
+    training = {f"params__models__{SHORT[name]}__training__epochs": 1}
+    edit(recorded, name, "crema_d", **training, **FEWER_STEPS.get(SHORT[name], {}))
     check_runs(recorded, name, n_clips=216, n_speakers=12)
+
+
+@pytest.mark.faults
+def test_every_system_on_a_corpus_runs_on_all_its_clips(project: Path, corpora: Path) -> None:
+    names = pd.read_csv(corpora / "crema_d_metadata" / "AudioWAV.sha256.csv")["filename"]
+
+    def crema_d(folder: Path) -> list[Path]:
+        return [folder / name for name in names]
+
+    record(project, crema_d)
+    for name, model in SHORT.items():
+        training = {f"params__models__{model}__training__epochs": 1}
+        edit(project, name, "crema_d", **training, **FEWER_STEPS.get(model, {}))
+    done = run(project, "--corpus", "crema_d")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in SHORT:
+        for row in result(project, name):
+            assert (row["status"], row["n_speakers"]) == ("run", "91")
+        assert 7400 < int(row["n_clips"]) <= 7442
+
+
+@pytest.mark.parametrize(
+    ("corpus", "said"), [("savee", ["data/sources/savee"]), ("crema", ["--corpus", "'crema'", "crema_d"])]
+)
+def test_a_corpus_that_is_not_there_is_an_error(project: Path, corpus: str, said: list[str]) -> None:
+    done = run(project, "--corpus", corpus)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert all(each in done.stderr.splitlines()[-1] for each in said)
 
 
 @pytest.mark.parametrize("name", nightly_but("B5_resnet34", systems=SHORTER))
