@@ -28,6 +28,7 @@ def shown(language: str, of: str) -> str:
     return str(block)
 
 
+@pytest.mark.slow
 def test_the_corpus_shown_runs_through_the_whole_pipeline(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "stages/corpora/my_lab.py").write_text(shown("python", "Names"))

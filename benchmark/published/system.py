@@ -17,7 +17,7 @@ import argparse
 import itertools
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 from benchmark.published import overlay, rows, workspace
@@ -40,10 +40,9 @@ def main() -> None:
         check_available(to.corpus, list(itertools.chain(*chosen.values())))
     for experiment in itertools.chain(*chosen.values()):
         experiment.params()  # a mistake in the last one is reported before the first one is trained
-    wanted = {name: variants(experiments, to.corpus) for name, experiments in chosen.items()}
     for name, experiments in chosen.items():
-        if wanted[name]:
-            reproduce(overlay.load(name), experiments, wanted[name])
+        if any(uses(each, to.corpus) for each in experiments):
+            reproduce(overlay.load(name), experiments, to.corpus)
 
 
 def check_available(corpus: str, experiments: Sequence[overlay.Experiment]) -> None:
@@ -56,23 +55,32 @@ def check_available(corpus: str, experiments: Sequence[overlay.Experiment]) -> N
         raise InputError(f"{SOURCES / corpus}: missing: {about.title}. {about.access}")
 
 
-def variants(experiments: Iterable[overlay.Experiment], corpus: str | None) -> list[str]:
-    """Returns the variants that use a corpus; all with None."""
-    names = [each.variant for each in experiments if corpus is None or corpus in each.values["corpus"]]
-    return list(dict.fromkeys(names))
+def uses(experiment: overlay.Experiment, corpus: str | None) -> bool:
+    """Returns whether an experiment uses a corpus; True with None."""
+    return corpus is None or corpus in experiment.values["corpus"]
 
 
 def reproduce(
-    system: overlay.System, experiments: Sequence[overlay.Experiment], variants: Sequence[str]
+    system: overlay.System, experiments: Sequence[overlay.Experiment], corpus: str | None = None
 ) -> None:
-    """Brings the rows of variants up to date, seed by seed, and says how long the rest will take."""
+    """Brings a system's rows up to date, seed by seed, and says how long the rest will take.
+
+    Args:
+        system: its file.
+        experiments: all of the system's.
+        corpus: leaves the rows of variants without it as they are; None runs all.
+    """
     path = rows.ROWS / f"{experiments[0].system}.csv"
     found = {each.name: last(each, system) for each in experiments}
     runs = [
         (variant, number)
         for number in range(system.n_seeds)  # the first seed of all variants before the second
-        for variant in variants
-        if not any(workspace.missing(each) for each in experiments if each.variant == variant)
+        for variant in system.variants
+        if all(
+            uses(each, corpus) and not workspace.missing(each)
+            for each in experiments
+            if each.variant == variant
+        )
     ]
     started = time.monotonic()
     for n_done, (variant, number) in enumerate(runs):

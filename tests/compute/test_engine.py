@@ -222,6 +222,7 @@ def test_a_cluster_trains_the_folds_that_this_machine_does(
     assert model_bytes() == here
 
 
+@pytest.mark.slow
 def test_a_worker_lost_in_the_middle_costs_its_shard(workspace: Workspace, own_cluster: Cluster) -> None:
     workspace.set(augment__copies=0, featurize__clips_per_shard=1, compute=own_cluster.compute.model_dump())
     workspace.record(ada=50)
@@ -262,6 +263,7 @@ def test_a_task_that_kills_every_worker_ends_the_run(
         list(engine.run([Task("heavy", tasks.die_with_the_worker, 1)], own_cluster.compute, "test"))
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_away_ends_the_run(own_cluster: Cluster, tmp_path: Path) -> None:
     given = fine_and_long(tmp_path / "here")
     running = engine.run(given, own_cluster.compute, "test")
@@ -280,7 +282,7 @@ def test_a_mistake_found_on_a_worker_is_reported_here(cluster: Cluster) -> None:
     assert "fail_in_code" in str(caught.value.__cause__)  # where it happened
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "sprak://here"])
+@pytest.mark.parametrize("address", [pytest.param("127.0.0.1:1", marks=pytest.mark.slow), "sprak://here"])
 def test_a_scheduler_that_does_not_answer_is_reported_within_ten_seconds(address: str) -> None:
     compute = Compute(engine="dask", workers=1, scheduler=address)
     started = time.monotonic()
@@ -346,6 +348,7 @@ def without(folder: Path) -> list[str]:
     return [*isolated, "sh", "-c", f'mount -t tmpfs tmpfs "{folder}" && exec "$@"', "sh"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_the_path_but_not_the_data_gets_no_task(
     workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,6 +87,7 @@ def grid(labels: tuple[str, ...] = ("joy", "Anger", "awe"), speakers: str = "abc
     return "\n".join(rows)
 
 
+@pytest.mark.slow
 def test_labels_that_nobody_knows_pass_through_the_whole_pipeline(project: Project) -> None:
     project(grid())
     for stage in (select, ingest, manifest, split, augment, featurize, train, evaluate, report):

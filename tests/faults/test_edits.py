@@ -7,6 +7,8 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,11 @@ from stages.base.files import MANIFEST, MODEL, SPLITS
 from stages.data import tables
 from stages.learning import dataset, trained_fold
 from stages.splitting import protocols
+from tests.faults import pipeline
 from tests.faults.conftest import Fault, draws
-from tests.faults.pipeline import Started, rng
+from tests.faults.pipeline import Started, Undisturbed, before, check_resumes, rng, small
 from tests.support.workspace import ROOT, Workspace
+from tests.test_pipeline import STAGES
 from tests.test_train import store_inputs
 
 yaml = YAML(typ="safe", pure=True)
@@ -138,6 +142,74 @@ def test_an_edit_at_a_random_moment(
         time.sleep(1.1)
         project.run()
         assert project.made() == made
+
+
+EDITS: list[dict[str, object]] = [
+    {"split__protocol": "leave_one_speaker_out"},
+    {"train__seed": 21},
+    {"training__epochs": 7},
+    {"evaluate__n_resamples": 50},
+    {"audio__level_db": -20.0},
+    {},  # a comment in a module that split, train and evaluate import
+]
+
+
+def make_edit(folder: Path, number: int) -> None:
+    """Edits params.yaml, or a module, at once as editors do."""
+    if EDITS[number]:
+        twin = folder / "edited"
+        twin.mkdir()
+        shutil.copy(folder / "params.yaml", twin)
+        pipeline.edit(twin, **EDITS[number])
+        (twin / "params.yaml").replace(folder / "params.yaml")
+        twin.rmdir()
+    else:
+        with (folder / "stages" / "splitting" / "leak.py").open("a") as module:
+            module.write("# edited\n")
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Undisturbed]:
+    """The pipeline run undisturbed after each edit of EDITS."""
+
+    @cache
+    def run(number: int) -> Undisturbed:
+        folder = tmp_path_factory.mktemp("edited") / "run"
+        shutil.copytree(small(tmp_path_factory).folder, folder, symlinks=True)
+        make_edit(folder, number)
+        pipeline.run(folder, "dvc", "repro")
+        pipeline.commit(folder)
+        return Undisturbed(folder)
+
+    return run
+
+
+@pytest.mark.parametrize("number", draws(sample=0, slow=2, campaign=24))
+def test_an_edit_while_dvc_repro_runs(
+    fault: Fault,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    edited: Callable[[int], Undisturbed],
+    number: int,
+) -> None:
+    """DVC never records a result of other settings: the next `dvc repro` makes what is missing."""
+    draw = rng("repro", number)
+    undisturbed, after = small(tmp_path_factory), edited(number % len(EDITS))
+    first = draw.choice(["split", "featurize", "train", "evaluate"])
+    seconds = sum(undisturbed.seconds[stage] for stage in STAGES[STAGES.index(first) :])
+    share = draw.random()
+    while True:
+        folder = before(first, undisturbed, False, tmp_path / f"{share:.6f}")
+        started = Started(folder, "dvc", "repro")
+        if started.is_running_after(1 + share * seconds):
+            break
+        started.end()
+        share /= 2
+    with fault("edit while dvc repro runs"):
+        make_edit(folder, number % len(EDITS))
+        started.end()
+        pipeline.run(folder, "git", "commit", "-qam", "edit")
+        check_resumes(folder, after)
 
 
 @pytest.mark.parametrize("number", range(60))

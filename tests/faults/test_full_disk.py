@@ -162,6 +162,7 @@ errors.run(lambda: weights.save(model, Path(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 def test_no_room_for_the_weights_of_a_network(fault: Fault, disk: Disk) -> None:
     path = disk.folder / network.FILE
     command = [sys.executable, "-c", SAVE, str(path)]

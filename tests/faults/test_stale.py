@@ -81,7 +81,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     return run
 
 
-@pytest.mark.parametrize("number", draws(sample=2, slow=8, campaign=len(PAIRS)))
+@pytest.mark.parametrize("number", draws(sample=1, slow=8, campaign=len(PAIRS)))
 def test_files_of_another_run_are_refused(
     fault: Fault,
     finished: Callable[[int], Path],

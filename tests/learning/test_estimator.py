@@ -32,7 +32,9 @@ def part() -> Partition:
     return Partition(x, np.ones(60, int), y, CLASSES)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize(
+    "name", ["svm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlp", "dummy"))]
+)
 def test_stored_model_scores_as_fitted_and_its_bytes_are_the_same_in_another_process(
     name: str, tmp_path: Path
 ) -> None:

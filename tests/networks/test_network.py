@@ -140,7 +140,9 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [way if way == "frames" else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
+)
 def test_a_run_killed_in_the_middle_of_two_epochs_ends_with_the_weights_of_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
