@@ -111,6 +111,7 @@ def test_a_second_run_changes_nothing(workspace: Workspace, capsys: pytest.Captu
     assert after == before
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_number_of_workers(workspace: Workspace) -> None:
     run()
     one = contents(FEATURES)

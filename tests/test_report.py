@@ -175,6 +175,7 @@ def test_the_numbers_are_those_of_the_metrics(plain: Path) -> None:
         assert f'<th scope="row">{emotion}</th><td>{recall:.3f}</td>' in html
 
 
+@pytest.mark.slow
 def test_several_training_seeds_have_their_standard_deviation(tmp_path: Path) -> None:
     path = make(tmp_path, full=False, train__n_seeds=3)
     seeds = json.loads((path.parent / "test.json").read_text())["seeds"]
@@ -188,6 +189,7 @@ def test_epochs_validated_in_bfloat16_are_said_to_be(full: Path) -> None:
     assert "computed in bfloat16" in full.read_text()
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(full: Path, tmp_path: Path) -> None:
     again = make(tmp_path, full=True, **FULL)
     assert again.read_bytes() == full.read_bytes()

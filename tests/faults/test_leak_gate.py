@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -22,7 +23,7 @@ from stages.base.files import MANIFEST, RAW
 from stages.data import tables
 from stages.splitting import leak, protocols
 from stages.splitting.leak import LeakError
-from tests.faults.conftest import Fault
+from tests.faults.conftest import RECORD, Fault
 from tests.faults.mutants import RATE_HZ, voiced
 from tests.support.manifests import manifest
 from tests.support.workspace import ROOT, Workspace
@@ -30,7 +31,7 @@ from tests.support.workspace import ROOT, Workspace
 PROTOCOLS = list(protocols.PROTOCOLS)
 SPLIT = params.read(ROOT / "params.yaml").split
 attacked = settings(
-    max_examples=25,
+    max_examples=25 if RECORD in os.environ else 10,
     deadline=None,
     derandomize=True,
     suppress_health_check=[

@@ -135,6 +135,7 @@ def test_an_unreachable_hub_is_reported(monkeypatch: pytest.MonkeyPatch) -> None
         convert.load("resnet_18_imagenet")
 
 
+@pytest.mark.slow
 def test_arrays_of_efficientnet_become_initial_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
