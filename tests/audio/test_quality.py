@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
-from stages.audio.quality import measure, notices, probe, problem
+from stages.audio.quality import frame_levels, mark_duplicates, measure, notices, probe, problem
 from stages.audio.recording import Recording, load
 from stages.base.params import Manifest, read
 
@@ -112,6 +113,56 @@ def test_the_measures_of_a_sound_worked_by_hand(limits: Manifest) -> None:
     assert problem(measured, limits) == ""
     assert "narrow band" in {notice.split(":")[0] for notice in notices(measured, limits)}
     assert measure(Recording(tone, RATE_HZ, 1)).bandwidth_hz == pytest.approx(1000, abs=150)
+
+
+def tone(hz: float, below_db: float = 0.0) -> np.ndarray:
+    """A second at a frequency that is the centre of a band of the spectrum, 25 Hz wide."""
+    wave = 0.25 * 10 ** (-below_db / 20) * np.sin(2 * np.pi * hz * np.arange(RATE_HZ) / RATE_HZ)
+    return wave.astype(np.float32)
+
+
+@pytest.mark.parametrize(("below_db", "highest_hz"), [(58.0, 3000), (62.0, 1000)])
+def test_the_bandwidth_ends_60_db_below_the_strongest_frequency(below_db: float, highest_hz: float) -> None:
+    sound = Recording(tone(1000) + tone(3000, below_db), RATE_HZ, 1)
+    measured = measure(sound).bandwidth_hz
+    assert highest_hz <= measured < highest_hz + 60  # the window widens a tone by two bands
+
+
+def test_the_bandwidth_is_the_highest_band_that_is_inside() -> None:
+    impulse = np.zeros(RATE_HZ, np.float32)
+    impulse[8000] = 0.5
+    assert measure(Recording(impulse, RATE_HZ, 1)).bandwidth_hz == RATE_HZ / 2
+
+
+def test_digital_silence_has_the_lowest_level() -> None:
+    np.testing.assert_allclose(frame_levels(np.zeros(RATE_HZ, np.float32), RATE_HZ), -120)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_clipping_on_one_side_is_counted(side: int) -> None:
+    wave = side * np.minimum(tone(100) / 0.25, 0.5)
+    assert measure(Recording(wave, RATE_HZ, 1)).clipped == pytest.approx(1 / 3, abs=0.02)
+
+
+def row(name: str, emotion: str, **more: object) -> dict[str, object]:
+    same = {"corpus": "a", "speaker": "a/1", "sentence": "x", "audio_sha256": "same", "problem": ""}
+    own = {"path": name, "clip": name, "emotion": emotion, "authentic": True, "preferred": True}
+    return own | same | more
+
+
+def test_only_usable_copies_contradict_one_another() -> None:
+    table = pd.DataFrame(
+        [
+            row("a.wav", "anger"),
+            row("b.wav", "fear", authentic=False),  # a stand-in, whose label nobody takes for true
+            row("c.wav", "sadness", problem="too short"),
+            row("d.wav", "neutral", audio_sha256="another"),
+        ]
+    )
+    reasons = mark_duplicates(table)["problem"].str.partition(":")[0]
+    assert reasons.tolist() == ["", "duplicate", "too short", ""]
+    reasons = mark_duplicates(table.assign(authentic=True))["problem"].str.partition(":")[0]
+    assert reasons.tolist() == ["contradiction", "contradiction", "too short", ""]
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ import soundfile
 from stages.audio.recording import (
     AudioError,
     Recording,
+    _complete,
+    _unknown_sizes,
     decode,
     load,
     load_listed,
@@ -279,6 +281,24 @@ def test_24_bit_samples_in_the_low_bits_of_32_are_refused(tmp_path: Path) -> Non
         decode(path)
     soundfile.write(path, (NOISE * 2**7).astype(np.int32) << 16, RATE_HZ, subtype="PCM_32")  # only quiet
     assert np.abs(decode(path).samples).max() <= 2**-8
+
+
+def test_samples_of_32_bits_are_read_at_their_scale(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, NOISE, RATE_HZ, subtype="PCM_32")
+    np.testing.assert_allclose(decode(path).samples, NOISE - NOISE.mean(), atol=1e-6)
+
+
+def test_a_chunk_of_odd_size_has_a_byte_more(tmp_path: Path) -> None:
+    head = b"RIFF\0\0\0\0WAVEnote\3\0\0\0abc\0fmt \2\0\0\0..data\0\0\0\0"
+    assert _unknown_sizes(head) == (4, 38)
+
+
+def test_a_file_without_samples_is_empty() -> None:
+    with pytest.raises(AudioError, match=r"^empty"):
+        list(_complete(iter([]), RATE_HZ, 0.0, 0.0))
+    one = np.ones((1, 1), np.float32)
+    assert list(_complete(iter([one]), RATE_HZ, 0.0, 0.0)) == [one]
 
 
 def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:

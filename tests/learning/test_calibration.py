@@ -24,8 +24,10 @@ def test_probabilities_are_the_softmax_of_scores_divided_by_the_temperature() ->
 def test_scores_that_separate_nothing_or_everything_lead_to_a_bound() -> None:
     labels = np.arange(60) % 3
     right = np.eye(3)[labels]
-    for scores in (0.05 * right, -right):
-        assert calibration.at_bound(calibration.temperature(scores, labels))
+    for scores, bound in ((0.05 * right, 0.01), (-right, 100.0)):
+        temperature = calibration.temperature(scores, labels)
+        assert temperature == pytest.approx(bound, rel=0.01)
+        assert calibration.at_bound(temperature)
     noisy = right + np.random.default_rng(0).normal(0, 1, right.shape)
     assert not calibration.at_bound(calibration.temperature(noisy, labels))
 
@@ -35,3 +37,11 @@ def test_temperature_moves_no_decision() -> None:
     p = calibration.probabilities(scores, 3.0)
     np.testing.assert_array_equal(p.argmax(axis=1), scores.argmax(axis=1))
     np.testing.assert_allclose(p.sum(axis=1), 1)
+
+
+def test_reliability_counts_clips_and_right_answers_by_confidence() -> None:
+    probabilities = np.array([[1.0, 0.0, 0.0], [0.0, 0.26, 0.74], [0.26, 0.0, 0.74], [0.33, 0.34, 0.33]])
+    found = calibration.reliability(probabilities, np.array([0, 2, 0, 1]))
+    assert {name: len(counts) for name, counts in found.items()} == {"n": 20, "n_right": 20}
+    assert {bin_: n for bin_, n in enumerate(found["n"]) if n} == {6: 1, 14: 2, 19: 1}
+    assert {bin_: n for bin_, n in enumerate(found["n_right"]) if n} == {6: 1, 14: 1, 19: 1}

@@ -176,6 +176,7 @@ def recordings(*clips: str) -> pd.DataFrame:
         (["a1", "b1"], ["b2"], ["d1"], "b2.* 1 clips .*rule 'no pretraining on test speakers'"),
         (["a1", "b1"], ["c1=b1"], ["d1"], "c1=b1.* 1 clips .*rule 'no pretraining on test recordings'"),
         (["a1", "b1"], ["b2"], ["b3"], None),  # `random`: the fold itself trains on its test speakers
+        (["a1", "b1"], ["b2"], ["b3", "d1"], None),
         (["a1", "b1"], ["b1"], ["b3"], "b1.* 1 clips .*rule 'no pretraining on test recordings'"),
         (["a1=b1"], ["b1"], ["b3"], "b1.* 1 clips .*rule 'no pretraining on test recordings'"),
         ([], ["a1"], ["b1"], None),
