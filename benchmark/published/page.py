@@ -206,10 +206,7 @@ class Entry:
             return []
         found = differences(self.report_split.experiment.block, self.new_speakers.experiment.block)
         if self.is_outdated:
-            rows = self.report_split, self.new_speakers
-            folds = " and ".join(row.folds for row in rows)
-            trained = " and ".join(row.plain("n_train") for row in rows)
-            found.append(f"measured with earlier settings: one seed, {folds} folds, {trained} training clips")
+            found.append("measured with earlier settings: see folds, seeds and training clips below")
         if self.new_speakers.is_at_chance:
             ours, majority = self.new_speakers_accuracy, self.new_speakers.percent("majority")
             found.append(f"at chance with new speakers: {ours:.1f} %, majority class {majority:.1f} %")
@@ -258,6 +255,26 @@ def by_kind(found: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
         }.items():
             kinds.setdefault(kind, {}).setdefault(value, []).append(entry)
     return kinds
+
+
+def by_caveat(found: Sequence[Entry]) -> dict[str, list[str]]:
+    """Returns the names of the entries by their caveats."""
+    names: dict[str, list[str]] = {}
+    for entry in found:
+        for caveat in entry.caveats:
+            names.setdefault(caveat, []).append(entry.name)
+    return names
+
+
+def not_run(found: Sequence[Entry], report: str) -> dict[str, list[str]]:
+    """Returns what was not run of a report, by the reason: ``["`A1_cnn1d` CREMA-D", ...]``."""
+    missing: dict[str, dict[str, None]] = {}  # of both splits once, in order
+    for entry in found:
+        for variant, row in entry.pairs():
+            if entry.report == report and not row.ran:
+                about = f"`{entry.name}` {entry.system.variants[variant].about}"
+                missing.setdefault(row.text("status"), {})[about] = None
+    return {status: list(abouts) for status, abouts in missing.items()}
 
 
 def n_clips(corpus: str, channels: Sequence[str]) -> int:
@@ -311,5 +328,5 @@ def render(found: Sequence[Entry]) -> str:
         keep_trailing_newline=True,
     )
     template = environment.get_template(TEMPLATE.name)
-    functions = {"mean_lost": mean_lost, "by_kind": by_kind}
+    functions = {"mean_lost": mean_lost, "by_kind": by_kind, "by_caveat": by_caveat, "not_run": not_run}
     return template.render(entries=found, by_name={entry.name: entry for entry in found}, **functions)

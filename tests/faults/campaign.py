@@ -1,4 +1,4 @@
-"""Runs the whole fault campaign and writes its table into docs/faults.md: `python -m tests.faults.campaign`.
+"""Runs the fault campaign, `python -m tests.faults.campaign`: writes results.csv and docs/faults.md's table.
 
 With records, `python -m tests.faults.campaign record.jsonl ...`, it replaces the rows of the kinds in them
 and keeps the others: after `FAULTS_RECORD=record.jsonl pytest -m '' tests/faults/test_kills.py`, say.
@@ -20,14 +20,13 @@ from tests.faults.conftest import RECORD
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "faults.md"
+RESULTS = Path(__file__).with_name("results.csv")
 START, END = "<!-- table -->\n", "<!-- end of table -->"
 
 
 def main(records: list[Path]) -> int:
     """Returns the campaign's exit code, 1 also when a fault was lost whose test passed."""
     code = 0
-    before, _, rest = PAGE.read_text().partition(START)
-    shown, _, after = rest.partition(END)
     if not records:
         with tempfile.TemporaryDirectory() as folder:
             record = Path(folder, "record.jsonl")
@@ -35,20 +34,14 @@ def main(records: list[Path]) -> int:
             code = subprocess.run(command, cwd=ROOT, env=os.environ | {RECORD: str(record)}).returncode
             counts = count([record])
     else:
-        counts = pd.concat([count(records), shown_before(shown)]).drop_duplicates(["test", "kind"])
-        counts = counts.sort_values(["test", "kind"])
-    PAGE.write_text(before + START + table(counts) + END + after)
+        counts = pd.concat(
+            [count(records), pd.read_csv(RESULTS, keep_default_na=False, dtype={"commit": str})]
+        )
+        counts = counts.drop_duplicates(["test", "kind"]).sort_values(["test", "kind"])
+    counts.to_csv(RESULTS, index=False, lineterminator="\n")
+    before, _, rest = PAGE.read_text().partition(START)
+    PAGE.write_text(before + START + table(counts) + END + rest.partition(END)[2])
     return code or int(counts["lost"].sum() > 0)
-
-
-def shown_before(table: str) -> pd.DataFrame:
-    """Returns the rows of a table that `table` made, as `count` does."""
-    lines = [line.strip("| ").split(" | ") for line in table.splitlines()[2:-1]]
-    rows = [
-        (command.strip("`").split()[-1], kind, commit.strip(), int(tried), int(survived), int(lost))
-        for kind, tried, survived, lost, commit, command in lines
-    ]
-    return pd.DataFrame(rows, columns=["test", "kind", "commit", "tried", "survived", "lost"])
 
 
 def count(records: list[Path]) -> pd.DataFrame:
@@ -68,14 +61,15 @@ def count(records: list[Path]) -> pd.DataFrame:
 
 
 def table(counts: pd.DataFrame) -> str:
-    """Returns the counts in Markdown."""
-    lines = ["| kind of fault | tried | survived | lost | commit | command |", "|---|---|---|---|---|---|"]
-    for row in counts.itertuples():
-        command = f"`pytest -m '' {row.test}`"
-        lines.append(f"| {row.kind} | {row.tried} | {row.survived} | {row.lost} | {row.commit} | {command} |")
-    total = counts[["tried", "survived", "lost"]].sum()
-    tried, survived, lost = total
-    lines.append(f"| **all** | **{tried}** | **{survived}** | **{lost}** | | `make faults` |")
+    """Returns the counts in Markdown: a row per test file, and the name of each kind that lost a fault."""
+    lines = ["| test | kinds | tried | survived | lost |", "|---|---|---|---|---|"]
+    for test, of_test in counts.groupby("test"):
+        kinds = of_test.loc[of_test["lost"] > 0, "kind"]
+        lost = f"{of_test['lost'].sum()}{': ' * bool(len(kinds))}{', '.join(kinds)}"
+        tried, survived = of_test[["tried", "survived"]].sum()
+        lines.append(f"| `{test}` | {len(of_test)} | {tried} | {survived} | {lost} |")
+    tried, survived, lost = counts[["tried", "survived", "lost"]].sum()
+    lines.append(f"| **all** | **{len(counts)}** | **{tried}** | **{survived}** | **{lost}** |")
     return "\n".join(lines) + "\n"
 
 
