@@ -1,4 +1,4 @@
-"""How many points of accuracy are lost when test speakers are new."""
+"""How many points of accuracy are lost when test speakers are new, or gained by a change."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ def predictions(places: Sequence[Path]) -> pd.DataFrame:
 
 
 def points(
-    report_split: pd.DataFrame, new_speakers: pd.DataFrame, n_resamples: int, seed: int
+    name: str, first: pd.DataFrame, second: pd.DataFrame, n_resamples: int, seed: int
 ) -> dict[str, float]:
-    """Returns `lost`, the difference of two accuracies, and the ends of its 95 % interval, in [-1, 1].
+    """Returns the first accuracy minus the second and the ends of its 95 % interval, in [-1, 1].
 
-    The report's split may test fewer clips, so each accuracy is that of its own test clips. Both are computed
-    on the same resamples of speakers. Over several seeds, the variance of the difference between seeds is
+    One of them may test fewer clips, so each accuracy is that of its own test clips. Both are computed on the
+    same resamples of speakers. Over several seeds, the variance of the difference between seeds is
     added, and the degrees of freedom are those of Satterthwaite (1946). Without two speakers there is no
     interval.
 
     Args:
-        report_split, new_speakers: predictions with the same seeds, of schema PREDICTIONS.
+        name: of the difference; its ends are `name`_low and `name`_high.
+        first, second: predictions with the same seeds, of schema PREDICTIONS.
         n_resamples: of speakers.
         seed: of the resamples.
 
     >>> clips = pd.DataFrame({"seed": 0, "speaker": list("aabb"), "label": "anger", "p_anger": [1, 1, 1, 0]})
     >>> clips["p_fear"] = 1 - clips["p_anger"]
-    >>> found = points(clips, clips.assign(p_anger=[1, 0, 0, 0]), n_resamples=100, seed=20)
+    >>> found = points("lost", clips, clips.assign(p_anger=[1, 0, 0, 0]), n_resamples=100, seed=20)
     >>> found["lost"], found["lost_low"] <= 0 <= found["lost_high"]
     (0.5, True)
     """
     from scipy import stats
 
-    both = [_counts(each) for each in (report_split, new_speakers)]
+    both = [_counts(each) for each in (first, second)]
     speakers = sorted(set.union(*(set(counts.index.unique("speaker")) for counts in both)))
     sums = [counts.groupby("speaker").sum().reindex(speakers, fill_value=0).to_numpy() for counts in both]
-    lost = _difference(*(each.sum(axis=0) for each in sums))
+    difference = _difference(*(each.sum(axis=0) for each in sums))
     if len(speakers) < 2:
-        return {"lost": float(lost)}
+        return {name: float(difference)}
     drawn = metrics.resample_speakers(len(speakers), n_resamples, seed)
     resampled = _difference(*(drawn @ each for each in sums))
     resampled = resampled[np.isfinite(resampled)]  # a resample may have only speakers that one does not test
@@ -60,9 +61,9 @@ def points(
     error, freedom = paired.combined(variances, freedoms)
     margin = stats.t.ppf((1 + metrics.CONFIDENCE) / 2, freedom) * error
     return {
-        "lost": float(lost),
-        "lost_low": float(max(lost - margin, -1)),
-        "lost_high": float(min(lost + margin, 1)),
+        name: float(difference),
+        f"{name}_low": float(max(difference - margin, -1)),
+        f"{name}_high": float(min(difference + margin, 1)),
     }
 
 

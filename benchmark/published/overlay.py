@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.base.errors import InputError, unknown
 from stages.base.params import Block, Count, Params, Positive, check, checked
@@ -35,12 +35,16 @@ class Report(Block):
 
 
 class Variant(Block):
-    """One set of recordings or features that a system is run on."""
+    """One set of recordings or features that a system is run on, or one change of the system.
+
+    `against` is the variant that this one changes in one point: what the change is worth is measured.
+    """
 
     # what the report's scores are computed on; the closest available corpus; what it compares in addition
     role: Literal["reported", "stand_in", "further"]
     about: str
     params: dict[str, Any]
+    against: str | None = None
 
 
 class System(Block):
@@ -57,6 +61,14 @@ class System(Block):
     params: dict[str, Any]
     variants: Annotated[dict[str, Variant], Field(min_length=1)]  # the most important first
     protocols: Annotated[dict[Protocol, dict[str, Any]], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _check_against(self) -> System:
+        for name, variant in self.variants.items():
+            earlier = list(self.variants)[: list(self.variants).index(name)]
+            if variant.against is not None and variant.against not in earlier:
+                raise ValueError(f"variants.{name}.against: '{variant.against}' is no variant before it")
+        return self
 
 
 @dataclass(frozen=True)

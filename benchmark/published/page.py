@@ -232,6 +232,16 @@ class Entry:
                 yield variant, row
 
 
+def changes_of(found: Sequence[Entry]) -> list[tuple[Entry, str, dict[str, Row]]]:
+    """Returns each variant whose gain over another one was measured, with its rows."""
+    return [
+        (entry, variant, rows)
+        for entry in found
+        for variant, rows in entry.rows.items()
+        if all(row.text("gain") for row in rows.values())
+    ]
+
+
 def mean_lost(found: Sequence[Entry]) -> str:
     """Returns the mean of the points lost, with its 95 % interval over systems: `25 [14, 36]`."""
     lost = np.array([entry.points_lost for entry in found])
@@ -328,5 +338,5 @@ def render(found: Sequence[Entry]) -> str:
         keep_trailing_newline=True,
     )
     template = environment.get_template(TEMPLATE.name)
-    functions = {"mean_lost": mean_lost, "by_kind": by_kind, "by_caveat": by_caveat, "not_run": not_run}
+    functions = {each.__name__: each for each in (mean_lost, by_kind, by_caveat, not_run, changes_of)}
     return template.render(entries=found, by_name={entry.name: entry for entry in found}, **functions)

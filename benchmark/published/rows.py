@@ -36,6 +36,7 @@ COLUMNS = [
     "accuracy_std",  # over seeds
     "uar_std",
     *(f"lost{end}" for end in ("", "_low", "_high")),  # accuracy with the report's split minus this one
+    *(f"gain{end}" for end in ("", "_low", "_high")),  # this accuracy minus that of the variant `against`
     "auc",
     "chance",  # UAR of random guessing
     "majority",  # accuracy of the majority-class baseline
@@ -76,17 +77,27 @@ def last(experiment: Experiment, system: System, missing: Sequence[str]) -> dict
     return {**now, "status": f"{NEEDS}{AND.join(missing)}" if missing else NOT_YET}
 
 
-def measured(pair: Sequence[Experiment], system: System, n_seeds: int) -> list[dict[str, Any]]:
+def measured(
+    pair: Sequence[Experiment], system: System, n_seeds: int, against: Sequence[Experiment] = ()
+) -> list[dict[str, Any]]:
     """Returns the rows of a variant, with the report's split and with new speakers, of its first seeds.
 
-    The second also has the points that are lost between them.
+    The second also has the points that are lost between them; and both those that are gained over the same
+    rows of the variant `against`, if there is one.
     """
     values = pair[0].values
-    places = [[workspace.folder(each.run(number, None)) for number in range(n_seeds)] for each in pair]
-    rows = [row(each, system, own) for each, own in zip(pair, places, strict=True)]
-    predictions = [lost.predictions(own) for own in places]
-    rows[1] |= lost.points(predictions[0], predictions[1], values["evaluate"]["n_resamples"], values["seed"])
+    drawn = values["evaluate"]["n_resamples"], values["seed"]
+    rows = [row(each, system, places(each, n_seeds)) for each in pair]
+    tested = [lost.predictions(places(each, n_seeds)) for each in (*pair, *against)]
+    rows[1] |= lost.points("lost", tested[0], tested[1], *drawn)
+    for own, first, second in zip(rows, tested, tested[2:], strict=False):
+        own |= lost.points("gain", first, second, *drawn)
     return rows
+
+
+def places(experiment: Experiment, n_seeds: int) -> list[Path]:
+    """Returns the workspaces of an experiment's first runs."""
+    return [workspace.folder(experiment.run(number, None)) for number in range(n_seeds)]
 
 
 def row(experiment: Experiment, system: System, places: Sequence[Path]) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def reproduce(
         print(f"{pair[0].system} {variant}, seed {number + 1} of {system.n_seeds}{left}", flush=True)
         for each in limited:
             workspace.reproduce(workspace.prepare(each))
-        measured = rows.measured(pair, system, number + 1)
+        against = [each for each in experiments if each.variant == system.variants[variant].against]
+        measured = rows.measured(pair, system, number + 1, against)
         found |= {each.name: row for each, row in zip(pair, measured, strict=True)}
         rows.write(found.values(), path)
         for name, row in zip((each.name for each in pair), measured, strict=True):

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,7 +29,11 @@ from stages.data import tables
 from stages.splitting import labels, protocols
 
 RUNS = Path("benchmark/published/runs")
-WEIGHTS = {"imagenet": "ImageNet weights"}  # titles of folders in data/pretrained
+WEIGHTS = {  # titles of what is in data/pretrained
+    "imagenet": "ImageNet weights",
+    "imagenet_lite0": "ImageNet weights of EfficientNet-Lite0",
+    "byol_s.npz": "weights of BYOL-S",
+}
 CONFIG = """\
 [core]
     no_scm = true
@@ -53,9 +57,19 @@ def inputs(experiment: Experiment) -> dict[str, list[Path]]:
             found[title] = paths
             for channel in _missing_channels(corpus, paths, experiment.values["split"]["channels"]):
                 found[f"{title} {channel}"] = []
-    if weights := experiment.block.get("training", {}).get("init_from"):
-        found[WEIGHTS.get(weights, weights)] = list(PRETRAINED.glob(weights))
+    for name in _weights(experiment):
+        found[WEIGHTS.get(name, name)] = list(PRETRAINED.glob(name))
     return found
+
+
+def _weights(experiment: Experiment) -> Iterator[str]:
+    """Yields the names of what the row reads in data/pretrained: initial weights, frozen networks."""
+    if initial := experiment.block.get("training", {}).get("init_from"):
+        yield initial
+    for feature in experiment.values["featurize"]["features"]:
+        for value in experiment.values["features"][feature].values():
+            if isinstance(value, str) and Path(value).parent == PRETRAINED:
+                yield Path(value).name
 
 
 def available(values: dict[str, Any]) -> list[str]:

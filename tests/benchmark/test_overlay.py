@@ -121,6 +121,20 @@ def test_a_mistake_in_a_systems_file_is_reported_with_its_place(
         overlay.load("X")
 
 
+@pytest.mark.parametrize("against", ["absent", "second", "third"])
+def test_a_variant_changes_one_that_stands_before_it(only_x: Path, against: str) -> None:
+    empty = {"role": "further", "about": "", "params": {}}
+    names = ("first", "second", "third")
+    values = written(variants={name: dict(empty) for name in names})
+    values["variants"]["second"]["against"] = "first"
+    OmegaConf.save(OmegaConf.create(values), only_x)
+    assert overlay.load("X").variants["second"].against == "first"
+    values["variants"]["second"]["against"] = against
+    OmegaConf.save(OmegaConf.create(values), only_x)
+    with pytest.raises(InputError, match=rf"X\.yaml.*second\.against.*'{against}'"):
+        overlay.load("X")
+
+
 def test_a_value_that_is_not_valid_is_reported_with_the_row(only_x: Path) -> None:
     OmegaConf.save(OmegaConf.create(written(params__models__svm__kernel="rbv")), only_x)
     first, *_ = overlay.experiments("X", load(PARAMS))

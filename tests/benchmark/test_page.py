@@ -137,6 +137,39 @@ def test_a_row_has_what_was_measured_and_what_was_reported(
     assert found[0]["settings"] != found[1]["settings"]
 
 
+def test_the_gain_over_another_variant_is_that_of_the_same_clips(
+    svm: System, experiments: dict[str, Experiment], place: Path
+) -> None:
+    for number, right in enumerate(([2, 2, 1, 3], [3, 2, 3, 2])):  # two clips more than RIGHT each
+        folder = workspace.folder(experiments["ravdess-speaker_independent"].run(number, None))
+        tested = of_speakers(right, 4).assign(seed=20 + number)
+        tables.write(tested, tables.PREDICTIONS, folder / PREDICTIONS)
+    changed, base = (pair(variant, experiments) for variant in ("ravdess", "ravdess_savee"))
+    found = rows.measured(changed, svm, 2, base)
+    assert [row["gain"] for row in found] == pytest.approx([0.0, 2 / 16])
+    assert found[1]["gain_low"] <= 2 / 16 <= found[1]["gain_high"]
+    assert "gain" not in rows.measured(base, svm, 2)[1]
+
+
+def test_changes_have_a_table_with_what_they_are_worth(
+    svm: System, experiments: dict[str, Experiment]
+) -> None:
+    of_variant = {"about": "both", "against": "ravdess_savee"}
+    changed = svm.variants["ravdess"].model_copy(update=of_variant)
+    system = svm.model_copy(update={"variants": svm.variants | {"ravdess": changed}})
+    gains = {"gain": "0.125", "gain_low": "0.1", "gain_high": "0.15"}
+    made = {
+        each.variant: {other.protocol: page.Row(gains, other) for other in pair(each.variant, experiments)}
+        for each in experiments.values()
+    }
+    made["ravdess_savee"] = {
+        protocol: page.Row({"gain": ""}, row.experiment) for protocol, row in made["ravdess_savee"].items()
+    }
+    (entry, variant, of_protocols) = page.changes_of([Entry("B1_svm", system, made)])[0]
+    assert (entry.name, variant) == ("B1_svm", "ravdess")
+    assert of_protocols["as_reported"].score("gain") == "12.5 [10, 15]"
+
+
 def test_a_row_of_fewer_seeds_has_those_that_are_finished(
     svm: System, experiments: dict[str, Experiment], place: Path
 ) -> None:
