@@ -51,6 +51,19 @@ RAVDESS, TESS, SAVEE, CREMA_D = (
 )
 
 
+def test_folds_are_even_over_both_sexes_together() -> None:
+    people = [("female", "abcdefg"), ("male", "hijklmn")]  # seven of each for three folds
+    clips = pd.DataFrame([{"speaker": name, "sex": sex} for sex, names in people for name in names])
+    groups = protocols._balanced_groups(clips, "speaker", "sex", 3, seed=20)
+    assert sorted(map(len, groups)) == [4, 5, 5]
+
+
+def test_two_labels_that_all_corpora_have_are_enough() -> None:
+    both = pd.concat([SAVEE, TESS])
+    splits = assign(both[both["emotion"].isin(["anger", "fear"])], protocol="cross_corpus")
+    assert set(splits["label"]) == {"anger", "fear"}
+
+
 def test_every_protocol_of_params_has_its_function() -> None:
     assert set(protocols.PROTOCOLS) == set(get_args(Split.model_fields["protocol"].annotation))
 
