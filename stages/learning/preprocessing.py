@@ -122,11 +122,13 @@ class Partition(Clips):
         y: int64 (n_clips,), index into `classes`.
         classes: of the fold, sorted.
         speakers: text (n_clips,); None where nobody asks for them.
+        original: bool (n_clips,), whether a clip is a recording, not a copy; None if all are.
     """
 
     y: NDArray[np.int64]
     classes: list[str]
     speakers: NDArray | None = None
+    original: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
