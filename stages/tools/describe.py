@@ -55,11 +55,12 @@ def main() -> None:
     given = parser.parse_args()
     found = find(given.path)
     read, _ = table.read(found, None)
+    name = found.absolute().parent.name
     block, open_questions = suggest(found, read)
     if given.add:
-        add(found.parent.name, block)
+        add(name, block)
     text = io.StringIO()
-    YAML().dump({"corpora": {found.parent.name: block}}, text)
+    YAML().dump({"corpora": {name: block}}, text)
     print(text.getvalue(), end="")
     for question in open_questions:
         print(f"# {question}")
