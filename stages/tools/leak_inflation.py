@@ -52,7 +52,7 @@ def main() -> None:
     bring_up_to_date("leak_inflation", ["manifest", "featurize"])
     independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
     separated = assign(independent_protocol)
-    mixed = assign(LEAKY, n_folds=int(separated["fold"].nunique()))
+    mixed = assign(LEAKY, n_folds=several_folds(independent_protocol, separated))
     independent, leaky = (
         predict(protocol, splits)
         for protocol, splits in zip(
@@ -79,21 +79,32 @@ def choose_protocol(params: Params, manifest: pd.DataFrame) -> str:
     """Returns the protocol to compare with `random`: the chosen one, unless that is leaky.
 
     Raises:
-        InputError: with these parameters `random` would test other clips than the other protocols.
+        InputError: only one fold is chosen.
     """
     if params.train.fold != "all":
         raise InputError(
             f"params.train.fold: {params.train.fold} tests other clips under each protocol. Set it to all."
-        )
-    if params.split.n_folds == 1:
-        raise InputError(
-            f"params.split.n_folds: with 1 fold, {LEAKY} tests only some of the clips. Set 3 or more."
         )
     if not leak.leaky(params.split.protocol):
         return params.split.protocol
     usable = manifest[(manifest["problem"] == "") & manifest["corpus"].isin(params.corpus)]
     divisible = leak.FEWEST_TO_SEPARATE <= params.split.n_folds <= usable["speaker"].nunique()
     return "speaker_independent" if divisible else "leave_one_speaker_out"
+
+
+def several_folds(protocol: str, splits: pd.DataFrame) -> int:
+    """Returns the number of folds.
+
+    Raises:
+        InputError: there is one, as in many official partitions: `random` with one tests other clips.
+    """
+    n_folds = int(splits["fold"].nunique())
+    if n_folds == 1:
+        raise InputError(
+            f"params.split.protocol: '{protocol}' has one fold, and {LEAKY} with one fold tests other clips. "
+            "Choose a protocol that tests every clip, such as speaker_independent."
+        )
+    return n_folds
 
 
 def assign(protocol: str, **changes: object) -> pd.DataFrame:
