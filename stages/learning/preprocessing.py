@@ -14,7 +14,7 @@ from pydantic import Field
 from stages.base import npz
 from stages.base.errors import InputError
 from stages.base.files import replacing
-from stages.base.params import Block, Count, Positive
+from stages.base.params import Block, Count, Names, Positive
 
 Frames = NDArray[np.float32]  # (n_frames, n_dims)
 Layout = Literal["mean", "stats", "pooled", "frames", "image", "flat"]
@@ -45,7 +45,7 @@ class Inputs(Block):
             computing time of a recurrent network is proportional to its steps.
     """
 
-    features: Annotated[list[str], Field(min_length=1)]
+    features: Annotated[Names, Field(min_length=1)]
     layout: Layout
     duration_s: Positive | None
     frames_per_step: Count
