@@ -13,7 +13,6 @@ from pydantic import Field
 
 from stages.base import npz
 from stages.base.errors import InputError
-from stages.base.files import replacing
 from stages.base.params import Block, Count, Names, Positive
 
 Frames = NDArray[np.float32]  # (n_frames, n_dims)
@@ -188,8 +187,7 @@ class Preprocessor:
 
     def save(self, path: Path) -> None:
         """Writes the preprocessor as npz, the same bytes for the same values."""
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **asdict(self))
+        npz.write(path, **asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Preprocessor:

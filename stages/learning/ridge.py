@@ -13,7 +13,6 @@ from sklearn.metrics import recall_score
 
 from stages.base import npz
 from stages.base.errors import InputError
-from stages.base.files import replacing
 from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
 
@@ -63,8 +62,7 @@ class RidgeTrainer:
         uars = [recall_score(labels, scores.argmax(axis=1), average="macro") for scores in found]
         best = int(np.argmax(uars))
         dual = np.linalg.solve(kernel + np.diag(self.penalties[best] / weights), targets)
-        with replacing(folder / self.file) as temporary, temporary.open("wb") as file:
-            np.savez(file, weights=x.T @ dual, intercept=dual.sum(axis=0))
+        npz.write(folder / self.file, weights=x.T @ dual, intercept=dual.sum(axis=0))
         return pd.DataFrame(), {
             "n_parameters": (x.shape[1] + 1) * n_classes,
             "penalty": self.penalties[best],

@@ -15,7 +15,7 @@ import pandas as pd
 
 from stages.base import registry
 from stages.base.errors import InputError, run
-from stages.base.files import FEATURES, MANIFEST, METRICS, replacing
+from stages.base.files import FEATURES, MANIFEST, METRICS, write
 from stages.base.params import Params, read
 from stages.base.repro import bring_up_to_date
 from stages.data import shards, tables
@@ -54,8 +54,7 @@ def main() -> None:
             "neighbours": of_neighbours(near),
         },
     )
-    with replacing(PAGE) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write(html, PAGE)
     said = ", ".join(f"{name} {seen:.2f} (chance {chance:.2f})" for name, (seen, chance) in near.items())
     print(f"data_page: {PAGE}: the nearest clip is of the {said}")
 

@@ -31,6 +31,7 @@ from stages.base.files import (
     PRETRAINED,
     SPLITS,
     replacing,
+    write,
     write_json,
 )
 from stages.base.params import PARAMS, Params, read
@@ -68,8 +69,7 @@ def main() -> None:
     tested = {"n_clips": independent["clip"].nunique(), "n_speakers": n_speakers, "chance_uar": chance}
     rows = {str(name): row.to_dict() for name, row in scores.iterrows()}
     write_json({"subject": subject, **tested, **rows}, RESULT)
-    with replacing(RESULT.with_suffix(".png")) as temporary:
-        temporary.write_bytes(results.leak_inflation(scores, chance, subject).content)
+    write(results.leak_inflation(scores, chance, subject).content, RESULT.with_suffix(".png"))
     print(", ".join([subject, *(f"{name} {value:.4g}" for name, value in tested.items())]))
     print(f"\n{markdown(scores)}")
     shutil.rmtree(WORK)

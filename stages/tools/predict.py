@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from stages.audio.recording import SUFFIXES
 from stages.base.errors import InputError, run
-from stages.base.files import replacing
+from stages.base.files import write as write_file
 from stages.data import keys
 from stages.inference import bundle, chosen, output
 from stages.inference.bundle import OF_SPEAKER, Bundle
@@ -185,8 +185,7 @@ def target(path: Path | None, kind: str, chosen: output.Format) -> Iterator[tupl
         except (ValueError, LookupError, TypeError, csv.Error) as error:
             raise InputError(f"{path}: not the unfinished output of this command ({error}).") from error
         print(f"notice: {path} has {len(done)} files already; continuing", file=sys.stderr)
-    with replacing(path) as temporary:
-        temporary.write_text(kept, encoding="utf-8")
+    write_file(kept, path)
     with path.open("a", encoding="utf-8") as file:
         yield file, done
 
