@@ -10,7 +10,6 @@ are removed. Writes metrics/leak_inflation.json and metrics/leak_inflation.png, 
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from stages.base import registry
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError, parser_of, run
 from stages.base.files import (
     DATA,
     FEATURES,
@@ -47,8 +46,7 @@ WORK = DATA / "leak_inflation"
 
 
 def main() -> None:
-    help_format = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser(description=__doc__, formatter_class=help_format).parse_args()
+    parser_of(__doc__).parse_args()
     params = read()
     bring_up_to_date("leak_inflation", ["manifest", "featurize"])
     independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))

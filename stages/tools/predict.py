@@ -23,7 +23,7 @@ from typing import IO
 from tqdm import tqdm
 
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError, parser_of, run
 from stages.base.files import write as write_file
 from stages.data import keys
 from stages.inference import bundle, chosen, output
@@ -54,10 +54,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Returns the command line's arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("files", nargs="+", help="files, folders, patterns, or - for the standard input")
     parser.add_argument(
         "--bundle",
