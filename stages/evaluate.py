@@ -84,20 +84,15 @@ def enrolment(folds: list[dict[int, pd.DataFrame]], params: Params) -> pd.DataFr
     rows = []
     for n in folds[0]:
         predictions = pd.concat([fold[n] for fold in folds], ignore_index=True)
-        ends = metrics.intervals(predictions, params.evaluate.n_resamples, params.seed)
-        uar = metrics.headline(predictions)["uar"]
-        rows.append((n, uar, ends.get("uar_low"), ends.get("uar_high")))
+        found = metrics.overall(predictions, params.split.protocol, params.evaluate.n_resamples, params.seed)
+        rows.append((n, found["uar"], found.get("uar_low"), found.get("uar_high")))
     return pd.DataFrame(rows, columns=["clips", "uar", "uar_low", "uar_high"])
 
 
 def measure(predictions: pd.DataFrame, params: Params) -> dict[str, Any]:
     """Returns the metrics, and whatever makes them too high or hard to compare."""
-    measured = metrics.summarize(
-        predictions,
-        params.evaluate.n_resamples,
-        params.seed,
-        across_corpora=params.split.protocol == "cross_corpus",
-    )
+    n_resamples, seed = params.evaluate.n_resamples, params.seed
+    measured = metrics.summarize(predictions, params.split.protocol, n_resamples, seed)
     measured |= listeners(predictions, params.split.labels.merge)
     return measured | {
         "leaky": leak.leaky(params.split.protocol),

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from stages.base.files import METRICS, replacing
+from stages.base.files import METRICS, write
 from stages.base.params import read
 from stages.base.stage import run
 from stages.reporting import (
@@ -47,10 +47,8 @@ def main() -> None:
         longest_played_s=examples.LONGEST_PLAYED_S,
         settings=json.dumps(done.params.block("models", done.params.model), indent=2),
     )
-    with replacing(REPORT) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    with replacing(CARD) as temporary:
-        temporary.write_text(model_card.render(done), encoding="utf-8")
+    write(html, REPORT)
+    write(model_card.render(done), CARD)
     write_figures(of_results)
 
 
@@ -58,8 +56,7 @@ def write_figures(pictures: list[Picture]) -> None:
     """Writes the figures to metrics/figures and removes all others there."""
     shutil.rmtree(FIGURES, ignore_errors=True)
     for picture in pictures:
-        with replacing(FIGURES / f"{picture.name}.{picture.suffix}") as temporary:
-            temporary.write_bytes(picture.content)
+        write(picture.content, FIGURES / f"{picture.name}.{picture.suffix}")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,12 @@ import pandas as pd
 import pytest
 
 from stages import manifest, report
+from stages.base import params
 from stages.base.errors import InputError
 from stages.corpora import demo
+from stages.evaluation import metrics
+from stages.inference import workspace
+from stages.learning import trained_fold
 from stages.reporting import finished_run, notices, page
 from stages.reporting.figures.style import Picture
 from tests.support import runs
@@ -173,6 +177,17 @@ def test_the_numbers_are_those_of_the_metrics(plain: Path) -> None:
         assert f"95 % interval {test[f'{name}_low']:.3f} to {test[f'{name}_high']:.3f}" in html
     for emotion, recall in test["recall"].items():
         assert f'<th scope="row">{emotion}</th><td>{recall:.3f}</td>' in html
+
+
+def test_means_over_corpora_belong_to_their_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"split__protocol": "cross_corpus", "train__seed": 21}
+    runs.leave(tmp_path, full=False, corpora=("ravdess", "tess"), **changes)
+    monkeypatch.chdir(tmp_path)
+    run = finished_run.read(params.read())
+    assert run.test["uar"] != pytest.approx(metrics.scores(run.predictions)["uar"], abs=1e-3)
+    score = workspace.score(run.params, trained_fold.read_records(run.params))
+    assert score is not None
+    assert score.uar == run.test["uar"]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import os
 from benchmark.cross_corpus import cells, matrix, plan
 from benchmark.published import workspace
 from stages.base.errors import InputError, run
-from stages.base.files import replacing
+from stages.base.files import write
 from stages.base.params import PARAMS, load
 
 
@@ -40,8 +40,7 @@ def main() -> None:
         workspace.reproduce(place)
         found += cells.of_run(experiment, place)
     cells.write(found)
-    with replacing(cells.RESULTS.with_name("matrix.png")) as temporary:
-        temporary.write_bytes(matrix.draw(found).content)
+    write(matrix.draw(found).content, cells.RESULTS.with_name("matrix.png"))
     print(f"\n{matrix.markdown(found)}")
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmark.published import figure, page, rows
 from stages.base.errors import run
-from stages.base.files import replacing
+from stages.base.files import write
 from stages.base.params import PARAMS, load
 
 DOCS = Path("docs")
@@ -29,13 +29,10 @@ def main() -> None:
     found = rows.gather()
     entries = page.entries(found, load(PARAMS))
     rows.write(found, rows.RESULTS)
-    with replacing(DOCS / "benchmark.png") as temporary:
-        temporary.write_bytes(figure.draw(entries).content)
-    with replacing(DOCS / "benchmark.md") as temporary:
-        temporary.write_text(page.render(entries), encoding="utf-8")
+    write(figure.draw(entries).content, DOCS / "benchmark.png")
+    write(page.render(entries), DOCS / "benchmark.md")
     if to is not None:
-        with replacing(to) as temporary:
-            temporary.write_text(latex(entries), encoding="utf-8")
+        write(latex(entries), to)
     n_run = sum(row["status"] == rows.RAN for row in found)
     print(f"benchmark: {n_run} of {len(found)} rows were run here")
 

@@ -21,7 +21,7 @@ from urllib3.util import Retry
 
 from stages.audio import lfs
 from stages.base.errors import InputError
-from stages.base.files import replacing
+from stages.base.files import write
 from stages.data.vocabulary import Download
 
 TIMEOUT_S = (10, 60)  # to connect, between two pieces
@@ -113,8 +113,7 @@ def _fetch(session: requests.Session, download: Download, folder: Path, stopped:
 def _fetch_pointer(session: requests.Session, url: str, path: Path) -> lfs.Pointer:
     """Returns the Git LFS pointer at `url`, which is downloaded to `path` once."""
     if not path.exists():
-        with replacing(path) as temporary:
-            temporary.write_bytes(_read(session, url))
+        write(_read(session, url), path)
     pointer = lfs.parse(path.read_bytes())
     if pointer is None:
         path.unlink()

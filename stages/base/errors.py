@@ -137,6 +137,11 @@ def run_without_arguments(main: Callable[[], None]) -> NoReturn:
     run(main)
 
 
+def parser_of(text: str | None) -> argparse.ArgumentParser:
+    """Returns the parser of a tool's arguments, which explains it in the words of its docstring."""
+    return argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def _terminate(*_: object) -> NoReturn:
     print(INTERRUPTED, file=sys.stderr)
     sys.exit(128 + signal.SIGTERM)

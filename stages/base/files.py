@@ -99,7 +99,12 @@ def _suffix() -> str:
     return f"{_host()}-{os.getpid()}.part"
 
 
+def write(content: str | bytes, path: Path) -> None:
+    """Writes a file, text in UTF-8."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
 def write_json(values: dict[str, Any], path: Path) -> None:
     """Writes `values` as indented JSON with sorted keys, so that a diff shows one line per value."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n", path)

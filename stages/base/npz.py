@@ -1,4 +1,4 @@
-"""Reading npz files safely: no object in one is ever unpickled, and a small file fills no memory."""
+"""Npz files. Reading is safe: no object in one is ever unpickled, and a small file fills no memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from stages.base.files import replacing
 
 # What numpy raises for files that are not npz, are damaged, or hold objects that would have to be unpickled.
 UNREADABLE = (
     *(OSError, EOFError, ValueError, RuntimeError, LookupError, OverflowError, SyntaxError),
     *(zipfile.BadZipFile, zlib.error),
 )
+
+
+def write(path: Path, /, **arrays: ArrayLike) -> None:
+    """Writes the arrays completely or not at all, the same bytes for the same values."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
 
 
 def zipped(path: Path) -> Any:

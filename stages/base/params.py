@@ -351,7 +351,7 @@ class Params(Block):
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     model: str
-    corpus: Annotated[list[str], Field(min_length=1)]
+    corpus: Annotated[Names, Field(min_length=1)]
     ingest: Ingest
     manifest: Manifest
     split: Split

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from stages.base import errors, npz
 from stages.base.errors import InputError
-from stages.base.files import replacing
 from stages.base.params import Params
 from stages.data import code
 from stages.data.keys import fingerprint, leaves
@@ -57,9 +56,7 @@ class Shard:
 
     def write(self, folder: Path) -> None:
         """Computes the arrays and writes them into `folder`, completely or not at all."""
-        arrays = self.make()
-        with replacing(folder / self.name) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        npz.write(folder / self.name, **self.make())
 
 
 def chunks(clips: pd.DataFrame, size: int, tag: str = "") -> Iterator[tuple[str, pd.DataFrame]]:

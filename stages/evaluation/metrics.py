@@ -20,32 +20,25 @@ from numpy.typing import NDArray
 N_BINS = 15  # of the calibration error, as in Guo et al. 2017
 CONFIDENCE = 0.95
 HEADLINE = ("uar", "accuracy")
+MEANS_OF_CORPORA = frozenset({"cross_corpus"})  # protocols whose scores are means over the test corpora
 
 logger = logging.getLogger(__name__)
 
 
-def summarize(
-    predictions: pd.DataFrame, n_resamples: int, seed: int, *, across_corpora: bool = False
-) -> dict[str, Any]:
+def summarize(predictions: pd.DataFrame, protocol: str, n_resamples: int, seed: int) -> dict[str, Any]:
     """Returns all metrics as nested scalars, computed on the predictions of all folds and seeds together.
 
     A metric that is undefined for these predictions is left out and a warning is logged.
 
     Args:
         predictions: of schema PREDICTIONS.
+        protocol: see `overall`.
         n_resamples: number of bootstrap resamples for the intervals.
         seed: of the resamples.
-        across_corpora: whether scores are means over corpora and intervals are for a new corpus, as
-            `mean_of_corpora` returns them, instead of over clips and for a new speaker.
     """
-    overall = (
-        mean_of_corpora(predictions)
-        if across_corpora
-        else {**scores(predictions), **intervals(predictions, n_resamples, seed)}
-    )
     return {
-        **overall,
-        "averaged_over": "corpora" if across_corpora else "clips",
+        **overall(predictions, protocol, n_resamples, seed),
+        "averaged_over": "corpora" if protocol in MEANS_OF_CORPORA else "clips",
         "chance_uar": 1 / predictions["label"].nunique(),
         "recall": recalls(predictions),
         "corpus": by_group(predictions, "corpus"),
@@ -57,6 +50,21 @@ def summarize(
         "n_speakers": predictions["speaker"].nunique(),
         "n_folds": predictions["fold"].nunique(),
     }
+
+
+def overall(predictions: pd.DataFrame, protocol: str, n_resamples: int, seed: int) -> dict[str, float]:
+    """Returns the metrics of `scores` with the ends of their intervals, as the protocol's results state them.
+
+    Args:
+        predictions: of schema PREDICTIONS.
+        protocol: a name of `splitting.protocols`; with `cross_corpus` scores are means over corpora and
+            intervals for a new corpus (`mean_of_corpora`), otherwise over clips and for a new speaker.
+        n_resamples: number of bootstrap resamples for the intervals.
+        seed: of the resamples.
+    """
+    if protocol in MEANS_OF_CORPORA:
+        return mean_of_corpora(predictions)
+    return scores(predictions) | intervals(predictions, n_resamples, seed)
 
 
 def scores(predictions: pd.DataFrame) -> dict[str, float]:

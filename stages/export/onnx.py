@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from stages.base.errors import InputError
-from stages.base.files import replacing
+from stages.base.files import write
 
 OPSET = 18
 
@@ -45,5 +45,4 @@ def convert(
     model, _ = tf2onnx.convert.from_function(graph, signature, opset=OPSET)
     for name, value in (facts or {}).items():
         model.metadata_props.add(key=name, value=value)
-    with replacing(path) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
+    write(model.SerializeToString(deterministic=True), path)

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.base import params, registry
+from stages.base import files, params, registry
 from stages.base.errors import InputError, shown
-from stages.base.files import replacing
 from stages.base.params import Block, Count, Positive
 from stages.data import keys
 from stages.data.vocabulary import LABEL
@@ -170,8 +169,7 @@ def read(folder: Path) -> Facts:
 
 def write(facts: Facts, folder: Path) -> None:
     """Writes the facts of a bundle, keys in their order: features and streams have that of the columns."""
-    with replacing(folder / FILE) as temporary:
-        temporary.write_text(json.dumps(facts.model_dump(), indent=2, allow_nan=False) + "\n")
+    files.write(json.dumps(facts.model_dump(), indent=2, allow_nan=False) + "\n", folder / FILE)
 
 
 def located(facts: Facts, folder: Path) -> Facts:

@@ -132,9 +132,9 @@ def _rows(body: str, is_csv: bool) -> Iterator[tuple[str, str, str]]:
         for row in csv.reader(io.StringIO(body)):
             yield row[0], row[-1], _line(row)
         return
-    for line in body.splitlines(keepends=True):
+    for line in body.split("\n")[:-1]:  # not splitlines: a file name may have other breaks
         found = json.loads(line)
-        yield found["file"], found["model"], line
+        yield found["file"], found["model"], f"{line}\n"
 
 
 def _line(values: list[str]) -> str:

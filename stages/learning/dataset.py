@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stages.base import npz
 from stages.base.errors import InputError
-from stages.base.files import FEATURES, SPLITS, replacing
+from stages.base.files import FEATURES, SPLITS
 from stages.data import shards, tables
 from stages.learning.normalization import standardized
 from stages.learning.pooling import FittedPooling, Pooling
@@ -112,8 +113,7 @@ def store_pooled(index: pd.DataFrame, inputs: Inputs, path: Path) -> None:
         path: npz file with `clips`, names, and `pooled`, float32 (n_clips, n_dims).
     """
     pooled = np.concatenate(load_pooled(index, inputs, "global"))
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, clips=index["clip"].to_numpy(str), pooled=pooled)
+    npz.write(path, clips=index["clip"].to_numpy(str), pooled=pooled)
 
 
 def read_pooled(rows: pd.DataFrame, path: Path) -> list[Frames]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.base.files import METRICS, replacing
+from stages.base.files import METRICS, replacing, write
 
 CURVE = "curve.csv"  # of one training
 COLUMNS = ["fold", "seed", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
@@ -53,5 +53,4 @@ def signal(epoch: int) -> None:
     folder of its own. Outside of DVC there is nothing to tell.
     """
     if root := os.environ.get("DVC_ROOT"):
-        with replacing(Path(root) / SIGNAL) as temporary:
-            temporary.write_text(json.dumps({"pid": os.getpid(), "step": epoch}))
+        write(json.dumps({"pid": os.getpid(), "step": epoch}), Path(root) / SIGNAL)

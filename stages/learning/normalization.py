@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from stages.base import npz
 from stages.base.errors import InputError
-from stages.base.files import replacing
 from stages.base.params import Train
 from stages.data import keys
 from stages.learning.preprocessing import LARGEST, MIN_STD, WITHOUT_TIME_AXIS, Frames, moments
@@ -275,8 +274,7 @@ class SpeakerMeans:
 
     def save(self, path: Path) -> None:
         """Writes the arrays as npz, the same bytes for the same values."""
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **asdict(self))
+        npz.write(path, **asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> SpeakerMeans:

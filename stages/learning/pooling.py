@@ -19,7 +19,6 @@ from pydantic import Discriminator, Field, Tag
 
 from stages.base import npz
 from stages.base.errors import InputError, unknown
-from stages.base.files import replacing
 from stages.base.params import Block, Count, Names, Positive
 from stages.learning.preprocessing import LARGEST, Clips, Frames, quantile
 
@@ -204,8 +203,7 @@ class FittedPooling:
         """Writes the principal components as npz, the same bytes for the same values."""
         arrays = {f"{name}.mean": basis.mean for name, basis in sorted(self.bases.items())}
         arrays |= {f"{name}.components": basis.components for name, basis in sorted(self.bases.items())}
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        npz.write(path, **arrays)
 
     @classmethod
     def load(cls, config: Pooling, path: Path) -> FittedPooling:

@@ -13,8 +13,7 @@ from pydantic import Field
 
 from stages.base import npz
 from stages.base.errors import InputError
-from stages.base.files import replacing
-from stages.base.params import Block, Count, Positive
+from stages.base.params import Block, Count, Names, Positive
 
 Frames = NDArray[np.float32]  # (n_frames, n_dims)
 Layout = Literal["mean", "stats", "pooled", "frames", "image", "flat"]
@@ -45,7 +44,7 @@ class Inputs(Block):
             computing time of a recurrent network is proportional to its steps.
     """
 
-    features: Annotated[list[str], Field(min_length=1)]
+    features: Annotated[Names, Field(min_length=1)]
     layout: Layout
     duration_s: Positive | None
     frames_per_step: Count
@@ -122,11 +121,13 @@ class Partition(Clips):
         y: int64 (n_clips,), index into `classes`.
         classes: of the fold, sorted.
         speakers: text (n_clips,); None where nobody asks for them.
+        original: bool (n_clips,), whether a clip is a recording, not a copy; None if all are.
     """
 
     y: NDArray[np.int64]
     classes: list[str]
     speakers: NDArray | None = None
+    original: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -186,8 +187,7 @@ class Preprocessor:
 
     def save(self, path: Path) -> None:
         """Writes the preprocessor as npz, the same bytes for the same values."""
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **asdict(self))
+        npz.write(path, **asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Preprocessor:

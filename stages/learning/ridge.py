@@ -13,7 +13,6 @@ from sklearn.metrics import recall_score
 
 from stages.base import npz
 from stages.base.errors import InputError
-from stages.base.files import replacing
 from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
 
@@ -44,9 +43,9 @@ class RidgeTrainer:
         """Fits the classifier and writes it to `folder`; it has no epochs to follow.
 
         Returns:
-            An empty learning curve, `n_parameters`, `penalty`, and `held_out`: each clip's scores by a fit
-            without its speaker, and the labels. Of a single speaker, clips are held out: the scores are too
-            good.
+            An empty learning curve, `n_parameters`, `penalty`, and `held_out`: each recording's scores by a
+            fit without its speaker, and the labels. Of a single speaker, clips are held out: the scores are
+            too good.
         """
         groups = train.speakers
         if groups is None or len(np.unique(groups)) < 2:
@@ -58,15 +57,16 @@ class RidgeTrainer:
         if self.balanced:
             weights = len(x) / n_classes / np.bincount(train.y, minlength=n_classes)[train.y]
         found = [held_out(kernel, targets, groups, penalty / weights) for penalty in self.penalties]
-        uars = [recall_score(train.y, scores.argmax(axis=1), average="macro") for scores in found]
+        validated = np.ones(len(x), bool) if train.original is None else train.original
+        found, labels = [scores[validated] for scores in found], train.y[validated]
+        uars = [recall_score(labels, scores.argmax(axis=1), average="macro") for scores in found]
         best = int(np.argmax(uars))
         dual = np.linalg.solve(kernel + np.diag(self.penalties[best] / weights), targets)
-        with replacing(folder / self.file) as temporary, temporary.open("wb") as file:
-            np.savez(file, weights=x.T @ dual, intercept=dual.sum(axis=0))
+        npz.write(folder / self.file, weights=x.T @ dual, intercept=dual.sum(axis=0))
         return pd.DataFrame(), {
             "n_parameters": (x.shape[1] + 1) * n_classes,
             "penalty": self.penalties[best],
-            "held_out": (found[best], train.y),
+            "held_out": (found[best], labels),
         }
 
     def scores(self, folder: Path, clips: Clips, n_classes: int) -> Scores:

@@ -212,8 +212,9 @@ def partitions(
     if pooling is not None:
         arrays = pooling.weigh(arrays)
     y, speakers = pd.Categorical(rows["label"], classes).codes.astype(np.int64), rows["speaker"].to_numpy(str)
+    original = (rows["clip"] == rows["parent"]).to_numpy()
     train, validation = (
-        Partition(arrays.x[used], arrays.lengths[used], y[used], classes, speakers[used])
+        Partition(arrays.x[used], arrays.lengths[used], y[used], classes, speakers[used], original[used])
         for used in (in_train, ~in_train)
     )
     return preprocessor, means, train, validation if len(validation) else None

@@ -10,7 +10,7 @@ from functools import partial
 
 import pandas as pd
 
-from stages.evaluation import paired
+from stages.evaluation import metrics, paired
 from stages.evaluation.comparison import Comparison, Revision
 from stages.learning.normalization import statistics
 from stages.splitting import leak
@@ -104,10 +104,12 @@ def subject(comparison: Comparison) -> str:
     """Returns what is compared, and whatever makes its scores too high."""
     protocol = str(comparison.a.params.get("split.protocol"))
     leaky = ", test speakers are in the training data" if leak.leaky(protocol) else ""
+    pooled = ", all corpora's clips together" if protocol in metrics.MEANS_OF_CORPORA else ""
     folds = f"{comparison.n_folds} fold{'s' * (comparison.n_folds > 1)}"
     return (
         f"A is {described(comparison.a)}, B is {described(comparison.b)}. Both are tested on "
-        f"{comparison.n_clips} clips of {comparison.n_speakers} speakers in {folds} ({protocol}{leaky})."
+        f"{comparison.n_clips} clips of {comparison.n_speakers} speakers in {folds} "
+        f"({protocol}{leaky}{pooled})."
     )
 
 

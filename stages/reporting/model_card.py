@@ -53,7 +53,7 @@ def render(run: FinishedRun) -> str:
         corpora=_markdown(pd.DataFrame.from_dict(corpora, orient="index"), "corpus"),
         protocol=notices.PROTOCOLS[run.params.split.protocol],
         texts=_texts(run.splits),
-        scores=_markdown(_with_intervals(dict.fromkeys(SCORES, run.test)), "score"),
+        scores=_markdown(_with_intervals(run.test), "score"),
         by_emotion=_markdown(of_emotions(predictions, n_resamples, seed), "emotion"),
         by_sex=_markdown(_rounded(sexes), "speakers"),
         by_speaker=_markdown(of_speakers(predictions), "UAR of a speaker"),
@@ -114,15 +114,9 @@ def _texts(splits: pd.DataFrame) -> str:
     return f"{len(shared)} of {len(tested)} test sentences are in the training data of a fold too."
 
 
-def _with_intervals(scores: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    rows = {
-        report_tables.NAMES[name]: {
-            "value": f"{test[name]:.3f}",
-            "95 % interval": report_tables.interval(test, name),
-        }
-        for name, test in scores.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index")
+def _with_intervals(test: dict[str, Any]) -> pd.DataFrame:
+    rows = [[f"{test[name]:.3f}", report_tables.interval(test, name)] for name in SCORES]
+    return pd.DataFrame(rows, [report_tables.NAMES[name] for name in SCORES], ["value", "95 % interval"])
 
 
 def _rounded(scores: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,6 @@ training clips are similar, and what knowing the speaker changes. Needs the extr
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.audio import recording
 from stages.audio.spectrum import Spectrum
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError, parser_of, run
 from stages.inference import bundle, chosen, occlusion
 from stages.inference.bundle import Bundle, Prediction
 from stages.inference.occlusion import Part
@@ -46,7 +45,7 @@ recording too.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--bundle", type=Path, help="of `ser bundle`; default: the model in data/model")
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0 opens the page to others; default: %(default)s"

@@ -6,16 +6,15 @@ and docs/use_the_model.md.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from stages.base.errors import run
+from stages.base.errors import parser_of, run
 from stages.base.params import read
 from stages.compute import hardware
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("out", nargs="?", type=Path, default=Path("bundle"), help="default: %(default)s")
     out = parser.parse_args().out
     params = read()

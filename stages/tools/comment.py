@@ -6,21 +6,18 @@ ser comment base    against another revision, such as the tag that `make base` s
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError, parser_of, run
 from stages.base.params import read
 from stages.evaluation import comparison
 from stages.reporting.comparison import escaped, markdown
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("base", metavar="BASE", nargs="?", default="main", help="default: main")
     base = parser.parse_args().base
     params, metrics = (diff(what, base) for what in ("params", "metrics"))

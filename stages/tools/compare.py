@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 from stages.base import params
-from stages.base.errors import run
+from stages.base.errors import parser_of, run
 from stages.evaluation import comparison
 from stages.reporting.comparison import as_json, markdown, text
 
@@ -26,9 +26,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("a", metavar="REV_A", nargs="?", default="HEAD", help="default: HEAD")
     parser.add_argument(
         "b", metavar="REV_B", nargs="?", default=comparison.WORKSPACE, help="default: the workspace"

@@ -7,7 +7,6 @@ names of its PyTorch checkpoint. This tool writes data/pretrained/NAME, from whi
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base import npz, params, registry
-from stages.base.errors import InputError, run, shown
+from stages.base.errors import InputError, parser_of, run, shown
 from stages.base.files import PRETRAINED, PRETRAINED_NAME, write_json
 from stages.compute import hardware
 from stages.data import tables
@@ -31,9 +30,7 @@ COLOUR_STD = 0.45
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("network", help=CHOICES)
     parser.add_argument("name", help="name of the new folder in data/pretrained")
     arguments = parser.parse_args()

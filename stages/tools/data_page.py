@@ -8,14 +8,13 @@ shows all usable clips of the chosen corpora, test clips too: choose nothing by 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
 from stages.base import registry
-from stages.base.errors import InputError, run
-from stages.base.files import FEATURES, MANIFEST, METRICS, replacing
+from stages.base.errors import InputError, parser_of, run
+from stages.base.files import FEATURES, MANIFEST, METRICS, write
 from stages.base.params import Params, read
 from stages.base.repro import bring_up_to_date
 from stages.data import shards, tables
@@ -30,8 +29,7 @@ INDEX = FEATURES / shards.INDEX
 
 
 def main() -> None:
-    help_format = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser(description=__doc__, formatter_class=help_format).parse_args()
+    parser_of(__doc__).parse_args()
     params = read()
     bring_up_to_date("data_page", ["manifest", "featurize"])
     clips = usable(params)
@@ -54,8 +52,7 @@ def main() -> None:
             "neighbours": of_neighbours(near),
         },
     )
-    with replacing(PAGE) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write(html, PAGE)
     said = ", ".join(f"{name} {seen:.2f} (chance {chance:.2f})" for name, (seen, chance) in near.items())
     print(f"data_page: {PAGE}: the nearest clip is of the {said}")
 

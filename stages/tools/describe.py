@@ -7,7 +7,6 @@ Prints the block, and what could not be determined. With --add, the block is put
 
 from __future__ import annotations
 
-import argparse
 import io
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ruamel.yaml import YAML
 
 from stages.acquire import table
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError, parser_of, run
 from stages.base.files import replacing
 from stages.base.params import PARAMS, checked
 from stages.data.vocabulary import EMOTIONS
@@ -47,19 +46,18 @@ SPELLINGS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("path", type=Path, help="a folder with recordings, or a table")
     parser.add_argument("--add", action="store_true", help="put the block into params.yaml")
     given = parser.parse_args()
     found = find(given.path)
     read, _ = table.read(found, None)
+    name = found.absolute().parent.name
     block, open_questions = suggest(found, read)
     if given.add:
-        add(found.parent.name, block)
+        add(name, block)
     text = io.StringIO()
-    YAML().dump({"corpora": {found.parent.name: block}}, text)
+    YAML().dump({"corpora": {name: block}}, text)
     print(text.getvalue(), end="")
     for question in open_questions:
         print(f"# {question}")

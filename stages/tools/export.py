@@ -7,16 +7,15 @@ stored in its metadata. What a bundle also does (decoding, resampling, warnings,
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from stages.base.errors import run
+from stages.base.errors import parser_of, run
 from stages.base.params import read
 from stages.compute import hardware
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument(
         "out", nargs="?", type=Path, default=Path("emotion.onnx"), help="default: %(default)s"
     )

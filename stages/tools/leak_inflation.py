@@ -10,7 +10,6 @@ are removed. Writes metrics/leak_inflation.json and metrics/leak_inflation.png, 
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from stages.base import registry
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError, parser_of, run
 from stages.base.files import (
     DATA,
     FEATURES,
@@ -31,6 +30,7 @@ from stages.base.files import (
     PRETRAINED,
     SPLITS,
     replacing,
+    write,
     write_json,
 )
 from stages.base.params import PARAMS, Params, read
@@ -46,13 +46,12 @@ WORK = DATA / "leak_inflation"
 
 
 def main() -> None:
-    help_format = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser(description=__doc__, formatter_class=help_format).parse_args()
+    parser_of(__doc__).parse_args()
     params = read()
     bring_up_to_date("leak_inflation", ["manifest", "featurize"])
     independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
     separated = assign(independent_protocol)
-    mixed = assign(LEAKY, n_folds=int(separated["fold"].nunique()))
+    mixed = assign(LEAKY, n_folds=several_folds(independent_protocol, separated))
     independent, leaky = (
         predict(protocol, splits)
         for protocol, splits in zip(
@@ -68,8 +67,7 @@ def main() -> None:
     tested = {"n_clips": independent["clip"].nunique(), "n_speakers": n_speakers, "chance_uar": chance}
     rows = {str(name): row.to_dict() for name, row in scores.iterrows()}
     write_json({"subject": subject, **tested, **rows}, RESULT)
-    with replacing(RESULT.with_suffix(".png")) as temporary:
-        temporary.write_bytes(results.leak_inflation(scores, chance, subject).content)
+    write(results.leak_inflation(scores, chance, subject).content, RESULT.with_suffix(".png"))
     print(", ".join([subject, *(f"{name} {value:.4g}" for name, value in tested.items())]))
     print(f"\n{markdown(scores)}")
     shutil.rmtree(WORK)
@@ -79,21 +77,32 @@ def choose_protocol(params: Params, manifest: pd.DataFrame) -> str:
     """Returns the protocol to compare with `random`: the chosen one, unless that is leaky.
 
     Raises:
-        InputError: with these parameters `random` would test other clips than the other protocols.
+        InputError: only one fold is chosen.
     """
     if params.train.fold != "all":
         raise InputError(
             f"params.train.fold: {params.train.fold} tests other clips under each protocol. Set it to all."
-        )
-    if params.split.n_folds == 1:
-        raise InputError(
-            f"params.split.n_folds: with 1 fold, {LEAKY} tests only some of the clips. Set 3 or more."
         )
     if not leak.leaky(params.split.protocol):
         return params.split.protocol
     usable = manifest[(manifest["problem"] == "") & manifest["corpus"].isin(params.corpus)]
     divisible = leak.FEWEST_TO_SEPARATE <= params.split.n_folds <= usable["speaker"].nunique()
     return "speaker_independent" if divisible else "leave_one_speaker_out"
+
+
+def several_folds(protocol: str, splits: pd.DataFrame) -> int:
+    """Returns the number of folds.
+
+    Raises:
+        InputError: there is one, as in many official partitions: `random` with one tests other clips.
+    """
+    n_folds = int(splits["fold"].nunique())
+    if n_folds == 1:
+        raise InputError(
+            f"params.split.protocol: '{protocol}' has one fold, and {LEAKY} with one fold tests other clips. "
+            "Choose a protocol that tests every clip, such as speaker_independent."
+        )
+    return n_folds
 
 
 def assign(protocol: str, **changes: object) -> pd.DataFrame:

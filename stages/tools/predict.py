@@ -23,8 +23,8 @@ from typing import IO
 from tqdm import tqdm
 
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, run
-from stages.base.files import replacing
+from stages.base.errors import InputError, parser_of, run
+from stages.base.files import write as write_file
 from stages.data import keys
 from stages.inference import bundle, chosen, output
 from stages.inference.bundle import OF_SPEAKER, Bundle
@@ -54,10 +54,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Returns the command line's arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("files", nargs="+", help="files, folders, patterns, or - for the standard input")
     parser.add_argument(
         "--bundle",
@@ -99,21 +96,12 @@ def found(names: list[str], folder: Path) -> list[tuple[str, Path]]:
     for name in names:
         if name == STDIN:
             recordings.append((name, stored(folder)))
-        elif Path(name).is_dir():
-            here = sorted(path for path in Path(name).rglob("*") if path.is_file())
-            audio = [path for path in here if path.suffix.lower() in SUFFIXES]
-            if len(audio) < len(here):
-                print(
-                    f"notice: {name}: {len(here) - len(audio)} files are not audio by name", file=sys.stderr
-                )
-            recordings += [(str(path), path) for path in audio]
-            missing += [] if audio else [name]
-        elif Path(name).exists():
-            recordings.append((name, Path(name)))
-        else:
-            matched = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (Path.glob refuses absolute ones)
-            recordings += [(path, Path(path)) for path in matched if not Path(path).is_dir()]
-            missing += [] if matched else [name]
+            continue
+        matched = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (Path.glob refuses absolute ones)
+        inside = [in_folder(Path(each)) if Path(each).is_dir() else [each] for each in matched]
+        paths = dict.fromkeys(path for each in inside for path in each)  # `**` matches a folder and its files
+        recordings += [(path, Path(path)) for path in paths]
+        missing += [] if paths else [name]
     # A name that is not UTF-8 cannot be written as it is.
     recordings = [(os.fsencode(name).decode(errors="backslashreplace"), path) for name, path in recordings]
     if missing:
@@ -122,6 +110,15 @@ def found(names: list[str], folder: Path) -> list[tuple[str, Path]]:
         )
         raise InputError(f"{listed}: no such file, or no recording there. Nothing was predicted.")
     return recordings
+
+
+def in_folder(folder: Path) -> list[str]:
+    """Returns the recordings in a folder and below, and says how many other files are there."""
+    here = sorted(path for path in folder.rglob("*") if path.is_file())
+    audio = [path for path in here if path.suffix.lower() in SUFFIXES]
+    if len(audio) < len(here):
+        print(f"notice: {folder}: {len(here) - len(audio)} files are not audio by name", file=sys.stderr)
+    return [str(path) for path in audio]
 
 
 def stored(folder: Path) -> Path:
@@ -185,8 +182,7 @@ def target(path: Path | None, kind: str, chosen: output.Format) -> Iterator[tupl
         except (ValueError, LookupError, TypeError, csv.Error) as error:
             raise InputError(f"{path}: not the unfinished output of this command ({error}).") from error
         print(f"notice: {path} has {len(done)} files already; continuing", file=sys.stderr)
-    with replacing(path) as temporary:
-        temporary.write_text(kept, encoding="utf-8")
+    write_file(kept, path)
     with path.open("a", encoding="utf-8") as file:
         yield file, done
 

@@ -6,7 +6,6 @@ it, and the fractions that predict warns about and abstains from; writes them to
 
 from __future__ import annotations
 
-import argparse
 import io
 import tempfile
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from stages.audio import extractor
 from stages.audio.quality import ACTIVE_DB, FRAME_S, frame_levels
 from stages.audio.recording import Samples, decode, load_listed, resample
 from stages.base import registry
-from stages.base.errors import run
+from stages.base.errors import parser_of, run
 from stages.base.files import MANIFEST, RAW, SPLITS, write_json
 from stages.base.params import Params, read
 from stages.compute import hardware
@@ -88,9 +87,7 @@ CONDITIONS: dict[str, Callable[[Samples], bytes]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="score every Nth test clip")
     every = parser.parse_args().every
     if every < 1:

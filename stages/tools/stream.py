@@ -6,7 +6,6 @@ every quarter of a second about the last seconds. `ffmpeg -i talk.mp3 -f s16le -
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import run
+from stages.base.errors import parser_of, run
 from stages.inference import bundle
 from stages.inference.stream import EVERY_S, Stream
 
@@ -24,7 +23,7 @@ SAMPLE_BYTES = 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("bundle"), help="default: %(default)s")
     parser.add_argument(
         "--rate", type=int, default=16_000, help="of the samples, in Hz; default: %(default)s"

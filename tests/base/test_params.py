@@ -46,6 +46,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("n_mfcc: 40", "n_mfc: 40", "params.features.mfcc.n_mfc", "'n_mfcc'"),
         ("n_speakers: 24", "n_speakers: 99", "params.corpora.demo.n_speakers", "99"),
         ("corpus:\n- demo", "corpus:\n- tes", "params.corpus", "'tes'; did you mean 'tess'"),
+        ("corpus:\n- demo", "corpus:\n- demo\n- demo", "params.corpus", "'demo'"),
         ("corpus:\n- demo", "corpus: []", "params.corpus", "[]"),
         ("models:\n", "models:\n  transformer: {}\n", "params.models", "'transformer'"),
         ("normalize: global", "normalize: speakr", "params.train.normalize", "'enrol' or 'cluster'"),
@@ -74,6 +75,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [
         ("c: 10.0", "C: 10.0", "params.models.svm.C", "'c'"),
         ("c: 10.0", "c: 0.0", "params.models.svm.c", "0.0"),
+        (
+            "      - rms\n      - zcr",
+            "      - zcr\n      - zcr",
+            "params.models.svm.inputs.features",
+            "'zcr'",
+        ),
         (
             "      layout: stats",
             "      layout: statistics",

@@ -119,13 +119,13 @@ def test_all_right_has_no_confidence_auc(caplog: pytest.LogCaptureFixture) -> No
 
 def test_across_corpora_each_corpus_counts_the_same() -> None:
     table = sure(TRUTH, GUESS, speaker=list("aabbccddee"), corpus=["c"] * 7 + ["d"] * 3)
-    found = metrics.summarize(table, 100, seed=0, across_corpora=True)
+    found = metrics.summarize(table, "cross_corpus", 100, seed=0)
     assert found["averaged_over"] == "corpora"
     assert found["uar"] == pytest.approx((found["corpus"]["c"]["uar"] + found["corpus"]["d"]["uar"]) / 2)
     assert found["accuracy"] == pytest.approx((5 / 7 + 1 / 3) / 2)
     # Student's t of two values at 1 degree of freedom: 12.7 times half their difference
     assert (found["accuracy_low"], found["accuracy_high"]) == (0, 1)
-    assert metrics.summarize(table, 100, seed=0)["accuracy"] == pytest.approx(6 / 10)
+    assert metrics.summarize(table, "speaker_independent", 100, seed=0)["accuracy"] == pytest.approx(6 / 10)
 
 
 def test_reliability_has_the_bins_of_the_calibration_error() -> None:
@@ -183,8 +183,8 @@ def test_scores_agree_with_scikit_learn(table: pd.DataFrame) -> None:
 @settings(max_examples=20, deadline=None)
 def test_order_of_rows_and_columns_does_not_matter(table: pd.DataFrame, seed: int) -> None:
     other = table.sample(frac=1, random_state=seed)[list(table.columns[:8]) + list(table.columns[:7:-1])]
-    assert flat(metrics.summarize(other, 50, seed=1)) == pytest.approx(
-        flat(metrics.summarize(table, 50, seed=1))
+    assert flat(metrics.summarize(other, "speaker_independent", 50, seed=1)) == pytest.approx(
+        flat(metrics.summarize(table, "speaker_independent", 50, seed=1))
     )
 
 
@@ -220,7 +220,7 @@ def test_a_class_without_clips_is_not_averaged(caplog: pytest.LogCaptureFixture)
     assert "auc is undefined and left out: no clip of neutral" in caplog.text
     assert set(metrics.recalls(table)) == {"anger", "fear"}
     assert "recall is undefined and left out: no clip of neutral" in caplog.text
-    assert metrics.summarize(table, 10, seed=0)["chance_uar"] == 1 / 2
+    assert metrics.summarize(table, "speaker_independent", 10, seed=0)["chance_uar"] == 1 / 2
 
 
 def test_groups_folds_and_the_worst_speaker() -> None:
@@ -260,8 +260,8 @@ def test_one_fold_has_no_standard_deviation(caplog: pytest.LogCaptureFixture) ->
 def test_several_seeds_are_averaged_and_their_standard_deviation_is_reported() -> None:
     names = list("aabbccddee")
     one, other = sure(TRUTH, GUESS, speaker=names), sure(TRUTH, TRUTH, speaker=names, seed=21)
-    found = metrics.summarize(pd.concat([one, other]), 200, seed=0)
-    by_seed = [metrics.summarize(table, 200, seed=0) for table in (one, other)]
+    found = metrics.summarize(pd.concat([one, other]), "speaker_independent", 200, seed=0)
+    by_seed = [metrics.summarize(table, "speaker_independent", 200, seed=0) for table in (one, other)]
     for name in ("uar", "accuracy", "log_loss", "brier"):
         assert found[name] == pytest.approx(np.mean([each[name] for each in by_seed]))
     uars = [each["uar"] for each in by_seed]
@@ -291,7 +291,13 @@ def flat(values: dict[str, Any], place: str = "") -> dict[str, Any]:
 
 
 def test_the_summary_is_json_of_finite_scalars() -> None:
-    values = flat(json.loads(json.dumps(metrics.summarize(sure(TRUTH, GUESS), 100, seed=0), allow_nan=False)))
+    values = flat(
+        json.loads(
+            json.dumps(
+                metrics.summarize(sure(TRUTH, GUESS), "speaker_independent", 100, seed=0), allow_nan=False
+            )
+        )
+    )
     assert all(isinstance(value, int | float | str) for value in values.values())
     assert {"uar", "uar_low", "uar_high", "recall.anger", "corpus.c.uar", "fold.uar_mean"} <= set(values)
 

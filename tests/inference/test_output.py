@@ -72,6 +72,14 @@ def test_an_interrupted_output_keeps_all_but_the_last_file(kind: str, timeline: 
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_names_with_unusual_line_breaks_are_continued(kind: str) -> None:
+    names = ["a\u2028b.wav", "c\x85d.wav"]
+    made = chosen(kind)
+    text = made.begin + "".join(made.text(name, LONG) for name in names)
+    assert finished(text, made) == (made.begin + made.text(names[0], LONG), {names[0]})
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_an_output_of_another_model_is_not_continued(kind: str) -> None:
     with pytest.raises(ValueError, match="another model"):
         finished(written(kind), chosen(kind, model="other"))

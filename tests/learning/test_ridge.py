@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,19 @@ def test_two_fits_have_the_same_bytes(train: Partition, tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         RidgeTrainer([0.1, 0.4]).fit(train, None, tmp_path / name, seed=0)
     assert (tmp_path / "one/ridge.npz").read_bytes() == (tmp_path / "two/ridge.npz").read_bytes()
+
+
+def test_copies_train_and_do_not_validate(train: Partition, tmp_path: Path) -> None:
+    original = np.arange(60) < 40
+    part = replace(train, original=original)
+    trainer = RidgeTrainer([0.4, 40.0])
+    _, every = trainer.fit(train, None, tmp_path, seed=0)
+    weights = (tmp_path / trainer.file).read_bytes()
+    _, fitted = trainer.fit(part, None, tmp_path, seed=0)
+    scores, labels = fitted["held_out"]
+    np.testing.assert_array_equal(scores, every["held_out"][0][original])
+    np.testing.assert_array_equal(labels, train.y[original])
+    assert (tmp_path / trainer.file).read_bytes() == weights  # they still train
 
 
 def test_one_speaker_is_validated_by_held_out_clips(train: Partition, tmp_path: Path) -> None:

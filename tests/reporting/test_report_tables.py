@@ -15,7 +15,7 @@ def cells(table: page.Table) -> dict[str, list[str]]:
 
 def test_scores_have_intervals_and_undefined_ones_are_left_out() -> None:
     table = of_speakers([1, 2, 3, 4], 4)
-    test = metrics.summarize(table, 100, seed=0)
+    test = metrics.summarize(table, "speaker_independent", 100, seed=0)
     made = report_tables.of_results(test, table)
     scores = cells(made["scores"])
     assert scores["UAR: mean recall of the emotions"] == [
@@ -30,13 +30,20 @@ def test_scores_have_intervals_and_undefined_ones_are_left_out() -> None:
 
 def test_one_speaker_has_no_interval() -> None:
     table = of_speakers([3], 4)
-    scores = cells(report_tables.of_results(metrics.summarize(table, 100, seed=0), table)["scores"])
+    scores = cells(
+        report_tables.of_results(metrics.summarize(table, "speaker_independent", 100, seed=0), table)[
+            "scores"
+        ]
+    )
     assert all(interval == "" for _, interval in scores.values())
 
 
 def test_listeners_are_listed_with_the_groups() -> None:
     table = of_speakers([1, 2], 4)
-    test = metrics.summarize(table, 100, seed=0) | {"human_uar": 0.43, "human_n_clips": 8}
+    test = metrics.summarize(table, "speaker_independent", 100, seed=0) | {
+        "human_uar": 0.43,
+        "human_n_clips": 8,
+    }
     assert cells(report_tables.of_results(test, table)["groups"])["human listeners, audio only"] == [
         "0.430",
         "",

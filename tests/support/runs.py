@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,19 @@ SPEAKERS = {"01": "male", "02": "female", "03": "male", "04": "female"}
 SENTENCES = ["dogs", "kids"]
 
 
-def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
+def leave(folder: Path, *, full: bool, corpora: Sequence[str] = ("ravdess",), **changes: Any) -> Path:
     """Returns the folder with a finished run in it.
 
     Args:
         full: with epochs, song, augmented copies and listeners' votes.
+        corpora: of the recordings; with two, the last speaker is the second's.
         changes: keys of params.yaml, with double underscores instead of dots.
     """
     workspace = Workspace(folder)
-    workspace.set(corpus=["ravdess"], split__n_folds=2, augment__copies=int(full), **changes)
+    workspace.set(corpus=[*corpora], split__n_folds=2, augment__copies=int(full), **changes)
     protocol = workspace.params["split"]["protocol"]
-    table = record(folder, full)
+    n_resamples = workspace.params["evaluate"]["n_resamples"]
+    table = record(folder, full, corpora)
     splits = assign(table[table["channel"] == "speech"])
     seeds = read_params(folder / PARAMS).train.seeds
     predictions = pd.concat([guess(splits[splits["role"] == "test"], seed) for seed in seeds])
@@ -62,9 +65,9 @@ def leave(folder: Path, *, full: bool, **changes: Any) -> Path:
         records = train(read_params(), splits)
     predictions.attrs = trained_fold.origin(records)
     tables.write(predictions, tables.PREDICTIONS, folder / PREDICTIONS)
-    (folder / CORPORA).write_text(json.dumps({"ravdess": about(ravdess)}))
+    (folder / CORPORA).write_text(json.dumps({name: about(ravdess) for name in corpora}))
     copy(folder, table["clip"].tolist() if full else [])
-    test = metrics.summarize(predictions, 100, seed=0) | {
+    test = metrics.summarize(predictions, protocol, n_resamples, workspace.params["seed"]) | {
         "leaky": leak.leaky(protocol),
         "statistics": normalization.statistics(workspace.params["train"]),
     }
@@ -111,11 +114,11 @@ def train(params: Params, splits: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return records
 
 
-def record(folder: Path, full: bool) -> pd.DataFrame:
+def record(folder: Path, full: bool, corpora: Sequence[str]) -> pd.DataFrame:
     """Writes the recordings and returns their manifest, of schema MANIFEST."""
     rows = [
         {
-            "corpus": "ravdess",
+            "corpus": corpora[int(speaker) // 4 % len(corpora)],
             "clip": f"{channel}-{emotion}-{sentence}-{speaker}",
             "speaker": speaker,
             "sex": sex,

@@ -159,6 +159,9 @@ def test_caveats_are_beside_the_names(revisions: Revisions, said) -> None:
     assert leak.leaky("random")
     assert "A is normalised (svm, statistics of test clips: speaker), B is workspace (svm)." in output
     assert "(random, test speakers are in the training data)" in output
+    revisions.evaluate(BEFORE, split__protocol="cross_corpus")
+    revisions.commit("crossed")
+    assert "(cross_corpus, all corpora's clips together)" in " ".join(said("crossed").split())
 
 
 def test_failing_if_worse_asks_for_the_whole_interval(revisions: Revisions, said) -> None:

@@ -44,6 +44,16 @@ def test_the_columns_and_labels_of_a_table_are_recognised(
     assert "sentence, partition" in printed
 
 
+@pytest.mark.parametrize("given", ["labels.csv", "."])
+def test_a_corpus_is_named_after_its_folder_from_inside_of_it(
+    calls: Path, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(calls)
+    monkeypatch.setattr("sys.argv", ["describe", given])
+    describe.main()
+    assert [*YAML(typ="safe").load(capsys.readouterr().out)["corpora"]] == ["calls"]
+
+
 def test_what_is_missing_is_said(calls: Path) -> None:
     read = describe.table.read(calls / "labels.csv", None)[0].drop(columns="spk")
     _, questions = describe.suggest(calls / "labels.csv", read)

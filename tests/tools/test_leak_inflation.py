@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
@@ -59,10 +60,6 @@ def test_the_independent_protocol_is_the_chosen_one_or_one_the_corpus_allows(
     ("values", "message"),
     [
         ({"fold": 2}, r"params\.train\.fold: 2 .* all"),
-        (
-            {"n_folds": 1},
-            r"params\.split\.n_folds: .*1 .*random",
-        ),
     ],
 )
 def test_parameters_with_different_test_clips_are_rejected(
@@ -70,6 +67,19 @@ def test_parameters_with_different_test_clips_are_rejected(
 ) -> None:
     with pytest.raises(InputError, match=message):
         leak_inflation.choose_protocol(chosen(**values), manifests.ravdess())
+
+
+def test_a_single_fold_is_rejected(chosen: Any) -> None:
+    # The usual official partition. `random` with one fold tests a tenth of the clips, hardly any of these.
+    clips = manifests.ravdess().assign(
+        partition=lambda table: np.where(table["sex"] == "male", "test", "train")
+    )
+    clips["label"] = clips["emotion"]
+    splits = protocols.assign(clips, chosen("official").split, seed=20)
+    with pytest.raises(InputError, match=r"^params\.split\.protocol: 'official' .*one fold"):
+        leak_inflation.several_folds("official", splits)
+    splits = protocols.assign(clips, chosen("fixed").split, seed=20)
+    assert leak_inflation.several_folds("fixed", splits) == 6
 
 
 def test_only_clips_tested_by_both_are_compared() -> None:

@@ -66,6 +66,8 @@ def test_folders_and_patterns_are_resolved(model: Model, capsys: pytest.CaptureF
     found = predict.found(["calls", "x*.flac", "x1.flac"], Path())
     assert [name for name, _ in found] == ["calls/b.mp3", "calls/deep/a.WAV", "x1.flac", "x2.flac", "x1.flac"]
     assert "1 files are not audio" in capsys.readouterr().err
+    found = predict.found(["c*", "calls/**/*[!c]", "./x1.flac"], Path())
+    assert [name for name, _ in found] == 2 * ["calls/b.mp3", "calls/deep/a.WAV"] + ["./x1.flac"]
 
 
 def test_missing_files_are_reported_before_the_model_is_loaded(
