@@ -200,11 +200,13 @@ def _inside(path: Path, name: str) -> PurePosixPath:
     """
     if not is_text(name):
         raise InputError(
-            f"{path}: refused, the name of its entry {shown(name)} is not valid text. Pack it again."
+            f"{path}: rejected, because the name of its entry {shown(name)} is not valid text. Pack it again."
         )
     inside = PureWindowsPath(name)  # splits at / and \, which some programs write, and knows drives
     if inside.anchor or ".." in inside.parts or not inside.name:
-        raise InputError(f"{path}: refused, its entry {shown(name)} leads outside the folder of the archive.")
+        raise InputError(
+            f"{path}: rejected, because its entry {shown(name)} leads outside the folder of the archive."
+        )
     return PurePosixPath(inside.as_posix())
 
 
@@ -220,25 +222,25 @@ def _checked(path: Path, n_bytes: int, read: Callable[[], Iterator[bytes]]) -> I
 
 
 def _check_size(path: Path, n_bytes: int, limits: Ingest) -> None:
-    refused = f"{path}: refused, it unpacks to more than"
+    rejected = f"{path}: rejected, because it unpacks to more than"
     if n_bytes > limits.max_unpacked_gb * 1e9:
-        raise InputError(f"{refused} params.ingest.max_unpacked_gb, {limits.max_unpacked_gb:g} GB.")
+        raise InputError(f"{rejected} params.ingest.max_unpacked_gb, {limits.max_unpacked_gb:g} GB.")
     if n_bytes > limits.max_compression_ratio * path.stat().st_size:
         raise InputError(
-            f"{refused} params.ingest.max_compression_ratio allows, {limits.max_compression_ratio:g} times "
+            f"{rejected} params.ingest.max_compression_ratio allows, {limits.max_compression_ratio:g} times "
             "its size."
         )
 
 
 def _too_large(path: Path) -> InputError:
     return InputError(
-        f"{path}: refused, it has more than {N_ENTRIES} files, or names and headers longer than those of "
-        f"recordings. {_BY_HAND}"
+        f"{path}: rejected, because it has more than {N_ENTRIES} files, or names and headers longer "
+        f"than those of recordings. {_BY_HAND}"
     )
 
 
 def _not_a_file(path: Path, name: str) -> InputError:
     return InputError(
-        f"{path}: refused, its entry {shown(name)} is a link or a device. Pack it again with the files "
-        "themselves (`tar --dereference --hard-dereference`)."
+        f"{path}: rejected, because its entry {shown(name)} is a link or a device. Pack it again with the "
+        "files themselves (`tar --dereference --hard-dereference`)."
     )

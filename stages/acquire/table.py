@@ -84,7 +84,9 @@ def read(path: Path, name: str | None) -> tuple[pd.DataFrame, int]:
         raise InputError(f"{path}: missing. Put the table there, or correct `table`.") from error
     except UNREADABLE as error:
         raise InputError(f"{path}: not a readable table ({' '.join(str(error).split())[:200]}).") from error
-    raise InputError(f"{path}: no table; choose csv, tsv, parquet, jsonl, audformat's db.yaml or a folder.")
+    raise InputError(
+        f"{path}: not a table; choose csv, tsv, parquet, jsonl, audformat's db.yaml or a folder."
+    )
 
 
 def normalise(table: pd.DataFrame, first_row: int, path: Path, rules: Rules) -> pd.DataFrame:

@@ -200,7 +200,7 @@ def match(a: Revision, b: Revision) -> tuple[pd.DataFrame, pd.DataFrame]:
             example = min(keys_a ^ keys_b)
             raise InputError(
                 f"{a.name} and {b.name} were not tested on the same {what}: of {len(keys_a)} and "
-                f"{len(keys_b)} clips {len(keys_a & keys_b)} agree; {example.clip}, for example, does not. "
+                f"{len(keys_b)} clips, {len(keys_a & keys_b)} agree; {example.clip}, for example, does not. "
                 "Give both the same params.corpus, params.split and params.train.fold."
             )
     first, second = (

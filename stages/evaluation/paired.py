@@ -93,8 +93,8 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
     n_speakers = a["speaker"].nunique()
     if n_speakers < 2:
         raise InputError(
-            f"{a['speaker'].iloc[0]} is the only test speaker, and an interval over speakers needs at least "
-            "two. Test with two or more, or see `dvc metrics diff`."
+            f"{a['speaker'].iloc[0]} is the only test speaker, but an interval over speakers needs at least "
+            "two. Test two or more, or use `dvc metrics diff`."
         )
     n_classes = len(metrics.class_names(a))
     n_clips = metrics.confusions(a).sum(axis=(1, 2))

@@ -36,7 +36,7 @@ def _use(facts: Facts) -> str:
         "or `ser predict --bundle FOLDER clip.wav`. "
         + _needed(facts)
         + "Nothing in the folder is executed or "
-        "unpickled; a file that does not match its checksum in bundle.json is refused."
+        "unpickled; a file that does not match its checksum in bundle.json is rejected."
     )
 
 

@@ -35,7 +35,9 @@ def convert(
     try:
         import tf2onnx
     except ImportError as error:
-        raise InputError("needs the extra `export`. Run `pip install -e '.[export]'`.") from error
+        raise InputError(
+            "ONNX export: needs the extra `export`. Run `pip install -e '.[export]'`."
+        ) from error
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec(shape, tf.float32, name="input")]
     graph = tf.function(

@@ -61,11 +61,11 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
         (taken,) = [each.name for each in encoder.get_inputs()]
         frames = encoder.run([config.output] if config.output else None, {taken: signal[None]})[0]
     except Exception as error:  # onnxruntime's errors share no other class
-        raise InputError(f"{config.model}: takes no waveform ({onnx.one_line(error)}).") from error
+        raise InputError(f"{config.model}: cannot process a waveform ({onnx.one_line(error)}).") from error
     if frames.ndim != 3 or len(frames) != 1 or not frames.size or not np.isfinite(frames).all():
         raise InputError(
-            f"{PLACE}.output: {config.model} returned {frames.shape} of {len(signal)} samples, and "
-            "(1, n_frames, n_dims) of finite numbers is needed."
+            f"{PLACE}.output: {config.model} returned {frames.shape} for {len(signal)} samples; "
+            "finite numbers of shape (1, n_frames, n_dims) are needed."
         )
     return np.asarray(frames[0], np.float32)
 

@@ -180,7 +180,7 @@ class Bundle:
         if train.normalize == "global":
             raise InputError(
                 f"{self.facts.model} was trained with train.normalize 'global', which uses no statistics of "
-                "other recordings. Predict without them, or train with another one: docs/protocols.md."
+                "other recordings. Predict without them, or train with another value: docs/protocols.md."
             )
         left_out: list[str] = []
         clips = self._usable(paths, left_out)
@@ -217,7 +217,7 @@ class Bundle:
         if not n_used:
             shown = "; ".join(left_out[:N_SHOWN])
             raise InputError(
-                f"none of {len(left_out)} recordings has usable speech, for statistics ({shown})."
+                f"none of the {len(left_out)} recordings for statistics has usable speech ({shown})."
             )
 
     def predict(self, samples: ArrayLike, rate_hz: int) -> Prediction:
@@ -315,9 +315,9 @@ class Bundle:
         normalize = self.facts.train.normalize
         if normalize != "global" and self.folds[0].standardize is None:
             raise InputError(
-                f"{self.facts.model} was trained with train.normalize '{normalize}': it answers with the "
-                f"statistics of {'the speaker' if normalize in OF_SPEAKER else 'a batch'} only. "
-                "Give them with `Bundle.adapted`, or `ser predict`."
+                f"{self.facts.model} was trained with train.normalize '{normalize}', so it needs other "
+                f"recordings{' of the speaker' if normalize in OF_SPEAKER else ''}. "
+                "Pass them to `Bundle.adapted`, or use `ser predict`."
             )
         of_folds = []
         for fold in self.folds:

@@ -150,7 +150,7 @@ def read(folder: Path) -> Facts:
         raise InputError(f"{path}: not readable JSON ({error}). Copy the bundle again.") from error
     if isinstance(values, dict) and values.get("format") != FORMAT:
         raise InputError(
-            f"{path}: format {shown(values.get('format'))}, and this version reads {FORMAT}. Make the bundle "
+            f"{path}: format {shown(values.get('format'))}, but this version reads {FORMAT}. Make the bundle "
             "again."
         )
     facts = params.check(Facts, values, str(path))

@@ -45,7 +45,7 @@ class Stream:
         self.n_window, self.n_every = round(window_s * rate_hz), round(every_s * rate_hz)
         if rate_hz < LOWEST_RATE_HZ or min(self.n_window, self.n_every) < 1:
             raise InputError(
-                f"stream: {rate_hz} Hz, a window of {window_s:g} s every {every_s:g} s is too little."
+                f"stream: {rate_hz} Hz, or a window of {window_s:g} s every {every_s:g} s, is too small."
             )
         self.model, self.rate_hz = model, rate_hz
         self._held: Samples = np.zeros(0, np.float32)

@@ -183,7 +183,8 @@ def train_fold(
             )
     follow(curve)
     seconds = time.monotonic() - started
-    write_json({"seconds": seconds, "seconds_per_epoch": seconds / max(len(curve), 1)}, folder / TIMING)
+    per_epoch = seconds / max(record.get("n_epochs", 0), 1)
+    write_json({"seconds": seconds, "seconds_per_epoch": per_epoch}, folder / TIMING)
     write_json(record, folder / RECORD)
     validated = f", validation UAR {record['val_uar']:.3f}" if "val_uar" in record else ""
     print(f"train: {params.model} {folder.name}, {len(train)} clips{validated}, {seconds:.1f} s", flush=True)

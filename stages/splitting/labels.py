@@ -51,8 +51,8 @@ def usable_clips(manifest: pd.DataFrame, chosen: Params) -> tuple[pd.DataFrame, 
         left_out = f"the speakers of {unknown_speakers.sum()} clips are {UNKNOWN}, the first is {first}"
         if unknown_speakers.all():
             raise InputError(
-                f"params.split.protocol {chosen.split.protocol}: needs the speakers, and {left_out}. "
-                "Only `random` does without, and says `leaky: true`."
+                f"params.split.protocol {chosen.split.protocol}: needs the speakers, but {left_out}. "
+                "Only protocol `random` works without, and its results say `leaky: true`."
             )
         logger.warning("%s: they are left out, because params.split.protocol needs the speakers", left_out)
         n_excluded["speaker"] = int(unknown_speakers.sum())

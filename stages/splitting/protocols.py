@@ -127,7 +127,7 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
     speakers = _interleaved(clips, seed)
     if len(speakers) < 2:
         raise InputError(
-            f"params.split.protocol {split.protocol}: needs two speakers, and there is only {speakers[0]}."
+            f"params.split.protocol {split.protocol}: needs two speakers, but there is only {speakers[0]}."
         )
     check_memory(
         f"params.split.protocol {split.protocol} (speaker_independent has fewer folds): the table",
@@ -145,8 +145,8 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
         if len(sentences) < 2:
             raise InputError(
                 f"params.split.protocol {split.protocol}: with two speakers, the training speaker needs "
-                f"sentences to train and to validate, and has only {sentences[0]}. "
-                "Set params.split.validation_fraction: 0 to do without validation."
+                f"two sentences, one to train and one to validate, but has only {sentences[0]}. "
+                "Set params.split.validation_fraction: 0 to train without validation."
             )
         held_out = sentences[: _n_validation(len(sentences), split.validation_fraction)]
         yield _roles(test, ~test & spoken.isin(held_out), ~test)
@@ -175,9 +175,9 @@ def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -
     n_speakers, n_sentences = clips["speaker"].nunique(), clips["sentence"].nunique()
     if min(n_speakers, n_sentences) < 2 or max(n_speakers, n_sentences) < 3:
         raise InputError(
-            f"params.split.protocol {split.protocol}: needs two speakers, two sentences and three of "
-            f"either, and there are {n_speakers} and {n_sentences}. Choose speaker_independent or "
-            "leave_one_speaker_out."
+            f"params.split.protocol {split.protocol}: needs two speakers and two sentences, and three of one "
+            f"of them, but there are {n_speakers} speakers and {n_sentences} sentences. Choose "
+            "speaker_independent or leave_one_speaker_out."
         )
     fewest_folds = min(n_speakers, 3)
     if split.n_folds < fewest_folds:
@@ -212,14 +212,14 @@ def cross_corpus(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles
     corpora = sorted(clips["corpus"].unique())
     if len(corpora) < 2:
         raise InputError(
-            f"params.split.protocol {split.protocol}: needs two corpora, and params.corpus has only "
+            f"params.split.protocol {split.protocol}: needs two corpora, but params.corpus has only "
             f"{corpora[0]}."
         )
     labels = set.intersection(*(set(own["label"]) for _, own in clips.groupby("corpus")))
     if len(labels) < 2:
         raise InputError(
             f"params.split.protocol {split.protocol}: needs two labels that all of {', '.join(corpora)} "
-            f"have, and there are: {', '.join(labels) or 'none'}. Merge labels or choose other corpora."
+            f"have, but they share {', '.join(labels) or 'none'}. Merge labels or choose other corpora."
         )
     if left_out := sorted(set(clips["label"]) - labels):
         logger.warning("labels that not every corpus has are left out: %s", ", ".join(left_out))
@@ -231,7 +231,7 @@ def cross_corpus(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles
         if n_validation == len(speakers):
             raise InputError(
                 f"params.split.protocol {split.protocol}: to test {corpus}, the other corpora need two "
-                f"speakers, one to train and one to validate, and have only {speakers[0]}."
+                f"speakers, one to train and one to validate, but have only {speakers[0]}."
             )
         validation = clips["speaker"].isin(speakers[:n_validation])
         yield _roles(test & shared, validation & shared, shared)
@@ -272,8 +272,8 @@ def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
                     )
                 except ValueError as error:
                     raise InputError(
-                        f"params.split.validation_fraction {split.validation_fraction:g}: too few of "
-                        f"{len(rest)} clips for {len(set(labels))} labels. Change it, or set it to 0."
+                        f"params.split.validation_fraction: {split.validation_fraction:g} of {len(rest)} "
+                        f"clips is too few for {len(set(labels))} labels. Change it, or set it to 0."
                     ) from error
                 roles[validation] = "validation"
             yield roles
@@ -312,8 +312,8 @@ def fixed(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
         n_validation = _n_validation(len(others), split.validation_fraction)
         if n_validation >= max(len(others), 1):
             raise InputError(
-                f"{place}: fold {fold} has only {', '.join(others) or 'nobody'} to train and to validate. "
-                "params.split.validation_fraction: 0 to do without validation."
+                f"{place}: fold {fold} has only {', '.join(others) or 'no speaker'} to train and validate. "
+                "Set params.split.validation_fraction: 0 to train without validation."
             )
         first = fold * n_validation
         chosen = [others[i % len(others)] for i in range(first, first + n_validation)]
@@ -343,7 +343,7 @@ def official(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
         at_odds = clips.loc[n_folds != n_folds.iloc[0], "clip"].iloc[0]
         raise InputError(
             f"params.split.protocol {split.protocol}: the partition of {clips['clip'].iloc[0]} has "
-            f"{n_folds.iloc[0]} folds, and that of {at_odds} another number."
+            f"{n_folds.iloc[0]} folds, but that of {at_odds} has another number."
         )
     for fold in range(n_folds.iloc[0]):
         roles = roles_of.str[fold]
@@ -364,7 +364,7 @@ def session(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
     names = sorted(clips["session"].unique())
     if len(names) < 2:
         raise InputError(
-            f"params.split.protocol {split.protocol}: needs two sessions, and there is only {names[0]}."
+            f"params.split.protocol {split.protocol}: needs two sessions, but there is only {names[0]}."
         )
     for name in names:
         test = clips["session"] == name
@@ -422,7 +422,7 @@ def _train_only(clips: pd.DataFrame, split: Split) -> pd.Series:
                 raise unknown(f"params.split.train_only.{key}", name, map(str, clips[column].unique()))
             extra |= found
     if extra.all():
-        raise InputError("params.split.train_only: names all clips, so none is left to test.")
+        raise InputError("params.split.train_only: has all clips, so none is left to test.")
     return extra
 
 
@@ -525,7 +525,7 @@ def _balanced_groups(
     n_values = clips[column].nunique()
     if n_values < n_groups:
         raise InputError(
-            f"params.split.n_folds: {n_groups} folds need {n_groups} {column}s, and there are {n_values}."
+            f"params.split.n_folds: {n_groups} folds need {n_groups} {column}s, but there are {n_values}."
         )
     groups: list[list[str]] = [[] for _ in range(n_groups)]
     n_total = [0] * n_groups
@@ -574,7 +574,7 @@ def _check_classes(splits: pd.DataFrame) -> None:
     labels = set(splits["label"])
     if len(labels) < 2:
         raise InputError(
-            f"params.split.labels: {', '.join(labels)} is the only label left, and two are needed."
+            f"params.split.labels: {', '.join(labels)} is the only label left, but two are needed."
         )
     for fold, rows in splits.groupby("fold"):
         own = {role: set(clips["label"]) for role, clips in rows.groupby("role")}

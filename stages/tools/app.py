@@ -1,8 +1,8 @@
-"""A page to try a model: `ser app --bundle BUNDLE`, then open http://127.0.0.1:7860.
+"""Serve a web page to try a model: `ser app --bundle BUNDLE`, then open http://127.0.0.1:7860.
 
-Takes a file or the microphone. Only this machine can open the page unless `--host` says otherwise; a
-recording is deleted within two minutes. Without `--bundle` it shows the model in data/model, which of its
-training clips are similar, and what knowing the speaker changes. Needs the extra `app`.
+The page takes a file or the microphone, and deletes a recording within two minutes. Only this machine can
+open it unless `--host` says otherwise. Without `--bundle` it shows the model in data/model, similar training
+clips, and what training on the speaker changes. Needs the extra `app`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ recording too.
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--bundle", type=Path, help="of `ser bundle`; default: the model in data/model")
+    parser.add_argument("--bundle", type=Path, help="a folder that `ser bundle` wrote; default: data/model")
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0 opens the page to others; default: %(default)s"
     )

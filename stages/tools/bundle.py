@@ -1,7 +1,7 @@
 """Write the trained model as a bundle: `ser bundle [OUT]`.
 
-The folder has all that is needed to use the model, without DVC, params.yaml or TensorFlow: see its CARD.md
-and docs/use_the_model.md.
+A bundle is a folder with all that is needed to use the model, without DVC, params.yaml or TensorFlow. See its
+CARD.md and docs/use_the_model.md.
 """
 
 from __future__ import annotations

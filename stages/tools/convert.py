@@ -1,8 +1,8 @@
 """Convert a published image network to initial weights: `ser convert NETWORK NAME`.
 
 The network is a KerasHub preset of a ResNet, or an npz file with the arrays of EfficientNet-Lite0 under the
-names of its PyTorch checkpoint. This tool writes data/pretrained/NAME, from which `resnet34` or
-`efficientnet_lite0` starts with `training.init_from: NAME`.
+names of its PyTorch checkpoint. This tool writes data/pretrained/NAME; with `training.init_from: NAME`,
+`resnet34` or `efficientnet_lite0` starts from it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Show the recordings: by corpus, speaker and label, and as points coloured by label beside by speaker.
+"""Show the recordings by corpus, speaker and label, and as points coloured by label and by speaker.
 
     ser data_page
 
-Brings manifest and features up to date, and writes metrics/data.html, a page that is complete in one file. It
-shows all usable clips of the chosen corpora, test clips too: choose nothing by it that you then test.
+Brings manifest and features up to date, and writes metrics/data.html, one self-contained page. It shows all
+usable clips of the chosen corpora, including test clips: do not base a choice on it that you then test.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Write the trained model as one ONNX file, samples to probabilities: `ser export [OUT]`.
 
-The file has the front end and every fold in it: its input is float32 (n_samples,) at the model's sample rate,
-full scale = 1, of one recording, and its output the probabilities, in the order of the classes, which are
-stored in its metadata. What a bundle also does (decoding, resampling, warnings, windows) is not in it.
+The file contains feature extraction and every fold. Its input is one recording, float32 (n_samples,) at the
+model's sample rate, full scale = 1; its output are the probabilities, in the order of the classes in its
+metadata. It does not decode, resample, warn, or cut long recordings into windows, as a bundle does.
 """
 
 from __future__ import annotations

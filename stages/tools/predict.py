@@ -1,9 +1,10 @@
 """Predict the emotion of recordings: `ser predict clip.wav folder 'calls/*.mp3' -`.
 
-Takes files, folders, patterns and `-`, a recording on the standard input, of any length. A recording longer
-than the training clips is judged in overlapping windows; `--timeline` shows them. Each row has a status:
-`answered`, `unsure` (such confidence was too often wrong on validation clips), `warned` (unlike the training
-data), `abstained` (no usable speech) or `failed` (not a recording; exit code 1). docs/use_the_model.md
+Takes files, folders, patterns, and `-` for a recording on the standard input, of any length. A recording
+longer than the training clips is cut into overlapping windows, which `--timeline` shows. Each row has a
+status: `answered`, `unsure` (such confidence was too often wrong on validation clips), `warned` (unlike the
+training data), `abstained` (no usable speech) or `failed` (not a recording; exit code 1). See
+docs/use_the_model.md.
 """
 
 from __future__ import annotations
@@ -63,12 +64,14 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--format", choices=output.FORMATS, help="default: table on a terminal, else csv")
     parser.add_argument("--timeline", action="store_true", help="also show each window of a long recording")
-    parser.add_argument("--top", type=int, default=3, help="emotions shown in table and json (%(default)s)")
+    parser.add_argument(
+        "--top", type=int, default=3, help="emotions shown in table and json; default: %(default)s"
+    )
     parser.add_argument(
         "--speech",
         choices=bundle.SPEECH,
         default="levels",
-        help="how parts without speech are found; silero needs the extra `speech`",
+        help="how speech is detected; silero needs the extra `speech`",
     )
     parser.add_argument(
         "--speaker-from",
@@ -77,7 +80,9 @@ def parse() -> argparse.Namespace:
         metavar="FOLDER",
         help="other recordings of the speaker, for a model trained with train.normalize enrol or speaker",
     )
-    parser.add_argument("--output", type=Path, help="a csv or jsonl file; the same command continues it")
+    parser.add_argument(
+        "--output", type=Path, help="a csv or jsonl file; if interrupted, the same command continues it"
+    )
     return parser.parse_args()
 
 

@@ -1,7 +1,7 @@
 """Measure what degraded recordings cost: `ser robustness [--every 8]`.
 
-Each trained fold scores its test clips, as they are and degraded in known ways. Prints UAR, what is lost of
-it, and the fractions that predict warns about and abstains from; writes them to metrics/robustness.json.
+Each trained fold scores its test clips, unchanged and degraded in known ways. Prints UAR, how much of it is
+lost, and the fractions that predict warns about and abstains from; writes them to metrics/robustness.json.
 """
 
 from __future__ import annotations

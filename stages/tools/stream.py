@@ -1,7 +1,8 @@
-"""Answer about a sound that goes on: `arecord -f S16_LE -r 16000 -t raw | ser stream`.
+"""Predict the emotion of a stream: `arecord -f S16_LE -r 16000 -t raw | ser stream`.
 
-Reads raw 16-bit little-endian samples of one channel from the standard input, and writes a line of JSON
-every quarter of a second about the last seconds. `ffmpeg -i talk.mp3 -f s16le -ac 1 -ar 16000 -` gives them.
+Reads raw 16-bit little-endian samples of one channel from the standard input, for example from
+`ffmpeg -i talk.mp3 -f s16le -ac 1 -ar 16000 -`. Every quarter of a second it writes a line of JSON about the
+last seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main() -> None:
         "--every", type=float, default=EVERY_S, help="seconds between answers; default: %(default)s"
     )
     parser.add_argument(
-        "--window", type=float, help="seconds that an answer is about; default: of the training clips"
+        "--window", type=float, help="seconds that an answer is about; default: the median training clip"
     )
     parser.add_argument("--speech", choices=bundle.SPEECH, default="levels", help="see `ser predict`")
     arguments = parser.parse_args()

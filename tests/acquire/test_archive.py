@@ -95,7 +95,7 @@ def test_a_gzip_bomb_stops_at_the_limit(tmp_path: Path) -> None:
     with gzip.open(path, "wb") as file:
         for _ in range(64):
             file.write(bytes(1 << 20))
-    with pytest.raises(InputError, match="refused, it unpacks to more than"):
+    with pytest.raises(InputError, match="rejected, because it unpacks to more than"):
         read(path, Ingest(download=False, max_unpacked_gb=1, max_compression_ratio=10))
 
 
@@ -289,5 +289,5 @@ def test_too_many_names_are_refused(
 ) -> None:
     monkeypatch.setattr(archive, "TABLE_BYTES", 800)
     path = write(tmp_path / name, {f"{i}{'x' * 90}.wav": b"" for i in range(10)})
-    with pytest.raises(InputError, match=f"{name}: refused"):
+    with pytest.raises(InputError, match=f"{name}: rejected"):
         read(path)

@@ -34,12 +34,16 @@ def test_rows_are_matched_by_fold_and_clip_in_any_order() -> None:
             r"^main .*independent.* other .*random.*params\.split\.protocol",
         ),
         (B.drop(columns="p_neutral"), {}, r"^main and other .*labels: .* neutral\..*params\.split\.labels"),
-        (B[1:], {}, "^main and other .*same clips: of 10 and 9 clips 9 .*c/0000"),
-        (B.assign(fold=[0] * 5 + [1] * 5), {}, "^main and other .*same folds: of 10 and 10 clips 5 .*c/0005"),
+        (B[1:], {}, "^main and other .*same clips: of 10 and 9 clips, 9 .*c/0000"),
+        (
+            B.assign(fold=[0] * 5 + [1] * 5),
+            {},
+            "^main and other .*same folds: of 10 and 10 clips, 5 .*c/0005",
+        ),
         (
             B.assign(label=["fear", *TRUTH[1:]]),
             {},
-            "^main and other .*labels: of 10 and 10 clips 9 .*c/0000",
+            "^main and other .*labels: of 10 and 10 clips, 9 .*c/0000",
         ),
     ],
 )

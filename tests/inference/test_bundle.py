@@ -143,7 +143,7 @@ def test_statistics_are_of_usable_recordings_and_only_of_models_that_use_them(
         model.adapted([Path("speech.wav")])
     train = model.facts.train.model_copy(update={"normalize": "speaker"})
     model.facts = model.facts.model_copy(update={"train": train})
-    with pytest.raises(InputError, match=r"none of 1 recordings .*silent\.wav: silent"):
+    with pytest.raises(InputError, match=r"none of the 1 recordings .*silent\.wav: silent"):
         model.adapted([Path("silent.wav")])
     adapted = model.adapted([Path("silent.wav"), Path("speech.wav")])
     assert [reason.split(":")[0] for reason in adapted.left_out] == ["silent.wav"]

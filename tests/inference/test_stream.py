@@ -54,7 +54,7 @@ def test_integers_are_scaled() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(InputError, match=r"^stream: 16000 Hz, a window of 0 s"):
+    with pytest.raises(InputError, match=r"^stream: 16000 Hz, or a window of 0 s"):
         stream(window_s=0.0)
     with pytest.raises(InputError, match=r"^stream: samples of shape \(5, 2\)"):
         [*stream().add(np.zeros((5, 2)))]

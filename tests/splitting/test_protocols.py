@@ -313,7 +313,7 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             TESS[TESS["sentence"].isin(["tess/word7", "tess/word8"])],
             {"protocol": "speaker_and_text_independent", "n_folds": 2},
-            "speaker_and_text_independent: .* 2 and 2",
+            "speaker_and_text_independent: .* 2 speakers and 2 sentences",
         ),
         (
             RAVDESS,
@@ -339,7 +339,7 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             SAVEE,
             {"protocol": "random", "n_folds": 2, "validation_fraction": 0.02},
-            r"^params\.split\.validation_fraction 0\.02: .* 7 labels",
+            r"^params\.split\.validation_fraction: 0\.02 .* 7 labels",
         ),
         (RAVDESS, {"protocol": "fixed", "fixed_list": "emobox_ravdes"}, "did you mean 'emobox_ravdess'"),
         (
