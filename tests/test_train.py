@@ -169,6 +169,8 @@ def test_every_fold_is_trained_with_each_seed(
     workspace.set(model="mlp", models__mlp__inputs__features=["mfcc"], models__mlp__epochs=3)
     train.main()
     evaluate.main()
+    of_fold = json.loads((DATA / "timing.json").read_text())["fold_00"]
+    assert of_fold["seconds_per_epoch"] == pytest.approx(of_fold["seconds"] / 3)
     alone, first = model_bytes(), tables.read(PREDICTIONS, tables.PREDICTIONS)
     workspace.set(train__n_seeds=3)
     with pytest.raises(InputError, match=r"^params\.train\.n_seeds: 3, .* 1\."):
