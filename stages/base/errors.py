@@ -142,6 +142,17 @@ def parser_of(text: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
+def count(text: str) -> int:
+    """Returns a number from 1 on that stands in an argument; argparse reports the ValueError of any other.
+
+    >>> count("3")
+    3
+    """
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
 def _terminate(*_: object) -> NoReturn:
     print(INTERRUPTED, file=sys.stderr)
     sys.exit(128 + signal.SIGTERM)

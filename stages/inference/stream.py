@@ -5,6 +5,7 @@ The recording's mean, its level and the floor of its spectrum are those of the w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -39,14 +40,18 @@ class Stream:
             every_s: between two answers.
 
         Raises:
-            InputError: a rate or duration is too small.
+            InputError: a rate or duration is too small, or a duration is not finite.
         """
         window_s = model.window_s if window_s is None else window_s
-        self.n_window, self.n_every = round(window_s * rate_hz), round(every_s * rate_hz)
-        if rate_hz < LOWEST_RATE_HZ or min(self.n_window, self.n_every) < 1:
+        is_possible = rate_hz >= LOWEST_RATE_HZ and all(
+            1 / rate_hz <= seconds < math.inf for seconds in (window_s, every_s)
+        )
+        if not is_possible:
             raise InputError(
-                f"stream: {rate_hz} Hz, or a window of {window_s:g} s every {every_s:g} s, is too small."
+                f"stream: {rate_hz} Hz, or a window of {window_s:g} s every {every_s:g} s, is not possible. "
+                f"Choose {LOWEST_RATE_HZ} Hz or more, and finite times of at least one sample."
             )
+        self.n_window, self.n_every = round(window_s * rate_hz), round(every_s * rate_hz)
         self.model, self.rate_hz = model, rate_hz
         self._held: Samples = np.zeros(0, np.float32)
         self._n_received = self._n_new = 0

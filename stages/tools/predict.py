@@ -24,7 +24,7 @@ from typing import IO
 from tqdm import tqdm
 
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, parser_of, run
+from stages.base.errors import InputError, count, parser_of, run
 from stages.base.files import write as write_file
 from stages.data import keys
 from stages.inference import bundle, chosen, output
@@ -65,7 +65,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--format", choices=output.FORMATS, help="default: table on a terminal, else csv")
     parser.add_argument("--timeline", action="store_true", help="also show each window of a long recording")
     parser.add_argument(
-        "--top", type=int, default=3, help="emotions shown in table and json; default: %(default)s"
+        "--top", type=count, default=3, help="emotions shown in table and json; default: %(default)s"
     )
     parser.add_argument(
         "--speech",

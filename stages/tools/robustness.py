@@ -22,7 +22,7 @@ from stages.audio import extractor
 from stages.audio.quality import ACTIVE_DB, FRAME_S, frame_levels
 from stages.audio.recording import Samples, decode, load_listed, resample
 from stages.base import registry
-from stages.base.errors import parser_of, run
+from stages.base.errors import count, parser_of, run
 from stages.base.files import MANIFEST, RAW, SPLITS, write_json
 from stages.base.params import Params, read
 from stages.compute import hardware
@@ -88,10 +88,8 @@ CONDITIONS: dict[str, Callable[[Samples], bytes]] = {
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="score every Nth test clip")
+    parser.add_argument("--every", type=count, default=1, metavar="N", help="score every Nth test clip")
     every = parser.parse_args().every
-    if every < 1:
-        parser.error(f"argument --every: {every} is below 1")
     params = read()
     hardware.limit(params.train.threads)
     measured = measure(params, every)

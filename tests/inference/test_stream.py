@@ -56,6 +56,9 @@ def test_integers_are_scaled() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(InputError, match=r"^stream: 16000 Hz, or a window of 0 s"):
         stream(window_s=0.0)
+    for every_s in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(InputError, match=rf"^stream: .* every {every_s:g} s"):
+            stream(every_s=every_s)
     with pytest.raises(InputError, match=r"^stream: samples of shape \(5, 2\)"):
         [*stream().add(np.zeros((5, 2)))]
 

@@ -131,6 +131,17 @@ def test_other_recordings_of_the_speaker_are_another_output(
         run(monkeypatch, "--output", "out", "a.wav", "--speaker-from", "2.wav")
 
 
+@pytest.mark.parametrize("n", ["0", "-1", "two"])
+def test_fewer_than_one_emotion_cannot_be_shown(
+    model: Model, n: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch("a.wav")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "a.wav", "--top", n)
+    assert f"--top: invalid count value: '{n}'" in capsys.readouterr().err
+    assert model.asked == []
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_an_interrupted_run_continues_to_the_same_bytes(
     model: Model, kind: str, monkeypatch: pytest.MonkeyPatch
