@@ -148,8 +148,8 @@ EDITS: list[dict[str, object]] = [
     {"split__protocol": "leave_one_speaker_out"},
     {"train__seed": 21},
     {"training__epochs": 7},
-    {"evaluate__n_resamples": 50},
-    {"audio__level_db": -20.0},
+    {"evaluate__n_resamples": 200},
+    {"audio__level_db": -23.0},
     {},  # a comment in a module that split, train and evaluate import
 ]
 
@@ -208,7 +208,8 @@ def test_an_edit_while_dvc_repro_runs(
     with fault("edit while dvc repro runs"):
         make_edit(folder, number % len(EDITS))
         started.end()
-        pipeline.run(folder, "git", "commit", "-qam", "edit")
+        pipeline.run(folder, "dvc", "repro")
+        pipeline.run(folder, "git", "commit", "-qam", "edit")  # Git has the metrics, too
         check_resumes(folder, after)
 
 
