@@ -247,6 +247,7 @@ def test_an_invalid_history_is_rejected(content: str | None, message: str, tmp_p
     assert "`dvc repro train`" in str(rejected.value)
 
 
+@pytest.mark.slow
 def test_a_report_without_recordings_does_not_mention_them(full: Path, tmp_path: Path) -> None:
     html = make(tmp_path, full=False, report__n_audio=0).read_text()
     assert not Page(html).all("audio")

@@ -153,7 +153,9 @@ def test_training_never_reads_a_test_label(workspace: Workspace, model: str) -> 
     assert second == first
 
 
-@pytest.mark.parametrize("model", ["ann", "mlp", "svm", "dummy"])
+@pytest.mark.parametrize(
+    "model", ["ann", "svm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlp", "dummy"))]
+)
 def test_trained_twice_the_bytes_are_the_same(workspace: Workspace, model: str) -> None:
     workspace.set(model=model, train__fold=1)
     workspace.set(**{f"models__{model}__inputs__features": ["mfcc"]})

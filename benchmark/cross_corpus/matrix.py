@@ -60,7 +60,8 @@ def _table(found: Sequence[Cell], normalize: str) -> str:
     ]
     for train, cells in rows(found, normalize).items():
         lines.append(f"| {train} | {' | '.join(map(_text, cells))} |")
-    lines.append(f"| the same, random clips (leaks) | {' | '.join(map(_text, random(found, normalize)))} |")
+    of_itself = " | ".join(map(_text, random(found, normalize)))
+    lines.append(f"| the test corpus, random clips (leaks) | {of_itself} |")
     return "\n".join(lines)
 
 

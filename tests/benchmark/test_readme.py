@@ -34,7 +34,7 @@ def entries() -> list[Entry]:
 
 
 def test_the_page_has_the_accuracies_of_results_csv(entries: list[Entry]) -> None:
-    lines = re.findall(r"^\| `([A-E]\d_\w+)` .*$", PAGE.split("## How to run it")[0], re.MULTILINE)
+    lines = re.findall(r"^\| `([A-E]\d_\w+)` .*$", PAGE.split("\n## ")[0], re.MULTILINE)
     assert lines == [entry.name for entry in entries]
     for entry in entries:
         if entry.ran:

@@ -376,6 +376,7 @@ def test_a_worker_that_has_the_path_but_not_the_data_gets_no_task(
                 stage()
 
 
+@pytest.mark.slow
 def test_a_worker_that_lacks_what_a_link_leads_to_stops_the_run(workspace: Workspace, tmp_path: Path) -> None:
     record_demo()
     manifest.main()

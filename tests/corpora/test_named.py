@@ -69,7 +69,7 @@ ESD = [
         ("cafe", CAFE, 6),
         ("jl_corpus", JL, 0),
         ("subesco", SUBESCO, 10),
-        ("esd", ESD, 700),
+        pytest.param("esd", ESD, 700, marks=pytest.mark.slow),  # 17,500 names
     ],
 )
 def test_every_published_name_is_read(corpus: str, names: list[str], n_sentences: int) -> None:

@@ -111,7 +111,7 @@ def test_many_shards_are_not_all_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("compute", [ONE, TWO])
+@pytest.mark.parametrize("compute", [ONE, pytest.param(TWO, marks=pytest.mark.slow)])
 def test_a_failure_keeps_what_is_finished(tmp_path: Path, compute: Compute) -> None:
     done = planned("a")
     fill(tmp_path, done, ONE, "stage")

@@ -52,6 +52,7 @@ def test_the_page_shows_corpora_effects_and_neighbours(
     assert data_page.PAGE.read_bytes() == first
 
 
+@pytest.mark.slow
 def test_measures_whose_feature_is_not_computed_are_left_out(project: dict[str, Any]) -> None:
     Path("params.yaml").write_text(
         json.dumps(project | {"featurize": SHIPPED["featurize"] | {"features": ["zcr"]}})
