@@ -79,7 +79,7 @@ def test_what_is_written_is_read_and_shown(tmp_path: Path) -> None:
         "| a | **90 [90, 90]**, chance 50 | 60 [60, 60], chance 50 |"
     ]
     assert [line for line in lines if "random" in line] == [
-        "| the same, random clips (leaks) | 90 [90, 90], chance 50 | 90 [90, 90], chance 50 |"
+        "| the test corpus, random clips (leaks) | 90 [90, 90], chance 50 | 90 [90, 90], chance 50 |"
     ]
     drawn = matrix.draw(read)
     assert drawn.content.startswith(b"\x89PNG")
