@@ -272,19 +272,19 @@ def test_a_row_of_crema_d_runs_on_clips_of_its_names(recorded: Path, name: str) 
 
 
 @pytest.mark.faults
-def test_every_system_on_a_corpus_runs_on_all_its_clips(project: Path, corpora: Path) -> None:
+def test_systems_run_on_all_clips_of_a_corpus(project: Path, corpora: Path) -> None:
     names = pd.read_csv(corpora / "crema_d_metadata" / "AudioWAV.sha256.csv")["filename"]
 
     def crema_d(folder: Path) -> list[Path]:
         return [folder / name for name in names]
 
     record(project, crema_d)
-    for name, model in SHORT.items():
-        training = {f"params__models__{model}__training__epochs": 1}
-        edit(project, name, "crema_d", **training, **FEWER_STEPS.get(model, {}))
-    done = run(project, "--corpus", "crema_d")
+    quick = {name: model for name, model in SHORT.items() if model != "cnn2d"}
+    for name, model in quick.items():
+        edit(project, name, "crema_d", **{f"params__models__{model}__training__epochs": 1})
+    done = run(project, *quick, "--corpus", "crema_d")
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in SHORT:
+    for name in quick:
         for row in result(project, name):
             assert (row["status"], row["n_speakers"]) == ("run", "91")
         assert 7400 < int(row["n_clips"]) <= 7442
