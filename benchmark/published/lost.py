@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.base.errors import InputError
 from stages.base.files import PREDICTIONS
 from stages.data import tables
 from stages.evaluation import metrics, paired
@@ -18,6 +19,21 @@ def predictions(places: Sequence[Path]) -> pd.DataFrame:
     """Returns the predictions in several workspaces, each of another seed, of schema PREDICTIONS."""
     found = [tables.read(place / PREDICTIONS, tables.PREDICTIONS) for place in places]
     return pd.concat(found, ignore_index=True)
+
+
+def check_same_clips(changed: pd.DataFrame, base: pd.DataFrame, place: str) -> None:
+    """Checks that a variant was tested on the clips of the one that it changes, with the same labels.
+
+    Raises:
+        InputError: names `place` and a clip.
+    """
+    columns = ["seed", "clip", "label"]
+    tested = [set(each[columns].itertuples(index=False, name=None)) for each in (changed, base)]
+    if different := tested[0] ^ tested[1]:
+        raise InputError(
+            f"{place}: {len(different)} test clips differ from those of the variant `against`, such as "
+            f"{min(different)[1]}. Give both the same corpora, labels and splits."
+        )
 
 
 def points(

@@ -64,10 +64,11 @@ class System(Block):
 
     @model_validator(mode="after")
     def _check_against(self) -> System:
+        before: set[str | None] = {None}
         for name, variant in self.variants.items():
-            earlier = list(self.variants)[: list(self.variants).index(name)]
-            if variant.against is not None and variant.against not in earlier:
+            if variant.against not in before:
                 raise ValueError(f"variants.{name}.against: '{variant.against}' is no variant before it")
+            before.add(name)
         return self
 
 

@@ -91,6 +91,8 @@ def measured(
     tested = [lost.predictions(places(each, n_seeds)) for each in (*pair, *against)]
     rows[1] |= lost.points("lost", tested[0], tested[1], *drawn)
     for own, first, second in zip(rows, tested, tested[2:], strict=False):
+        place = f"{own['system']}, {own['variant']}-{own['protocol']}"
+        lost.check_same_clips(first, second, place)
         own |= lost.points("gain", first, second, *drawn)
     return rows
 

@@ -53,18 +53,27 @@ def summarize(predictions: pd.DataFrame, protocol: str, n_resamples: int, seed: 
 
 
 def overall(predictions: pd.DataFrame, protocol: str, n_resamples: int, seed: int) -> dict[str, float]:
-    """Returns the metrics of `scores` with the ends of their intervals, as the protocol's results state them.
+    """Returns the metrics of `stated` with the ends of their intervals: for a new corpus, or a new speaker.
 
     Args:
         predictions: of schema PREDICTIONS.
-        protocol: a name of `splitting.protocols`; with `cross_corpus` scores are means over corpora and
-            intervals for a new corpus (`mean_of_corpora`), otherwise over clips and for a new speaker.
+        protocol: see `stated`.
         n_resamples: number of bootstrap resamples for the intervals.
         seed: of the resamples.
     """
-    if protocol in MEANS_OF_CORPORA:
-        return mean_of_corpora(predictions)
-    return scores(predictions) | intervals(predictions, n_resamples, seed)
+    ends = {} if protocol in MEANS_OF_CORPORA else intervals(predictions, n_resamples, seed)
+    return stated(predictions, protocol) | ends
+
+
+def stated(predictions: pd.DataFrame, protocol: str) -> dict[str, float]:
+    """Returns the metrics of `scores` as the results of a protocol state them, without resampling.
+
+    Args:
+        predictions: of schema PREDICTIONS.
+        protocol: a name of `splitting.protocols`; with `cross_corpus` scores are `mean_of_corpora`, otherwise
+            over all clips.
+    """
+    return mean_of_corpora(predictions) if protocol in MEANS_OF_CORPORA else scores(predictions)
 
 
 def scores(predictions: pd.DataFrame) -> dict[str, float]:

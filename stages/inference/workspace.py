@@ -137,8 +137,8 @@ def score(params: Params, records: dict[str, dict[str, Any]]) -> Score | None:
     predictions = tables.read(PREDICTIONS, tables.PREDICTIONS)
     measured = tables.read_scalars(TEST)
     of_these = predictions.attrs == json.loads(json.dumps(trained_fold.origin(records)))
-    now = metrics.overall(predictions, params.split.protocol, params.evaluate.n_resamples, params.seed)
-    if not of_these or not math.isclose(measured.get("uar", math.nan), now["uar"]):
+    uar = metrics.stated(predictions, params.split.protocol)["uar"]
+    if not of_these or not math.isclose(measured.get("uar", math.nan), uar):
         return None
     return Score(
         protocol=params.split.protocol,

@@ -97,9 +97,8 @@ def check_belongs(run: FinishedRun) -> None:
     trained_fold.check_tested(records, run.params, run.splits)
     audio = ["clip", "audio_sha256"]
     predicted = run.predictions.attrs
-    protocol, n_resamples = run.params.split.protocol, run.params.evaluate.n_resamples
-    now = metrics.overall(run.predictions, protocol, n_resamples, run.params.seed)
-    now["leaky"] = leak.leaky(protocol)
+    protocol = run.params.split.protocol
+    now = metrics.stated(run.predictions, protocol) | {"leaky": leak.leaky(protocol)}
     statistics = normalization.statistics(run.params.train.model_dump())
     n_seeds = run.test["seeds"]["n"] if "seeds" in run.test else 1
     measured = (run.test["statistics"], n_seeds) == (statistics, run.params.train.n_seeds) and all(

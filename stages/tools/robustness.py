@@ -118,7 +118,8 @@ def measure(params: Params, every: int) -> dict[str, Any]:
     for name in tqdm(CONDITIONS, desc="robustness", unit="condition", disable=None):
         parts = [score(fold, splits, extract, CONDITIONS[name], params, every) for fold in folds]
         scored[name] = pd.concat(parts, ignore_index=True)
-    uars = {name: metrics.headline(scores)["uar"] for name, scores in scored.items()}
+    protocol = params.split.protocol
+    uars = {name: metrics.stated(scores, protocol)["uar"] for name, scores in scored.items()}
     return {
         "model": params.model,
         "models": trained_fold.origin(records)["models"],

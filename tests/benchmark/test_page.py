@@ -149,6 +149,10 @@ def test_the_gain_over_another_variant_is_that_of_the_same_clips(
     assert [row["gain"] for row in found] == pytest.approx([0.0, 2 / 16])
     assert found[1]["gain_low"] <= 2 / 16 <= found[1]["gain_high"]
     assert "gain" not in rows.measured(base, svm, 2)[1]
+    other = tested.assign(clip=tested["clip"].replace(tested["clip"].iloc[0], "c/another"))
+    tables.write(other, tables.PREDICTIONS, folder / PREDICTIONS)
+    with pytest.raises(InputError, match=r"B1_svm, ravdess-speaker_independent: 2 test clips .*'?c/"):
+        rows.measured(changed, svm, 2, base)
 
 
 def test_changes_have_a_table_with_what_they_are_worth(
