@@ -298,8 +298,9 @@ def test_a_scheduler_that_does_not_answer_is_reported_within_ten_seconds(address
 def test_an_interrupt_cancels_what_runs_and_keeps_what_is_finished(
     workspace: Workspace, cluster: Cluster
 ) -> None:
+    n = 240
     workspace.set(augment__copies=0, featurize__clips_per_shard=1, compute=cluster.compute.model_dump())
-    workspace.record(ada=80)
+    workspace.record(ada=n)  # on a busy machine the signal comes late
     output(start("augment"))
     running = start("featurize")
     until(lambda: len(list(FEATURES.glob("*.npz"))) >= 5)
@@ -307,8 +308,8 @@ def test_an_interrupt_cancels_what_runs_and_keeps_what_is_finished(
     running.communicate()
     assert running.returncode == 130
     left = {path.name for path in FEATURES.glob("*.npz")}
-    assert 5 <= len(left) < 80
-    assert f"80 shards, {len(left)} kept, {80 - len(left)} computed" in output(start("featurize"))
+    assert 5 <= len(left) < n
+    assert f"{n} shards, {len(left)} kept, {n - len(left)} computed" in output(start("featurize"))
 
 
 def test_a_cancelled_task_ends_with_its_process(cluster: Cluster, tmp_path: Path) -> None:
