@@ -62,8 +62,16 @@ def test_up_to_the_features_every_file_is_the_same(two: list[Workspace], output:
     assert one == other
 
 
-# ridge takes frames of an encoder whose weights are not here; tests/test_train_pooled.py trains it on others.
-@pytest.mark.parametrize("model", sorted({*registry.names("models")} - {"ridge"}))
+# The large networks have the layers of cnn2d, so they are left to the night. ridge takes frames of an encoder
+# whose weights are not here; tests/test_train_pooled.py trains it on others.
+LARGE = {"efficientnet_lite0", "resnet34"}
+MODELS = [
+    pytest.param(name, marks=[pytest.mark.faults] if name in LARGE else [])
+    for name in sorted({*registry.names("models")} - {"ridge"})
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_every_model_is_the_same(two: list[Workspace], model: str) -> None:
     results = []
     for work in two:

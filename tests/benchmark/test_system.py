@@ -67,6 +67,17 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def ran_b1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with clips of RAVDESS and the rows of B1_svm on them, to copy."""
+    folder = copied(tmp_path_factory.mktemp("ran"))
+    record(folder, ravdess)
+    edit(folder, "B1_svm", "ravdess")
+    done = run(folder, "B1_svm")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with all three corpora, for systems to run one after the other."""
     folder = copied(tmp_path_factory.mktemp("recorded"))
@@ -118,12 +129,14 @@ def stages(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage '")]
 
 
-def test_seeds_are_rows_of_more_and_more_trainings(project: Path) -> None:
-    record(project, ravdess)
+def test_seeds_are_rows_of_more_and_more_trainings(ran_b1: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(ran_b1, tmp_path / "project", symlinks=True)
+    assert [row["n_seeds"] for row in result(project, "B1_svm")] == ["1", "1"]
     edit(project, "B1_svm", "ravdess", n_seeds=2)
     done = run(project, "B1_svm")
     assert done.returncode == 0, done.stderr
     assert "B1_svm ravdess, seed 2 of 2, about " in done.stdout
+    assert stages(done).count("train") == 2  # the first seed is there already
     reported, new = result(project, "B1_svm")
     assert [row["n_seeds"] for row in (reported, new)] == ["2", "2"]
     assert all(float(row["accuracy_std"]) >= 0 for row in (reported, new))
@@ -185,10 +198,10 @@ def test_a_system_runs_when_its_corpus_is_there_and_only_what_changed_runs_again
     assert stages(run(project, "B1_svm")) == ["select", *["select", "train", "evaluate"] * 2]
 
 
-def test_a_failing_row_leaves_the_earlier_rows_and_is_reported_with_its_workspace(project: Path) -> None:
-    record(project, ravdess)
-    edit(project, "B1_svm", "ravdess")
-    assert run(project, "B1_svm").returncode == 0
+def test_a_failing_row_leaves_the_earlier_rows_and_is_reported_with_its_workspace(
+    ran_b1: Path, tmp_path: Path
+) -> None:
+    project = shutil.copytree(ran_b1, tmp_path / "project", symlinks=True)
     before = (project / "benchmark" / "published" / "rows" / "B1_svm.csv").read_bytes()
     edit(project, "B1_svm", "ravdess", protocols__speaker_independent__featurize={"features": ["logmel"]})
     failed = run(project, "B1_svm")
@@ -222,6 +235,7 @@ def test_a_killed_run_resumes(project: Path) -> None:
     assert [row["status"] for row in result(project, "B1_svm")] == ["run", "run"]
 
 
+@pytest.mark.faults
 def test_two_systems_running_side_by_side_give_the_same_rows_as_alone(
     project: Path, tmp_path_factory: Any
 ) -> None:
@@ -249,6 +263,7 @@ SHORT = {
     "E2_cnn2d": "cnn2d",
     "E3_cnn2d": "cnn2d",
 }
+FEW_FOLDS = {"protocols__speaker_independent__split__n_folds": 2}
 # The synthesised clips are shorter than what the pools divide by.
 FEWER_STEPS = {"cnn2d": {"params__models__cnn2d__inputs__frames_per_step": 1}}
 SHORTER = {
@@ -267,7 +282,7 @@ def nightly_but(*names: str, systems: dict[str, str]) -> list[Any]:
 @pytest.mark.parametrize("name", nightly_but("A2_lstm", "E2_cnn2d", systems=SHORT))
 def test_a_row_of_crema_d_runs_on_clips_of_its_names(recorded: Path, name: str) -> None:
     training = {f"params__models__{SHORT[name]}__training__epochs": 1}
-    edit(recorded, name, "crema_d", **training, **FEWER_STEPS.get(SHORT[name], {}))
+    edit(recorded, name, "crema_d", **training, **FEW_FOLDS, **FEWER_STEPS.get(SHORT[name], {}))
     check_runs(recorded, name, n_clips=216, n_speakers=12)
 
 
@@ -303,7 +318,7 @@ def test_a_corpus_that_is_not_there_is_an_error(project: Path, corpus: str, said
 @pytest.mark.parametrize("name", nightly_but("B5_resnet34", systems=SHORTER))
 def test_a_row_of_savee_runs_on_clips_of_its_names(recorded: Path, name: str) -> None:
     block = f"params__models__{SHORTER[name]}__training__"
-    changes: dict[str, Any] = {f"{block}epochs": 1}
+    changes: dict[str, Any] = {f"{block}epochs": 1} | FEW_FOLDS
     if "resnet" in name:  # on the smallest images that it takes
         changes |= {f"{block}init_from": None, f"{block}resizing": [{"from_epoch": 0, "pixels": 32}]}
     if name == "B5_resnet34":
@@ -321,7 +336,7 @@ def check_runs(project: Path, name: str, n_clips: int, n_speakers: int) -> None:
     assert [row["status"] for row in (reported, new)] == ["run", "run"]
     assert [row["leaky"] for row in (reported, new)] == ["True", "False"]
     assert reported["n_train"] == new["n_train"]
-    assert new["n_folds"] == new["of_folds"] == "6"
+    assert new["n_folds"] == new["of_folds"] == "2"
     for row in (reported, new):
         assert 0 < int(row["n_clips"]) <= n_clips
         assert 0 < int(row["n_speakers"]) <= n_speakers

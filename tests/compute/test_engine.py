@@ -206,7 +206,8 @@ def test_a_cluster_started_here_computes_them_too(workspace: Workspace) -> None:
     assert contents(AUGMENTED) == here
 
 
-@pytest.mark.parametrize("model", ["svm", pytest.param("ann", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["svm", "ann"])
 def test_a_cluster_trains_the_folds_that_this_machine_does(
     trainable: Workspace,  # noqa: F811
     cluster: Cluster,
@@ -396,6 +397,7 @@ def test_a_worker_that_lacks_what_a_link_leads_to_stops_the_run(workspace: Works
         assert MANIFEST.read_bytes() == listed
 
 
+@pytest.mark.slow
 def test_a_missing_place_for_semaphores_is_named(tmp_path: Path) -> None:
     isolated = without(tmp_path)[:3]
     code = (

@@ -102,7 +102,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
     return found
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=6, campaign=24))
+@pytest.mark.parametrize("number", draws(sample=0, slow=4, campaign=24))
 def test_an_edit_at_a_random_moment(
     fault: Fault,
     finished: dict[str, tuple[Path, float, dict[str, bytes]]],
@@ -184,7 +184,7 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Undistur
     return run
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=2, campaign=24))
+@pytest.mark.parametrize("number", draws(sample=0, slow=1, campaign=24))
 def test_an_edit_while_dvc_repro_runs(
     fault: Fault,
     tmp_path: Path,

@@ -273,7 +273,8 @@ soundfile.SoundFile = SoundFile
 """
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_file_that_crashes_the_process_is_named_and_the_others_are_listed(
     workspace: Workspace, tmp_path: Path, fault: Fault, workers: int
 ) -> None:

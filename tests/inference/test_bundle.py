@@ -89,7 +89,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["svm", "mlp", "ridge", *NETWORKS])
+@pytest.mark.parametrize("name", ["svm", pytest.param("mlp", marks=pytest.mark.slow), "ridge", *NETWORKS])
 def test_a_bundle_answers_as_the_workspaces_model(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def test_an_image_too_small_for_the_strides_is_rejected(params: Params) -> None:
         efficientnet_lite0.build(config(params), (31, 40, 1), 8)
 
 
+@pytest.mark.slow
 def test_published_weights_recognise_photographs(params: Params, published: Path) -> None:
     network = efficientnet_lite0.build(config(params), (224, 224, 3), 1000)
     values = convert.efficientnet(str(published))

@@ -79,7 +79,7 @@ def test_frame_networks_take_clips_of_any_length(params: Params, model: str) -> 
     assert network.output_shape == (None, 4)
 
 
-@pytest.mark.parametrize("layout", ["flat", "mean"])
+@pytest.mark.parametrize("layout", ["flat", pytest.param("mean", marks=pytest.mark.slow)])
 def test_convolutions_over_time_train_on_values_in_a_row(params: Params, tmp_path: Path, layout: str) -> None:
     inputs = FLAT | {"layout": layout}
     training = {"epochs": 1, "precision": "float32", "length_buckets": 1, "spec_augment": None}

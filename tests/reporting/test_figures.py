@@ -110,7 +110,7 @@ def test_a_figure_has_an_alternative_text(name: str) -> None:
     assert drawn.uri.startswith(f"data:image/{drawn.suffix}")
 
 
-@pytest.mark.parametrize("name", ["speakers", "leak", "log_mels"])
+@pytest.mark.parametrize("name", ["speakers", "leak", pytest.param("log_mels", marks=pytest.mark.slow)])
 def test_a_figure_is_the_same_under_another_users_style(name: str) -> None:
     before = DRAWN[name]().content
     with matplotlib.rc_context(

@@ -66,6 +66,7 @@ def test_the_verdict_comes_first_and_the_metrics_are_collapsed() -> None:
     )
 
 
+@pytest.mark.slow
 def test_incomparable_revisions_are_reported_with_their_parameters(revisions: Revisions) -> None:
     revisions.commit("main-before")
     revisions.evaluate(BEFORE)

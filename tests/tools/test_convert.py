@@ -48,6 +48,7 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_network_computes_what_the_preset_does_on_grey_images(
     preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +70,7 @@ def test_the_network_computes_what_the_preset_does_on_grey_images(
     np.testing.assert_allclose(body(x), pooled, rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_leaves_nothing(
     preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
