@@ -29,7 +29,9 @@ def main() -> None:
     records = {fold.folder.name: fold.record for fold in folds}
     trained_fold.check_tested(records, params, splits, [SPLITS, dataset.INDEX])
     index = tables.read(dataset.INDEX, tables.FEATURES)
-    parts = [test(fold, splits, index) for fold in folds]
+    parts = []
+    while folds:  # one model in memory at a time
+        parts.append(test(folds.pop(0), splits, index))
     predictions = pd.concat([tested for tested, _ in parts], ignore_index=True)
     predictions.attrs.update(trained_fold.origin(records))
     tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)

@@ -68,5 +68,5 @@ def test_the_model_shown_keeps_its_contract_and_learns(
     trainer = entry.trainer(config)
     train = Partition(x, np.ones(90, int), y, ["anger", "fear", "sadness"])
     trainer.fit(train, None, tmp_path, 1)
-    scores = trainer.scores(tmp_path, train, n_classes=3)
+    scores = trainer.load(tmp_path, 3)(train)
     assert (scores.argmax(axis=1) == y).mean() > 0.6

@@ -93,10 +93,10 @@ def classifier(settings: params.Params, frames: list[Frames]) -> Probabilities:
     labelled = Partition(train.x, train.lengths, number % N_CLASSES, names, number // N_CLASSES)
     folder = Path(tempfile.mkdtemp())
     trainer.fit(labelled, None, folder, 0)
+    model = trainer.load(folder, N_CLASSES)
 
     def probabilities(layers: Frames) -> NDArray[np.float64]:
-        scores = trainer.scores(folder, prepared([pooling(layers)]), N_CLASSES)
-        return calibration.probabilities(scores, 0.1)
+        return calibration.probabilities(model(prepared([pooling(layers)])), 0.1)
 
     return probabilities
 

@@ -214,7 +214,7 @@ def _ours(task: Task) -> Side:
 
     def logits() -> NDArray[np.floating]:
         learner.network.save_weights(task.folder / FILE)
-        return trainer.scores(task.folder, task.test, len(task.test.classes))
+        return trainer.load(task.folder, len(task.test.classes))(task.test)
 
     return epoch, logits
 

@@ -8,7 +8,6 @@ and its export.
 from __future__ import annotations
 
 import argparse
-import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,19 +20,15 @@ from benchmark.speed import features
 from stages.audio.extractor import extractor
 from stages.audio.recording import Samples, load
 from stages.audio.speech import speech
-from stages.base import registry
 from stages.base.errors import run
 from stages.base.files import MANIFEST, RAW
 from stages.base.params import Params, read
 from stages.compute import hardware
 from stages.data import tables
 from stages.inference import bundle, stream, workspace
-from stages.learning import calibration, dataset, estimator, trained_fold
-from stages.learning.preprocessing import Clips
+from stages.learning import dataset, trained_fold
 from stages.learning.trained_fold import TrainedFold
 from stages.learning.windows import means
-from stages.networks import weights
-from stages.networks.network import NetworkTrainer, compiled
 
 Frontend = Callable[[Samples], np.ndarray]  # samples to (n_frames, n_dims)
 
@@ -61,8 +56,8 @@ def main() -> None:
     clips = dataset.load(rows, folds[0].config.inputs.features)
     expected = np.mean([fold.probabilities(clips).to_numpy() for fold in folds], axis=0)
     loaded, session = bundle.load(folder), onnxruntime.InferenceSession(exported, _one_thread())
-    models = [kept(fold) for fold in folds]
-    library = "Keras" if isinstance(trainer(folds[0]), NetworkTrainer) else "scikit-learn"
+    models = [fold.window_probabilities for fold in folds]
+    library = "Keras" if "precision" in folds[0].record else "scikit-learn"
     ways: dict[str, Callable[[], list]] = {
         "ONNX file": lambda: [session.run(None, {"input": clip})[0] for clip in samples],
         f"our features, {library}": lambda: _answers(ours(params, folds[0]), folds, models, samples),
@@ -87,25 +82,6 @@ def main() -> None:
         of_file = of_file or seconds
         off = np.abs(found - expected).max()
         print(f"| {name} | {off:.0e} | {1000 * seconds / n:.0f} | {seconds / of_file:.1f} |", flush=True)
-
-
-def trainer(fold: TrainedFold) -> Any:
-    """Returns what trains and applies a fold's model."""
-    return registry.load("models", fold.record["model"], "params.model").trainer(fold.config)
-
-
-def kept(fold: TrainedFold) -> Callable[[Clips], np.ndarray]:
-    """Returns the fold's probabilities as its own library computes them, the model loaded once."""
-    how, n_classes = trainer(fold), len(fold.record["classes"])
-    if isinstance(how, NetworkTrainer):
-        epoch = how.training.epochs
-        network = how.build(how.input_shape(fold.preparation.preprocessor.shape, epoch), n_classes)
-        weights.load(network, fold.folder / weights.FILE, "")
-        apply = compiled(network)
-        logits = lambda clips: how._logits(apply, clips, epoch)  # noqa: E731
-        return lambda clips: calibration.probabilities(logits(clips), fold.record["temperature"])
-    estimator.load = functools.cache(estimator.load)
-    return fold.window_probabilities
 
 
 def ours(params: Params, fold: TrainedFold) -> Frontend:

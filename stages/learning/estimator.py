@@ -21,6 +21,7 @@ from stages.base.files import replacing
 from stages.data import keys
 from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
+from stages.learning.trainer import Model
 
 FILE = "model.skops"
 SCHEMA = "schema.json"  # in that file: the tree of objects, beside an .npy file per array
@@ -83,21 +84,25 @@ class EstimatorTrainer:
             fitted["n_epochs"] = n_epochs
         return pd.DataFrame(), fitted
 
-    def scores(self, folder: Path, clips: Clips, n_classes: int) -> NDArray[np.float64]:
-        """Returns float64 (n_clips, n_classes): decision values, or log probabilities without them.
+    def load(self, folder: Path, n_classes: int) -> Model:
+        """Returns the model that `fit` wrote: decision values, or log probabilities without them.
 
         Raises:
-            InputError: there is no model written by train, or it takes other inputs.
+            InputError: there is no model written by train, or it is given other inputs.
         """
         path = folder / FILE
         model = load(path, type(self.build()))
-        try:
-            if not hasattr(model, "decision_function"):
-                return np.asarray(np.log(np.clip(model.predict_proba(clips.x), 1e-12, None)))
-            values = np.asarray(model.decision_function(clips.x), dtype=np.float64)
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise _unreadable(path, error) from error
-        return np.stack([-values, values], axis=1) if values.ndim == 1 else values
+
+        def scores(clips: Clips) -> NDArray[np.float64]:
+            try:
+                if not hasattr(model, "decision_function"):
+                    return np.asarray(np.log(np.clip(model.predict_proba(clips.x), 1e-12, None)))
+                values = np.asarray(model.decision_function(clips.x), dtype=np.float64)
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                raise _unreadable(path, error) from error
+            return np.stack([-values, values], axis=1) if values.ndim == 1 else values
+
+        return scores
 
 
 def seeded(model: Any, seed: int) -> Any:

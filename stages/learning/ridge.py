@@ -15,6 +15,7 @@ from stages.base import npz
 from stages.base.errors import InputError
 from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
+from stages.learning.trainer import Model
 
 N_GROUPS = 5  # of clips, where there is one speaker only
 
@@ -69,23 +70,31 @@ class RidgeTrainer:
             "held_out": (found[best], labels),
         }
 
-    def scores(self, folder: Path, clips: Clips, n_classes: int) -> Scores:
-        """Returns float64 (n_clips, n_classes).
+    def load(self, folder: Path, n_classes: int) -> Model:
+        """Returns the model that `fit` wrote to `folder`.
 
         Raises:
-            InputError: there is no model written by train, or it takes other inputs.
+            InputError: there is no model written by train, or it is given other inputs.
         """
         path = folder / self.file
         try:
             with npz.zipped(path) as stored:
-                weights, intercept = stored["weights"], stored["intercept"]
-            if weights.shape != (clips.x.shape[1], n_classes) or intercept.shape != (n_classes,):
-                raise ValueError(f"weights {weights.shape}, not ({clips.x.shape[1]}, {n_classes})")
-            return np.asarray(clips.x @ weights + intercept, np.float64)
+                weights, intercept = (np.asarray(stored[name], float) for name in ("weights", "intercept"))
+            if weights.shape[1:] != (n_classes,) or intercept.shape != (n_classes,):
+                raise ValueError(f"weights {weights.shape}, not of {n_classes} classes")
         except (*npz.UNREADABLE, TypeError) as error:
-            raise InputError(
-                f"{path}: not a model written by train ({error}). Run `dvc repro train`."
-            ) from error
+            raise _unreadable(path, error) from error
+
+        def scores(clips: Clips) -> Scores:
+            if clips.x.shape[1:] != weights.shape[:1]:
+                raise _unreadable(path, f"weights {weights.shape}, inputs {clips.x.shape}")
+            return np.asarray(clips.x @ weights + intercept, np.float64)
+
+        return scores
+
+
+def _unreadable(path: Path, reason: object) -> InputError:
+    return InputError(f"{path}: not a model written by train ({reason}). Run `dvc repro train`.")
 
 
 def clip_groups(y: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from stages.learning.dataset import INDEX
 from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, SpeakerMeans, standardized
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Clips, Frames
 from stages.learning.record import RECORD, TRAINED_ON, folder_name, read_record
+from stages.learning.trainer import Model
 from stages.learning.windows import Preparation
 from stages.splitting import leak, protocols
 
@@ -97,15 +99,20 @@ class TrainedFold:
         Raises:
             InputError: see `probabilities`.
         """
-        entry = registry.load("models", self.record["model"], "params.model")
+        scores = self._model(inputs)
         n_classes = len(self.record["classes"])
-        scores: NDArray[np.float64] = entry.trainer(self.config).scores(self.folder, inputs, n_classes)
         if scores.shape != (len(inputs), n_classes) or not np.isfinite(scores).all():
             raise InputError(
                 f"{self.folder}: its model does not return {n_classes} finite scores per clip. "
                 "Run `dvc repro train`."
             )
         return calibration.probabilities(scores, self.record["temperature"])
+
+    @cached_property
+    def _model(self) -> Model:
+        entry = registry.load("models", self.record["model"], "params.model")
+        model: Model = entry.trainer(self.config).load(self.folder, len(self.record["classes"]))
+        return model
 
 
 def _given(rows: pd.DataFrame | None) -> pd.DataFrame:

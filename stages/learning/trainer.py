@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
+
+# A stored model: returns logits or decision values, float64 (n_clips, n_classes).
+Model = Callable[[Clips], NDArray[np.float64]]
 
 
 class Trainer(Protocol):
@@ -47,5 +51,5 @@ class Trainer(Protocol):
             that validates itself adds `held_out`: scores and labels of clips that it was not fitted on.
         """
 
-    def scores(self, folder: Path, clips: Clips, n_classes: int) -> NDArray[np.float64]:
-        """Returns the stored model's logits or decision values, float64 (n_clips, n_classes)."""
+    def load(self, folder: Path, n_classes: int) -> Model:
+        """Returns the model that `fit` wrote to `folder`; it is read once."""

@@ -170,7 +170,7 @@ def train_fold(
     if held_out is None and trainer.trains_on_validation:
         held_out = cross_validated(params, trainer, inputs, rows, clips, pooling, folder, seed)
     elif held_out is None and validation is not None:
-        held_out = trainer.scores(folder, validation, len(validation.classes)), validation.y
+        held_out = trainer.load(folder, len(validation.classes))(validation), validation.y
     if held_out is not None:
         record |= validate(*held_out, params.train.calibrate)
         calibrated = calibration.probabilities(held_out[0], record["temperature"])
@@ -285,7 +285,7 @@ def cross_validated(
             continue
         work.mkdir(exist_ok=True)
         trainer.fit(train, None, work, seed)
-        found.append((trainer.scores(work, validation, len(train.classes)), validation.y))
+        found.append((trainer.load(work, len(train.classes))(validation), validation.y))
     shutil.rmtree(work, ignore_errors=True)
     if not found:
         return None

@@ -14,7 +14,8 @@ from sklearn.svm import SVC
 
 from stages.base.params import Block, Positive
 from stages.learning.estimator import EstimatorTrainer
-from stages.learning.preprocessing import Clips, Inputs
+from stages.learning.preprocessing import Inputs
+from stages.learning.trainer import Model
 
 LAYOUTS = ("mean", "stats", "flat")
 
@@ -44,13 +45,14 @@ class SvmTrainer(EstimatorTrainer):
 
     trains_on_validation = True
 
-    def scores(self, folder: Path, clips: Clips, n_classes: int) -> NDArray[np.float64]:
-        """Returns float64 (n_clips, n_classes), see `class_scores`.
+    def load(self, folder: Path, n_classes: int) -> Model:
+        """Returns the model that `fit` wrote: see `class_scores`.
 
         Raises:
-            InputError: there is no model written by train, or it takes other inputs.
+            InputError: there is no model written by train, or it is given other inputs.
         """
-        return class_scores(super().scores(folder, clips, n_classes), n_classes)
+        margins = super().load(folder, n_classes)
+        return lambda clips: class_scores(margins(clips), n_classes)
 
 
 def class_scores(margins: NDArray[np.float64], n_classes: int) -> NDArray[np.float64]:

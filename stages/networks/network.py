@@ -8,6 +8,7 @@ final weights, bit by bit, as an uninterrupted one: the order of clips depends o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from stages.base.errors import InputError
 from stages.base.params import Training
 from stages.learning.live import Follow, ignore
 from stages.learning.preprocessing import Clips, Partition
+from stages.learning.trainer import Model
 from stages.networks import checkpoint, precision, weights
 from stages.networks.checkpoint import Progress
 from stages.networks.weights import FILE, Build
@@ -184,16 +186,23 @@ class NetworkTrainer:
         resolved = precision.resolved(training.precision)
         return pd.DataFrame(progress.curve), {"n_parameters": n_parameters, "precision": resolved}
 
-    def scores(self, folder: Path, clips: Clips, n_classes: int) -> NDArray[np.float64]:
-        """Returns the logits, float64 (n_clips, n_classes), of the weights in `folder`, computed in float32.
+    def load(self, folder: Path, n_classes: int) -> Model:
+        """Returns the network with the weights in `folder`, computed in float32.
+
+        The weights are read at the first clips, whose length decides the shape of the network's input.
 
         Raises:
-            InputError: there are no weights, or they are of another network.
+            InputError: then, if there are no weights, or they are of another network.
         """
         epoch = self.training.epochs
-        network = self.build(self.input_shape(clips.x.shape[1:], epoch), n_classes)
-        weights.load(network, folder / FILE, "Run `dvc repro train`.")
-        return self._logits(compiled(network), clips, epoch)
+
+        @cache
+        def network(*shape: int | None) -> Callable[[Any], tf.Tensor]:
+            made = self.build(shape, n_classes)
+            weights.load(made, folder / FILE, "Run `dvc repro train`.")
+            return compiled(made)
+
+        return lambda clips: self._logits(network(*self.input_shape(clips.x.shape[1:], epoch)), clips, epoch)
 
     def learner(self, train: Partition, epoch: int, seed: int) -> Learner:
         """Returns a new network for the inputs of an epoch, with new optimizer and random layers."""

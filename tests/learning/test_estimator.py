@@ -40,7 +40,7 @@ def test_stored_model_scores_as_fitted_and_its_bytes_are_the_same_in_another_pro
 ) -> None:
     trainer = EstimatorTrainer(BUILDERS[name])
     trainer.fit(part(), None, tmp_path, seed=1)
-    scores = trainer.scores(tmp_path, part(), n_classes=3)
+    scores = trainer.load(tmp_path, 3)(part())
     assert scores.shape == (60, 3)
     assert np.isfinite(scores).all()
     other = tmp_path / "other"
@@ -60,7 +60,9 @@ def test_scores_of_two_classes_have_two_columns(tmp_path: Path) -> None:
     two = Partition(data.x[used], data.lengths[used], data.y[used], CLASSES[:2])
     trainer = EstimatorTrainer(SVC)
     trainer.fit(two, None, tmp_path, seed=1)
-    scores = trainer.scores(tmp_path, two, n_classes=2)
+    model = trainer.load(tmp_path, 2)
+    (tmp_path / estimator.FILE).unlink()  # it was read
+    scores = model(two)
     assert scores.shape == (len(two.y), 2)
     assert (scores.argmax(axis=1) == two.y).mean() > 0.7
 
@@ -77,9 +79,9 @@ def test_a_diverging_fit_is_reported(tmp_path: Path) -> None:
 def test_a_model_file_that_could_run_code_is_not_loaded(tmp_path: Path) -> None:
     skops.io.dump(FunctionTransformer(Path.unlink), tmp_path / estimator.FILE)
     with pytest.raises(InputError, match=r"model\.skops: holds pathlib\.unlink"):
-        EstimatorTrainer(SVC).scores(tmp_path, part(), n_classes=3)
+        EstimatorTrainer(SVC).load(tmp_path, 3)(part())
 
 
 def test_a_missing_model_says_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.skops: missing.*`dvc repro train`"):
-        EstimatorTrainer(SVC).scores(tmp_path, part(), n_classes=3)
+        EstimatorTrainer(SVC).load(tmp_path, 3)(part())

@@ -36,7 +36,9 @@ def test_the_stored_matrix_scores_as_the_kernel_does(train: Partition, tmp_path:
     x = train.x.astype(float)
     kernel = x @ x.T + 1
     expected = kernel @ np.linalg.solve(kernel + 0.4 * np.eye(60), np.eye(3)[train.y] - 1 / 3)
-    np.testing.assert_allclose(trainer.scores(tmp_path, train, 3), expected, atol=1e-6)
+    model = trainer.load(tmp_path, 3)
+    (tmp_path / trainer.file).unlink()  # it was read
+    np.testing.assert_allclose(model(train), expected, atol=1e-6)
     scores, labels = fitted["held_out"]
     assert fitted["n_parameters"] == 18 and 0.8 < (scores.argmax(axis=1) == labels).mean() <= 1
 
@@ -53,7 +55,7 @@ def test_balanced_classes_count_alike(train: Partition, tmp_path: Path) -> None:
     kernel = x @ x.T + 1
     dual = np.linalg.solve(kernel + np.eye(60) * 0.4 / weight, targets)
     expected = (train.x @ x.T + 1) @ dual
-    np.testing.assert_allclose(RidgeTrainer([0.4]).scores(tmp_path, train, 3), expected, atol=1e-6)
+    np.testing.assert_allclose(RidgeTrainer([0.4]).load(tmp_path, 3)(train), expected, atol=1e-6)
 
 
 def test_two_fits_have_the_same_bytes(train: Partition, tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_held_out_clips_of_one_speaker_are_of_all_classes() -> None:
 
 def test_mistakes_are_named(train: Partition, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ridge\.npz"):
-        RidgeTrainer([0.4]).scores(tmp_path, train, 3)
+        RidgeTrainer([0.4]).load(tmp_path, 3)(train)
     RidgeTrainer([0.4]).fit(train, None, tmp_path, seed=0)
-    with pytest.raises(InputError, match=r"ridge\.npz.*\(4, 3\)"):
-        RidgeTrainer([0.4]).scores(tmp_path, Clips(train.x[:, :4], train.lengths), 3)
+    with pytest.raises(InputError, match=r"ridge\.npz.*inputs \(60, 4\)"):
+        RidgeTrainer([0.4]).load(tmp_path, 3)(Clips(train.x[:, :4], train.lengths))

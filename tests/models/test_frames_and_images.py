@@ -90,4 +90,4 @@ def test_convolutions_over_time_train_on_values_in_a_row(params: Params, tmp_pat
     trainer = entry.trainer(chosen)
     curve, _ = trainer.fit(data, data, tmp_path, seed=0)
     assert len(curve) == 1
-    assert trainer.scores(tmp_path, data, n_classes=2).shape == (8, 2)
+    assert trainer.load(tmp_path, 2)(data).shape == (8, 2)

@@ -31,7 +31,7 @@ def test_scores_agree_with_the_votes_of_pairs(n_classes: int, tmp_path: Path) ->
     train, test = clips(300, n_classes, 0), clips(300, n_classes, 1)
     trainer = svm.trainer(CONFIG)
     trainer.fit(train, None, tmp_path, seed=0)
-    scores = trainer.scores(tmp_path, Clips(test.x, test.lengths), n_classes)
+    scores = trainer.load(tmp_path, n_classes)(Clips(test.x, test.lengths))
     voted = SVC(C=1.0).fit(train.x, train.y).predict(test.x)
     assert scores.shape == (300, n_classes)
     assert np.mean(scores.argmax(axis=1) == voted) >= 0.95  # cycles of votes are broken differently

@@ -188,8 +188,8 @@ def test_training_starts_from_given_weights(tmp_path: Path, monkeypatch: pytest.
     pretrained(PRETRAINED / "before", CLASSES)
     still = plain(init_from="before", optimizer="sgd", learning_rate=1e-30, epochs=1)
     still.fit(part(0), None, tmp_path, 1)
-    before = plain().scores(PRETRAINED / "before", part(1), n_classes=3)
-    after = plain().scores(tmp_path, part(1), n_classes=3)
+    before = plain().load(PRETRAINED / "before", 3)(part(1))
+    after = plain().load(tmp_path, 3)(part(1))
     # The statistics of batch normalisation move in an epoch, the weights do not.
     assert (before.argmax(axis=1) == after.argmax(axis=1)).mean() > 0.8
 
@@ -252,8 +252,10 @@ def test_the_learning_rate_decays_with_every_epoch(tmp_path: Path) -> None:
 def test_scores_of_a_clip_do_not_depend_on_its_batch(tmp_path: Path) -> None:
     trainer = of_frames(length_buckets=4)
     trainer.fit(clips(0), clips(1), tmp_path, 1)
-    together = trainer.scores(tmp_path, clips(2), n_classes=3)
-    alone = [trainer.scores(tmp_path, select(clips(2), slice(i, i + 1)), n_classes=3) for i in range(9)]
+    model = trainer.load(tmp_path, 3)
+    together = model(clips(2))
+    (tmp_path / network.FILE).unlink()  # it was read
+    alone = [model(select(clips(2), slice(i, i + 1))) for i in range(9)]
     np.testing.assert_allclose(together[:9], np.concatenate(alone), rtol=1e-5)
 
 
@@ -317,7 +319,7 @@ def test_images_grow_and_keep_the_weights(tmp_path: Path, monkeypatch: pytest.Mo
     assert built == [(8, 8, 1), (16, 16, 1)]
     assert curve["loss"][5] < curve["loss"][0] * 0.8
     best = curve["val_loss"][5:].min()
-    logits = trainer.scores(tmp_path, images(1), n_classes=3)
+    logits = trainer.load(tmp_path, 3)(images(1))
     assert built[-1] == (16, 16, 1)
     loss = -log_softmax(logits, axis=1)[np.arange(24), images(1).y].mean()
     assert loss == pytest.approx(best, rel=1e-4)
@@ -364,8 +366,8 @@ def test_bfloat16_trains_float32_weights_to_the_same_bytes(tmp_path: Path) -> No
     assert contents[0] == contents[1]
     assert noted["precision"] == "bfloat16"
     assert curve["loss"].iloc[-1] < curve["loss"].iloc[0]
-    single = of_images().scores(tmp_path / "a", images(1), n_classes=3)
-    assert np.array_equal(trainer.scores(tmp_path / "a", images(1), n_classes=3), single)
+    single = of_images().load(tmp_path / "a", 3)(images(1))
+    assert np.array_equal(trainer.load(tmp_path / "a", 3)(images(1)), single)
     assert keras.config.dtype_policy().name == "float32"
 
 
@@ -375,7 +377,7 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path: Path) -> N
     curve, _ = trainer.fit(part(0), part(1), tmp_path, 1)
     best = curve["val_loss"].idxmin()
     assert len(curve) == best + 4 < 40
-    logits = plain().scores(tmp_path, part(1), n_classes=3)
+    logits = plain().load(tmp_path, 3)(part(1))
     loss = -log_softmax(logits, axis=1)[np.arange(50), part(1).y].mean()
     assert loss == pytest.approx(curve["val_loss"][best])
     assert logits.shape == (50, 3)
@@ -407,4 +409,4 @@ def test_weights_of_another_network_are_rejected(tmp_path: Path) -> None:
     train(tmp_path, epochs=1)
 
     with pytest.raises(InputError, match=r"model\.weights\.h5: "):
-        plain(partial(build, n_hidden=99)).scores(tmp_path, part(1), n_classes=3)
+        plain(partial(build, n_hidden=99)).load(tmp_path, 3)(part(1))
