@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 collect_ignore = ["faults/crash/sitecustomize.py"]  # Debian's Python has imported a module of this name
+
+# On a busy machine, drawing values takes longer than Hypothesis allows.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # numba compiles librosa for half a minute, a third less without optimisation. Two processes that fill numba's
 # cache at once can crash (its issue 10128).

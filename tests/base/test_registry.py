@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import requests
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.base import registry
@@ -93,7 +93,6 @@ def test_a_corpus_parses_no_name_of_another(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CORPORA)
-@settings(deadline=None)
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=40))
 def test_a_corpus_handles_any_name(name: str, text: str) -> None:
     parse = registry.load("corpora", name, "test").parse

@@ -163,7 +163,7 @@ def any_predictions(draw: st.DrawFn, balanced: bool = False) -> pd.DataFrame:
 
 
 @given(any_predictions())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_scores_agree_with_scikit_learn(table: pd.DataFrame) -> None:
     truth = table["label"]
     guess = table[[f"p_{name}" for name in CLASSES]].idxmax(axis=1).str.removeprefix("p_")
@@ -180,7 +180,7 @@ def test_scores_agree_with_scikit_learn(table: pd.DataFrame) -> None:
 
 
 @given(any_predictions(), st.integers(0, 2**32 - 1))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_order_of_rows_and_columns_does_not_matter(table: pd.DataFrame, seed: int) -> None:
     other = table.sample(frac=1, random_state=seed)[list(table.columns[:8]) + list(table.columns[:7:-1])]
     assert flat(metrics.summarize(other, "speaker_independent", 50, seed=1)) == pytest.approx(
@@ -189,14 +189,14 @@ def test_order_of_rows_and_columns_does_not_matter(table: pd.DataFrame, seed: in
 
 
 @given(any_predictions(balanced=True))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_uar_is_accuracy_where_classes_are_balanced(table: pd.DataFrame) -> None:
     scores = metrics.scores(table)
     assert scores["uar"] == pytest.approx(scores["accuracy"])
 
 
 @given(any_predictions(), st.integers(2, 5))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_uar_does_not_depend_on_the_number_of_clips_of_a_class(table: pd.DataFrame, times: int) -> None:
     fear = table[table["label"] == "fear"]
     more = pd.concat([table, *[fear.assign(clip=fear["clip"] + f"#{i}") for i in range(times)]])

@@ -32,7 +32,6 @@ PROTOCOLS = list(protocols.PROTOCOLS)
 SPLIT = params.read(ROOT / "params.yaml").split
 attacked = settings(
     max_examples=25 if RECORD in os.environ else 10,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,

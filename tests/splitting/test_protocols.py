@@ -426,7 +426,7 @@ def any_clips(draw: st.DrawFn) -> pd.DataFrame:
 
 @pytest.mark.filterwarnings("ignore:The least populated class")
 @pytest.mark.parametrize("protocol", list(protocols.PROTOCOLS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     clips=any_clips(),
     n_folds=st.integers(1, 5),
