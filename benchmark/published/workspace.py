@@ -7,24 +7,18 @@ again only where something changed. All share one cache, which stores equal file
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from benchmark.published.overlay import Experiment
 from stages.acquire import archive
-from stages.base import registry
-from stages.base.errors import InputError
-from stages.base.files import AUGMENTED, DATA, FEATURES, MANIFEST, PRETRAINED, RAW, SOURCES
-from stages.base.params import PARAMS, checked
+from stages.base import registry, workspace
+from stages.base.files import MANIFEST, PRETRAINED, SOURCES
+from stages.base.params import checked
 from stages.data import tables
 from stages.splitting import labels, protocols
 
@@ -34,15 +28,7 @@ WEIGHTS = {  # titles of what is in data/pretrained
     "imagenet_lite0": "ImageNet weights of EfficientNet-Lite0",
     "byol_s.npz": "weights of BYOL-S",
 }
-CONFIG = """\
-[core]
-    no_scm = true
-    analytics = false
-    check_update = false
-[cache]
-    dir = ../../../cache
-    type = "reflink,hardlink,copy"
-"""
+CACHE = "../../../cache"  # of DVC, for all rows, from a workspace's folder .dvc
 
 
 def inputs(experiment: Experiment) -> dict[str, list[Path]]:
@@ -109,52 +95,17 @@ def folder(experiment: Experiment) -> Path:
 
 
 def prepare(experiment: Experiment) -> Path:
-    """Brings the row's workspace up to date with the project, and returns it."""
+    """Brings the row's workspace up to date with the project, and returns it.
+
+    A new one starts with the features that the system's last row made.
+    """
     place = folder(experiment)
-    if not place.exists():
-        _start_from_last_row(place)
-    for path in (Path("stages"), SOURCES, PRETRAINED):
-        shutil.rmtree(place / path, ignore_errors=True)
-    for path in (Path(".dvc"), SOURCES, PRETRAINED):
-        (place / path).mkdir(parents=True, exist_ok=True)
-    for path in (Path("stages"), Path("dvc.yaml"), Path(".dvcignore")):
-        _copy(path, place / path, shutil.copy2)
-    for path in itertools.chain(*inputs(experiment).values()):
-        _copy(path, place / path, _link)
-    (place / ".dvc" / "config").write_text(CONFIG)
-    (place / PARAMS).write_text(OmegaConf.to_yaml(experiment.values), encoding="utf-8")
+    locks = place.parent.glob(f"*/{workspace.LOCK}")
+    finished = [lock for lock in locks if lock.parent.suffix != workspace.UNFINISHED]
+    if finished and not place.exists():
+        workspace.start_from(max(finished, key=lambda lock: lock.stat().st_mtime).parent, place)
+    workspace.prepare(place, experiment.values, itertools.chain(*inputs(experiment).values()), CACHE)
     return place
-
-
-def _start_from_last_row(place: Path) -> None:
-    """Starts a workspace with the features that the system's last row made: DVC makes again what differs."""
-    unfinished = place.with_suffix(".part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    locks = sorted(place.parent.glob("*/dvc.lock"), key=lambda lock: lock.stat().st_mtime)
-    if not locks:
-        return
-    (unfinished / DATA).mkdir(parents=True)
-    for path in (RAW, MANIFEST, AUGMENTED, FEATURES):
-        if (locks[-1].parent / path).exists():
-            _copy(locks[-1].parent / path, unfinished / path, _link)
-    shutil.copy2(locks[-1], unfinished)
-    unfinished.rename(place)
-
-
-def _copy(path: Path, target: Path, copy: Callable[[str, str], object]) -> None:
-    """Copies a file or a folder. Symbolic links in it stay what they are: ingest rejects them."""
-    if path.is_dir():
-        unwanted = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(path, target, symlinks=True, ignore=unwanted, copy_function=copy)
-    else:
-        copy(str(path), str(target))
-
-
-def _link(path: str, target: str) -> None:
-    try:
-        os.link(path, target)
-    except OSError:  # another device, or a file system without hard links
-        shutil.copy2(path, target)
 
 
 def equal_runs(experiments: Sequence[Experiment], number: int) -> list[Experiment]:
@@ -190,14 +141,11 @@ def equal_runs(experiments: Sequence[Experiment], number: int) -> list[Experimen
 
 
 def reproduce(place: Path, stage: str = "evaluate") -> None:
-    """Brings a workspace up to date up to `stage`. What is finished is kept, so the next call resumes there.
+    """Brings a workspace up to date up to `stage`.
 
     Without DVC's run cache: it would restore a model without the seconds that its training took.
 
     Raises:
         InputError: a stage failed.
     """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", stage]
-    if subprocess.run(command, cwd=place, env=os.environ | {"PATH": path}).returncode:
-        raise InputError(f"{place}: `dvc repro {stage}` failed; see its message above.")
+    workspace.reproduce(place, stage, options=["--no-run-cache"])

@@ -1,0 +1,116 @@
+"""A folder in which the pipeline runs with parameters of its own, beside the user's workspace.
+
+It is a DVC repository without Git: the code is copied, recordings and weights are linked, and DVC runs again
+only what changed. The user's params.yaml, dvc.lock and results stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from ruamel.yaml import YAML
+
+from stages.base.errors import InputError
+from stages.base.files import AUGMENTED, DATA, FEATURES, MANIFEST, PRETRAINED, RAW, SOURCES, replacing
+from stages.base.params import PARAMS
+
+LOCK = Path("dvc.lock")
+UNFINISHED = ".part"  # of the name of a workspace that is being made
+# What a new workspace may take over from a finished one: DVC makes again what differs.
+TAKEN_OVER = (RAW, MANIFEST, AUGMENTED, FEATURES)
+CONFIG = """\
+[core]
+    no_scm = true
+    analytics = false
+    check_update = false
+[cache]
+    dir = {cache}
+    type = "reflink,hardlink,copy"
+"""
+
+
+def start_from(finished: Path, place: Path) -> None:
+    """Makes the new workspace `place` with the recordings and features of another one, which are linked."""
+    unfinished = place.with_suffix(UNFINISHED)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    (unfinished / DATA).mkdir(parents=True)
+    for path in TAKEN_OVER:
+        if (finished / path).exists():
+            _copy(finished / path, unfinished / path, _link)
+    shutil.copy2(finished / LOCK, unfinished)
+    unfinished.rename(place)
+
+
+def prepare(place: Path, values: dict[str, Any], inputs: Iterable[Path], cache: str) -> None:
+    """Brings a workspace up to date with the project in the current folder.
+
+    Args:
+        place: the workspace.
+        values: the whole of its params.yaml.
+        inputs: the files and folders of data/sources and data/pretrained that it gets, as links.
+        cache: folder of DVC's cache, relative to `place`/.dvc.
+    """
+    for path in (Path("stages"), SOURCES, PRETRAINED):
+        shutil.rmtree(place / path, ignore_errors=True)
+    for path in (Path(".dvc"), SOURCES, PRETRAINED):
+        (place / path).mkdir(parents=True, exist_ok=True)
+    for path in (Path("stages"), Path("dvc.yaml"), Path(".dvcignore")):
+        _copy(path, place / path, shutil.copy2)
+    for path in inputs:
+        _copy(path, place / path, _link)
+    (place / ".dvc" / "config").write_text(CONFIG.format(cache=cache))
+    write_params(place, values)
+
+
+def write_params(place: Path, values: dict[str, Any]) -> None:
+    """Writes a workspace's params.yaml."""
+    with replacing(place / PARAMS) as temporary:
+        YAML().dump(values, temporary)
+
+
+def _copy(path: Path, target: Path, copy: Callable[[str, str], object]) -> None:
+    """Copies a file or a folder. Symbolic links in it stay what they are: ingest rejects them."""
+    if path.is_dir():
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(path, target, symlinks=True, ignore=unwanted, copy_function=copy)
+    else:
+        copy(str(path), str(target))
+
+
+def _link(path: str, target: str) -> None:
+    try:
+        os.link(path, target)
+    except OSError:  # another device, or a file system without hard links
+        shutil.copy2(path, target)
+
+
+def reproduce(place: Path, *stages: str, options: Iterable[str] = (), output: IO | None = None) -> None:
+    """Brings a workspace up to date up to `stages`. What is finished is kept, so the next call resumes there.
+
+    Args:
+        place: the workspace.
+        options: of `dvc repro`.
+        output: what the stages print goes there; None for stdout and stderr.
+
+    Raises:
+        InputError: a stage failed.
+    """
+    command = ["repro", *options, *stages]
+    if dvc(place, *command, output=output):
+        raise InputError(f"{place}: `dvc {' '.join(command)}` failed; see its message above.")
+
+
+def dvc(place: Path, *command: str, output: IO | None = None) -> int:
+    """Runs DVC in a workspace and returns its exit code; see `reproduce`. It waits for another DVC there."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    run = [sys.executable, "-m", "dvc", "--wait-for-lock", *command]
+    done = subprocess.run(
+        run, cwd=place, env=os.environ | {"PATH": path}, stdout=output, stderr=output and subprocess.STDOUT
+    )
+    return done.returncode
