@@ -28,7 +28,7 @@ LEVELS = (
     {"data"},
     {"audio", "splitting", "evaluation", "compute"},
     {"acquire", "learning"},
-    {"networks", "reporting", "inference"},
+    {"networks", "reporting", "inference", "searching"},
     {"export", "page"},
     {*registry.CONTRACTS, "tools", *(path.name for path in SCRIPTS)},
 )

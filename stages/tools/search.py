@@ -1,0 +1,252 @@
+"""Search settings by validation UAR: `ser search --trials 50 'models.svm.c=log(0.1, 100)'`.
+
+A setting is a key of params.yaml and what to choose from: choice(a, b), int(low, high), float(low, high) or
+log(low, high); a plain value holds for all trials. A trial trains every fold with other values. Its score
+is the mean of the folds' validation UAR: of held-out speakers of the fold's training data. No test clip is
+scored.
+
+Trials run in data/search, so params.yaml and the pipeline's results stay as they are. The same command
+continues an interrupted search; with more --trials a finished one goes on. Writes metrics/search.csv and
+metrics/search.png, and prints the best as a command. Needs the extra `search`.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+from optuna import Study
+from optuna.trial import FrozenTrial
+
+from stages.base import workspace
+from stages.base.errors import InputError, count, parser_of, run
+from stages.base.files import DATA, METRICS, MODEL, PRETRAINED, SOURCES, SPLITS, write
+from stages.base.params import PARAMS, Params, load
+from stages.data import keys
+from stages.learning import dataset, trained_fold
+from stages.learning.record import RECORD
+from stages.reporting.figures import search as figure
+from stages.searching import checks, space, trials
+from stages.searching.space import Parameter, Values
+from stages.searching.trials import Result
+
+WORK = DATA / "search"
+PLACE = WORK / "workspace"
+LOG = WORK / "trial.log"  # what the stages of the last trial printed
+CACHE = "../../cache"  # of DVC, from the workspace's folder .dvc
+TABLE = METRICS / "search.csv"
+FEATURE_BLOCKS = ("audio", "spectrum", "featurize", "features", "augment", "augmentations")  # of params.yaml
+N_TRIALS = 50
+MOST_FAILED = 3  # trials in a row: then it is not the chosen values that are wrong
+N_SHOWN = 5  # best trials
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("settings", nargs="+", metavar="KEY=VALUES")
+    parser.add_argument("--trials", type=count, default=N_TRIALS, metavar="N", help="in all; 50 by default")
+    arguments = parser.parse_args()
+    parameters, fixed = space.parse(arguments.settings)
+    values = space.changed(load(PARAMS), fixed)
+    params = checks.check(parameters, values)
+    with alone():
+        prepare(values)
+        rows = training_clips(params)
+        checks.check_validation(params, rows)
+        study = open_study(checks.made_from(parameters, params, rows))
+        search(study, parameters, values, arguments.trials)
+    report(trials.finished(study), parameters, values, fixed)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Makes sure that one search at a time runs in WORK.
+
+    Raises:
+        InputError: another one is running.
+    """
+    WORK.mkdir(parents=True, exist_ok=True)
+    lock = sqlite3.connect(WORK / "lock.db", timeout=0)  # the system frees it, however the process ends
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        raise InputError(f"{WORK}: another search is running there ({error}). Wait for it.") from error
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def prepare(values: Values) -> None:
+    """Brings the workspace up to date up to features and splits. A new one starts from the project's."""
+    if not PLACE.exists() and workspace.LOCK.is_file():
+        workspace.start_from(MODEL.parent.parent, PLACE)
+    workspace.prepare(PLACE, values, [*SOURCES.glob("*"), *PRETRAINED.glob("*")], CACHE)
+    workspace.reproduce(PLACE, "featurize", "split", output=sys.stderr)
+
+
+def training_clips(params: Params) -> pd.DataFrame:
+    """Returns the train and validation rows of the folds to train; test clips are not read."""
+    splits = dataset.read_training_splits(PLACE / SPLITS)
+    folds = {fold for fold, _ in trained_fold.trainings(params, splits).values()}
+    return splits[splits["fold"].isin(folds)].sort_values(["fold", "clip"], ignore_index=True)
+
+
+def open_study(made_from: Mapping[str, str]) -> Study:
+    """Returns the study that the trials belong to, and says whether it is a new one."""
+    study, differs = trials.open_study(WORK / "trials.db", made_from)
+    if done := trials.finished(study):
+        print(f"search: continues after {len(done)} trials", flush=True)
+    elif differs:
+        print(f"search: a new study: {' and '.join(differs)} changed since the last one", flush=True)
+    return study
+
+
+def search(study: Study, parameters: list[Parameter], values: Values, n_trials: int) -> None:
+    """Runs trials until there are `n_trials`.
+
+    The first trial has the values of params.yaml, if the search could choose them. A trial that fails is
+    stored when a later one succeeds: then its values are the cause.
+
+    Raises:
+        InputError: the first trial, or MOST_FAILED trials in a row, failed.
+    """
+    done = trials.finished(study)
+    n_before, n_failed, started = len(done), 0, time.monotonic()
+    pending: list[FrozenTrial] = []
+    while (number := len(done) + len(pending)) < n_trials:
+        chosen = None if number else present(parameters, values)
+        chosen = chosen or trials.suggest(parameters, [*done, *pending], values["seed"])
+        earlier = next((each for each in done if each.params == chosen), None)
+        result = replace(trials.result(earlier), seconds=0.0) if earlier else measure(values, chosen)
+        pending.append(trials.trial(parameters, chosen, result))
+        if result.seconds:  # it ran
+            n_failed = n_failed + 1 if result.failed else 0
+        if n_failed == MOST_FAILED or (n_failed and not done):
+            raise InputError(f"{LOG}: {n_failed} trials in a row failed, the last one: {result.failed}")
+        if not n_failed:
+            study.add_trials(pending)
+            done, pending = trials.finished(study), []
+        per_trial_s = (time.monotonic() - started) / (number + 1 - n_before)
+        show([*done, *pending], n_trials, per_trial_s)
+
+
+def present(parameters: list[Parameter], values: Values) -> dict[str, Any] | None:
+    """Returns the values of params.yaml as a trial's choice; None if the search could not choose one."""
+    chosen = {each.key: each.chosen(space.present(values, each.key)) for each in parameters}
+    return None if None in chosen.values() else chosen
+
+
+def measure(values: Values, chosen: Mapping[str, Any]) -> Result:
+    """Trains every fold with the chosen values. Values that are not valid together take no second."""
+    own = space.changed(values, {key: space.read(value) for key, value in chosen.items()})
+    try:
+        checks.valid(own)
+    except InputError as error:
+        return Result({}, 0.0, str(error))
+    started = time.monotonic()
+    workspace.write_params(PLACE, own)
+    kept = WORK / "locks" / f"{keys.fingerprint({name: own[name] for name in FEATURE_BLOCKS})}.lock"
+    with LOG.open("w") as log:
+        recall_features(kept, log)
+        failed = workspace.dvc(PLACE, "repro", "train", output=log)
+    seconds = time.monotonic() - started
+    if failed:
+        lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines() or ["no message"]
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        return Result({}, seconds, [lines[-1], *errors][-1])
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copy2(PLACE / workspace.LOCK, kept)
+    records = sorted((PLACE / MODEL).glob(f"*/{RECORD}"))
+    uars = {path.parent.name: json.loads(path.read_text()).get("val_uar") for path in records}
+    without = [name for name, uar in uars.items() if uar is None]
+    return Result({}, seconds, f"{without[0]} has no validation UAR") if without else Result(uars, seconds)
+
+
+def recall_features(kept: Path, log: IO) -> None:
+    """Takes features from DVC's cache if an earlier trial computed them: of outputs that persist, DVC does not.
+
+    Args:
+        kept: dvc.lock after that trial, if there was one.
+        log: for DVC's output.
+    """
+    if kept.is_file() and features_of(kept) != features_of(PLACE / workspace.LOCK):
+        shutil.copy2(kept, PLACE / workspace.LOCK)
+        workspace.dvc(PLACE, "checkout", "--force", "augment", "featurize", output=log)
+
+
+def features_of(lock: Path) -> Any:
+    """Returns what a dvc.lock says of the features."""
+    return load(lock)["stages"]["featurize"]
+
+
+def show(done: list[FrozenTrial], n_trials: int, per_trial_s: float) -> None:
+    """Prints the last trial, the best so far and the minutes left."""
+    last, best = done[-1], trials.best(done)
+    score = trials.result(last).failed or f"UAR {last.value:.3f}"
+    so_far = f", best {best.value:.3f}" if best else ""
+    left = f", {(n_trials - len(done)) * per_trial_s / 60:.1f} min left" if len(done) < n_trials else ""
+    print(f"search: {len(done)} of {n_trials}: {listed(last)}: {score}{so_far}{left}", flush=True)
+
+
+def listed(trial: FrozenTrial) -> str:
+    """Returns the chosen values of a trial."""
+    return ", ".join(f"{key}={value}" for key, value in sorted(trial.params.items()))
+
+
+def report(done: list[FrozenTrial], parameters: list[Parameter], values: Values, fixed: Values) -> None:
+    """Writes the table and the figure of the trials, and prints the best and how to run it.
+
+    Raises:
+        InputError: every trial failed.
+    """
+    table, best = trials.table(done), trials.best(done)
+    write(table.to_csv(index=False), TABLE)
+    if best is None:
+        raise InputError(f"{TABLE}: all trials failed, the last one: {trials.result(done[-1]).failed}")
+    drawn = figure.search(
+        table, 1 + done.index(best), {each.key: (each.scale, each.ends()) for each in parameters}
+    )
+    write(drawn.content, TABLE.with_suffix(".png"))
+    chosen = [each.key for each in parameters]
+    top = table.dropna(subset=trials.UAR).sort_values([trials.UAR, "trial"], ascending=[False, True])
+    top = top.drop_duplicates(chosen)[["trial", trials.UAR, *chosen]].head(N_SHOWN)
+    print(f"\n{top.to_markdown(index=False, floatfmt='.4g')}\n\n{conclusion(done, best, parameters, values)}")
+    settings = fixed | {key: space.read(value) for key, value in best.params.items()}
+    given = [part for key, value in settings.items() for part in ("-S", f"{key}={space.written(value)}")]
+    print(shlex.join(["dvc", "exp", "run", *given]))
+
+
+def conclusion(
+    done: list[FrozenTrial], best: FrozenTrial, parameters: list[Parameter], values: Values
+) -> str:
+    """Returns what the best trial gains, and what its score is worth."""
+    ours = present(parameters, values)
+    before = next((trials.result(each).uars for each in done if each.params == ours and each.value), None)
+    found = trials.result(best).uars
+    gain = "; the values of params.yaml are not among those searched"
+    if before:
+        higher = sum(uar > before[name] for name, uar in found.items())
+        mean = sum(before.values()) / len(before)
+        gain = f", with params.yaml {mean:.3f}; higher in {higher} of {len(found)} trainings"
+    settings = {listed(each) for each in done}
+    failed = sum(each.value is None for each in done)
+    failures = f" {failed} of {len(done)} trials failed: see {TABLE}." if failed else ""
+    return (
+        f"Best validation UAR {best.value:.3f}{gain}. As the highest of {len(settings)} settings it is "
+        f"optimistic.{failures} Test clips were scored 0 times. To test it once:"
+    )
+
+
+if __name__ == "__main__":
+    run(main)
