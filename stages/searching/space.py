@@ -70,7 +70,7 @@ class Parameter:
         raise TypeError(self.distribution)
 
     def rounded(self, chosen: Any) -> Any:
-        """Returns what Optuna chose with N_DIGITS digits, within the ends."""
+        """Returns what Optuna chose with N_DIGITS digits, between the ends."""
         if not isinstance(self.distribution, FloatDistribution):
             return chosen
         return min(max(float(f"{chosen:.{N_DIGITS}g}"), self.distribution.low), self.distribution.high)
@@ -109,6 +109,7 @@ def parse(settings: Iterable[str]) -> tuple[list[Parameter], Values]:
             parameters[key] = Parameter(key, text, _distribution(found[1], found[2], setting))
         else:
             fixed[key] = _yaml(text, setting)
+            _refuse_blocks([fixed[key]], setting)
     if not parameters:
         raise InputError(f"{PLACE}: nothing to search. Write at least one setting as key={FORMS}.")
     return [parameters[key] for key in sorted(parameters)], fixed
@@ -118,6 +119,7 @@ def _distribution(form: str, inside: str, setting: str) -> BaseDistribution:
     """Returns the distribution of a form, for instance `int`, with `13, 40` inside."""
     values = _yaml(f"[{inside}]", setting)
     if form == "choice":
+        _refuse_blocks(values, setting)
         texts = [written(value) for value in values]
         if len(set(texts)) < max(2, len(texts)):
             raise InputError(f"{PLACE}: {shown(setting)} needs two or more different choices.")
@@ -133,10 +135,14 @@ def _distribution(form: str, inside: str, setting: str) -> BaseDistribution:
     if form == "int":
         return IntDistribution(low, high)
     if form == "log" and low <= 0:
-        raise InputError(
-            f"{PLACE}: {shown(setting)}: the low end {low} of a logarithmic range is not above 0."
-        )
+        raise InputError(f"{PLACE}: {shown(setting)}: a logarithmic range starts above 0, not at {low}.")
     return FloatDistribution(low, high, log=form == "log")
+
+
+def _refuse_blocks(values: list[Any], setting: str) -> None:
+    """Raises InputError for a block among the values: `-S` merges it with the present one."""
+    if any(isinstance(value, dict) for value in values):
+        raise InputError(f"{PLACE}: {shown(setting)} gives a block. Give a value for each of its keys.")
 
 
 def _yaml(text: str, setting: str) -> Any:
@@ -149,8 +155,8 @@ def _yaml(text: str, setting: str) -> Any:
 def written(value: Any) -> str:
     """Returns a value as an argument of `-S` and as YAML in one line.
 
-    >>> written({"features": ["mfcc", "rms"], "duration_s": None, "c": 0.5})
-    '{features: [mfcc, rms], duration_s: null, c: 0.5}'
+    >>> written(["mfcc", "rms"]), written(None), written(0.5)
+    ('[mfcc, rms]', 'null', '0.5')
     """
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {written(item)}" for key, item in value.items()) + "}"

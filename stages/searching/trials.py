@@ -6,8 +6,8 @@ with the trial that it was killed in, and finds what it would have found without
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from stages.data import keys
 from stages.searching.space import Parameter
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # Optuna avoids what a pruned trial chose
+MOST_FAILED = 3  # trials in a row
 MADE_FROM = "made_from"
 UAR = "uar"  # columns of the table of trials
 FAILED = "failed"
@@ -111,6 +112,46 @@ def result(trial: FrozenTrial) -> Result:
     """Returns what came of a finished trial."""
     attributes = trial.user_attrs
     return Result(attributes["uars"], attributes["seconds"], attributes[FAILED])
+
+
+def run(
+    study: optuna.Study,
+    space: Sequence[Parameter],
+    first: dict[str, Any] | None,
+    measure: Callable[[dict[str, Any]], Result],
+    n_trials: int,
+    seed: int,
+) -> Iterator[list[FrozenTrial]]:
+    """Runs trials until there are `n_trials`, and yields all so far after each.
+
+    Values that were measured before are not measured again. A trial that fails is stored when a later one
+    succeeds: then its values are the cause, and not the machine.
+
+    Args:
+        study: where they are stored.
+        space: the parameters.
+        first: the values of the first trial; None to choose them.
+        measure: runs a trial; of values that are not valid together it takes no second.
+        n_trials: in all.
+        seed: `params.seed`.
+
+    Raises:
+        InputError: the first trial, or MOST_FAILED trials in a row, failed.
+    """
+    done, pending, n_failed = finished(study), list[FrozenTrial](), 0
+    while (number := len(done) + len(pending)) < n_trials:
+        chosen = (first if number == 0 else None) or suggest(space, [*done, *pending], seed)
+        earlier = next((each for each in done if each.params == chosen), None)
+        found = replace(result(earlier), seconds=0.0) if earlier else measure(chosen)
+        pending.append(trial(space, chosen, found))
+        if found.seconds:  # it ran
+            n_failed = n_failed + 1 if found.failed else 0
+        if n_failed == MOST_FAILED or (n_failed and not done):
+            raise InputError(f"ser search: trial {number + 1} failed, as {n_failed} in a row: {found.failed}")
+        if not n_failed:
+            study.add_trials(pending)
+            done, pending = finished(study), []
+        yield [*done, *pending]
 
 
 def table(done: Sequence[FrozenTrial]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,7 +47,6 @@ CACHE = "../../cache"  # of DVC, from the workspace's folder .dvc
 TABLE = METRICS / "search.csv"
 FEATURE_BLOCKS = ("audio", "spectrum", "featurize", "features", "augment", "augmentations")  # of params.yaml
 N_TRIALS = 50
-MOST_FAILED = 3  # trials in a row: then it is not the chosen values that are wrong
 N_SHOWN = 5  # best trials
 
 
@@ -64,7 +63,13 @@ def main() -> None:
         rows = training_clips(params)
         checks.check_validation(params, rows)
         study = open_study(checks.made_from(parameters, params, rows))
-        search(study, parameters, values, arguments.trials)
+        first = present(parameters, values)
+        n_before, started = len(trials.finished(study)), time.monotonic()
+        for done in trials.run(
+            study, parameters, first, partial(measure, values), arguments.trials, params.seed
+        ):
+            per_trial_s = (time.monotonic() - started) / (len(done) - n_before)
+            show(done, (arguments.trials - len(done)) * per_trial_s)
     report(trials.finished(study), parameters, values, fixed)
 
 
@@ -112,35 +117,6 @@ def open_study(made_from: Mapping[str, str]) -> Study:
     return study
 
 
-def search(study: Study, parameters: list[Parameter], values: Values, n_trials: int) -> None:
-    """Runs trials until there are `n_trials`.
-
-    The first trial has the values of params.yaml, if the search could choose them. A trial that fails is
-    stored when a later one succeeds: then its values are the cause.
-
-    Raises:
-        InputError: the first trial, or MOST_FAILED trials in a row, failed.
-    """
-    done = trials.finished(study)
-    n_before, n_failed, started = len(done), 0, time.monotonic()
-    pending: list[FrozenTrial] = []
-    while (number := len(done) + len(pending)) < n_trials:
-        chosen = None if number else present(parameters, values)
-        chosen = chosen or trials.suggest(parameters, [*done, *pending], values["seed"])
-        earlier = next((each for each in done if each.params == chosen), None)
-        result = replace(trials.result(earlier), seconds=0.0) if earlier else measure(values, chosen)
-        pending.append(trials.trial(parameters, chosen, result))
-        if result.seconds:  # it ran
-            n_failed = n_failed + 1 if result.failed else 0
-        if n_failed == MOST_FAILED or (n_failed and not done):
-            raise InputError(f"{LOG}: {n_failed} trials in a row failed, the last one: {result.failed}")
-        if not n_failed:
-            study.add_trials(pending)
-            done, pending = trials.finished(study), []
-        per_trial_s = (time.monotonic() - started) / (number + 1 - n_before)
-        show([*done, *pending], n_trials, per_trial_s)
-
-
 def present(parameters: list[Parameter], values: Values) -> dict[str, Any] | None:
     """Returns the values of params.yaml as a trial's choice; None if the search could not choose one."""
     chosen = {each.key: each.chosen(space.present(values, each.key)) for each in parameters}
@@ -174,7 +150,7 @@ def measure(values: Values, chosen: Mapping[str, Any]) -> Result:
 
 
 def recall_features(kept: Path, log: IO) -> None:
-    """Takes features from DVC's cache if an earlier trial computed them: of outputs that persist, DVC does not.
+    """Takes features from the cache that an earlier trial computed. DVC itself does not: they persist.
 
     Args:
         kept: dvc.lock after that trial, if there was one.
@@ -190,13 +166,13 @@ def features_of(lock: Path) -> Any:
     return load(lock)["stages"]["featurize"]
 
 
-def show(done: list[FrozenTrial], n_trials: int, per_trial_s: float) -> None:
+def show(done: list[FrozenTrial], left_s: float) -> None:
     """Prints the last trial, the best so far and the minutes left."""
     last, best = done[-1], trials.best(done)
     score = trials.result(last).failed or f"UAR {last.value:.3f}"
     so_far = f", best {best.value:.3f}" if best else ""
-    left = f", {(n_trials - len(done)) * per_trial_s / 60:.1f} min left" if len(done) < n_trials else ""
-    print(f"search: {len(done)} of {n_trials}: {listed(last)}: {score}{so_far}{left}", flush=True)
+    left = f", {left_s / 60:.1f} min left" if left_s else ""
+    print(f"search: trial {len(done)}: {listed(last)}: {score}{so_far}{left}", flush=True)
 
 
 def listed(trial: FrozenTrial) -> str:

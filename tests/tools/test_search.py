@@ -1,0 +1,158 @@
+"""A search on a small corpus, under DVC: interrupted, continued, and without a look at test clips."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+import pytest
+import soundfile
+
+from stages.base.params import read
+from stages.corpora import demo
+from stages.data import tables
+from tests.test_pipeline import clone, run, yaml
+
+pytestmark = pytest.mark.slow
+
+EMOTIONS = {"neutral": 1, "happiness": 3, "sadness": 4, "anger": 5, "fear": 6, "disgust": 7}  # of RAVDESS
+SETTINGS = (
+    *("corpus=[ravdess]", "augment.copies=0", "train.fold=0", "featurize.features=[mfcc, rms]"),
+    *(
+        "models.svm.inputs.features=[mfcc, rms]",
+        "models.svm.c=log(0.001, 1000)",
+        "features.mfcc.n_mfcc=choice(5, 40)",
+    ),
+)
+SEARCH = ("python", "-m", "stages.tools.search", *SETTINGS, "--trials")
+SOURCE = Path("data", "sources", "ravdess")
+TABLE = Path("metrics", "search.csv")
+WORKSPACE = Path("data", "search", "workspace")
+LOG = Path("data", "search", "trial.log")
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A repository with synthetic speech under names of RAVDESS, after 4 trials, and what they printed."""
+    folder = clone(tmp_path_factory.mktemp("searched"))
+    params = read(folder / "params.yaml")
+    config = params.config("corpora", "demo", "params.corpus")
+    made = tmp_path_factory.mktemp("demo")
+    demo.synthesise(made, config, params.seed)
+    for path in sorted(made.glob("*.wav")):
+        parsed = demo.parse(PurePosixPath(path.name))
+        assert parsed is not None and parsed.sentence is not None
+        actor = int(parsed.speaker) - 2000
+        statement, repetition = divmod(config.sentences.index(parsed.sentence), 2)
+        numbers = (3, 1, EMOTIONS[parsed.emotion], 1, statement + 1, repetition + 1, actor)
+        target = folder / SOURCE / f"Actor_{actor:02}" / ("-".join(f"{each:02}" for each in numbers) + ".wav")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+    return folder, run(folder, *SEARCH, "4")
+
+
+@pytest.fixture
+def again(searched: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the repository after the search."""
+    return Path(shutil.copytree(searched[0], tmp_path / "again", symlinks=True))
+
+
+def measured(folder: Path) -> pd.DataFrame:
+    """Returns the table of trials but for their durations."""
+    return pd.read_csv(folder / TABLE).drop(columns="seconds")
+
+
+def clips(folder: Path, role: str) -> list[Path]:
+    """Returns the recordings of the fold's clips of a role."""
+    splits = tables.read(folder / WORKSPACE / "data" / "splits.parquet", tables.SPLITS)
+    chosen = splits[(splits["fold"] == 0) & (splits["role"] == role)]
+    paths = [next((folder / SOURCE).rglob(f"{clip.split('/')[1]}.wav")) for clip in sorted(chosen["clip"])]
+    assert paths
+    return paths
+
+
+def reverse(path: Path) -> None:
+    """Plays a recording backwards."""
+    samples, rate_hz = soundfile.read(path, dtype="int16")
+    path.unlink()  # other names of the file are links
+    soundfile.write(path, samples[::-1], rate_hz, subtype="PCM_16")
+
+
+def test_a_search_leaves_the_project_as_it_was_and_prints_a_command_that_runs(
+    searched: tuple[Path, str], again: Path
+) -> None:
+    folder, printed = searched
+    changed = run(folder, "git", "status", "--porcelain").split()
+    assert changed == ["??", "metrics/search.csv", "??", "metrics/search.png"]
+    trials = measured(folder)
+    assert trials["trial"].tolist() == [1, 2, 3, 4]
+    assert trials.loc[0, ["models.svm.c", "features.mfcc.n_mfcc"]].tolist() == [10.0, 40]  # params.yaml's
+    assert (trials["fold_00"] == trials["uar"]).all() and trials["uar"].between(0.1, 1).all()
+    assert (folder / "metrics" / "search.png").read_bytes().startswith(b"\x89PNG")
+    assert "Test clips were scored 0 times" in printed
+    assert not (folder / WORKSPACE / "data" / "predictions.parquet").exists()
+    # Elsewhere, the printed command gives the validation UAR that the search says.
+    *_, command = (line for line in printed.splitlines() if line.startswith("dvc exp run -S"))
+    best = trials.loc[trials["uar"].idxmax()]
+    assert f"models.svm.c={best['models.svm.c']:g}" in command.replace(".0 ", " ")
+    settings = [part for part in shlex.split(command) if "=" in part]
+    run(again, "dvc", "exp", "run", *(part for setting in settings for part in ("-S", setting)), "train")
+    record = yaml.load(again / "data" / "model" / "fold_00" / "fold.json")
+    assert record["val_uar"] == pytest.approx(best["uar"])
+
+
+def test_a_search_killed_in_a_trial_continues_with_it(searched: tuple[Path, str], again: Path) -> None:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, *SEARCH[1:], "6"]
+    process = subprocess.Popen(
+        command, cwd=again, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    (again / LOG).unlink()
+    deadline = time.monotonic() + 300
+    while not (again / LOG).is_file() or "train" not in (again / LOG).read_text():  # the fifth trial
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "continues after 4 trials" in run(again, *SEARCH, "6")
+    found = measured(again)
+    pd.testing.assert_frame_equal(found.iloc[:4], measured(searched[0]))
+    undisturbed = searched[0].with_name("undisturbed")
+    shutil.copytree(searched[0], undisturbed, symlinks=True)
+    run(undisturbed, *SEARCH, "6")
+    pd.testing.assert_frame_equal(found, measured(undisturbed))
+
+
+def test_no_test_clip_decides_anything(searched: tuple[Path, str], again: Path) -> None:
+    for path in clips(again, "test"):
+        reverse(path)
+    printed = run(again, *SEARCH, "4")
+    assert "continues after 4 trials" in printed  # it is the same study
+    shutil.rmtree(again / "data" / "search")
+    assert "continues" not in run(again, *SEARCH, "4")
+    pd.testing.assert_frame_equal(measured(again), measured(searched[0]))
+
+
+def test_another_training_clip_begins_a_new_study(searched: tuple[Path, str], again: Path) -> None:
+    reverse(clips(again, "train")[0])
+    assert "a new study: data changed" in run(again, *SEARCH, "1")
+    found, before = measured(again), measured(searched[0])
+    assert len(found) == 1 and found.loc[0, "uar"] != before.loc[0, "uar"]
+
+
+def test_two_searches_at_once_are_refused(again: Path) -> None:
+    lock = sqlite3.connect(again / "data" / "search" / "lock.db")
+    lock.execute("BEGIN EXCLUSIVE")
+    done = subprocess.run([sys.executable, *SEARCH[1:], "4"], cwd=again, capture_output=True, text=True)
+    lock.close()
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: data/search: another search is running there .*\n", done.stderr)
