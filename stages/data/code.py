@@ -24,6 +24,7 @@ NO_VALUE = ("base", "compute")
 LIBRARIES = {
     "av": "av",
     "keras": "keras",
+    "keras_hub": "keras-hub",
     "numpy": "numpy",
     "pandas": "pandas",
     "scipy": "scipy",
