@@ -95,7 +95,7 @@ def alone() -> Iterator[None]:
 def prepare(values: Values) -> None:
     """Brings the workspace up to date up to features and splits. A new one starts from the project's."""
     if not PLACE.exists() and workspace.LOCK.is_file():
-        workspace.start_from(MODEL.parent.parent, PLACE)
+        workspace.start_from(Path(), PLACE)
     workspace.prepare(PLACE, values, [*SOURCES.glob("*"), *PRETRAINED.glob("*")], CACHE)
     workspace.reproduce(PLACE, "featurize", "split", output=sys.stderr)
 
