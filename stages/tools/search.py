@@ -97,6 +97,7 @@ def prepare(values: Values) -> None:
     if not PLACE.exists() and workspace.LOCK.is_file():
         workspace.start_from(Path(), PLACE)
     workspace.prepare(PLACE, values, [*SOURCES.glob("*"), *PRETRAINED.glob("*")], CACHE)
+    recall_features(lock_of(values), sys.stderr)
     workspace.reproduce(PLACE, "featurize", "split", output=sys.stderr)
 
 
@@ -132,7 +133,7 @@ def measure(values: Values, chosen: Mapping[str, Any]) -> Result:
         return Result({}, 0.0, str(error))
     started = time.monotonic()
     workspace.write_params(PLACE, own)
-    kept = WORK / "locks" / f"{keys.fingerprint({name: own[name] for name in FEATURE_BLOCKS})}.lock"
+    kept = lock_of(own)
     with LOG.open("w") as log:
         recall_features(kept, log)
         failed = workspace.dvc(PLACE, "repro", "train", output=log)
@@ -149,16 +150,21 @@ def measure(values: Values, chosen: Mapping[str, Any]) -> Result:
     return Result({}, seconds, f"{without[0]} has no validation UAR") if without else Result(uars, seconds)
 
 
-def recall_features(kept: Path, log: IO) -> None:
+def lock_of(values: Values) -> Path:
+    """Returns where dvc.lock is kept after a trial with these settings of the features."""
+    return WORK / "locks" / f"{keys.fingerprint([values[name] for name in FEATURE_BLOCKS])}.lock"
+
+
+def recall_features(kept: Path, output: IO) -> None:
     """Takes features from the cache that an earlier trial computed. DVC itself does not: they persist.
 
     Args:
         kept: dvc.lock after that trial, if there was one.
-        log: for DVC's output.
+        output: of DVC.
     """
     if kept.is_file() and features_of(kept) != features_of(PLACE / workspace.LOCK):
         shutil.copy2(kept, PLACE / workspace.LOCK)
-        workspace.dvc(PLACE, "checkout", "--force", "augment", "featurize", output=log)
+        workspace.dvc(PLACE, "checkout", "--force", "augment", "featurize", output=output)
 
 
 def features_of(lock: Path) -> Any:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from stages.audio.spectrum import Spectrum
 from stages.base import params
-from stages.reporting.figures import data, results, sound
+from stages.reporting.figures import data, results, search, sound
 from stages.reporting.figures.style import Picture
 from tests.support.workspace import RATE_HZ, ROOT, voice
 
@@ -30,6 +31,20 @@ SCORES = pd.DataFrame(
     {"uar": [0.8, 0.5, 0.3], "uar_low": [0.7, 0.4, 0.2], "uar_high": [0.9, 0.6, 0.4]},
     index=["random", "speaker_independent", "leak_inflation"],
 )
+TRIALS = pd.DataFrame(
+    {
+        "trial": [1, 2, 3],
+        "uar": [0.4, np.nan, 0.5],
+        "c": [10.0, 1.0, 0.2],
+        "gamma": ["scale", "auto", "scale"],
+        "n_mfcc": [40, 13, 20],
+    }
+)
+SEARCHED: dict[str, tuple[search.Scale, list[Any]]] = {
+    "c": ("log", [0.1, 100.0]),
+    "gamma": ("choice", ["scale", "auto"]),
+    "n_mfcc": ("linear", [13, 40]),
+}
 CLIPS = pd.DataFrame(
     {
         "corpus": ["a", "a", "b"],
@@ -82,6 +97,8 @@ DRAWN: dict[str, Callable[[], Picture]] = {
         HISTORY.assign(val_loss=np.nan, val_uar=np.nan)
     ),
     "leak": lambda: results.leak_inflation(SCORES, 0.125, "svm on a"),
+    "search": lambda: search.search(TRIALS, 3, SEARCHED),
+    "search_one": lambda: search.search(TRIALS[:1], 1, SEARCHED),
     "emotions": lambda: data.emotions(CLIPS),
     "durations": lambda: data.durations(CLIPS),
     "waveforms": lambda: sound.waveforms(voices(3)),
@@ -158,4 +175,10 @@ def test_the_figure_of_leak_inflation_describes_both_scores_and_chance() -> None
     assert DRAWN["leak"]().alt == (
         "Same model and features: svm on a. UAR 0.80 under random, 0.50 under speaker independent, "
         "chance 0.125."
+    )
+
+
+def test_the_figure_of_a_search_counts_scored_trials_and_names_the_best() -> None:
+    assert DRAWN["search"]().alt == (
+        "Validation UAR of 2 trials; the best is 0.500, of trial 3: c 0.2, gamma scale, n_mfcc 20."
     )
