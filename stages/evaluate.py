@@ -10,7 +10,7 @@ from stages.base.files import MANIFEST, METRICS, PREDICTIONS, SPLITS, replacing,
 from stages.base.params import Params, read
 from stages.base.stage import run
 from stages.compute import hardware
-from stages.data import tables
+from stages.data import keys, tables
 from stages.evaluation import metrics
 from stages.learning import dataset, normalization, trained_fold
 from stages.splitting import leak
@@ -29,12 +29,11 @@ def main() -> None:
     records = {fold.folder.name: fold.record for fold in folds}
     trained_fold.check_tested(records, params, splits, [SPLITS, dataset.INDEX])
     index = tables.read(dataset.INDEX, tables.FEATURES)
+    trained_fold.check_features(params, folds[0].config.inputs.features, index)
     parts = []
     while folds:  # one model in memory at a time
         parts.append(test(folds.pop(0), splits, index))
     predictions = pd.concat([tested for tested, _ in parts], ignore_index=True)
-    predictions.attrs.update(trained_fold.origin(records))
-    tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
     measured = measure(predictions, params)
     write_json(measured, METRICS / "test.json")
     write_json({name: measured[name] for name in SCORES if name in measured}, METRICS / "scores.json")
@@ -46,6 +45,9 @@ def main() -> None:
     }.items():
         with replacing(METRICS / f"{name}.csv") as temporary:
             plotted.to_csv(temporary, index=False, float_format="%.6g")
+    sums = {path.as_posix(): keys.sha256(path) for path in trained_fold.TESTED}
+    predictions.attrs.update(trained_fold.origin(records, params), sha256=sums)
+    tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
     print(f"evaluate: {params.model}, {params.split.protocol}: {headline(measured)}")
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from stages.audio.extractor import Extractor, extractor
 from stages.audio.recording import load_listed
-from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, FEATURES, MANIFEST, RAW
 from stages.base.params import Params, read
@@ -28,13 +27,14 @@ PLACE = "params.featurize.features"
 
 def main() -> None:
     params = read()
-    manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "speaker", "path", "sha256", "problem"])
+    columns = ["clip", "speaker", "path", "sha256", "audio_sha256", "problem"]
+    manifest = tables.read(MANIFEST, tables.MANIFEST, columns)
     clips = manifest[manifest["problem"] == ""]
     copies = read_copies(AUGMENTED / shards.INDEX, clips)
     planned = plan(clips, copies, params)
     fill(FEATURES, planned, params.compute, "featurize")
     index = list_features(planned, clips, copies)
-    index.attrs["made_with"] = shards.made_with(params, params.featurize.features)
+    index.attrs.update(shards.origin(params, params.featurize.features, clips))
     tables.write(index, tables.FEATURES, FEATURES / shards.INDEX)
 
 
@@ -64,7 +64,7 @@ def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shar
     names = params.featurize.features
     extract = extractor(params, names, PLACE)
     recipe = shards.recipe(
-        [Path(__file__), *(registry.STAGES / "features" / f"{name}.py" for name in names)],
+        shards.sources(names),
         recording=params.audio.model_dump(),
         spectrum=params.spectrum.model_dump(),
         features={name: params.features[name] for name in names},

@@ -9,7 +9,7 @@ import pandas as pd
 from stages.base import params
 from stages.base.files import MANIFEST, METRICS, SPLITS, write_json
 from stages.base.stage import run
-from stages.data import tables
+from stages.data import keys, tables
 from stages.splitting import labels, leak, protocols
 
 
@@ -21,11 +21,13 @@ def main() -> None:
     splits = protocols.assign(clips, split, chosen.seed)
     leak.check(splits, split.protocol)
     splits.attrs["made_with"] = protocols.made_with(chosen)
+    splits.attrs["made_from"] = protocols.made_from(manifest, chosen)
     tables.write(splits, tables.SPLITS, SPLITS)
     n_excluded["protocol"] = len(set(clips["clip"]) - set(splits["clip"]))
     described = describe(splits, split.protocol, n_excluded)
     if excluded := sorted(set(clips["label"]) - set(splits["label"])):
         described["excluded_labels"] = ", ".join(excluded)
+    described["sha256"] = {SPLITS.as_posix(): keys.sha256(SPLITS)}
     write_json(described, METRICS / "split.json")
 
 

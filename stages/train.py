@@ -31,7 +31,7 @@ def main() -> None:
     training.check_inputs(entry, config, params.model, params.train.normalize)
     trainer = entry.trainer(config)
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
-    trained_fold.check_features(params, index)
+    trained_fold.check_features(params, config.inputs.features, index)
     trainings = trained_fold.trainings(params, splits)
     splits = splits[splits["fold"].isin([fold for fold, _ in trainings.values()])]
     initial = [*(PRETRAINED / trainer.started_from).glob("[!.]*")] if trainer.started_from else []

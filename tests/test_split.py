@@ -12,7 +12,7 @@ from stages import split
 from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import MANIFEST, METRICS, SPLITS
-from stages.data import tables
+from stages.data import keys, tables
 from tests.support import manifests
 
 SHIPPED = Path("params.yaml").read_text()
@@ -48,6 +48,7 @@ def test_the_stage_writes_table_and_metrics_the_same_each_time(stage: Any) -> No
         for emotion in manifest["emotion"].unique()
     }
     assert metrics == {
+        "sha256": {"data/splits.parquet": keys.sha256(SPLITS)},
         "protocol": "speaker_independent",
         "leaky": False,
         "validation_shares_speakers": False,

@@ -77,8 +77,8 @@ def store_inputs() -> None:
     store_splits(clips)
 
 
-def store_features(clips: pd.DataFrame) -> None:
-    rng = np.random.default_rng(7)
+def store_features(clips: pd.DataFrame, seed: int = 7) -> None:
+    rng = np.random.default_rng(seed)
     names = [f"{clip}{copy}" for clip in clips["clip"] for copy in ("", "#1")]
     lengths = rng.integers(3, 9, len(names))
     level = {emotion: 2.0 * i for i, emotion in enumerate(EMOTIONS)}
@@ -93,7 +93,7 @@ def store_features(clips: pd.DataFrame) -> None:
     )
     index = pd.DataFrame({"clip": names, "parent": [name.split("#")[0] for name in names]})
     index["speaker"] = clips["speaker"].repeat(2).to_numpy()
-    index.attrs["made_with"] = shards.made_with(params.read(), ["mfcc"])
+    index.attrs.update(shards.origin(params.read(), ["mfcc"], clips))
     tables.write(index.assign(shard="all.npz", n_frames=lengths), tables.FEATURES, dataset.INDEX)
 
 
@@ -105,6 +105,7 @@ def store_splits(clips: pd.DataFrame) -> None:
         folds.append(clips.assign(fold=fold, role=role, label=clips["emotion"]))
     splits = pd.concat(folds).assign(audio_sha256=lambda table: table["sha256"])[list(tables.SPLITS.columns)]
     splits.attrs["made_with"] = protocols.made_with(params.read())
+    splits.attrs["made_from"] = protocols.made_from(clips, params.read())
     tables.write(splits, tables.SPLITS, SPLITS)
 
 
@@ -286,6 +287,7 @@ def test_listeners_are_judged_on_the_same_clips(workspace: Workspace) -> None:
     clips = tables.read(MANIFEST, tables.MANIFEST)
     clips["listeners"] = clips["emotion"].where(clips["emotion"] != "fear", "anger+fear")
     tables.write(clips, tables.MANIFEST, MANIFEST)
+    store_splits(clips)
     workspace.set(train__fold=0)
     train.main()
     evaluate.main()

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from stages.base import errors, npz
 from stages.base.errors import InputError
 from stages.base.params import Params
+from stages.base.registry import STAGES
 from stages.data import code
 from stages.data.keys import fingerprint, leaves
 
@@ -113,6 +114,27 @@ def made_with(params: Params, features: Sequence[str]) -> dict[str, Any]:
     return leaves(
         {"features": blocks, "audio": params.audio.model_dump(), "spectrum": params.spectrum.model_dump()}
     )
+
+
+def origin(params: Params, features: Sequence[str], clips: pd.DataFrame) -> dict[str, Any]:
+    """Returns what these features of the clips are made from, to be stored with their index.
+
+    Args:
+        params: all parameters.
+        features: entries of stages/features.
+        clips: the manifest's usable rows, columns clip and audio_sha256.
+    """
+    recordings = clips.set_index("clip")["audio_sha256"].sort_index()
+    return {
+        "made_with": made_with(params, features),
+        "made_by": code.hashes(sources(features)),
+        "made_from": fingerprint(recordings.to_dict()),
+    }
+
+
+def sources(features: Sequence[str]) -> list[Path]:
+    """Returns the files that, with all they import, compute these features."""
+    return [STAGES / "featurize.py", *(STAGES / "features" / f"{name}.py" for name in features)]
 
 
 def pack(clips: list[str], features: Sequence[dict[str, NDArray]]) -> dict[str, NDArray]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Any
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from stages.base import registry
+from stages.base.errors import InputError
 from stages.base.files import METRICS, PREDICTIONS
 from stages.base.params import Params
 from stages.data import code, tables
-from stages.evaluation import metrics
 from stages.inference.bundle import Bundle, Fold
 from stages.inference.facts import Facts, FoldFacts, Score
 from stages.learning import profile, trained_fold
@@ -131,15 +129,15 @@ def sure_above(right: list[float], least: float) -> float:
 
 
 def score(params: Params, records: dict[str, dict[str, Any]]) -> Score | None:
-    """Returns the score of these folds on their test clips; None if they were not tested."""
+    """Returns the score of these folds on their test clips; None if these settings did not test them."""
     if not (PREDICTIONS.is_file() and TEST.is_file()):
         return None
     predictions = tables.read(PREDICTIONS, tables.PREDICTIONS)
-    measured = tables.read_scalars(TEST)
-    of_these = predictions.attrs == json.loads(json.dumps(trained_fold.origin(records)))
-    uar = metrics.stated(predictions, params.split.protocol)["uar"]
-    if not of_these or not math.isclose(measured.get("uar", math.nan), uar):
+    try:
+        trained_fold.check_predictions(predictions, records, params)
+    except InputError:
         return None
+    measured = tables.read_scalars(TEST)
     return Score(
         protocol=params.split.protocol,
         uar=measured["uar"],

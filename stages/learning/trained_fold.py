@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from stages.base import registry
 from stages.base.errors import N_LISTED, InputError, shown_key
-from stages.base.files import MODEL, SPLITS
+from stages.base.files import MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.base.params import Params, Train
 from stages.data import code, keys, shards, tables
 from stages.learning import calibration, windows
@@ -26,6 +27,9 @@ from stages.learning.record import RECORD, TRAINED_ON, folder_name, read_record
 from stages.learning.trainer import Model
 from stages.learning.windows import Preparation
 from stages.splitting import leak, protocols
+
+# What evaluate writes and others read, besides the predictions.
+TESTED = (METRICS / "test.json", METRICS / "enrolment.csv")
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def read_records(params: Params) -> dict[str, dict[str, Any]]:
             if not path.is_file() or keys.sha256(path) != written:
                 raise InputError(f"{path}: missing, or changed since train wrote it. Run `dvc repro train`.")
         _check_same("params.", made_with(params), record["made_with"])
-        _check_same("", made_by(params.model), record["made_by"])
+        _check_same("", made_by(params), record["made_by"], stage="-f train")
     if not records:
         raise InputError(f"{MODEL}: contains no trained fold. Run `dvc repro train`.")
     return records
@@ -167,23 +171,30 @@ def trained(params: Params) -> list[TrainedFold]:
     return folds
 
 
-def check_features(params: Params, index: pd.DataFrame) -> None:
-    """Checks that featurize computed the model's features with the present settings.
+def check_features(params: Params, names: Sequence[str], index: pd.DataFrame) -> None:
+    """Checks that featurize computed these features with the present settings, code and recordings.
 
-    Under DVC it did, unless the stage is frozen (`dvc freeze`).
+    Under DVC it did, unless the stage is frozen (`dvc freeze`) or left out (`dvc repro --single-item`).
 
     Args:
         params: all parameters.
+        names: of the features.
         index: the table at INDEX.
 
     Raises:
-        InputError: a setting differs.
+        InputError: names the setting or file that differs.
     """
-    then = index.attrs.get("made_with", {})
-    now = shards.made_with(params, params.block("models", params.model)["inputs"]["features"])
-    # A feature that is not stored is reported by `shards.read`.
-    now = {key: value for key, value in now.items() if key in then or not key.startswith("features.")}
-    _check_same("params.", now, {key: then[key] for key in then if key in now}, INDEX, "featurize")
+    manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "audio_sha256", "problem"])
+    now = shards.origin(params, names, manifest[manifest["problem"] == ""])
+    for prefix, key in (("params.", "made_with"), ("", "made_by")):
+        then = index.attrs.get(key, {})
+        # A feature that is not stored is reported by `shards.read`.
+        own = {name: now[key][name] for name in now[key] if name in then or not name.startswith("features")}
+        _check_same(prefix, own, {name: then[name] for name in then if name in own}, INDEX, "featurize")
+    if index.attrs.get("made_from") != now["made_from"]:
+        raise InputError(
+            f"{INDEX}: is not of the recordings that {MANIFEST} lists. Run `dvc repro featurize`."
+        )
 
 
 def check_tested(
@@ -193,6 +204,8 @@ def check_tested(
     inputs: Iterable[Path] = (SPLITS,),
 ) -> None:
     """Checks that the folds may be tested on the test clips of these splits: call it before any score.
+
+    It reads the manifest, of which the splits have to be.
 
     Args:
         records: of the folds, as `read_records` returns them.
@@ -206,6 +219,9 @@ def check_tested(
         LeakError: a fold was trained on a test recording or, unless the protocol is leaky, a test speaker.
     """
     _check_same("params.", protocols.made_with(params), splits.attrs.get("made_with", {}), SPLITS, "split")
+    manifest = tables.read(MANIFEST, tables.MANIFEST, protocols.DETERMINING)
+    if splits.attrs.get("made_from") != protocols.made_from(manifest, params):
+        raise InputError(f"{SPLITS}: is not of the recordings that {MANIFEST} lists. Run `dvc repro split`.")
     chosen = trainings(params, splits)
     if {name: (record["fold"], record["seed"]) for name, record in records.items()} != chosen:
         raise InputError(
@@ -224,16 +240,40 @@ def check_tested(
         leak.check_model(tables.read(source, tables.TRAINED_ON), test, params.split.protocol, source)
 
 
-def origin(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Returns what predictions of these folds were made from, to be stored with them.
+def origin(records: dict[str, dict[str, Any]], params: Params) -> dict[str, Any]:
+    """Returns what predictions of these folds, and their metrics, are made from, to be stored with them.
 
-    It has the settings, code, versions of libraries and data that the folds have in common, and in `models` a
-    fingerprint of each fold's own files.
+    It has the settings, code, versions of libraries and data that the folds have in common, the settings of
+    split and test, and in `models` a fingerprint of each fold's own files.
     """
     first, *_ = records.values()
-    common = {key: first[key] for key in ("made_with", "made_by", "made_from")}
+    common = {key: first[key] for key in ("made_by", "made_from")}
+    tested_with = protocols.made_with(params) | keys.leaves({"evaluate": params.evaluate.model_dump()})
     models = {name: keys.fingerprint(record["sha256"]) for name, record in records.items()}
-    return common | {"models": models}
+    return common | {"made_with": first["made_with"] | tested_with, "models": models}
+
+
+def check_predictions(predictions: pd.DataFrame, records: dict[str, dict[str, Any]], params: Params) -> None:
+    """Checks that the predictions and the files TESTED are of these folds and the present settings.
+
+    Args:
+        predictions: the table at PREDICTIONS.
+        records: of the folds, as `read_records` returns them.
+        params: all parameters.
+
+    Raises:
+        InputError: a setting differs; or they are of other folds, or one of the files of other predictions.
+    """
+    now, then = json.loads(json.dumps(origin(records, params))), dict(predictions.attrs)
+    written = then.pop("sha256", {})
+    _check_same("params.", now["made_with"], then.get("made_with", {}), PREDICTIONS, "evaluate")
+    if now != then:
+        raise InputError(f"{PREDICTIONS}: is not of the folds in {MODEL}. Run `dvc repro evaluate`.")
+    for path in TESTED:
+        if not path.is_file() or written.get(path.as_posix()) != keys.sha256(path):
+            raise InputError(
+                f"{path}: missing, or not what evaluate wrote with {PREDICTIONS}. Run `dvc repro evaluate`."
+            )
 
 
 def trainings(params: Params, splits: pd.DataFrame) -> dict[str, tuple[int, int]]:
@@ -270,9 +310,11 @@ def made_with(params: Params) -> dict[str, Any]:
     )
 
 
-def made_by(model: str) -> dict[str, str]:
-    """Returns the code that trains and applies a model, and the versions of the libraries that it uses."""
-    return code.made_by([registry.STAGES / "train.py", registry.STAGES / "models" / f"{model}.py"])
+def made_by(params: Params) -> dict[str, str]:
+    """Returns the code of a model, its training and its features, and the versions of their libraries."""
+    features = params.block("models", params.model)["inputs"]["features"]
+    files = [registry.STAGES / "train.py", registry.STAGES / "models" / f"{params.model}.py"]
+    return code.made_by([*files, *shards.sources(features)])
 
 
 def _check_same(

@@ -68,7 +68,7 @@ def origin(params: Params, initial: Iterable[Path]) -> dict[str, Any]:
     inputs = [SPLITS, dataset.INDEX, *sorted(initial)]
     return {
         "made_with": made_with(params),
-        "made_by": made_by(params.model),
+        "made_by": made_by(params),
         "made_from": {path.as_posix(): keys.sha256(path) for path in inputs},
     }
 
@@ -303,7 +303,8 @@ def finish(work: Path, trainings: dict[str, tuple[int, int]]) -> None:
     folders = [work / name for name in trainings]
     live.show(folders)
     records = [json.loads((folder / RECORD).read_text()) for folder in folders]
-    write_json(summary(records), METRICS / "train.json")
+    sums = {path.as_posix(): keys.sha256(path) for path in (live.HISTORY,)}
+    write_json(summary(records) | {"sha256": sums}, METRICS / "train.json")
     timings = {folder.name: json.loads((folder / TIMING).read_text()) for folder in folders}
     write_json(timings, DATA / TIMING)
     shutil.rmtree(MODEL, ignore_errors=True)

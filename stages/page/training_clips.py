@@ -63,6 +63,7 @@ class TrainingClips:
         trained_fold.check_tested(records, self.params, splits, [SPLITS, dataset.INDEX])
         splits = splits[COLUMNS]
         index = tables.read(dataset.INDEX, tables.FEATURES, ["clip", "shard"])
+        trained_fold.check_features(self.params, self.features, index)
         paths = tables.read(MANIFEST, tables.MANIFEST, ["clip", "path"])
         splits = splits[splits["fold"].isin([fold.number for fold in self.folds])]
         return splits.merge(index, on="clip").merge(paths, on="clip")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +11,13 @@ import pandas as pd
 from stages.base.errors import InputError
 from stages.base.files import CORPORA, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.base.params import Params
-from stages.data import tables
-from stages.evaluation import metrics
-from stages.learning import normalization, record, trained_fold
-from stages.splitting import leak
+from stages.data import keys, tables
+from stages.learning import live, record, trained_fold
 
 # The keys of metrics/*.json that the report shows.
 KEYS = {
-    "split": ("n_folds", "validation_shares_sentences", "validation_shares_speakers"),
-    "train": ("n_parameters", "n_train", "n_train_copies", "temperature"),
+    "split": ("sha256", "n_folds", "validation_shares_sentences", "validation_shares_speakers"),
+    "train": ("sha256", "n_parameters", "n_train", "n_train_copies", "temperature"),
     "test": (
         *("uar", "accuracy", "macro_f1", "chance_uar", "ece", "recall", "worst_speaker"),
         *("corpus", "sex", "fold", "n_clips", "n_folds", "n_speakers"),
@@ -79,7 +75,7 @@ def read(params: Params) -> FinishedRun:
         manifest=manifest[manifest["corpus"].isin(params.corpus)],
         splits=tables.read(SPLITS, tables.SPLITS),
         predictions=tables.read(PREDICTIONS, tables.PREDICTIONS),
-        history=read_table(METRICS / "history.csv", HISTORY, "train"),
+        history=read_table(live.HISTORY, HISTORY, "train"),
         enrolment=read_table(METRICS / "enrolment.csv", ENROLMENT, "evaluate"),
         **{name: tables.read_scalars(METRICS / f"{name}.json", keys) for name, keys in KEYS.items()},
     )
@@ -95,30 +91,21 @@ def check_belongs(run: FinishedRun) -> None:
     """
     records = trained_fold.read_records(run.params)
     trained_fold.check_tested(records, run.params, run.splits)
-    audio = ["clip", "audio_sha256"]
-    predicted = run.predictions.attrs
-    protocol = run.params.split.protocol
-    now = metrics.stated(run.predictions, protocol) | {"leaky": leak.leaky(protocol)}
-    statistics = normalization.statistics(run.params.train.model_dump())
-    n_seeds = run.test["seeds"]["n"] if "seeds" in run.test else 1
-    measured = (run.test["statistics"], n_seeds) == (statistics, run.params.train.n_seeds) and all(
-        math.isclose(run.test.get(key, math.nan), now[key]) for key in now
-    )
+    trained_fold.check_predictions(run.predictions, records, run.params)
+    summary = record.summary([*records.values()])
     for path, belongs, stage in (
-        (SPLITS, _pairs(run.splits, audio) <= _pairs(run.clips, audio), "split"),
-        (PREDICTIONS, predicted == json.loads(json.dumps(trained_fold.origin(records))), "evaluate"),
-        (METRICS / "test.json", measured, "evaluate"),
-        (METRICS / "train.json", run.train == record.summary([*records.values()]), "train"),
+        (METRICS / "split.json", run.split["sha256"] == _sums(SPLITS), "split"),
+        (METRICS / "train.json", {**run.train, "sha256": {}} == {**summary, "sha256": {}}, "train"),
+        (live.HISTORY, run.train["sha256"] == _sums(live.HISTORY), "train"),
     ):
         if not belongs:
             raise InputError(
-                f"{path}: belongs to another run than params.yaml, {MANIFEST} and {MODEL}. "
-                f"Run `dvc repro {stage}`."
+                f"{path}: belongs to another run than {SPLITS} and {MODEL}. Run `dvc repro {stage}`."
             )
 
 
-def _pairs(table: pd.DataFrame, columns: list[str]) -> set[tuple[Any, ...]]:
-    return set(table[columns].itertuples(index=False, name=None))
+def _sums(path: Path) -> dict[str, str]:
+    return {path.as_posix(): keys.sha256(path)}
 
 
 def read_table(path: Path, columns: dict[str, str], stage: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.base.files import METRICS
-from stages.data import tables
+from stages.data import keys, tables
 from stages.evaluation import metrics
 from stages.reporting import notices, report_tables, summary
 from stages.reporting.comparison import escaped
@@ -57,7 +57,7 @@ def render(run: FinishedRun) -> str:
         by_emotion=_markdown(of_emotions(predictions, n_resamples, seed), "emotion"),
         by_sex=_markdown(_rounded(sexes), "speakers"),
         by_speaker=_markdown(of_speakers(predictions), "UAR of a speaker"),
-        robustness=read_robustness(predictions.attrs.get("models")),
+        robustness=read_robustness(predictions.attrs),
         synthetic=[name for name, about in run.corpora.items() if about["synthetic"]],
     )
 
@@ -84,19 +84,24 @@ def of_speakers(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["UAR"]).map("{:.3f}".format)
 
 
-def read_robustness(models: Any) -> dict[str, Any] | None:
-    """Returns what the tool `robustness` measured of these models, its table as Markdown; None without.
+def made_from(origin: dict[Any, Any]) -> str:
+    """Returns the fingerprint of what predictions are made from, but for the files that belong to them."""
+    return keys.fingerprint({name: value for name, value in origin.items() if name != "sha256"})
+
+
+def read_robustness(origin: dict[Any, Any]) -> dict[str, Any] | None:
+    """Returns what the tool `robustness` measured of these folds, its table as Markdown; None without.
 
     Args:
-        models: the fingerprints of the folds that the predictions are from.
+        origin: what the predictions are made from, the table's `attrs`.
 
     Raises:
         InputError: the file is damaged.
     """
     if not ROBUSTNESS.is_file():
         return None
-    measured = tables.read_scalars(ROBUSTNESS, ("models", "n_clips", "conditions"))
-    if measured["models"] != models:
+    measured = tables.read_scalars(ROBUSTNESS, ("made_from", "n_clips", "conditions"))
+    if measured["made_from"] != made_from(origin):
         return None
     shown = pd.DataFrame.from_dict(measured["conditions"], orient="index")
     percent = shown[["warned", "abstained"]].map("{:.0%}".format)

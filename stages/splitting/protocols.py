@@ -24,6 +24,12 @@ from stages.data.tables import SPLITS, check_memory
 Roles = NDArray[np.object_]  # (n_clips,) of "train", "validation", "test" or ""
 Protocol = Callable[[pd.DataFrame, Split, int], Iterator[Roles]]
 
+# The columns of the manifest on which splits and scores depend.
+DETERMINING = [
+    *("clip", "corpus", "speaker", "sex", "sentence", "emotion", "channel", "session", "group", "partition"),
+    *("listeners", "sha256", "audio_sha256", "problem"),
+]
+
 logger = logging.getLogger(__name__)
 
 
@@ -67,6 +73,18 @@ def made_with(params: Params) -> dict[str, Any]:
     if params.split.protocol == "fixed":
         split["lists"] = {params.split.fixed_list: params.split.lists.get(params.split.fixed_list)}
     return leaves({"seed": params.seed, "corpus": params.corpus, "split": split})
+
+
+def made_from(manifest: pd.DataFrame, params: Params) -> str:
+    """Returns the fingerprint of what determines the splits of a manifest, to be stored with them.
+
+    Args:
+        manifest: of schema MANIFEST, or its columns DETERMINING.
+        params: all parameters.
+    """
+    usable = (manifest["problem"] == "") & manifest["corpus"].isin(params.corpus)
+    own = manifest.loc[usable & manifest["channel"].isin(params.split.channels), DETERMINING]
+    return fingerprint(own.sort_values("clip").to_csv(index=False))
 
 
 def speaker_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:

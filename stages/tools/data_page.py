@@ -18,6 +18,7 @@ from stages.base.files import FEATURES, MANIFEST, METRICS, write
 from stages.base.params import Params, read
 from stages.base.repro import bring_up_to_date
 from stages.data import shards, tables
+from stages.learning import trained_fold
 from stages.reporting import clip_space, page
 from stages.reporting.figures import space
 from stages.reporting.figures.style import Picture
@@ -32,9 +33,9 @@ def main() -> None:
     parser_of(__doc__).parse_args()
     params = read()
     bring_up_to_date("data_page", ["manifest", "featurize"])
-    clips = usable(params)
-    shown = clip_space.drawn(clips, params.seed)
     names = pooled_features(params)
+    clips = usable(params, names)
+    shown = clip_space.drawn(clips, params.seed)
     measures, points = clip_space.of_clips(shown, names)
     near = clip_space.neighbours(points, shown["label"], shown["speaker"])
     effects = clip_space.effects(measures, shown["label"], shown["speaker"])
@@ -57,15 +58,17 @@ def main() -> None:
     print(f"data_page: {PAGE}: the nearest clip is of the {said}")
 
 
-def usable(params: Params) -> pd.DataFrame:
+def usable(params: Params, features: list[str]) -> pd.DataFrame:
     """Returns the usable clips with their label and the shard of their features, sorted by clip.
 
     Raises:
-        InputError: see `labels.usable_clips`; or there are fewer than four clips or two labels.
+        InputError: see `labels.usable_clips` and `trained_fold.check_features`; or there are fewer than four
+            clips or two labels.
     """
     manifest = tables.read(MANIFEST, tables.MANIFEST)
     clips, _ = labels.usable_clips(manifest, params)
     index = tables.read(INDEX, tables.FEATURES, ["clip", "shard"])
+    trained_fold.check_features(params, features, index)
     clips = clips.merge(index, on="clip", validate="one_to_one").sort_values("clip", ignore_index=True)
     if len(clips) < 4 or clips["label"].nunique() < 2:
         raise InputError(f"{MANIFEST}: has {len(clips)} clips of {clips['label'].nunique()} labels; too few.")

@@ -22,17 +22,17 @@ from stages.audio import extractor
 from stages.audio.quality import ACTIVE_DB, FRAME_S, frame_levels
 from stages.audio.recording import Samples, decode, load_listed, resample
 from stages.base import registry
-from stages.base.errors import count, parser_of, run
+from stages.base.errors import InputError, count, parser_of, run
 from stages.base.files import MANIFEST, RAW, SPLITS, write_json
 from stages.base.params import Params, read
 from stages.compute import hardware
-from stages.data import tables
+from stages.data import keys, tables
 from stages.data.keys import rng
 from stages.evaluation import metrics
 from stages.inference.bundle import judge
 from stages.learning import dataset, profile, trained_fold
 from stages.learning.normalization import statistics
-from stages.reporting.model_card import ROBUSTNESS
+from stages.reporting.model_card import ROBUSTNESS, made_from
 
 RATE_HZ = 16_000
 PAD_S = 2.0
@@ -106,12 +106,14 @@ def measure(params: Params, every: int) -> dict[str, Any]:
         every: of the test clips of a fold, in the order of their names, only each of so many.
 
     Raises:
-        InputError: the trained folds do not belong to params.yaml and the splits.
+        InputError: the trained folds do not belong to params.yaml and the splits, or a recording in data/raw
+            is not that of the splits.
     """
     folds = trained_fold.trained(params)
     splits = tables.read(SPLITS, tables.SPLITS)
     records = {fold.folder.name: fold.record for fold in folds}
     trained_fold.check_tested(records, params, splits)
+    check_recordings(splits)
     features = folds[0].config.inputs.features
     extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
     scored = {}
@@ -122,7 +124,7 @@ def measure(params: Params, every: int) -> dict[str, Any]:
     uars = {name: metrics.stated(scores, protocol)["uar"] for name, scores in scored.items()}
     return {
         "model": params.model,
-        "models": trained_fold.origin(records)["models"],
+        "made_from": made_from(trained_fold.origin(records, params)),
         "statistics": statistics(params.train.model_dump()),
         "n_clips": int(scored[CLEAN]["clip"].nunique()),
         "conditions": {
@@ -135,6 +137,19 @@ def measure(params: Params, every: int) -> dict[str, Any]:
             for name, scores in scored.items()
         },
     }
+
+
+def check_recordings(splits: pd.DataFrame) -> None:
+    """Checks that data/raw has the recordings of the splits' test clips.
+
+    Raises:
+        InputError: names the first file that is missing or another one.
+    """
+    manifest = tables.read(MANIFEST, tables.MANIFEST, ["path", "sha256"])
+    tested = manifest["sha256"].isin(splits.loc[splits["role"] == "test", "sha256"])
+    for path, written in manifest[tested].itertuples(index=False):
+        if not (RAW / path).is_file() or keys.sha256(RAW / path) != written:
+            raise InputError(f"{RAW / path}: is not what {MANIFEST} lists. Run `dvc repro evaluate`.")
 
 
 def score(

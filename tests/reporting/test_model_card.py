@@ -9,6 +9,7 @@ import pytest
 
 from stages.base.files import METRICS
 from stages.base.params import read
+from stages.learning import trained_fold
 from stages.reporting import finished_run, model_card
 from tests.support import runs
 
@@ -39,10 +40,12 @@ def test_the_scores_are_those_of_the_metrics(run: finished_run.FinishedRun) -> N
 
 def test_robustness_is_shown_of_these_models_only(run: finished_run.FinishedRun) -> None:
     measured = {"uar": 0.123, "lost": 0.456, "warned": 0.25, "abstained": 0.0}
-    written = {"n_clips": 9, "conditions": {"-20 dB": measured}, "models": run.predictions.attrs["models"]}
+    written = {"n_clips": 9, "conditions": {"-20 dB": measured}}
+    origin = trained_fold.origin(trained_fold.read_records(run.params), run.params)
     assert "Not measured" in model_card.render(run)
-    for models, shown in ((written["models"], True), ({"0": "another"}, False)):
-        model_card.ROBUSTNESS.write_text(json.dumps(written | {"models": models}))
+    for changes, shown in (({}, True), ({"models": {"0": "another"}}, False)):
+        made_from = model_card.made_from(origin | changes)
+        model_card.ROBUSTNESS.write_text(json.dumps(written | {"made_from": made_from}))
         assert ("0.456" in model_card.render(run)) == shown
     model_card.ROBUSTNESS.unlink()
 

@@ -29,7 +29,7 @@ from stages.base.params import read as read_params
 from stages.corpora import ravdess
 from stages.data import keys, shards, tables
 from stages.evaluation import metrics
-from stages.learning import dataset, normalization, trained_fold, training
+from stages.learning import dataset, live, normalization, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON, summary
 from stages.manifest import about
 from stages.splitting import leak, protocols
@@ -59,12 +59,11 @@ def leave(folder: Path, *, full: bool, corpora: Sequence[str] = ("ravdess",), **
     predictions = pd.concat([guess(splits[splits["role"] == "test"], seed) for seed in seeds])
     predictions = predictions.reset_index(drop=True)
     tables.write(table, tables.MANIFEST, folder / MANIFEST)
-    splits.attrs["made_with"] = protocols.made_with(read_params(folder / PARAMS))
+    chosen = read_params(folder / PARAMS)
+    splits.attrs.update(made_with=protocols.made_with(chosen), made_from=protocols.made_from(table, chosen))
     tables.write(splits, tables.SPLITS, folder / SPLITS)
     with contextlib.chdir(folder):
         records = train(read_params(), splits)
-    predictions.attrs = trained_fold.origin(records)
-    tables.write(predictions, tables.PREDICTIONS, folder / PREDICTIONS)
     (folder / CORPORA).write_text(json.dumps({name: about(ravdess) for name in corpora}))
     copy(folder, table["clip"].tolist() if full else [])
     test = metrics.summarize(predictions, protocol, n_resamples, workspace.params["seed"]) | {
@@ -73,17 +72,23 @@ def leave(folder: Path, *, full: bool, corpora: Sequence[str] = ("ravdess",), **
     }
     if full:
         test |= {"human_uar": 0.6, "human_n_clips": len(predictions)}
-    (folder / METRICS).mkdir()
-    for name, values in {
-        "test": test,
-        "train": summary([*records.values()]),
-        "split": split.describe(splits, protocol, {}),
-    }.items():
-        (folder / METRICS / f"{name}.json").write_text(json.dumps(values))
-    history(3 if full else 0).to_csv(folder / METRICS / "history.csv", index=False)
-    enrolment = evaluate.enrolment([{}], read_params(folder / PARAMS))
-    enrolment.to_csv(folder / METRICS / "enrolment.csv", index=False)
+    with contextlib.chdir(folder):
+        METRICS.mkdir()
+        history(3 if full else 0).to_csv(live.HISTORY, index=False)
+        for name, values in {
+            "test": test,
+            "train": summary([*records.values()]) | {"sha256": sums(live.HISTORY)},
+            "split": split.describe(splits, protocol, {}) | {"sha256": sums(SPLITS)},
+        }.items():
+            (METRICS / f"{name}.json").write_text(json.dumps(values))
+        evaluate.enrolment([{}], chosen).to_csv(METRICS / "enrolment.csv", index=False)
+        predictions.attrs = trained_fold.origin(records, chosen) | {"sha256": sums(*trained_fold.TESTED)}
+        tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
     return folder
+
+
+def sums(*paths: Path) -> dict[str, str]:
+    return {path.as_posix(): keys.sha256(path) for path in paths}
 
 
 def train(params: Params, splits: pd.DataFrame) -> dict[str, dict[str, Any]]:
