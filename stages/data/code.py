@@ -26,6 +26,7 @@ LIBRARIES = {
     "keras": "keras",
     "keras_hub": "keras-hub",
     "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
     "pandas": "pandas",
     "scipy": "scipy",
     "sklearn": "scikit-learn",

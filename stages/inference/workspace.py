@@ -77,7 +77,7 @@ def facts(params: Params, trained: list[TrainedFold]) -> Facts:
         trained_on={name: _about(params, name) for name in corpora},
         synthetic=[name for name in corpora if _synthetic(params, name)],
         score=score(params, records),
-        versions=code.versions({*code.LIBRARIES.values(), "onnxruntime"}),
+        versions=code.versions(code.LIBRARIES.values()),
         sha256={},
     )
 
