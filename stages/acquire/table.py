@@ -122,7 +122,12 @@ def normalise(table: pd.DataFrame, first_row: int, path: Path, rules: Rules) -> 
 
 def _decoded(content: bytes) -> str:
     utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return content.decode("utf-16" if utf_16 else "utf-8-sig")
+    try:
+        return content.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = len(content[: error.start + 1].splitlines())
+        line = content.splitlines()[row - 1].decode("utf-8", "replace")
+        raise ValueError(f"row {row}, '{line[:80]}': not in UTF-8. Save it as UTF-8") from error
 
 
 def _delimited(text: str) -> pd.DataFrame:

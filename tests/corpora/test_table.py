@@ -156,6 +156,15 @@ def test_a_faulty_table_is_refused_with_row_and_value(project: Project, rows: st
     assert not list(RAW.rglob("*.wav"))
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_a_table_of_another_encoding_is_refused_with_the_row(project: Project, line_end: bytes) -> None:
+    sound("a.wav")
+    project("file,who,felt\na.wav,s,joy\n")
+    TABLE.write_bytes(line_end.join([b"file,who,felt", b"a.wav,s,joy", b"b.wav,M\xfcller,joy", b""]))
+    with pytest.raises(InputError, match=r"row 3, 'b\.wav,M.*UTF-8"):
+        ingest.main()
+
+
 @pytest.mark.parametrize(
     ("column", "cells", "named"),
     [
