@@ -44,5 +44,5 @@ def write(params: Params, out: Path, fold: int | None, to: str = "onnx") -> None
     trainers = [registry.load("models", params.model, "params.model").trainer(each.config) for each in folds]
     answer = graph.whole(front_end, trainers, folds)
     classes = folds[0].record["classes"]
-    facts = {"classes": ",".join(classes), "sample_rate_hz": str(params.audio.sample_rate_hz)}
+    facts = {"classes": "\n".join(classes), "sample_rate_hz": str(params.audio.sample_rate_hz)}
     FORMATS[to](answer, (None,), out, facts)
