@@ -134,6 +134,14 @@ def _delimited(text: str) -> pd.DataFrame:
     """Returns a table whose separator is the comma, semicolon or tab most frequent in its first line."""
     header = text.split("\n", 1)[0]
     separator = max(",;\t", key=header.count)
+    lines = filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    n_columns = len(next(lines, []))
+    for number, cells in enumerate(lines, start=2):
+        if any(cell.strip() for cell in cells[n_columns:]):
+            raise ValueError(
+                f"row {number} has {len(cells)} cells, the header {n_columns}; put a text that contains "
+                f"'{separator}' into quotes: {cells}"
+            )
     table = pd.read_csv(
         io.StringIO(text, newline=None), sep=separator, dtype=str, keep_default_na=False, index_col=False
     )

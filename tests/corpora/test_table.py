@@ -145,6 +145,7 @@ def test_facts_and_names_are_read_whatever_the_form_of_the_table(project: Projec
         ("a.wav,s,joy\nb.wav,s,joy\na.wav,s,awe", ["rows 2 and 4", "a.wav"]),
         ("a.wav,s,joy+awe", ["row 2", "joy+awe"]),
         (",s,joy", ["row 2", "path"]),
+        ("a.wav,s,joy\nb.wav,s,well, awe", ["row 3", "quotes", " awe"]),
     ],
 )
 def test_a_faulty_table_is_refused_with_row_and_value(project: Project, rows: str, named: list[str]) -> None:
