@@ -122,13 +122,26 @@ def normalise(table: pd.DataFrame, first_row: int, path: Path, rules: Rules) -> 
 
 def _decoded(content: bytes) -> str:
     utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return content.decode("utf-16" if utf_16 else "utf-8-sig")
+    try:
+        return content.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = len(content[: error.start + 1].splitlines())
+        line = content.splitlines()[row - 1].decode("utf-8", "replace")
+        raise ValueError(f"row {row}, '{line[:80]}': not in UTF-8. Save it as UTF-8") from error
 
 
 def _delimited(text: str) -> pd.DataFrame:
     """Returns a table whose separator is the comma, semicolon or tab most frequent in its first line."""
     header = text.split("\n", 1)[0]
     separator = max(",;\t", key=header.count)
+    lines = filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    n_columns = len(next(lines, []))
+    for number, cells in enumerate(lines, start=2):
+        if any(cell.strip() for cell in cells[n_columns:]):
+            raise ValueError(
+                f"row {number} has {len(cells)} cells, the header {n_columns}; put a text that contains "
+                f"'{separator}' into quotes: {cells}"
+            )
     table = pd.read_csv(
         io.StringIO(text, newline=None), sep=separator, dtype=str, keep_default_na=False, index_col=False
     )

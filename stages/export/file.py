@@ -1,4 +1,4 @@
-"""Writes the trained model as one ONNX file, from samples to probabilities."""
+"""Writes the trained model as one file, from samples to probabilities."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 from stages.base import registry
 from stages.base.errors import InputError, unknown
 from stages.base.params import Params
-from stages.export import graph, onnx
+from stages.export import graph, litert, onnx
 from stages.export.front_end import FrontEnd
 from stages.learning import trained_fold
 
+FORMATS = {"onnx": onnx.convert, "litert": litert.convert}
 
-def write(params: Params, out: Path, fold: int | None) -> None:
+
+def write(params: Params, out: Path, fold: int | None, to: str = "onnx") -> None:
     """Writes the workspace's trained model.
 
     Args:
         params: all parameters.
         out: the file.
         fold: the number of one fold, None for the mean of all.
+        to: one of FORMATS.
 
     Raises:
         InputError: see `trained_fold.trained`; or the model, its layout or a feature has no graph, or it
@@ -41,5 +44,5 @@ def write(params: Params, out: Path, fold: int | None) -> None:
     trainers = [registry.load("models", params.model, "params.model").trainer(each.config) for each in folds]
     answer = graph.whole(front_end, trainers, folds)
     classes = folds[0].record["classes"]
-    facts = {"classes": ",".join(classes), "sample_rate_hz": str(params.audio.sample_rate_hz)}
-    onnx.convert(answer, (None,), out, facts)
+    facts = {"classes": "\n".join(classes), "sample_rate_hz": str(params.audio.sample_rate_hz)}
+    FORMATS[to](answer, (None,), out, facts)

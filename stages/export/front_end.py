@@ -1,7 +1,7 @@
 """The front end as a TensorFlow graph: from samples to the features that `audio.extractor` computes.
 
 Every filter is the pipeline's. Only the Fourier transform is another: a convolution with cosines and sines,
-which every runtime has. What is cut off is decided in double precision, as there.
+which every runtime has, and what is cut off is decided in single precision: LiteRT has no other.
 """
 
 from __future__ import annotations
@@ -131,18 +131,18 @@ def speech_of(samples: tf.Tensor, audio: Audio) -> tf.Tensor:
         samples = samples[first * n : end * n]
     if audio.level_db is not None:
         powers = _frame_powers(samples, n)
-        count = tf.cast(tf.size(powers), tf.float64) * speech.LOUDEST_FRACTION
+        count = tf.cast(tf.size(powers), tf.float32) * speech.LOUDEST_FRACTION
         loudest = tf.math.top_k(powers, tf.maximum(1, tf.cast(tf.round(count), tf.int32))).values
         gain = tf.sqrt(10 ** (audio.level_db / 10) / tf.reduce_mean(loudest))
-        samples = samples * tf.cast(gain, tf.float32)
+        samples = samples * gain
     return samples
 
 
 def _frame_powers(samples: tf.Tensor, n: int) -> tf.Tensor:
-    """Returns the mean power of each whole frame of `n` samples (at least one), float64 (n_frames,)."""
+    """Returns the mean power of each whole frame of `n` samples (at least one), float32 (n_frames,)."""
     n_samples = tf.size(samples)
     n_used = tf.where(n_samples < n, n_samples, n_samples // n * n)
-    frames = tf.reshape(tf.cast(samples[:n_used], tf.float64), (-1, tf.minimum(n, n_samples)))
+    frames = tf.reshape(samples[:n_used], (-1, tf.minimum(n, n_samples)))
     return tf.maximum(tf.reduce_mean(tf.square(frames), axis=1), 10 ** (quality.LOWEST_DB / 10))
 
 

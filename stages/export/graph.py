@@ -195,13 +195,9 @@ class Prepared:
         wanted = tf.reduce_min(tf.where(lengths >= tf.minimum(n, n_steps), lengths, n_steps))
         steps = tf.pad(steps, [[0, tf.maximum(0, wanted - n)], [0, 0]])
         windows = tf.gather(steps, starts[:, None] + tf.range(wanted))
-        match fold.layout:
-            case "image":
-                return windows[..., None]
-            case "frames":
-                return windows
-            case _:
-                return tf.reshape(windows, (-1, n_steps * len(fold.mean)))
+        n_dims = len(fold.mean)
+        shapes = {"image": (-1, wanted, n_dims, 1), "frames": (-1, wanted, n_dims)}
+        return tf.reshape(windows, shapes.get(fold.layout, (-1, n_steps * n_dims)))
 
     def _standardized(self, steps: tf.Tensor) -> tf.Tensor:
         return (steps - self.fold.mean.astype(np.float32)) * (1 / self.fold.std).astype(np.float32)

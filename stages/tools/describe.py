@@ -21,7 +21,7 @@ from stages.base.files import replacing
 from stages.base.params import PARAMS, checked
 from stages.data.vocabulary import EMOTIONS
 
-TABLES = ("db.yaml", "metadata.csv", "*.csv", "*.tsv", "*.parquet", "*.jsonl")  # the first found is described
+TABLES = ("db.yaml", "metadata.csv", "*.csv", "*.tsv", "*.parquet", "*.jsonl")
 # Names under which tables have our columns.
 NAMES = {
     "path": ("path", "file", "file_name", "filename", "wav", "audio", "audio_path", "filepath"),
@@ -50,10 +50,12 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="a folder with recordings, or a table")
     parser.add_argument("--add", action="store_true", help="put the block into params.yaml")
     given = parser.parse_args()
-    found = find(given.path)
+    found, others = find(given.path)
     read, _ = table.read(found, None)
     name = found.absolute().parent.name
     block, open_questions = suggest(found, read)
+    if others:
+        open_questions.append(f"other tables there, not described: {', '.join(each.name for each in others)}")
     if given.add:
         add(name, block)
     text = io.StringIO()
@@ -80,17 +82,18 @@ def add(name: str, block: dict[str, Any], path: Path = PARAMS) -> None:
         yaml.dump(values, file)
 
 
-def find(path: Path) -> Path:
-    """Returns the table at `path`, or the first in that folder.
+def find(path: Path) -> tuple[Path, list[Path]]:
+    """Returns the table at `path`, or in that folder the one with most of our columns, and the others there.
 
     Raises:
         InputError: there is none.
     """
     if path.is_file():
-        return path
-    for pattern in TABLES:
-        for file in sorted(path.glob(pattern)):
-            return file
+        return path, []
+    tables = list(dict.fromkeys(file for pattern in TABLES for file in sorted(path.glob(pattern))))
+    if tables:
+        best = max(tables, key=_n_recognised) if len(tables) > 1 else tables[0]
+        return best, [each for each in tables if each != best]
     if not path.is_dir():
         raise InputError(f"{path}: missing.")
     recordings = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
@@ -101,14 +104,25 @@ def find(path: Path) -> Path:
     )
 
 
+def _n_recognised(path: Path) -> int:
+    """Returns how many of the required columns the table seems to have; none if it cannot be read."""
+    try:
+        read, _ = table.read(path, None)
+    except InputError:
+        return 0
+    return len(_columns(read).keys() & set(table.REQUIRED))
+
+
+def _columns(read: pd.DataFrame) -> dict[str, str]:
+    """Returns the table's name of each of our columns that is recognised."""
+    by_name = {str(column).strip().lower(): str(column) for column in read.columns}
+    found = {ours: [by_name[name] for name in theirs if name in by_name] for ours, theirs in NAMES.items()}
+    return {ours: names[0] for ours, names in found.items() if names}
+
+
 def suggest(path: Path, read: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     """Returns the block for a table, and what could not be determined, a sentence each."""
-    by_name = {str(column).strip().lower(): str(column) for column in read.columns}
-    columns = {}
-    for ours, theirs in NAMES.items():
-        known = [by_name[name] for name in theirs if name in by_name]
-        if known:
-            columns[ours] = known[0]
+    columns = _columns(read)
     missing = [ours for ours in table.REQUIRED if ours not in columns]
     listed = ", ".join(map(str, read.columns))
     questions = [f"no column looks like the {ours}; the table has {listed}" for ours in missing]

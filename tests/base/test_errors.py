@@ -43,6 +43,18 @@ def test_a_disk_error_is_reported_with_the_file_and_the_reason(
     assert errors.DISK_ERRORS[number] in str(code)
 
 
+@pytest.mark.parametrize("name", ["folder", "file/x.csv", "file/sub/x.csv"])
+def test_a_file_cannot_be_where_a_folder_is_nor_below_a_file(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    code, _ = ended(lambda: files.write("text", tmp_path / name), capsys)
+    assert str(code).startswith(f"error: {tmp_path / name.split('/')[0]}")
+    assert "Traceback" not in str(code)
+    assert (tmp_path / "file").read_text() == ""
+
+
 def test_a_disk_without_inodes_is_not_called_full(tmp_path: Path) -> None:
     command = ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=3", "tmpfs", tmp_path]
     if subprocess.run(command, capture_output=True).returncode:

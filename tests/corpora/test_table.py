@@ -145,6 +145,7 @@ def test_facts_and_names_are_read_whatever_the_form_of_the_table(project: Projec
         ("a.wav,s,joy\nb.wav,s,joy\na.wav,s,awe", ["rows 2 and 4", "a.wav"]),
         ("a.wav,s,joy+awe", ["row 2", "joy+awe"]),
         (",s,joy", ["row 2", "path"]),
+        ("a.wav,s,joy\nb.wav,s,well, awe", ["row 3", "quotes", " awe"]),
     ],
 )
 def test_a_faulty_table_is_refused_with_row_and_value(project: Project, rows: str, named: list[str]) -> None:
@@ -154,6 +155,15 @@ def test_a_faulty_table_is_refused_with_row_and_value(project: Project, rows: st
         ingest.main()
     assert all(part in str(error.value) for part in [str(TABLE), *named])
     assert not list(RAW.rglob("*.wav"))
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_a_table_of_another_encoding_is_refused_with_the_row(project: Project, line_end: bytes) -> None:
+    sound("a.wav")
+    project("file,who,felt\na.wav,s,joy\n")
+    TABLE.write_bytes(line_end.join([b"file,who,felt", b"a.wav,s,joy", b"b.wav,M\xfcller,joy", b""]))
+    with pytest.raises(InputError, match=r"row 3, 'b\.wav,M.*UTF-8"):
+        ingest.main()
 
 
 @pytest.mark.parametrize(

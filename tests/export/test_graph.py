@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tests.test_train import N_DIMS, RATE_HZ, syllables
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
 pytest.importorskip("tf2onnx", reason="needs the extra `export`")
 MOST = 1e-4  # that a probability may differ
+FACTS = {"classes": "anger\nfear\nsadness", "sample_rate_hz": "16000"}  # a label may have a comma
 
 
 def inputs(layout: str, **changes: Any) -> dict[str, Any]:
@@ -48,16 +51,40 @@ def test_an_exported_file_gives_the_pipelines_probabilities(
     monkeypatch.chdir(tmp_path)
     trained.leave(tmp_path, name, features__mfcc__n_mfcc=N_DIMS, **MODELS[name])
     file.write(params.read(), Path("whole.onnx"), None)
-    session, model = onnxruntime.InferenceSession("whole.onnx"), workspace.bundle(params.read())
-    assert session.get_modelmeta().custom_metadata_map == {
-        "classes": "anger,fear,sadness",
-        "sample_rate_hz": "16000",
-    }
+    session = onnxruntime.InferenceSession("whole.onnx")
+    assert session.get_modelmeta().custom_metadata_map == FACTS
+    check_equal(lambda clip: session.run(None, {"input": clip})[0])
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "svm" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
+def test_so_does_a_litert_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs the extra `dev`")
+    from stages.export import file
+
+    monkeypatch.chdir(tmp_path)
+    trained.leave(tmp_path, name, features__mfcc__n_mfcc=N_DIMS, **MODELS[name])
+    out = Path("whole.tflite")
+    if name == "gru":
+        with pytest.raises(InputError, match="recurrent layers"):
+            file.write(params.read(), out, None, "litert")
+        assert not out.exists()
+        return
+    file.write(params.read(), out, None, "litert")
+    with zipfile.ZipFile(out) as archive:
+        assert {name: archive.read(name).decode() for name in archive.namelist()} == FACTS
+    run = interpreter.Interpreter(str(out)).get_signature_runner()
+    check_equal(lambda clip: run(input=clip)["output"])
+
+
+def check_equal(answer: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Checks the answers to clips of several lengths against the workspace's."""
+    model = workspace.bundle(params.read())
     for seconds in (0.1, 0.35, 1.0, 2.1):
         clip = quiet_around(syllables(seconds))
-        (found,) = session.run(None, {"input": clip})
         expected = [*model.predict(clip, RATE_HZ).probabilities.values()]
-        np.testing.assert_allclose(found, expected, atol=MOST)
+        np.testing.assert_allclose(answer(clip), expected, atol=MOST)
 
 
 def test_what_has_no_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

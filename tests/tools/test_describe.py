@@ -67,6 +67,18 @@ def test_a_folder_without_a_table_is_refused(calls: Path) -> None:
         describe.find(calls)
 
 
+def test_of_several_tables_the_one_with_our_columns_is_described_and_the_others_are_named(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (calls / "a_notes.csv").write_text("note;by\nloud;me\n")
+    (calls / "broken.csv").write_bytes(b"path\n\xe4.wav\n")
+    monkeypatch.setattr("sys.argv", ["describe", str(calls)])
+    describe.main()
+    printed = capsys.readouterr().out
+    assert YAML(typ="safe").load(printed)["corpora"]["calls"]["table"] == "data/sources/calls/labels.csv"
+    assert "a_notes.csv, broken.csv" in printed
+
+
 def test_the_block_is_added_to_params_whose_other_lines_stay(
     calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
