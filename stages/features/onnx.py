@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stages.audio.spectrum import Frames, Spectrum
-from stages.base import onnx
 from stages.base.errors import InputError
 from stages.base.params import Block, Positive
-from stages.data import keys
+from stages.data import keys, onnx
 
 OWN_FRAMES = True  # the encoder's, not those of the shared spectrum
 

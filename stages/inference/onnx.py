@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base import onnx
 from stages.base.errors import InputError
+from stages.data import onnx
 from stages.learning.preprocessing import Clips
 
 
