@@ -135,7 +135,10 @@ def _delimited(text: str) -> pd.DataFrame:
     header = text.split("\n", 1)[0]
     separator = max(",;\t", key=header.count)
     lines = filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-    n_columns = len(next(lines, []))
+    names = [name.strip() for name in next(lines, [])]
+    n_columns = len(names)
+    if doubled := [name for name in names if name and names.count(name) > 1]:
+        raise ValueError(f"the column '{doubled[0]}' occurs {names.count(doubled[0])} times. Rename one")
     for number, cells in enumerate(lines, start=2):
         if any(cell.strip() for cell in cells[n_columns:]):
             raise ValueError(

@@ -157,6 +157,14 @@ def test_a_faulty_table_is_refused_with_row_and_value(project: Project, rows: st
     assert not list(RAW.rglob("*.wav"))
 
 
+@pytest.mark.parametrize("name", ["felt", " felt "])
+def test_a_column_that_occurs_twice_is_refused(project: Project, name: str) -> None:
+    sound("a.wav")
+    project(f"file,who,felt,{name}\na.wav,s,joy,awe\n")
+    with pytest.raises(InputError, match=r"labels\.csv.*'felt'.*2 times"):
+        ingest.main()
+
+
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 def test_a_table_of_another_encoding_is_refused_with_the_row(project: Project, line_end: bytes) -> None:
     sound("a.wav")
