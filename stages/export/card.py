@@ -5,6 +5,7 @@ from __future__ import annotations
 from stages.base import registry
 from stages.inference.bundle import OF_SPEAKER
 from stages.inference.facts import Facts
+from stages.reporting.comparison import escaped
 
 FILE = "CARD.md"
 
@@ -24,7 +25,7 @@ def _title(facts: Facts) -> str:
     )
     return (
         f"# Speech emotion model: `{facts.model}`\n\n"
-        f"Gives a probability to each of {', '.join(facts.classes)}, from a recording of one "
+        f"Gives a probability to each of {', '.join(map(escaped, facts.classes))}, from a recording of one "
         f"person speaking. {models}."
     )
 
@@ -50,11 +51,11 @@ def _needed(facts: Facts) -> str:
 
 
 def _data(facts: Facts) -> str:
-    corpora = [f"- `{name}`: {about}" for name, about in facts.trained_on.items()]
+    corpora = [f"- {escaped(name)}: {escaped(about)}" for name, about in facts.trained_on.items()]
     modules = [registry.load("features", name, "features") for name in facts.features]
     notes = [f"- {module.LICENCE}" for module in modules if hasattr(module, "LICENCE")]
     synthetic = (
-        f"\n\n**{', '.join(facts.synthetic)} is synthetic speech. "
+        f"\n\n**{', '.join(map(escaped, facts.synthetic))} is synthetic speech. "
         "The model's answers say nothing about people.**"
         if facts.synthetic
         else ""

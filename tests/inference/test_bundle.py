@@ -21,6 +21,7 @@ from stages.audio.recording import load
 from stages.base import params
 from stages.base.errors import InputError
 from stages.data.keys import sha256
+from stages.export import card as model_card
 from stages.inference import bundle, facts, workspace
 from stages.inference.bundle import Bundle
 from stages.learning import trained_fold
@@ -159,6 +160,11 @@ def test_it_says_what_it_learnt_from(model: Bundle) -> None:
     assert f"UAR {model.facts.score.uar:.2f} [" in model.facts.notice()
     card = Path("bundle/CARD.md").read_text()
     assert "synthetic" in card and model.facts.score.protocol in card
+
+
+def test_labels_are_shown_in_the_card_and_do_nothing(model: Bundle) -> None:
+    shown = model_card.text(model.facts.model_copy(update={"classes": ["<b>", "a|b", "anger"]}))
+    assert "&lt;b&gt;, a\\|b, anger" in shown
 
 
 def test_features_keep_their_order(model: Bundle, tmp_path: Path) -> None:

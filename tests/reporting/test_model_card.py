@@ -52,6 +52,7 @@ def test_robustness_is_shown_of_these_models_only(run: finished_run.FinishedRun)
 
 def test_names_are_shown_and_do_nothing(run: finished_run.FinishedRun) -> None:
     run.corpora["ravdess"]["title"] = "<script>|`x`"
+    run.test["recall"] |= {"<b>": 0.5}
     card = model_card.render(run)
-    assert "<script>" not in card
+    assert "<script>" not in card and "<b>" not in card
     assert "&lt;script&gt;" in card
