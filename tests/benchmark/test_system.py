@@ -263,7 +263,7 @@ SHORT = {
     "E2_cnn2d": "cnn2d",
     "E3_cnn2d": "cnn2d",
 }
-FEW_FOLDS = {"protocols__speaker_independent__split__n_folds": 2}
+FEW_FOLDS = {"protocols__speaker_independent__split__n_folds": 3}
 # The synthesised clips are shorter than what the pools divide by.
 FEWER_STEPS = {"cnn2d": {"params__models__cnn2d__inputs__frames_per_step": 1}}
 SHORTER = {
@@ -336,7 +336,7 @@ def check_runs(project: Path, name: str, n_clips: int, n_speakers: int) -> None:
     assert [row["status"] for row in (reported, new)] == ["run", "run"]
     assert [row["leaky"] for row in (reported, new)] == ["True", "False"]
     assert reported["n_train"] == new["n_train"]
-    assert new["n_folds"] == new["of_folds"] == "2"
+    assert new["n_folds"] == new["of_folds"] == "3"
     for row in (reported, new):
         assert 0 < int(row["n_clips"]) <= n_clips
         assert 0 < int(row["n_speakers"]) <= n_speakers
