@@ -19,7 +19,7 @@ import pandas as pd
 
 from stages.acquire.source_file import is_text
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, shown, unknown
+from stages.base.errors import InputError, one_line, shown, unknown
 from stages.data.vocabulary import CHANNELS, EMOTIONS, LABEL
 
 REQUIRED = ("path", "speaker", "label")
@@ -83,7 +83,7 @@ def read(path: Path, name: str | None) -> tuple[pd.DataFrame, int]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing. Put the table there, or correct `table`.") from error
     except UNREADABLE as error:
-        raise InputError(f"{path}: not a readable table ({' '.join(str(error).split())[:200]}).") from error
+        raise InputError(f"{path}: not a readable table ({one_line(error)}).") from error
     raise InputError(
         f"{path}: not a table; choose csv, tsv, parquet, jsonl, audformat's db.yaml or a folder."
     )

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 N_SHOWN = 60  # characters of a value that a message repeats
 N_LISTED = 400  # characters of the choices it lists
+N_REASON = 200  # characters of another library's message
 INTERRUPTED = "interrupted: finished work is kept; run the same command to continue"
 MEMORY = "Free some, or use a machine with more, and run the same command again; finished work is kept."
 
@@ -63,6 +64,15 @@ class _Shown(reprlib.Repr):
 def shown(value: object) -> str:
     """Returns the `repr` of `value` in one line of at most a few hundred characters."""
     return _Shown().repr(value)
+
+
+def one_line(error: Exception) -> str:
+    """Returns the start of another library's message, without line breaks.
+
+    >>> one_line(ValueError("no such\\n  array"))
+    'no such array'
+    """
+    return " ".join(str(error).split())[:N_REASON]
 
 
 def shown_key(key: object) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stages.base.errors import InputError
-
-N_SHOWN = 200  # characters of ONNX Runtime's message
+from stages.base.errors import InputError, one_line
 
 
 def session(path: Path, place: str) -> Any:
@@ -32,8 +30,3 @@ def session(path: Path, place: str) -> Any:
         return onnxruntime.InferenceSession(path.read_bytes(), options, ["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no other class
         raise InputError(f"{path}: not a model that ONNX Runtime loads ({one_line(error)}).") from error
-
-
-def one_line(error: Exception) -> str:
-    """Returns the start of the message without line breaks."""
-    return " ".join(str(error).split())[:N_SHOWN]

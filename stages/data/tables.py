@@ -14,7 +14,7 @@ import psutil
 import pyarrow.parquet as pq
 from pandera.errors import SchemaErrors
 
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.base.files import replacing
 from stages.data.vocabulary import CHANNELS, LABEL, SEXES
 
@@ -247,7 +247,7 @@ def read(
         raise InputError(f"{path}: missing. Run `dvc repro` to create it.") from error
     except UNREADABLE as error:
         raise InputError(
-            f"{path}: not a readable parquet table of this version ({' '.join(str(error).split())[:200]}). "
+            f"{path}: not a readable parquet table of this version ({one_line(error)}). "
             "Run `dvc repro` to create it again."
         ) from error
     n_rows = table.attrs.pop(N_ROWS, None)

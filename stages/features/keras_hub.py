@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stages.audio.spectrum import Frames, Spectrum
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.base.params import Block
 from stages.compute import hardware
 from stages.data.shards import N_THREADS
@@ -29,7 +29,6 @@ FILES = ("config.json", "audio_converter.json", "model.weights.h5")  # of a pres
 FRAMES = "encoder_sequence_output"  # the backbone's output
 LONGEST_S = 30.0  # that an encoder gets at once: Whisper's length, about half of Moonshine's longest
 SHORTEST_S = 0.1  # Moonshine's shortest; what is shorter is padded with zeros
-N_SHOWN = 200  # characters of KerasHub's message
 
 
 class Config(Block):
@@ -84,7 +83,7 @@ def _load(preset: str, sha256: str | None) -> tuple[Any, Any]:
             import keras_hub
     except ImportError as error:
         raise InputError(
-            f"{PLACE}: needs KerasHub ({_one_line(error)}). Run `pip install -e '.[pretrained]'`."
+            f"{PLACE}: needs KerasHub ({one_line(error)}). Run `pip install -e '.[pretrained]'`."
         ) from error
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)
@@ -92,7 +91,7 @@ def _load(preset: str, sha256: str | None) -> tuple[Any, Any]:
         inputs = [each for each in backbone.inputs if each.name.startswith("encoder_")]
         return keras.Model(inputs, backbone.output[FRAMES]), converter
     except Exception as error:  # KerasHub's errors share no other class
-        raise InputError(f"{preset}: not a preset of a speech encoder ({_one_line(error)}).") from error
+        raise InputError(f"{preset}: not a preset of a speech encoder ({one_line(error)}).") from error
 
 
 def _check(folder: Path, expected: str | None) -> None:
@@ -107,7 +106,3 @@ def _check(folder: Path, expected: str | None) -> None:
         raise InputError(
             f"{PLACE}.sha256: {expected}, but {folder} has {found}. Other weights are other features."
         )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:N_SHOWN]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stages.audio.spectrum import Frames, Spectrum
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.base.params import Block, Positive
 from stages.data import keys, onnx
 
@@ -60,7 +60,7 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
         (taken,) = [each.name for each in encoder.get_inputs()]
         frames = encoder.run([config.output] if config.output else None, {taken: signal[None]})[0]
     except Exception as error:  # onnxruntime's errors share no other class
-        raise InputError(f"{config.model}: cannot process a waveform ({onnx.one_line(error)}).") from error
+        raise InputError(f"{config.model}: cannot process a waveform ({one_line(error)}).") from error
     if frames.ndim != 3 or len(frames) != 1 or not frames.size or not np.isfinite(frames).all():
         raise InputError(
             f"{PLACE}.output: {config.model} returned {frames.shape} for {len(signal)} samples; "

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.data import onnx
 from stages.learning.preprocessing import Clips
 
@@ -49,7 +49,7 @@ def _run(session: object, x: NDArray[np.float32], path: Path, n_classes: int) ->
         (name,) = [wanted.name for wanted in session.get_inputs()]  # type: ignore[attr-defined]
         (out,) = session.run(None, {name: x})  # type: ignore[attr-defined]
     except Exception as error:
-        raise InputError(f"{path}: does not take the bundle's input ({onnx.one_line(error)}).") from error
+        raise InputError(f"{path}: does not take the bundle's input ({one_line(error)}).") from error
     if out.shape != (len(x), n_classes) or not np.isfinite(out).all():
         raise InputError(f"{path}: does not return {n_classes} probabilities per clip.")
     return np.asarray(out, np.float64)

@@ -16,7 +16,7 @@ import skops.io
 from numpy.typing import NDArray
 
 from stages.base import npz
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.base.files import replacing
 from stages.data import keys
 from stages.learning.live import Follow, ignore
@@ -74,7 +74,7 @@ class EstimatorTrainer:
             except ValueError as error:
                 raise InputError(
                     f"{folder.name}: cannot be fitted with the settings of the model's block in params.yaml "
-                    f"({_one_line(error)})."
+                    f"({one_line(error)})."
                 ) from error
             except UserWarning as warning:
                 raise KeyboardInterrupt from warning
@@ -181,10 +181,4 @@ def load(path: Path, kind: type) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path}: not a model written by train ({_one_line(error)[:200]}). Run `dvc repro train`."
-    )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return InputError(f"{path}: not a model written by train ({one_line(error)}). Run `dvc repro train`.")

@@ -14,7 +14,7 @@ import h5py
 import keras
 import numpy as np
 
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.base.files import PRETRAINED
 from stages.learning import record
 
@@ -57,8 +57,7 @@ def load(network: keras.Model, path: Path, advice: str) -> None:
             warnings.simplefilter("error", UserWarning)  # Keras only warns when it skips a layer
             network.load_weights(path)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, UserWarning) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: not weights of this network ({reason}). {advice}") from error
+        raise InputError(f"{path}: not weights of this network ({one_line(error)}). {advice}") from error
 
 
 def _check_stored(path: Path) -> None:

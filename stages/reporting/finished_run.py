@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.base.files import CORPORA, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.base.params import Params
 from stages.data import keys, tables
@@ -124,7 +124,6 @@ def read_table(path: Path, columns: dict[str, str], stage: str) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing. Run `dvc repro {stage}`.") from error
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{path}: not the table that {stage} wrote ({reason}). Run `dvc repro {stage}`."
+            f"{path}: not the table that {stage} wrote ({one_line(error)}). Run `dvc repro {stage}`."
         ) from error

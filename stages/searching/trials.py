@@ -18,7 +18,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import DatabaseError
 
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.data import keys
 from stages.searching.space import Parameter
 
@@ -68,8 +68,9 @@ def open_study(path: Path, made_from: Mapping[str, str]) -> tuple[optuna.Study, 
         )
         study.set_user_attr(MADE_FROM, dict(made_from))
     except (DatabaseError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: not a file of trials ({reason}). Delete it to begin anew.") from error
+        raise InputError(
+            f"{path}: not a file of trials ({one_line(error)}). Delete it to begin anew."
+        ) from error
     if name in earlier or not earlier:
         return study, []
     last = [*earlier.values()][-1].user_attrs.get(MADE_FROM, {})

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base import npz, params, registry
-from stages.base.errors import InputError, parser_of, run, shown
+from stages.base.errors import InputError, one_line, parser_of, run, shown
 from stages.base.files import PRETRAINED, PRETRAINED_NAME, write_json
 from stages.compute import hardware
 from stages.data import tables
@@ -129,9 +129,8 @@ def load(preset: str) -> Any:
     try:
         return keras_hub.models.ResNetBackbone.from_preset(preset)
     except Exception as error:  # from any library that downloads or reads it
-        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{preset}: could not be loaded as a ResNet preset ({reason}). Give {CHOICES}."
+            f"{preset}: could not be loaded as a ResNet preset ({one_line(error)}). Give {CHOICES}."
         ) from error
 
 
