@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from stages.audio.chain import PLACE, Chain
 from stages.audio.recording import load_listed
-from stages.base import registry
 from stages.base.files import AUGMENTED, MANIFEST, RAW
 from stages.base.params import Params, read
 from stages.base.stage import run
@@ -24,15 +23,19 @@ from stages.data import shards, tables
 from stages.data.keys import fingerprint
 from stages.data.shards import Shard
 
+COLUMNS = ["clip", "speaker", "path", "sha256", "audio_sha256", "problem"]
+
 
 def main() -> None:
     params = read()
-    manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "speaker", "path", "sha256", "problem"])
+    manifest = tables.read(MANIFEST, tables.MANIFEST, COLUMNS)
     augmentations = {name: params.config("augmentations", name, PLACE) for name in params.augment.chain}
     chain = Chain(augmentations, params.seed, params.audio.sample_rate_hz)
-    planned = plan(manifest[manifest["problem"] == ""], chain, params)
+    clips = manifest[manifest["problem"] == ""]
+    planned = plan(clips, chain, params)
     fill(AUGMENTED, planned, params.compute, "augment")
     index = list_copies(planned, params.audio.sample_rate_hz)
+    index.attrs.update(shards.copies_origin(params, clips))
     tables.write(index, tables.AUGMENTED, AUGMENTED / shards.INDEX)
 
 
@@ -44,7 +47,7 @@ def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
         chain: the augmentations to apply.
     """
     recipe = shards.recipe(
-        [Path(__file__), *(registry.STAGES / "augmentations" / f"{name}.py" for name in chain.augmentations)],
+        shards.copies_sources([*chain.augmentations]),
         augmentations=[[name, config.model_dump()] for name, config in chain.augmentations.items()],
         seed=chain.seed,
         sample_rate_hz=chain.sample_rate_hz,

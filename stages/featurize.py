@@ -34,12 +34,12 @@ def main() -> None:
     planned = plan(clips, copies, params)
     fill(FEATURES, planned, params.compute, "featurize")
     index = list_features(planned, clips, copies)
-    index.attrs.update(shards.origin(params, params.featurize.features, clips))
+    index.attrs.update(shards.origin(params, params.featurize.features, clips), copies=copies.attrs)
     tables.write(index, tables.FEATURES, FEATURES / shards.INDEX)
 
 
 def read_copies(path: Path, clips: pd.DataFrame) -> pd.DataFrame:
-    """Returns clip, parent and shard of every augmented copy.
+    """Returns clip, parent and shard of every augmented copy; what they are made from is in the `attrs`.
 
     Raises:
         InputError: a copy's parent is not in `clips`.

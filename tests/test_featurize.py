@@ -16,6 +16,7 @@ from stages.base import params, registry
 from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, FEATURES, RAW
 from stages.data import shards, tables
+from stages.learning import trained_fold
 from tests.support.workspace import ROOT, Workspace, contents, output, pretend_edit, start, state
 
 
@@ -54,6 +55,20 @@ def test_the_stored_features_are_those_of_the_extractor(workspace: Workspace) ->
         expected = np.hstack([features["mfcc"], features["rms"]])
         assert row.n_frames == len(expected)
         np.testing.assert_allclose(stored[row.clip], expected, atol=1e-4)  # another number of threads
+
+
+def test_the_index_says_what_the_copies_were_made_with_not_what_params_say_now(workspace: Workspace) -> None:
+    workspace.set(augment__copies=1)
+    run()
+    workspace.set(augmentations__gain={"probability": 1.0, "gain_db": [1.0, 2.0]})
+    featurize.main()  # augment is frozen
+    index = tables.read(FEATURES / shards.INDEX, tables.FEATURES)
+    with pytest.raises(InputError, match=r"^params\.augmentations\.gain\.probability: 1\.0, "):
+        trained_fold.check_features(params.read(), ["mfcc"], index)
+    run()
+    trained_fold.check_features(
+        params.read(), ["mfcc"], tables.read(FEATURES / shards.INDEX, tables.FEATURES)
+    )
 
 
 def test_copies_have_their_own_shards(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,8 @@ def store_features(clips: pd.DataFrame, seed: int = 7) -> None:
     )
     index = pd.DataFrame({"clip": names, "parent": [name.split("#")[0] for name in names]})
     index["speaker"] = clips["speaker"].repeat(2).to_numpy()
-    index.attrs.update(shards.origin(params.read(), ["mfcc"], clips))
+    chosen = params.read()
+    index.attrs.update(shards.origin(chosen, ["mfcc"], clips), copies=shards.copies_origin(chosen, clips))
     tables.write(index.assign(shard="all.npz", n_frames=lengths), tables.FEATURES, dataset.INDEX)
 
 

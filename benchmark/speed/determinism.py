@@ -24,7 +24,7 @@ import pandas as pd
 
 from benchmark.speed import recordings
 from benchmark.speed.recordings import ROOT
-from stages.base.files import AUGMENTED, DATA, FEATURES, METRICS, MODEL, PREDICTIONS, RAW
+from stages.base.files import DATA, FEATURES, METRICS, MODEL, PREDICTIONS, RAW
 from stages.data import shards, tables
 
 NETWORKS = ("cnn1d", "gru")
@@ -94,8 +94,7 @@ def prepare() -> None:
     if not (FEATURES / shards.INDEX).exists():
         for path in recordings.ravdess():
             recordings.link(path, RAW / "ravdess" / path.parent.name / path.name)
-        tables.write(tables.build([], tables.AUGMENTED), tables.AUGMENTED, AUGMENTED / shards.INDEX)
-        for verb in ("manifest", "split", "featurize"):
+        for verb in ("manifest", "split", "augment", "featurize"):
             stage(verb)
 
 

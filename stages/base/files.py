@@ -18,6 +18,8 @@ from typing import Any
 
 import psutil
 
+from stages.base.errors import InputError
+
 DATA = Path("data")
 SOURCES = DATA / "sources"
 DOWNLOADS = DATA / "downloads"
@@ -43,10 +45,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A kill or a full disk leaves the old file or none, never half of the new one. An OSError in the block
     names `path`, even where the system names the temporary file or none.
+
+    Raises:
+        InputError: `path` is a device or a pipe, which would be replaced, or its folder cannot be created.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: is a device or a pipe, not a file. Choose another name.")
     temporary = path.with_name(f".{path.name}.{_suffix()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # as below /proc
+            raise InputError(f"{path}: its folder cannot be created. Choose another one.") from error
         try:
             yield temporary
             temporary.replace(path)

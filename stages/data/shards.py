@@ -124,17 +124,56 @@ def origin(params: Params, features: Sequence[str], clips: pd.DataFrame) -> dict
         features: entries of stages/features.
         clips: the manifest's usable rows, columns clip and audio_sha256.
     """
-    recordings = clips.set_index("clip")["audio_sha256"].sort_index()
     return {
         "made_with": made_with(params, features),
         "made_by": code.hashes(sources(features)),
-        "made_from": fingerprint(recordings.to_dict()),
+        "made_from": _recordings(clips),
     }
+
+
+def copies_made_with(params: Params) -> dict[str, Any]:
+    """Returns the settings that determine the augmented copies, by key of params.yaml.
+
+    Without copies that is only their number: no other setting changes anything.
+    """
+    if not params.augment.copies:
+        return {"augment.copies": 0}
+    return leaves(
+        {
+            "augment": params.augment.model_dump(),
+            "augmentations": {name: params.augmentations[name] for name in params.augment.chain},
+            "audio": {"sample_rate_hz": params.audio.sample_rate_hz},
+            "seed": params.seed,
+        }
+    )
+
+
+def copies_origin(params: Params, clips: pd.DataFrame) -> dict[str, Any]:
+    """Returns what the augmented copies of the clips are made from, to be stored with their index.
+
+    Args:
+        params: all parameters.
+        clips: see `origin`.
+    """
+    settings = copies_made_with(params)
+    if not params.augment.copies:
+        return {"made_with": settings, "made_by": {}, "made_from": ""}
+    files = copies_sources(params.augment.chain)
+    return {"made_with": settings, "made_by": code.hashes(files), "made_from": _recordings(clips)}
+
+
+def _recordings(clips: pd.DataFrame) -> str:
+    return fingerprint(clips.set_index("clip")["audio_sha256"].sort_index().to_dict())
 
 
 def sources(features: Sequence[str]) -> list[Path]:
     """Returns the files that, with all they import, compute these features."""
     return [STAGES / "featurize.py", *(STAGES / "features" / f"{name}.py" for name in features)]
+
+
+def copies_sources(chain: Sequence[str]) -> list[Path]:
+    """Returns the files that, with all they import, make copies with this chain of augmentations."""
+    return [STAGES / "augment.py", *(STAGES / "augmentations" / f"{name}.py" for name in chain)]
 
 
 def pack(clips: list[str], features: Sequence[dict[str, NDArray]]) -> dict[str, NDArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -174,7 +174,8 @@ def trained(params: Params) -> list[TrainedFold]:
 def check_features(params: Params, names: Sequence[str], index: pd.DataFrame) -> None:
     """Checks that featurize computed these features with the present settings, code and recordings.
 
-    Under DVC it did, unless the stage is frozen (`dvc freeze`) or left out (`dvc repro --single-item`).
+    Where copies train, the same is checked of augment. Under DVC both did, unless a stage is frozen
+    (`dvc freeze`) or left out (`dvc repro --single-item`).
 
     Args:
         params: all parameters.
@@ -185,13 +186,20 @@ def check_features(params: Params, names: Sequence[str], index: pd.DataFrame) ->
         InputError: names the setting or file that differs.
     """
     manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "audio_sha256", "problem"])
-    now = shards.origin(params, names, manifest[manifest["problem"] == ""])
+    clips = manifest[manifest["problem"] == ""]
+    _check_origin(shards.origin(params, names, clips), index.attrs)
+    if params.train.use_augmented:
+        _check_origin(shards.copies_origin(params, clips), index.attrs.get("copies", {}))
+
+
+def _check_origin(now: dict[str, Any], stored: Mapping[Any, Any]) -> None:
+    """Raises InputError if INDEX was made from something else than `now`."""
     for prefix, key in (("params.", "made_with"), ("", "made_by")):
-        then = index.attrs.get(key, {})
+        then = stored.get(key, {})
         # A feature that is not stored is reported by `shards.read`.
         own = {name: now[key][name] for name in now[key] if name in then or not name.startswith("features")}
         _check_same(prefix, own, {name: then[name] for name in then if name in own}, INDEX, "featurize")
-    if index.attrs.get("made_from") != now["made_from"]:
+    if stored.get("made_from") != now["made_from"]:
         raise InputError(
             f"{INDEX}: is not of the recordings that {MANIFEST} lists. Run `dvc repro featurize`."
         )
@@ -300,13 +308,15 @@ def trainings(params: Params, splits: pd.DataFrame) -> dict[str, tuple[int, int]
 def made_with(params: Params) -> dict[str, Any]:
     """Returns the settings that determine a model's scores, by key of params.yaml (`audio.pre_emphasis`).
 
-    The model's whole block is included and comes first.
+    The model's whole block is included and comes first; if copies train, so are the settings of augment.
     """
     block = params.block("models", params.model)
+    copies = shards.copies_made_with(params) if params.train.use_augmented else {}
     return (
         keys.leaves({"models": {params.model: block}})
         | shards.made_with(params, block["inputs"]["features"])
         | keys.leaves({"train": params.train.model_dump(exclude={"fold", "threads"})})
+        | copies
     )
 
 

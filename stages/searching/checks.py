@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -55,7 +54,7 @@ def check(parameters: Sequence[Parameter], values: Values) -> Params:
                 changed = valid(space.changed(values, {key: end}))
             except InputError:  # it may be valid beside others than the present values
                 changed = valid(space.changed(values, first | {key: end}))
-            made.add(keys.fingerprint(_trained_with(changed)))
+            made.add(keys.fingerprint(trained_fold.made_with(changed)))
         if len(made) == 1:
             raise InputError(f"{PLACE}: {key} changes nothing for params.model '{params.model}'.")
     return params
@@ -117,7 +116,7 @@ def made_from(parameters: Sequence[Parameter], params: Params, rows: pd.DataFram
     """
     searched = [parameter.key for parameter in parameters]
     searched += [f"models.{params.model}.{key}" for key in searched if _below(key, ["training"])]
-    settings = _trained_with(params) | keys.leaves(
+    settings = trained_fold.made_with(params) | keys.leaves(
         {
             "features": {name: params.features[name] for name in params.featurize.features},
             "train": params.train.model_dump(include={"fold", "threads"}),
@@ -135,15 +134,6 @@ def made_from(parameters: Sequence[Parameter], params: Params, rows: pd.DataFram
         "settings": keys.fingerprint({key: settings[key] for key in settings if not _below(key, searched)}),
         "code": keys.fingerprint(code.made_by(Path(registry.STAGES, f"{name}.py") for name in files)),
     }
-
-
-def _trained_with(params: Params) -> dict[str, Any]:
-    """Returns the settings that decide what the folds learn, by key of params.yaml."""
-    settings = trained_fold.made_with(params)
-    if params.train.use_augmented and params.augment.copies:
-        chain = {name: params.augmentations[name] for name in params.augment.chain}
-        settings |= keys.leaves({"augment": params.augment.model_dump(), "augmentations": chain})
-    return settings
 
 
 def _below(key: str, blocks: Sequence[str]) -> bool:

@@ -25,8 +25,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import pandas as pd
-from optuna import Study
-from optuna.trial import FrozenTrial
+
+try:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+except ModuleNotFoundError as error:  # here, as without it nothing below can be imported
+    raise SystemExit("error: search: needs the extra `search`. Run `pip install -e '.[search]'`.") from error
 
 from stages.base import workspace
 from stages.base.errors import InputError, count, parser_of, run
@@ -78,10 +82,14 @@ def alone() -> Iterator[None]:
     """Makes sure that one search at a time runs in WORK.
 
     Raises:
-        InputError: another one is running.
+        InputError: another one is running, or WORK cannot be written.
     """
     WORK.mkdir(parents=True, exist_ok=True)
-    lock = sqlite3.connect(WORK / "lock.db", timeout=0)  # the system frees it, however the process ends
+    path = WORK / "lock.db"
+    try:
+        lock = sqlite3.connect(path, timeout=0)  # the system frees it, however the process ends
+    except sqlite3.OperationalError as error:
+        raise InputError(f"{path}: cannot be opened ({error}). Check its permissions.") from error
     try:
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:

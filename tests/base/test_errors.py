@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -121,3 +122,25 @@ def test_a_lack_of_memory_is_reported_as_such(capsys: pytest.CaptureFixture[str]
     line = ended(lambda: np.zeros(10**17), capsys)[0]
     assert line.startswith("error: not enough memory")
     assert "Unable to allocate" in line
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below", "loop", "/proc/none"])
+def test_an_output_whose_folder_cannot_be_created_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    if folder.startswith("/proc") and not Path("/proc").is_dir():
+        pytest.skip("/proc is of Linux")
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("loop").symlink_to("loop")
+    message, _ = ended(lambda: files.write("", Path(folder, "out.csv")), capsys)
+    assert re.fullmatch(rf"error: {folder}.*: .*", str(message))
+
+
+def test_a_device_or_pipe_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=rf"^{path}: "):
+        files.write("", path)
+    assert path.is_fifo()
+    assert [*tmp_path.iterdir()] == [path]

@@ -158,6 +158,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
             work.set(model="svm", models__svm__inputs__features=["mfcc"], featurize__features=["mfcc"])
             work.set(models__ridge__inputs={**work.params["models"]["ridge"]["inputs"], **MEAN})
             work.set(features__mfcc__n_mfcc=N_DIMS, train__threads=1, evaluate__n_resamples=100)
+            work.set(augment__copies=1)
             work.set(**changes)
             store_recordings(recordings)
             write_json({"demo": {}}, CORPORA)
@@ -354,6 +355,52 @@ def test_features_of_other_recordings_are_refused(run: Path, monkeypatch: pytest
         with pytest.raises(InputError, match=r"^data/features/index\.parquet: .*`dvc repro featurize`"):
             read()
     assert not data_page.PAGE.exists()
+
+
+NOISE = {"probability": 1.0, "snr_db": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize("reader", [train.main, evaluate.main, reported, predicted, paged])
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"augment__copies": 2}, r"augment\.copies: 2, .* 1\."),
+        ({"augment__copies": 0}, r"augment\.copies: 0, .* 1\."),
+        ({"augment__chain": ["gain"]}, r"augment\.chain: \['gain'\], "),
+        ({"augmentations__noise": NOISE}, r"augmentations\.noise\.probability: 1\.0, "),
+    ],
+)
+def test_copies_of_other_settings_are_refused(
+    run: Path, reader: Callable[[], Any], changes: dict[str, Any], key: str
+) -> None:
+    """As after `dvc freeze augment featurize`."""
+    change_params(**changes)
+    with pytest.raises(InputError, match=rf"^params\.{key}"):
+        reader()
+
+
+@pytest.mark.parametrize("unused", [{"train__use_augmented": False}, {"augment__copies": 0}])
+def test_settings_of_copies_that_nobody_uses_are_not_compared(run: Path, unused: dict[str, Any]) -> None:
+    change_params(**unused)
+    shutil.rmtree("data/features")
+    store_features(tables.read(MANIFEST, tables.MANIFEST))
+    train.main()
+    change_params(augment__chain=["gain"], augmentations__noise=NOISE)
+    for reader in (train.main, evaluate.main, predicted, paged):
+        reader()
+
+
+@pytest.mark.parametrize(
+    ("key", "match"),
+    [("made_by", r"^augmentations/noise\.py: .*'other'"), ("made_from", r"index\.parquet: ")],
+)
+def test_copies_of_other_code_or_recordings_are_refused(run: Path, key: str, match: str) -> None:
+    index = tables.read(dataset.INDEX, tables.FEATURES)
+    other = {"made_by": index.attrs["copies"]["made_by"] | {"augmentations/noise.py": "other"}}
+    index.attrs["copies"][key] = other.get(key, "other")
+    tables.write(index, tables.FEATURES, dataset.INDEX)
+    with pytest.raises(InputError, match=rf"{match}.*`dvc repro featurize`"):
+        train.main()
 
 
 def test_another_recording_in_the_place_of_a_tested_one_is_not_degraded(run: Path) -> None:

@@ -17,9 +17,11 @@ import pandas as pd
 import pytest
 import soundfile
 
+from stages.base.errors import InputError
 from stages.base.params import read
 from stages.corpora import demo
 from stages.data import tables
+from stages.tools import search
 from tests.test_pipeline import clone, run, yaml
 
 pytestmark = pytest.mark.slow
@@ -148,6 +150,13 @@ def test_another_training_clip_begins_a_new_study(searched: tuple[Path, str], ag
     assert "a new study: data changed" in run(again, *SEARCH, "1")
     found, before = measured(again), measured(searched[0])
     assert len(found) == 1 and found.loc[0, "uar"] != before.loc[0, "uar"]
+
+
+def test_a_lock_that_cannot_be_opened_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (search.WORK / "lock.db").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"^data/search/lock\.db: "), search.alone():
+        pass
 
 
 def test_two_searches_at_once_are_refused(again: Path) -> None:

