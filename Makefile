@@ -18,7 +18,7 @@ slow: $(VENV)/dev
 # The whole fault campaign, up to an hour, which writes its table into docs/faults.md; then what else is left to the night.
 faults: $(VENV)/dev
 	python -m tests.faults.campaign
-	pytest -m "slow and faults" tests/benchmark tests/test_determinism.py tests/tools/test_search.py
+	pytest -m "slow and faults" --ignore tests/faults
 
 lint: $(VENV)/dev
 	ruff check .

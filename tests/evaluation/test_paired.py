@@ -186,9 +186,14 @@ def test_a_clip_counts_as_right_if_most_trainings_are() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_speakers", "n_clips"), [(4, 120), (8, 120), (24, 60)])
-def test_equal_models_differ_significantly_one_time_in_twenty(n_speakers: int, n_clips: int) -> None:
-    found = [paired.differences(a, b, 400, seed=0) for a, b in pairs(n_speakers, n_clips, n_draws=600)]
+@pytest.mark.parametrize(
+    ("n_speakers", "n_clips", "n_draws"),
+    [(4, 120, 60), (8, 120, 600), (24, 60, 600)],  # of four speakers, none differs: no rate is estimated
+)
+def test_equal_models_differ_significantly_one_time_in_twenty(
+    n_speakers: int, n_clips: int, n_draws: int
+) -> None:
+    found = [paired.differences(a, b, 400, seed=0) for a, b in pairs(n_speakers, n_clips, n_draws)]
     for name in ("uar", "accuracy", "macro_f1", "log_loss", "brier", "ece"):
         alarms = np.mean([one[name].significant for one in found])
         assert (alarms == 0) if n_speakers < 6 else (0.03 <= alarms <= 0.07), name

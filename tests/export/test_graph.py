@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,30 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Returns the folder of a model's run, which is trained once."""
+
+    @cache
+    def run(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            trained.leave(folder, name, features__mfcc__n_mfcc=N_DIMS, **MODELS[name])
+        return folder
+
+    return run
+
+
 @pytest.mark.parametrize(
     "name", [name if name == "svm" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
 )
 def test_an_exported_file_gives_the_pipelines_probabilities(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stages.export import file
 
-    monkeypatch.chdir(tmp_path)
-    trained.leave(tmp_path, name, features__mfcc__n_mfcc=N_DIMS, **MODELS[name])
+    monkeypatch.chdir(finished(name))
     file.write(params.read(), Path("whole.onnx"), None)
     session = onnxruntime.InferenceSession("whole.onnx")
     assert session.get_modelmeta().custom_metadata_map == FACTS
@@ -59,12 +74,13 @@ def test_an_exported_file_gives_the_pipelines_probabilities(
 @pytest.mark.parametrize(
     "name", [name if name == "svm" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
 )
-def test_so_does_a_litert_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_does_a_litert_file(
+    name: str, finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs the extra `dev`")
     from stages.export import file
 
-    monkeypatch.chdir(tmp_path)
-    trained.leave(tmp_path, name, features__mfcc__n_mfcc=N_DIMS, **MODELS[name])
+    monkeypatch.chdir(finished(name))
     out = Path("whole.tflite")
     if name == "gru":
         with pytest.raises(InputError, match="recurrent layers"):
@@ -87,12 +103,13 @@ def check_equal(answer: Callable[[np.ndarray], np.ndarray]) -> None:
         np.testing.assert_allclose(answer(clip), expected, atol=MOST)
 
 
-def test_what_has_no_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_no_graph_is_refused(
+    finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from stages.export import file
     from stages.export.front_end import FrontEnd
 
-    monkeypatch.chdir(tmp_path)
-    trained.leave(tmp_path, "svm", features__mfcc__n_mfcc=N_DIMS)
+    monkeypatch.chdir(finished("svm"))
     chosen = params.read()
     with pytest.raises(InputError, match=r"^--fold: no '7'"):
         file.write(chosen, Path("x.onnx"), 7)

@@ -184,7 +184,7 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Undistur
     return run
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=1, campaign=24))
+@pytest.mark.parametrize("number", draws(sample=0, slow=0, campaign=24))
 def test_an_edit_while_dvc_repro_runs(
     fault: Fault,
     tmp_path: Path,

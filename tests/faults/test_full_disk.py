@@ -116,7 +116,7 @@ def test_a_full_disk(fault: Fault, tmp_path: Path, undisturbed: Undisturbed, dis
         check_resumes(stage, folder, undisturbed)
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=2, campaign=8))
+@pytest.mark.parametrize("number", draws(sample=0, slow=1, campaign=8))
 def test_a_read_only_disk(
     fault: Fault, tmp_path: Path, undisturbed: Undisturbed, disk: Disk, number: int
 ) -> None:

@@ -61,7 +61,7 @@ def test_a_kill_at_a_random_moment(
     pytest.fail("the stage had always ended")
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=4, campaign=24))
+@pytest.mark.parametrize("number", draws(sample=0, slow=2, campaign=24))
 def test_a_kill_before_a_change_of_a_file(
     fault: Fault, tmp_path: Path, undisturbed: Undisturbed, number: int
 ) -> None:
@@ -85,7 +85,7 @@ def test_a_kill_before_a_change_of_a_file(
     pytest.fail("nothing was killed")
 
 
-@pytest.mark.parametrize("number", draws(sample=0, slow=2, campaign=8))
+@pytest.mark.parametrize("number", draws(sample=0, slow=1, campaign=8))
 def test_a_kill_halfway_through_a_file(
     fault: Fault, tmp_path: Path, undisturbed: Undisturbed, number: int
 ) -> None:

@@ -121,7 +121,7 @@ def check_features(clips: pd.DataFrame) -> None:
                 assert array.dtype.kind != "f" or np.isfinite(array).all()
 
 
-@pytest.mark.parametrize("number", draws(sample=1, slow=4, campaign=44))
+@pytest.mark.parametrize("number", draws(sample=0, slow=3, campaign=44))
 def test_a_corrupted_file_gives_finite_features_or_a_reason(
     workspace: Workspace, fault: Fault, number: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""Runs a stage and writes the parameters it reads: `python -m tests.support.reads split reads.json`."""
+"""Writes the parameters that stages read: `python -m tests.support.reads reads.json split augment`."""
 
 from __future__ import annotations
 
@@ -48,18 +48,20 @@ def watch(block: params.Block, place: str, seen: set[str]) -> None:
     object.__setattr__(block, "__class__", Watched)
 
 
-def main(verb: str, path: str) -> None:
-    seen: set[str] = set()
+def main(path: str, *verbs: str) -> None:
+    seen: dict[str, set[str]] = {}
     read = params.read
 
     def watched() -> params.Params:
         chosen = read()
-        watch(chosen, "", seen)
+        watch(chosen, "", seen[verb])
         return chosen
 
     params.read = watched  # type: ignore[assignment]
-    importlib.import_module(f"stages.{verb}").main()
-    Path(path).write_text(json.dumps(sorted(seen)))
+    for verb in verbs:
+        seen[verb] = set()
+        importlib.import_module(f"stages.{verb}").main()
+    Path(path).write_text(json.dumps({verb: sorted(names) for verb, names in seen.items()}))
 
 
 if __name__ == "__main__":

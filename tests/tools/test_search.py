@@ -40,11 +40,12 @@ SOURCE = Path("data", "sources", "ravdess")
 TABLE = Path("metrics", "search.csv")
 WORKSPACE = Path("data", "search", "workspace")
 LOG = Path("data", "search", "trial.log")
+N_TRIALS = 3
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A repository with synthetic speech under names of RAVDESS, after 4 trials, and what they printed."""
+    """A repository with synthetic speech under names of RAVDESS, after trials, and what they printed."""
     folder = clone(tmp_path_factory.mktemp("searched"))
     params = read(folder / "params.yaml")
     config = params.config("corpora", "demo", "params.corpus")
@@ -59,7 +60,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         target = folder / SOURCE / f"Actor_{actor:02}" / ("-".join(f"{each:02}" for each in numbers) + ".wav")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target)
-    return folder, run(folder, *SEARCH, "4")
+    return folder, run(folder, *SEARCH, f"{N_TRIALS}")
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_a_search_leaves_the_project_as_it_was_and_prints_a_command_that_runs(
     changed = run(folder, "git", "status", "--porcelain").split()
     assert changed == ["??", "metrics/search.csv", "??", "metrics/search.png"]
     trials = measured(folder)
-    assert trials["trial"].tolist() == [1, 2, 3, 4]
+    assert trials["trial"].tolist() == [1, 2, 3]
     assert trials.loc[0, ["models.svm.c", "features.mfcc.n_mfcc"]].tolist() == [10.0, 40]  # params.yaml's
     assert (trials["fold_00"] == trials["uar"]).all() and trials["uar"].between(0.1, 1).all()
     assert (folder / "metrics" / "search.png").read_bytes().startswith(b"\x89PNG")
@@ -114,33 +115,33 @@ def test_a_search_leaves_the_project_as_it_was_and_prints_a_command_that_runs(
 
 def test_a_search_killed_in_a_trial_continues_with_it(searched: tuple[Path, str], again: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, *SEARCH[1:], "6"]
+    command = [sys.executable, *SEARCH[1:], f"{N_TRIALS + 1}"]
     process = subprocess.Popen(
         command, cwd=again, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
     )
     (again / LOG).unlink()
     deadline = time.monotonic() + 300
-    while not (again / LOG).is_file() or "train" not in (again / LOG).read_text():  # the fifth trial
+    while not (again / LOG).is_file() or "train" not in (again / LOG).read_text():  # the next trial
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert "continues after 4 trials" in run(again, *SEARCH, "6")
+    assert f"continues after {N_TRIALS} trials" in run(again, *SEARCH, f"{N_TRIALS + 1}")
     found = measured(again)
-    pd.testing.assert_frame_equal(found.iloc[:4], measured(searched[0]))
+    pd.testing.assert_frame_equal(found.iloc[:N_TRIALS], measured(searched[0]))
     undisturbed = searched[0].with_name("undisturbed")
     shutil.copytree(searched[0], undisturbed, symlinks=True)
-    run(undisturbed, *SEARCH, "6")
+    run(undisturbed, *SEARCH, f"{N_TRIALS + 1}")
     pd.testing.assert_frame_equal(found, measured(undisturbed))
 
 
 def test_no_test_clip_decides_anything(searched: tuple[Path, str], again: Path) -> None:
     for path in clips(again, "test"):
         reverse(path)
-    printed = run(again, *SEARCH, "4")
-    assert "continues after 4 trials" in printed  # it is the same study
+    printed = run(again, *SEARCH, f"{N_TRIALS}")
+    assert f"continues after {N_TRIALS} trials" in printed  # it is the same study
     shutil.rmtree(again / "data" / "search")
-    assert "continues" not in run(again, *SEARCH, "4")
+    assert "continues" not in run(again, *SEARCH, f"{N_TRIALS}")
     pd.testing.assert_frame_equal(measured(again), measured(searched[0]))
 
 
@@ -162,7 +163,9 @@ def test_a_lock_that_cannot_be_opened_is_reported(tmp_path: Path, monkeypatch: p
 def test_two_searches_at_once_are_refused(again: Path) -> None:
     lock = sqlite3.connect(again / "data" / "search" / "lock.db")
     lock.execute("BEGIN EXCLUSIVE")
-    done = subprocess.run([sys.executable, *SEARCH[1:], "4"], cwd=again, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *SEARCH[1:], f"{N_TRIALS}"], cwd=again, capture_output=True, text=True
+    )
     lock.close()
     assert done.returncode == 1
     assert re.fullmatch(r"error: data/search: another search is running there .*\n", done.stderr)
