@@ -44,12 +44,12 @@ def shared_speakers(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
     >>> shared_speakers(splits.assign(speaker=["a", "b", "c", "a"]), few=False)["role"].tolist()
     ['train', 'test']
     """
-    return straddling(splits, "speaker", splits["role"] == "test" if few else splits["role"])
+    return _in_two_roles(splits, "speaker", few)
 
 
 def shared_sentences(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
     """Returns the rows whose sentence has two roles in one fold; see `shared_speakers`."""
-    return straddling(splits, "sentence", splits["role"] == "test" if few else splits["role"])
+    return _in_two_roles(splits, "sentence", few)
 
 
 def shared_corpora(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
@@ -208,6 +208,13 @@ def straddling(splits: pd.DataFrame, column: str, side: pd.Series) -> pd.DataFra
     """Returns the rows whose value of `column` is, within one fold, on more than one `side`."""
     n_sides = side.groupby([splits["fold"], splits[column]]).transform("nunique")
     return splits[n_sides > 1]
+
+
+def _in_two_roles(splits: pd.DataFrame, column: str, few: bool) -> pd.DataFrame:
+    """Returns the rows whose value has two roles; if they are few, test against the other roles."""
+    if few:
+        return straddling(splits, column, splits["role"] == "test")
+    return straddling(splits, column, splits["role"])
 
 
 def _differing(splits: Splits, column: str) -> Splits:
