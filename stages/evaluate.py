@@ -11,6 +11,7 @@ from stages.base.params import Params, read
 from stages.base.stage import run
 from stages.compute import hardware
 from stages.data import keys, tables
+from stages.data.splits import Splits
 from stages.evaluation import metrics
 from stages.learning import dataset, normalization, trained_fold
 from stages.splitting import leak
@@ -23,7 +24,7 @@ ENROLLED = (0, 1, 2, 4, 8, 16, 32)  # clips of a test speaker
 def main() -> None:
     params = read()
     hardware.limit(params.train.threads)
-    splits = tables.read(SPLITS, tables.SPLITS)
+    splits = Splits.read()
     leak.check(splits, params.split.protocol)  # again: the table may have changed since split
     folds = trained_fold.trained(params)
     records = {fold.folder.name: fold.record for fold in folds}
@@ -52,7 +53,7 @@ def main() -> None:
 
 
 def test(
-    trained: trained_fold.TrainedFold, splits: pd.DataFrame, index: pd.DataFrame
+    trained: trained_fold.TrainedFold, splits: Splits, index: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[int, pd.DataFrame]]:
     """Returns the fold's test clips, `predicted` and a probability column `p_<emotion>` for each class.
 

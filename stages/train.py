@@ -33,21 +33,22 @@ def main() -> None:
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
     trained_fold.check_features(params, config.inputs.features, index)
     trainings = trained_fold.trainings(params, splits)
-    splits = splits[splits["fold"].isin([fold for fold, _ in trainings.values()])]
     initial = [*(PRETRAINED / trainer.started_from).glob("[!.]*")] if trainer.started_from else []
     made = training.origin(params, initial)
     measured = tables.read(MANIFEST, tables.MANIFEST, profile.COLUMNS)
     work = CHECKPOINTS / training.run_name(params, made)
-    pooled = training.store_pooled(params, config.inputs, splits, index, work)
+    folds = {fold for fold, _ in trainings.values()}
+    pooled = training.store_pooled(params, config.inputs, dataset.seen(splits, folds), index, work)
 
     def unfinished() -> Iterator[Task]:
         for name, (fold, seed) in trainings.items():
             folder = work / name
             if (folder / RECORD).is_file():
                 continue
-            record_recordings(trainer.started_from, splits[splits["fold"] == fold], folder)
-            used = splits.assign(role="train") if trainer.trains_on_validation else splits
-            rows = dataset.training_rows(used, index, fold, params.train.use_augmented)
+            own = splits.fold(fold, *dataset.SEEN)
+            record_recordings(trainer.started_from, own, folder)
+            used = own.assign(role="train") if trainer.trains_on_validation else own
+            rows = dataset.training_rows(used, index, params.train.use_augmented)
             trained_on = measured[measured["clip"].isin(rows.loc[rows["role"] == "train", "clip"])]
             profile.write(trained_on, params.audio.sample_rate_hz, folder / profile.PROFILE)
             leak.check_training(rows)
@@ -67,7 +68,7 @@ def record_recordings(started_from: str | None, rows: pd.DataFrame, folder: Path
 
     Args:
         started_from: the folder in data/pretrained with the initial weights, or None.
-        rows: the fold's train and validation rows, of schema SPLITS.
+        rows: the fold's train and validation rows.
         folder: of the fold.
 
     Raises:

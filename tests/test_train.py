@@ -28,14 +28,15 @@ from stages.base.files import (
     MODEL,
     PREDICTIONS,
     PRETRAINED,
-    SPLITS,
 )
 from stages.data import shards, tables
+from stages.data.splits import Splits
 from stages.inference import workspace as inference_workspace
 from stages.learning import dataset, trained_fold, training
 from stages.learning.trained_fold import made_with
 from stages.splitting import protocols
 from stages.tools import predict
+from tests.support import long_splits
 from tests.support.manifests import manifest
 from tests.support.predictions import predictions as made_up
 from tests.support.workspace import RATE_HZ, ROOT, Workspace, contents
@@ -104,10 +105,11 @@ def store_splits(clips: pd.DataFrame) -> None:
     for fold in range(3):
         role = np.select([group == fold, group == (fold + 1) % 3], ["test", "validation"], "train")
         folds.append(clips.assign(fold=fold, role=role, label=clips["emotion"]))
-    splits = pd.concat(folds).assign(audio_sha256=lambda table: table["sha256"])[list(tables.SPLITS.columns)]
+    splits = pd.concat(folds, ignore_index=True).assign(audio_sha256=lambda table: table["sha256"])
+    splits = splits[long_splits.COLUMNS]
     splits.attrs["made_with"] = protocols.made_with(params.read())
     splits.attrs["made_from"] = protocols.made_from(clips, params.read())
-    tables.write(splits, tables.SPLITS, SPLITS)
+    long_splits.write(splits)
 
 
 def model_bytes() -> dict[str, bytes]:
@@ -143,10 +145,10 @@ def test_training_never_reads_a_test_label(workspace: Workspace, model: str) -> 
     workspace.set(train__fold=0, model=model)
     train.main()
     before = model_bytes()
-    splits = tables.read(SPLITS, tables.SPLITS)
-    test = (splits["fold"] == 0) & (splits["role"] == "test")
-    splits.loc[test, "label"] = np.random.default_rng(0).permutation(splits.loc[test, "label"].tolist())
-    tables.write(splits, tables.SPLITS, SPLITS)
+    splits = Splits.read()
+    clips, test = splits.clips, splits.clips["clip"].isin(splits.fold(0, "test")["clip"])
+    clips.loc[test, "label"] = np.random.default_rng(0).permutation(clips.loc[test, "label"].tolist())
+    splits.write()
     train.main()
     record = "fold_00/fold.json"  # names the file of the splits by its hash, which covers the test labels
     after = model_bytes()
@@ -266,7 +268,7 @@ def test_initial_weights_trained_on_test_speakers_are_rejected(
     workspace.set(training__init_from="others")
     train.main()
     recordings = tables.read(MODEL / "fold_00" / "trained_on.parquet", tables.TRAINED_ON)
-    splits = tables.read(SPLITS, tables.SPLITS)
+    splits = long_splits.read()
     own = splits[(splits["fold"] == 0) & (splits["role"] != "test")]
     assert recordings["clip"].to_list() == sorted(own["clip"])
     workspace.set(train__fold=1)
@@ -512,9 +514,9 @@ def test_every_value_of_a_networks_block_has_a_key(workspace: Workspace) -> None
 def test_pooled_clips_are_the_same_numbers_as_pooled_in_each_fold(workspace: Workspace) -> None:
     inputs = params.read().config("models", "svm", "params.model").inputs
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
-    path = training.store_pooled(params.read(), inputs, splits, index, CHECKPOINTS)
+    path = training.store_pooled(params.read(), inputs, dataset.seen(splits, [1]), index, CHECKPOINTS)
     assert path is not None
-    rows = dataset.training_rows(splits, index, 1, use_augmented=True)
+    rows = dataset.training_rows(splits.fold(1, *dataset.SEEN), index, use_augmented=True)
     np.testing.assert_array_equal(
         np.concatenate(dataset.read_pooled(rows, path)),
         np.concatenate(dataset.load_pooled(rows, inputs, "global")),

@@ -10,9 +10,9 @@ import pytest
 
 from stages import evaluate, train
 from stages.base.errors import InputError
-from stages.base.files import FEATURES, METRICS, MODEL, SPLITS
-from stages.data import tables
+from stages.base.files import FEATURES, METRICS, MODEL
 from stages.learning.preprocessing import Preprocessor
+from tests.support import long_splits
 from tests.support.workspace import Workspace
 from tests.test_train import N_DIMS, model_bytes, workspace
 
@@ -112,7 +112,7 @@ def test_test_clips_change_no_byte_of_the_model(pooled: Workspace) -> None:
 
 def change_test_clips(change: object) -> None:
     """Applies `change` to the stored frames of fold 0's test clips and of their copies."""
-    splits = tables.read(SPLITS, tables.SPLITS)
+    splits = long_splits.read()
     tested = set(splits.loc[(splits["fold"] == 0) & (splits["role"] == "test"), "clip"])
     stored = dict(np.load(FEATURES / "all.npz"))
     frames = np.split(stored["mfcc"], np.cumsum(stored["n_frames"])[:-1])

@@ -122,7 +122,7 @@ def equal_runs(experiments: Sequence[Experiment], number: int) -> list[Experimen
         params = experiment.run(number, None).params()
         clips, _ = labels.usable_clips(manifest, params)
         splits = protocols.assign(clips, params.split, params.seed)
-        of_fold = splits.groupby("fold")["role"].value_counts().unstack(fill_value=0)
+        of_fold = splits.counts.groupby(["fold", "role"]).sum().unstack(fill_value=0)
         trainer = registry.load("models", params.model, "params.model").trainer(
             params.config("models", params.model, "params.model")
         )

@@ -3,15 +3,16 @@
     python -m benchmark.speed.scale stages --clips 10000 40000 --folder /tmp/scale
     python -m benchmark.speed.scale stages --clips 10000 --per-speaker 1 --copies 1 --folder /tmp/scale
     python -m benchmark.speed.scale table --clips 20000 200000 --per-speaker 20 --folder /tmp/scale
+    python -m benchmark.speed.scale split --clips 8000 --per-speaker 10 --protocol leave_one_speaker_out
     python -m benchmark.speed.scale overhead --clips 2000 --folder /tmp/scale
     python -m benchmark.speed.scale cost --clips 200 --seconds 2.5 --folder /tmp/scale
 
-`stages` writes that many short clips of noise into the folder, runs manifest, split, augment
-and featurize on them as DVC would, and measures for each stage the seconds, the processor time of its own
-process and of its workers, and the peak memory of its own process and of the largest worker. `table` does
-the same with clips that a csv lists, from select to split. `overhead` alternates between the two engines:
-empty tasks, then extracting the features of the clips. `cost` is the processor time per clip. All write to
-benchmark/speed/scale.json and delete their folder.
+`stages` writes that many short clips of noise into the folder, runs manifest, split, augment and featurize
+on them as DVC would, and measures for each stage the seconds, the processor time of its own process and of
+its workers, and the peak memory of its own process and of the largest worker. `table` does the same with
+clips that a csv lists, from select to split, and `split` with manifest and split alone. `overhead`
+alternates between the two engines: empty tasks, then extracting the features of the clips. `cost` is the
+processor time per clip. All write to benchmark/speed/scale.json and delete their folder.
 """
 
 from __future__ import annotations
@@ -88,10 +89,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.speed.scale", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("what", choices=["stages", "table", "overhead", "cost"])
+    parser.add_argument("what", choices=["stages", "table", "split", "overhead", "cost"])
     parser.add_argument("--clips", type=int, nargs="+", default=[2000], help="numbers of clips, one run each")
     parser.add_argument("--per-speaker", type=int, default=200, help="clips of one speaker")
     parser.add_argument("--copies", type=int, default=0, help="augmented copies of each clip")
+    parser.add_argument("--protocol", default="speaker_independent", help="of the split")
     parser.add_argument("--seconds", type=float, default=0.3, help="of one clip")
     parser.add_argument(
         "--folder", type=Path, default=Path("scale"), help="working folder; deleted afterwards"
@@ -103,14 +105,19 @@ def main() -> None:
         about = f"{n_clips} clips of {chosen.seconds:g} s"
         if chosen.copies or chosen.per_speaker != parser.get_default("per_speaker"):
             about += f", {chosen.per_speaker} a speaker, {chosen.copies} copies"
+        if chosen.protocol != parser.get_default("protocol"):
+            about += f", {chosen.protocol}"
         clips = TABLE.parent if chosen.what == "table" else Path("data/raw/noise")
         with workspace(chosen.folder, clips, n_clips, chosen.per_speaker, chosen.seconds):
-            configure(chosen.copies)
+            configure(chosen.copies, chosen.protocol)
             if chosen.what == "stages":
                 result: dict[str, Any] = {stage: measured(stage) for stage in STAGES}
             elif chosen.what == "table":
                 describe()
                 result = {stage: measured(stage) for stage in OF_TABLE}
+            elif chosen.what == "split":
+                result = {stage: measured(stage) for stage in ("manifest", "split")}
+                result["splits_mb"] = files.SPLITS.stat().st_size / 1e6
             elif chosen.what == "overhead":
                 result = overhead()
             else:
@@ -152,11 +159,12 @@ def describe() -> None:
     Path("params.yaml").write_text(json.dumps(values))
 
 
-def configure(copies: int = 0, **compute: Any) -> None:
-    """Writes params.yaml: the project's, for this corpus and with that many copies of each clip."""
+def configure(copies: int = 0, protocol: str = "speaker_independent", **compute: Any) -> None:
+    """Writes params.yaml: the project's, for this corpus, with so many copies of a clip and that protocol."""
     params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
     params |= {"corpus": ["noise"], "corpora": {"noise": {}}}
     params["augment"]["copies"] = copies
+    params["split"]["protocol"] = protocol
     params["compute"] |= {"engine": "local", "workers": N_WORKERS} | compute
     Path("params.yaml").write_text(json.dumps(params))
 

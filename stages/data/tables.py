@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from stages.data.vocabulary import CHANNELS, LABEL, SEXES
 
 N_ROWS = "n_rows"  # key of a table's attrs in its file
 ROLES = ("train", "validation", "test")
+LEFT_OUT = "out"  # the role of a clip that is not in a fold
 
 CELL_BYTES = 50  # that a value of a table takes in memory: a number 8, a short text 50 and more
 
@@ -88,12 +90,24 @@ MANIFEST = pa.DataFrameSchema(
     ),
 )
 
-# One row per clip and fold.
+
+def _roles_of_each_fold(roles: pd.Series) -> pd.Series:
+    """Returns which values are the roles of a clip, in as many folds as most are.
+
+    >>> _roles_of_each_fold(pd.Series(["train*2 test*1", "out*3", "train*2", "trial*3"])).tolist()
+    [True, True, False, False]
+    """
+    each = rf"({'|'.join((*ROLES, LEFT_OUT))})\*[1-9]\d{{0,8}}"
+    different = pd.Series(roles.unique(), dtype=str)
+    valid = different[different.str.fullmatch(f"{each}( {each})*")]
+    n_folds = roles.map({text: sum(map(int, re.findall(r"\d+", text))) for text in valid})
+    return n_folds.isin(n_folds.mode().head(1))
+
+
+# One row per clip. `roles`, in all folds, is written as `train*3 test*1`; see `data.splits`.
 SPLITS = pa.DataFrameSchema(
     {
-        "fold": _number("int64", 0),
-        "role": _text(choices=ROLES),
-        "clip": _text(),
+        "clip": _text(unique=True),
         "corpus": _text(),
         "speaker": _text(),
         "sex": _text(choices=SEXES, nullable=True),
@@ -101,10 +115,10 @@ SPLITS = pa.DataFrameSchema(
         "label": _label(),
         "sha256": _text(),
         "audio_sha256": _text(),
+        "roles": pa.Column(str, pa.Check(_roles_of_each_fold, name="a role in each fold")),
     },
     strict=True,
     ordered=True,
-    unique=["fold", "clip"],
 )
 
 # One row per recording that a fold's weights were trained or validated on.
@@ -270,15 +284,12 @@ def read(
 def _check_size(path: Path, columns: list[str] | None, filesystem: Any) -> None:
     """Raises MemoryError if the file's header announces more than the memory can hold."""
     about = pq.read_metadata(str(path), filesystem=filesystem)
-    check_memory(str(path), about.num_rows, len(columns) if columns else about.num_columns)
-
-
-def check_memory(place: str, n_rows: int, n_columns: int) -> None:
-    """Raises MemoryError, which names `place`, if a table of this size needs more memory than is free."""
-    needed, free = n_rows * n_columns * CELL_BYTES, psutil.virtual_memory().available
+    needed = about.num_rows * (len(columns) if columns else about.num_columns) * CELL_BYTES
+    free = psutil.virtual_memory().available
     if needed > free:
         raise MemoryError(
-            f"{place} has {n_rows} rows, which need about {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free"
+            f"{path} has {about.num_rows} rows, which need about {needed / 1e9:.1f} GB; "
+            f"{free / 1e9:.1f} GB are free"
         )
 
 
@@ -315,7 +326,9 @@ def _check(table: pd.DataFrame, schema: pa.DataFrameSchema, path: Path) -> pd.Da
         return schema.validate(table, lazy=True)
     except SchemaErrors as error:
         fault = error.failure_cases.iloc[0]
+        clip = table["clip"].get(fault["index"]) if "clip" in table else None
+        place = f"column '{fault['column']}'" + (f" of {clip}" if clip else "")
         raise InputError(
-            f"{path}: violates its schema in {len(error.failure_cases)} places, first in column "
-            f"'{fault['column']}': {fault['check']}, value {fault['failure_case']!r}."
+            f"{path}: violates its schema in {len(error.failure_cases)} places, first in {place}: "
+            f"{fault['check']}, value {fault['failure_case']!r}."
         ) from error

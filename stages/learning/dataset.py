@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +12,27 @@ from stages.base import npz
 from stages.base.errors import InputError
 from stages.base.files import FEATURES, SPLITS
 from stages.data import shards, tables
+from stages.data.splits import Splits
 from stages.learning.normalization import standardized
 from stages.learning.pooling import FittedPooling, Pooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, pool
 
 INDEX = FEATURES / shards.INDEX
-COLUMNS = ["fold", "role", "clip", "corpus", "speaker", "audio_sha256", "label"]
+SEEN = ("train", "validation")  # the roles of clips that training reads
+COLUMNS = ["clip", "corpus", "speaker", "audio_sha256", "label", "roles"]
 DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "audio_sha256", "label"]
 
 
-def training_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int, use_augmented: bool) -> pd.DataFrame:
-    """Returns one fold's train and validation rows: clip, parent, role, speaker, label, shard, n_frames.
+def training_rows(own: pd.DataFrame, index: pd.DataFrame, use_augmented: bool) -> pd.DataFrame:
+    """Returns a fold's `own` train and validation rows: clip, parent, role, speaker, label, shard, n_frames.
 
     Augmented copies are added to train only, each together with its parent.
 
     Raises:
         InputError: a clip has no features.
     """
-    own = splits[splits["fold"] == fold].drop(columns=["speaker", "audio_sha256"])
     _check_stored(own, index)
+    own = own.drop(columns=["speaker", "audio_sha256"])
     rows = index.merge(own, left_on="parent", right_on="clip")
     rows = rows.drop(columns="clip_y").rename(columns={"clip_x": "clip"})
     augmented = rows["clip"] != rows["parent"]
@@ -38,15 +40,22 @@ def training_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int, use_augm
     return rows[used].sort_values("clip", ignore_index=True)
 
 
-def read_training_splits(path: Path = SPLITS) -> pd.DataFrame:
-    """Returns the splits' train and validation rows. Test rows, and so their labels, are never read."""
-    return tables.read(path, tables.SPLITS, COLUMNS, where=[("role", "in", ["train", "validation"])])
+def read_training_splits(path: Path = SPLITS) -> Splits:
+    """Returns the splits of the clips that train or validate in a fold; other labels are never read."""
+    roles = tables.read(path, tables.SPLITS, ["clip", "roles"])["roles"]
+    used = roles[roles.str.contains("|".join(SEEN))].unique()
+    return Splits(tables.read(path, tables.SPLITS, COLUMNS, where=[("roles", "in", used)]))
+
+
+def seen(splits: Splits, folds: Iterable[int]) -> set[str]:
+    """Returns the clips that folds train or validate on."""
+    return {clip for fold in folds for clip in splits.fold(fold, *SEEN)["clip"]}
 
 
 def read_test_recordings(fold: int, path: Path = SPLITS) -> pd.DataFrame:
     """Returns clip, speaker and audio_sha256 of a fold's test rows. Their labels are never read."""
-    where = [("role", "==", "test"), ("fold", "==", fold)]
-    return tables.read(path, tables.SPLITS, list(tables.TRAINED_ON.columns), where=where)
+    recordings = [*tables.TRAINED_ON.columns]
+    return Splits.read(path, [*recordings, "roles"]).fold(fold, "test")[recordings]
 
 
 def load(rows: pd.DataFrame, features: list[str]) -> list[Frames]:
@@ -123,13 +132,13 @@ def read_pooled(rows: pd.DataFrame, path: Path) -> list[Frames]:
     return [stored["pooled"][number : number + 1] for number in at[rows["clip"]]]
 
 
-def test_rows(splits: pd.DataFrame, index: pd.DataFrame, fold: int) -> pd.DataFrame:
+def test_rows(splits: Splits, index: pd.DataFrame, fold: int) -> pd.DataFrame:
     """Returns one fold's test rows, originals only: the splits' columns, parent, shard and n_frames.
 
     Raises:
         InputError: a clip has no features, or the splits have no such fold.
     """
-    own = splits[(splits["fold"] == fold) & (splits["role"] == "test")]
+    own = splits.fold(fold, "test")
     if own.empty:
         raise InputError(f"{SPLITS}: has no test clips of fold {fold}, which was trained. Run `dvc repro`.")
     _check_stored(own, index)

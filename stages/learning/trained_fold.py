@@ -19,6 +19,7 @@ from stages.base.errors import N_LISTED, InputError, shown_key
 from stages.base.files import MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.base.params import Params, Train
 from stages.data import code, keys, shards, tables
+from stages.data.splits import Splits
 from stages.learning import calibration, windows
 from stages.learning.dataset import INDEX
 from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, SpeakerMeans, standardized
@@ -208,7 +209,7 @@ def _check_origin(now: dict[str, Any], stored: Mapping[Any, Any]) -> None:
 def check_tested(
     records: dict[str, dict[str, Any]],
     params: Params,
-    splits: pd.DataFrame,
+    splits: Splits,
     inputs: Iterable[Path] = (SPLITS,),
 ) -> None:
     """Checks that the folds may be tested on the test clips of these splits: call it before any score.
@@ -226,9 +227,10 @@ def check_tested(
             are not all the folds and seeds that params choose.
         LeakError: a fold was trained on a test recording or, unless the protocol is leaky, a test speaker.
     """
-    _check_same("params.", protocols.made_with(params), splits.attrs.get("made_with", {}), SPLITS, "split")
+    made = splits.clips.attrs
+    _check_same("params.", protocols.made_with(params), made.get("made_with", {}), SPLITS, "split")
     manifest = tables.read(MANIFEST, tables.MANIFEST, protocols.DETERMINING)
-    if splits.attrs.get("made_from") != protocols.made_from(manifest, params):
+    if made.get("made_from") != protocols.made_from(manifest, params):
         raise InputError(f"{SPLITS}: is not of the recordings that {MANIFEST} lists. Run `dvc repro split`.")
     chosen = trainings(params, splits)
     if {name: (record["fold"], record["seed"]) for name, record in records.items()} != chosen:
@@ -244,7 +246,7 @@ def check_tested(
                 raise InputError(
                     f"{path}: is not the one that {source.parent} was trained with. Run `dvc repro train`."
                 )
-        test = splits[(splits["fold"] == record["fold"]) & (splits["role"] == "test")]
+        test = splits.fold(record["fold"], "test")
         leak.check_model(tables.read(source, tables.TRAINED_ON), test, params.split.protocol, source)
 
 
@@ -284,13 +286,13 @@ def check_predictions(predictions: pd.DataFrame, records: dict[str, dict[str, An
             )
 
 
-def trainings(params: Params, splits: pd.DataFrame) -> dict[str, tuple[int, int]]:
+def trainings(params: Params, splits: Splits) -> dict[str, tuple[int, int]]:
     """Returns the fold and the seed of each training that params choose, by the name of its folder.
 
     Raises:
         InputError: `train.fold` is not a fold of the splits.
     """
-    folds = sorted(int(fold) for fold in splits["fold"].unique())
+    folds = [*range(splits.n_folds)]
     if params.train.fold != "all":
         if params.train.fold not in folds:
             raise InputError(

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -79,7 +79,7 @@ def run_name(params: Params, made: dict[str, Any]) -> str:
 
 
 def store_pooled(
-    params: Params, inputs: Inputs, splits: pd.DataFrame, index: pd.DataFrame, work: Path
+    params: Params, inputs: Inputs, clips: Collection[str], index: pd.DataFrame, work: Path
 ) -> Path | None:
     """Pools every clip once, for all folds, and returns the file.
 
@@ -88,7 +88,7 @@ def store_pooled(
     Args:
         params: all parameters.
         inputs: of the model.
-        splits: train and validation rows of the folds to train.
+        clips: that the folds train or validate on.
         index: of all stored features.
         work: the folder of the unfinished work.
     """
@@ -96,7 +96,7 @@ def store_pooled(
         return None
     path = work / POOLED
     if not path.is_file():
-        used = index["parent"].isin(splits["clip"])
+        used = index["parent"].isin(clips)
         if not params.train.use_augmented:
             used &= index["clip"] == index["parent"]
         dataset.store_pooled(index[used], inputs, path)

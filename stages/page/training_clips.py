@@ -14,6 +14,7 @@ from stages.audio.recording import Samples
 from stages.base.files import FEATURES, MANIFEST, SPLITS
 from stages.base.params import Params
 from stages.data import shards, tables
+from stages.data.splits import Splits
 from stages.learning import dataset, trained_fold
 from stages.learning.preprocessing import Frames, pool
 from stages.reporting import clip_space
@@ -58,15 +59,14 @@ class TrainingClips:
 
     def _stored(self) -> pd.DataFrame:
         """Returns a row for each clip and trained fold: COLUMNS, path and shard."""
-        splits = tables.read(SPLITS, tables.SPLITS)
+        splits = Splits.read()
         records = {fold.folder.name: fold.record for fold in self.folds}
         trained_fold.check_tested(records, self.params, splits, [SPLITS, dataset.INDEX])
-        splits = splits[COLUMNS]
         index = tables.read(dataset.INDEX, tables.FEATURES, ["clip", "shard"])
         trained_fold.check_features(self.params, self.features, index)
         paths = tables.read(MANIFEST, tables.MANIFEST, ["clip", "path"])
-        splits = splits[splits["fold"].isin([fold.number for fold in self.folds])]
-        return splits.merge(index, on="clip").merge(paths, on="clip")
+        rows = pd.concat([splits.fold(number)[COLUMNS] for number in {fold.number for fold in self.folds}])
+        return rows.merge(index, on="clip").merge(paths, on="clip")
 
     def nearest(self, samples: Samples) -> pd.DataFrame:
         """Returns the training clip of each label that resembles a recording most, the nearest first.

@@ -12,6 +12,7 @@ from stages.base.errors import InputError, one_line
 from stages.base.files import CORPORA, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.base.params import Params
 from stages.data import keys, tables
+from stages.data.splits import Splits
 from stages.learning import live, record, trained_fold
 
 # The keys of metrics/*.json that the report shows.
@@ -48,7 +49,7 @@ class FinishedRun:
     params: Params
     corpora: dict[str, dict[str, Any]]
     manifest: pd.DataFrame
-    splits: pd.DataFrame
+    splits: Splits
     predictions: pd.DataFrame
     history: pd.DataFrame
     enrolment: pd.DataFrame
@@ -73,7 +74,7 @@ def read(params: Params) -> FinishedRun:
         params=params,
         corpora=tables.read_scalars(CORPORA, params.corpus),
         manifest=manifest[manifest["corpus"].isin(params.corpus)],
-        splits=tables.read(SPLITS, tables.SPLITS),
+        splits=Splits.read(),
         predictions=tables.read(PREDICTIONS, tables.PREDICTIONS),
         history=read_table(live.HISTORY, HISTORY, "train"),
         enrolment=read_table(METRICS / "enrolment.csv", ENROLMENT, "evaluate"),

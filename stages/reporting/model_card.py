@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.base.files import METRICS
 from stages.data import keys, tables
+from stages.data.splits import Splits
 from stages.evaluation import metrics
 from stages.reporting import notices, report_tables, summary
 from stages.reporting.comparison import escaped
@@ -109,13 +110,15 @@ def read_robustness(origin: dict[Any, Any]) -> dict[str, Any] | None:
     return measured | {"table": _markdown(shown.rename(columns={"uar": "UAR"}), "recordings")}
 
 
-def _texts(splits: pd.DataFrame) -> str:
+def _texts(splits: Splits) -> str:
     """Returns whether the sentences of the test clips are in the training data, "" if they are not known."""
-    role = splits["role"] == "test"
-    tested = set(splits.loc[role, "sentence"].dropna())
+    tested, seen = (
+        set(splits.clips.loc[splits.clips["roles"].str.contains(roles), "sentence"].dropna())
+        for roles in ("test", "train|validation")
+    )
     if not tested:
         return ""
-    shared = tested & set(splits.loc[~role, "sentence"].dropna())
+    shared = tested & seen
     return f"{len(shared)} of {len(tested)} test sentences are in the training data of a fold too."
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from stages.data import tables
+from stages.data.splits import Splits
 from stages.evaluation import metrics
 from stages.reporting.page import Table, table
 
@@ -100,20 +101,26 @@ def of_sexes(predictions: pd.DataFrame, votes: pd.Series, n_resamples: int, seed
     return pd.DataFrame.from_dict(scores, orient="index").reindex(columns=columns).astype(float)
 
 
-def of_split(splits: pd.DataFrame) -> dict[str, Table]:
+def of_split(splits: Splits) -> dict[str, Table]:
     """Returns the clips and speakers of each role: means over folds, and fold by fold."""
-    present = [role for role in tables.ROLES if role in set(splits["role"])]
-    speakers = splits.drop_duplicates(["fold", "role", "speaker"])
+    counted = splits.counts.reset_index()
+    n_clips = counted.pivot_table("count", "fold", "role", aggfunc="sum", fill_value=0)
+    present = [role for role in tables.ROLES if role in n_clips]
+    short = _short(splits.clips["speaker"])
+    sexes, names = [], []
+    for rows in splits:
+        speakers = rows.assign(speaker=short).drop_duplicates(["role", "speaker"])
+        sexes.append(pd.crosstab(speakers["role"], speakers["sex"].fillna(UNKNOWN)))
+        names.append(_names(speakers.loc[speakers["role"] == "test", "speaker"]))
+    n_speakers = pd.concat(sexes).groupby("role").sum()
     counts: list[pd.DataFrame | pd.Series] = [
-        splits.groupby("role").size().rename("clips"),
-        speakers.groupby("role").size().rename("speakers"),
-        pd.crosstab(speakers["role"], speakers["sex"].fillna(UNKNOWN)),
-        pd.crosstab(splits["role"], splits["label"]),
+        n_clips.sum().rename("clips"),
+        n_speakers.sum(axis="columns").rename("speakers"),
+        n_speakers,
+        counted.pivot_table("count", "role", "label", aggfunc="sum", fill_value=0),
     ]
-    roles = pd.concat(counts, axis=1).loc[present].rename_axis("role") / splits["fold"].nunique()
-    tested = splits.assign(speaker=_short(splits["speaker"]))[splits["role"] == "test"]
-    names = tested.groupby("fold")["speaker"].agg(_names)
-    folds = pd.crosstab(splits["fold"], splits["role"])[present].assign(**{"test speakers": names})
+    roles = pd.concat(counts, axis=1).loc[present].rename_axis("role") / splits.n_folds
+    folds = n_clips[present].assign(**{"test speakers": names})
     return {
         "roles": table(roles.map("{:.4g}".format), "Clips and speakers of each role, mean over folds"),
         "folds": table(folds, "Clips of each fold"),

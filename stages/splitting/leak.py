@@ -12,12 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from stages.base.errors import InputError
+from stages.data.splits import Splits
 
 LEAKY = frozenset({"random"})  # exempt from the rule on speakers; their results say `leaky: true`
 FEWEST_TO_SEPARATE = 3  # speakers or sentences: one each for training, validation and test
 N_NAMED = 3  # clips that an error names before it counts the rest
 
-Rule = Callable[[pd.DataFrame], pd.DataFrame]
+Rule = Callable[[pd.DataFrame, bool], pd.DataFrame]  # see `shared_speakers`
 
 
 class LeakError(InputError):
@@ -33,37 +34,35 @@ def leaky(protocol: str) -> bool:
     return protocol in LEAKY
 
 
-def shared_speakers(splits: pd.DataFrame) -> pd.DataFrame:
+def shared_speakers(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
     """Returns the rows whose speaker has two roles in one fold.
 
-    If there are only two speakers, train and validation may share one; test never shares.
+    If all folds together have only a `few` speakers, less than FEWEST_TO_SEPARATE, train and validation may
+    share one; test never shares.
 
     >>> splits = pd.DataFrame({"fold": 0, "role": ["train", "validation", "test", "test"]})
-    >>> shared_speakers(splits.assign(speaker=["a", "b", "c", "a"]))["role"].tolist()
+    >>> shared_speakers(splits.assign(speaker=["a", "b", "c", "a"]), few=False)["role"].tolist()
     ['train', 'test']
     """
-    return _in_two_roles(splits, "speaker")
+    return _in_two_roles(splits, "speaker", few)
 
 
-def shared_sentences(splits: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows whose sentence has two roles in one fold.
-
-    If there are only two sentences, train and validation may share one; test never shares.
-    """
-    return _in_two_roles(splits, "sentence")
+def shared_sentences(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
+    """Returns the rows whose sentence has two roles in one fold; see `shared_speakers`."""
+    return _in_two_roles(splits, "sentence", few)
 
 
-def shared_corpora(splits: pd.DataFrame) -> pd.DataFrame:
+def shared_corpora(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
     """Returns the rows whose corpus is in test and in another role of the same fold."""
     return straddling(splits, "corpus", splits["role"] == "test")
 
 
-def shared_files(splits: pd.DataFrame) -> pd.DataFrame:
+def shared_files(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
     """Returns the rows whose file, byte for byte, has two roles in one fold."""
     return straddling(splits, "sha256", splits["role"])
 
 
-def shared_audio(splits: pd.DataFrame) -> pd.DataFrame:
+def shared_audio(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
     """Returns the rows whose audio, sample for sample, has two roles in one fold."""
     return straddling(splits, "audio_sha256", splits["role"])
 
@@ -87,19 +86,21 @@ def rules(protocol: str) -> dict[str, tuple[str, Rule]]:
     return chosen
 
 
-def check(splits: pd.DataFrame, protocol: str) -> None:
+def check(splits: Splits, protocol: str) -> None:
     """Checks every fold against the protocol's rules.
 
     Args:
-        splits: a table of schema SPLITS.
+        splits: of all clips.
         protocol: a name of `splitting.protocols`.
 
     Raises:
-        LeakError: names the rule, the fold, the first clips that break it and how many more do.
+        LeakError: names the rule, the first fold that breaks it, its first clips that do and how many more.
     """
     for rule, (column, broken_by) in rules(protocol).items():
-        rows = broken_by(splits)
-        if len(rows):
+        few = splits.clips[column].nunique() < FEWEST_TO_SEPARATE
+        for rows in (broken_by(fold, few) for fold in _differing(splits, column)):
+            if rows.empty:
+                continue
             (fold, value), shared = next(iter(rows.groupby(["fold", column])))
             roles = " and ".join(
                 f"{role} ({_named(clips)})" for role, clips in shared.groupby("role")["clip"]
@@ -108,6 +109,12 @@ def check(splits: pd.DataFrame, protocol: str) -> None:
                 f"params.split.protocol {protocol}, fold {fold}: the {column} '{value}' is in {roles}. "
                 f"{len(rows)} rows break the rule '{rule}'."
             )
+
+
+def trains_and_validates(splits: Splits, column: str) -> bool:
+    """Returns whether a fold trains and validates on the same value of `column`."""
+    seen = (fold[fold["role"] != "test"] for fold in _differing(splits, column))
+    return any(len(straddling(fold, column, fold["role"])) for fold in seen)
 
 
 def copies_outside_train(rows: pd.DataFrame) -> pd.DataFrame:
@@ -203,11 +210,20 @@ def straddling(splits: pd.DataFrame, column: str, side: pd.Series) -> pd.DataFra
     return splits[n_sides > 1]
 
 
-def _in_two_roles(splits: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Returns the rows whose value has two roles; with only two values, test against the other roles."""
-    if splits[column].nunique() < FEWEST_TO_SEPARATE:
+def _in_two_roles(splits: pd.DataFrame, column: str, few: bool) -> pd.DataFrame:
+    """Returns the rows whose value has two roles; if they are few, test against the other roles."""
+    if few:
         return straddling(splits, column, splits["role"] == "test")
     return straddling(splits, column, splits["role"])
+
+
+def _differing(splits: Splits, column: str) -> Splits:
+    """Returns the clips whose value of `column` another clip has with other roles.
+
+    All others have one role in each fold with whatever shares their value.
+    """
+    n_different = splits.clips.groupby(column)["roles"].transform("nunique")
+    return Splits(splits.clips[n_different > 1])
 
 
 def _named(clips: pd.Series) -> str:

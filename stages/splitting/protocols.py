@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from stages.base.errors import InputError, unknown
 from stages.base.params import Params, Split
 from stages.data.keys import fingerprint, leaves
-from stages.data.tables import SPLITS, check_memory
+from stages.data.splits import Roles, Splits
+from stages.data.tables import SPLITS
 
-Roles = NDArray[np.object_]  # (n_clips,) of "train", "validation", "test" or ""
 Protocol = Callable[[pd.DataFrame, Split, int], Iterator[Roles]]
 
 # The columns of the manifest on which splits and scores depend.
@@ -33,8 +32,8 @@ DETERMINING = [
 logger = logging.getLogger(__name__)
 
 
-def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
-    """Returns one row per clip and fold, of schema SPLITS, sorted by fold and clip.
+def assign(clips: pd.DataFrame, split: Split, seed: int) -> Splits:
+    """Returns the role of each clip in each fold, sorted by clip.
 
     Clips of `split.train_only` join the training clips of each fold, if the fold has their label and their
     speaker neither tests nor validates.
@@ -53,16 +52,20 @@ def assign(clips: pd.DataFrame, split: Split, seed: int) -> pd.DataFrame:
     clips = clips.sort_values("clip", ignore_index=True)
     extra = _train_only(clips, split)
     tested = clips[~extra].reset_index(drop=True)
-    folds = []
-    for fold, roles in enumerate(PROTOCOLS[split.protocol](tested, split, seed)):
-        own = tested.assign(role=roles)[roles != ""]
-        more = clips[extra & clips["label"].isin(own["label"])].assign(role="train")
-        more = more[~more["speaker"].isin(own.loc[own["role"] != "train", "speaker"])]
-        rows = pd.concat([own, more]).sort_values("clip", ignore_index=True)
-        if split.train_clips is not None:
-            rows = rows.drop(_left_out(rows[rows["role"] == "train"], split.train_clips, seed))
-        folds.append(rows.assign(fold=fold))
-    splits: pd.DataFrame = pd.concat(folds, ignore_index=True)[list(SPLITS.columns)]
+
+    def folds() -> Iterator[Roles]:
+        for own in PROTOCOLS[split.protocol](tested, split, seed):
+            roles = np.full(len(clips), "", object)
+            roles[~extra] = own
+            if extra.any():
+                held_out = tested.loc[np.isin(own, ["validation", "test"]), "speaker"]
+                used = clips["label"].isin(tested.loc[own != "", "label"]) & ~clips["speaker"].isin(held_out)
+                roles[extra & used] = "train"
+            if split.train_clips is not None:
+                roles[_left_out(clips[roles == "train"], split.train_clips, seed)] = ""
+            yield roles
+
+    splits = Splits.of(clips[[name for name in SPLITS.columns if name != "roles"]], folds())
     _check_classes(splits)
     return splits
 
@@ -128,11 +131,8 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
     sentences validate instead. The test speaker is still not in the training data, but validation, on a
     training speaker, is easier than test.
 
-    The splits have a row per clip and fold, so they grow with the number of clips times that of speakers.
-
     Raises:
         InputError: there is only one speaker, or of two speakers one has a single sentence.
-        MemoryError: the splits need more memory than is free.
 
     >>> clips = pd.DataFrame({"corpus": "c", "clip": list("abc"), "speaker": list("123"), "sex": "female"})
     >>> split = Split.model_construct(protocol="leave_one_speaker_out", validation_fraction=0.5)
@@ -147,11 +147,6 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
         raise InputError(
             f"params.split.protocol {split.protocol}: needs two speakers, but there is only {speakers[0]}."
         )
-    check_memory(
-        f"params.split.protocol {split.protocol} (speaker_independent has fewer folds): the table",
-        len(clips) * len(speakers),
-        len(SPLITS.columns),
-    )
     n_validation = _n_validation(len(speakers) - 1, split.validation_fraction)
     if len(speakers) > 2 or not n_validation:
         yield from _rotated(clips, [[speaker] for speaker in speakers], n_validation)
@@ -587,15 +582,15 @@ def _left_out(clips: pd.DataFrame, n_kept: int, seed: int) -> pd.Index:
     return drawn.sort_values(["place", "key"]).index[n_kept:]
 
 
-def _check_classes(splits: pd.DataFrame) -> None:
+def _check_classes(splits: Splits) -> None:
     """Checks that every fold tests something and trains on every label; logs labels that it does not test."""
-    labels = set(splits["label"])
+    labels = set(splits.clips["label"])
     if len(labels) < 2:
         raise InputError(
             f"params.split.labels: {', '.join(labels)} is the only label left, but two are needed."
         )
-    for fold, rows in splits.groupby("fold"):
-        own = {role: set(clips["label"]) for role, clips in rows.groupby("role")}
+    for fold, counts in splits.counts.reset_index().groupby("fold"):
+        own = {role: set(of_role["label"]) for role, of_role in counts.groupby("role")}
         if "test" not in own:
             raise InputError(
                 f"params.split: fold {fold} has no test clip. Choose other folds or another protocol."

@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +37,7 @@ from stages.base.files import (
 from stages.base.params import PARAMS, Params, read
 from stages.base.repro import bring_up_to_date
 from stages.data import keys, tables
+from stages.data.splits import Roles, Splits
 from stages.evaluation import metrics, paired
 from stages.reporting.figures import results
 from stages.splitting import leak
@@ -90,13 +92,13 @@ def choose_protocol(params: Params, manifest: pd.DataFrame) -> str:
     return "speaker_independent" if divisible else "leave_one_speaker_out"
 
 
-def several_folds(protocol: str, splits: pd.DataFrame) -> int:
+def several_folds(protocol: str, splits: Splits) -> int:
     """Returns the number of folds.
 
     Raises:
         InputError: there is one, as in many official partitions: `random` with one tests other clips.
     """
-    n_folds = int(splits["fold"].nunique())
+    n_folds = splits.n_folds
     if n_folds == 1:
         raise InputError(
             f"params.split.protocol: '{protocol}' has one fold, and {LEAKY} with one fold tests other clips. "
@@ -105,8 +107,8 @@ def several_folds(protocol: str, splits: pd.DataFrame) -> int:
     return n_folds
 
 
-def assign(protocol: str, **changes: object) -> pd.DataFrame:
-    """Returns the splits of a protocol, of schema SPLITS, made in a folder of its own.
+def assign(protocol: str, **changes: object) -> Splits:
+    """Returns the splits of a protocol, made in a folder of its own.
 
     Args:
         changes: other keys of params.split.
@@ -122,40 +124,43 @@ def assign(protocol: str, **changes: object) -> pd.DataFrame:
     with replacing(folder / PARAMS) as temporary:
         yaml.dump(values, temporary)
     stage("split", folder)
-    return tables.read(folder / SPLITS, tables.SPLITS)
+    return Splits.read(folder / SPLITS)
 
 
-def equally_many(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def equally_many(first: Splits, second: Splits, seed: int) -> tuple[Splits, Splits]:
     """Returns both splits with as many training and validation clips in each fold as the smaller one has.
 
     Which clips are left out is random, by the seed and the clips' names. All test clips stay.
 
     Args:
-        first: of schema SPLITS.
-        second: of schema SPLITS, with the same folds.
+        first: one split.
+        second: another, with the same folds.
 
     Examples:
-        >>> roles = {"fold": 0, "clip": list("abcd")}
-        >>> first = pd.DataFrame({**roles, "role": ["train", "train", "train", "test"]})
-        >>> second = pd.DataFrame({**roles, "role": ["train", "test", "train", "test"]})
-        >>> [list(each["role"]) for each in equally_many(first, second, seed=20)]
+        >>> clips = pd.DataFrame({"clip": list("abcd"), "label": "anger"})
+        >>> first = Splits(clips.assign(roles=["train*1", "train*1", "train*1", "test*1"]))
+        >>> second = Splits(clips.assign(roles=["train*1", "test*1", "train*1", "test*1"]))
+        >>> [list(each.fold(0)["role"]) for each in equally_many(first, second, seed=20)]
         [['train', 'train', 'test'], ['train', 'test', 'train', 'test']]
     """
-    place = ["fold", "role"]
-    most = pd.concat([each.groupby(place).size() for each in (first, second)], axis=1).fillna(0).min(axis=1)
-    kept = []
-    for splits in (first, second):
-        drawn = splits.assign(key=[keys.fingerprint(seed, clip) for clip in splits["clip"]])
-        rank = drawn.groupby(place)["key"].rank()
-        limit = most.reindex(pd.MultiIndex.from_frame(splits[place])).to_numpy()
-        kept.append(splits[(splits["role"] == "test") | (rank <= limit)])
-    return kept[0], kept[1]
+    n_clips = [each.counts.groupby(["fold", "role"]).sum() for each in (first, second)]
+    most = pd.concat(n_clips, axis=1).fillna(0).min(axis=1)
+
+    def kept(splits: Splits) -> Iterator[Roles]:
+        key = pd.Series([keys.fingerprint(seed, clip) for clip in splits.clips["clip"]])
+        for fold, rows in enumerate(splits):
+            rank = key[rows.index].groupby(rows["role"]).rank()
+            own = rows["role"].where((rows["role"] == "test") | (rank <= rows["role"].map(most[fold])))
+            yield own.reindex(splits.clips.index).fillna("").to_numpy(object)
+
+    limited = [Splits.of(each.clips, kept(each)) for each in (first, second)]
+    return limited[0], limited[1]
 
 
-def predict(protocol: str, splits: pd.DataFrame) -> pd.DataFrame:
+def predict(protocol: str, splits: Splits) -> pd.DataFrame:
     """Trains and tests the selected model on these splits of a protocol and returns its predictions."""
     folder = WORK / protocol
-    tables.write(splits, tables.SPLITS, folder / SPLITS)
+    splits.write(folder / SPLITS)
     stage("train", folder)
     stage("evaluate", folder)
     return tables.read(folder / PREDICTIONS, tables.PREDICTIONS)

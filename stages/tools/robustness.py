@@ -23,11 +23,12 @@ from stages.audio.quality import ACTIVE_DB, FRAME_S, frame_levels
 from stages.audio.recording import Samples, decode, load_listed, resample
 from stages.base import registry
 from stages.base.errors import InputError, count, parser_of, run
-from stages.base.files import MANIFEST, RAW, SPLITS, write_json
+from stages.base.files import MANIFEST, RAW, write_json
 from stages.base.params import Params, read
 from stages.compute import hardware
 from stages.data import keys, tables
 from stages.data.keys import rng
+from stages.data.splits import Splits
 from stages.evaluation import metrics
 from stages.inference.bundle import judge
 from stages.learning import dataset, profile, trained_fold
@@ -110,7 +111,7 @@ def measure(params: Params, every: int) -> dict[str, Any]:
             is not that of the splits.
     """
     folds = trained_fold.trained(params)
-    splits = tables.read(SPLITS, tables.SPLITS)
+    splits = Splits.read()
     records = {fold.folder.name: fold.record for fold in folds}
     trained_fold.check_tested(records, params, splits)
     check_recordings(splits)
@@ -139,14 +140,15 @@ def measure(params: Params, every: int) -> dict[str, Any]:
     }
 
 
-def check_recordings(splits: pd.DataFrame) -> None:
+def check_recordings(splits: Splits) -> None:
     """Checks that data/raw has the recordings of the splits' test clips.
 
     Raises:
         InputError: names the first file that is missing or another one.
     """
     manifest = tables.read(MANIFEST, tables.MANIFEST, ["path", "sha256"])
-    tested = manifest["sha256"].isin(splits.loc[splits["role"] == "test", "sha256"])
+    clips = splits.clips[splits.clips["roles"].str.contains("test")]
+    tested = manifest["sha256"].isin(clips["sha256"])
     for path, written in manifest[tested].itertuples(index=False):
         if not (RAW / path).is_file() or keys.sha256(RAW / path) != written:
             raise InputError(f"{RAW / path}: is not what {MANIFEST} lists. Run `dvc repro evaluate`.")
@@ -154,7 +156,7 @@ def check_recordings(splits: pd.DataFrame) -> None:
 
 def score(
     fold: trained_fold.TrainedFold,
-    splits: pd.DataFrame,
+    splits: Splits,
     extract: extractor.Extractor,
     degrade: Callable[[Samples], bytes],
     params: Params,
@@ -162,8 +164,7 @@ def score(
 ) -> pd.DataFrame:
     """Returns the probabilities of a fold's degraded test clips, and `action`, what predict does."""
     paths = tables.read(MANIFEST, tables.MANIFEST, ["clip", "path"]).set_index("clip")["path"]
-    rows = splits[(splits["fold"] == fold.number) & (splits["role"] == "test")]
-    rows = rows.sort_values("clip").iloc[::every].reset_index(drop=True)
+    rows = splits.fold(fold.number, "test").iloc[::every].reset_index(drop=True)
     profiles = [profile.read(fold.folder / profile.PROFILE)]
     frames, actions = [], []
     with tempfile.NamedTemporaryFile() as file:

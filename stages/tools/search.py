@@ -112,8 +112,8 @@ def prepare(values: Values) -> None:
 def training_clips(params: Params) -> pd.DataFrame:
     """Returns the train and validation rows of the folds to train; test clips are not read."""
     splits = dataset.read_training_splits(PLACE / SPLITS)
-    folds = {fold for fold, _ in trained_fold.trainings(params, splits).values()}
-    return splits[splits["fold"].isin(folds)].sort_values(["fold", "clip"], ignore_index=True)
+    folds = sorted({fold for fold, _ in trained_fold.trainings(params, splits).values()})
+    return pd.concat([splits.fold(fold, *dataset.SEEN) for fold in folds], ignore_index=True)
 
 
 def open_study(made_from: Mapping[str, str]) -> Study:

@@ -15,9 +15,10 @@ from ruamel.yaml import YAML
 
 from stages import ingest, manifest, select, split
 from stages.base.errors import InputError
-from stages.base.files import MANIFEST, METRICS, SOURCES, SPLITS
+from stages.base.files import MANIFEST, METRICS, SOURCES
 from stages.data import tables
 from stages.splitting.leak import LeakError
+from tests.support import long_splits
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
@@ -57,7 +58,7 @@ def listed() -> pd.DataFrame:
 
 def splits() -> pd.DataFrame:
     split.main()
-    return tables.read(SPLITS, tables.SPLITS)
+    return long_splits.read()
 
 
 def iemocap(turns: list[tuple[str, str]]) -> None:

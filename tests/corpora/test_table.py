@@ -17,9 +17,10 @@ from ruamel.yaml import YAML
 from stages import augment, evaluate, featurize, ingest, manifest, report, select, split, train
 from stages.base import params
 from stages.base.errors import InputError
-from stages.base.files import MANIFEST, METRICS, PREDICTIONS, RAW, SPLITS
+from stages.base.files import MANIFEST, METRICS, PREDICTIONS, RAW
 from stages.data import tables
 from stages.splitting.leak import LeakError
+from tests.support import long_splits
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
@@ -92,7 +93,7 @@ def test_labels_that_nobody_knows_pass_through_the_whole_pipeline(project: Proje
     project(grid())
     for stage in (select, ingest, manifest, split, augment, featurize, train, evaluate, report):
         stage.main()
-    assert set(tables.read(SPLITS, tables.SPLITS)["label"]) == {"joy", "anger", "awe"}
+    assert set(long_splits.read()["label"]) == {"joy", "anger", "awe"}
     measured = json.loads((METRICS / "test.json").read_text())
     assert set(measured["recall"]) == {"joy", "anger", "awe"}
     assert measured["sex"] == {}
@@ -316,7 +317,7 @@ def test_the_official_partition_is_taken(project: Project) -> None:
     project(partitioned(leaking=False), split={"protocol": "official"})
     for stage in (select, ingest, manifest, split):
         stage.main()
-    splits = tables.read(SPLITS, tables.SPLITS)
+    splits = long_splits.read()
     of_role = splits.groupby("role")["speaker"].agg(lambda names: "".join(sorted({*names.str[-1]})))
     assert of_role.to_dict() == {"train": "ab", "validation": "c", "test": "d"}
 
@@ -493,7 +494,7 @@ def test_the_folds_of_emobox_are_taken_with_its_speakers_read_from_file_names(pr
     )
     for stage in (select, ingest, manifest, split):
         stage.main()
-    splits = tables.read(SPLITS, tables.SPLITS)
+    splits = long_splits.read()
     tested = splits[splits["role"] == "test"].groupby("fold")["speaker"].unique()
     assert [list(names) for names in tested] == [["calls/01"], ["calls/02"], ["calls/03"]]
     assert set(splits["sex"]) == {"female", "male"}
@@ -522,7 +523,7 @@ def test_group_and_session_protocols_test_whole_groups(project: Project) -> None
         project("\n".join([f"{head},{column}", *cells]), split={"protocol": column, "n_folds": 3})
         for stage in (select, ingest, manifest, split):
             stage.main()
-        splits = tables.read(SPLITS, tables.SPLITS)
+        splits = long_splits.read()
         tested = (
             splits[splits["role"] == "test"]
             .groupby("fold")["speaker"]

@@ -39,6 +39,7 @@ from stages.splitting.leak import LeakError
 from stages.tools import data_page, robustness
 from tests.faults.conftest import Fault, draws
 from tests.faults.pipeline import rng
+from tests.support import long_splits
 from tests.support.workspace import RATE_HZ, Workspace, voice
 from tests.test_train import N_DIMS, store_features, store_inputs
 
@@ -293,7 +294,7 @@ def run(finished: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("column", ["speaker", "audio_sha256"])
 def test_a_model_that_was_trained_on_what_it_tests_gives_no_score(run: Path, column: str) -> None:
     """Even where all hashes agree."""
-    test = tables.read(SPLITS, tables.SPLITS).query("fold == 1 and role == 'test'").iloc[0]
+    test = long_splits.read().query("fold == 1 and role == 'test'").iloc[0]
     fold = MODEL / "fold_01"
     trained_on = tables.read(fold / TRAINED_ON, tables.TRAINED_ON)
     trained_on.loc[0, column] = test[column]

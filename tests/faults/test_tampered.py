@@ -18,6 +18,7 @@ from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.data import tables
+from stages.data.splits import Splits
 from stages.inference import workspace as inference_workspace
 from stages.learning import dataset, record, trained_fold
 from stages.learning.preprocessing import Preprocessor
@@ -49,7 +50,7 @@ def run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def scored() -> pd.DataFrame:
     """Returns the trained fold's predictions for its test clips."""
     [only] = trained_fold.trained(params.read())
-    splits, index = tables.read(SPLITS, tables.SPLITS), tables.read(dataset.INDEX, tables.FEATURES)
+    splits, index = Splits.read(), tables.read(dataset.INDEX, tables.FEATURES)
     return evaluate.test(only, splits, index)[0]
 
 
@@ -120,8 +121,18 @@ def note(path: Path, **values: Any) -> None:
 
 def other_role(splits: pd.DataFrame) -> pd.DataFrame:
     """Moves one clip of a test speaker to training."""
-    at = splits.index[(splits["fold"] == 0) & (splits["role"] == "test")][0]
-    splits.loc[at, "role"] = "train"
+    at = splits.index[splits["roles"].str.startswith("test*1 ")][0]
+    splits.loc[at, "roles"] = splits.loc[at, "roles"].replace("test", "train")
+    return splits
+
+
+def unknown_role(splits: pd.DataFrame) -> pd.DataFrame:
+    splits.loc[1, "roles"] = "trial*3"
+    return splits
+
+
+def a_fold_too_few(splits: pd.DataFrame) -> pd.DataFrame:
+    splits.loc[1, "roles"] = "test*1"
     return splits
 
 
@@ -152,24 +163,29 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
         r"splits\.parquet: not a readable parquet",
     ),
     "splits with roles as numbers": (
-        lambda: change(SPLITS, tables.SPLITS, lambda t: t.assign(role=1)),
+        lambda: change(SPLITS, tables.SPLITS, lambda t: t.assign(roles=1)),
         train.main,
-        r"splits\.parquet: not a readable parquet",
+        r"splits\.parquet: .*'roles' of demo/s1_anger_0.*`dvc repro`",
     ),
     "splits with an unknown role": (
-        lambda: change(SPLITS, tables.SPLITS, lambda t: t.assign(role="trial")),
+        lambda: change(SPLITS, tables.SPLITS, unknown_role),
         evaluate.main,
-        r"splits\.parquet: .*'role'.*'trial'.*`dvc repro`",
+        r"splits\.parquet: .*'roles' of demo/s1_anger_1.*'trial\*3'.*`dvc repro`",
     ),
     "splits with a test speaker moved to train": (
         lambda: change(SPLITS, tables.SPLITS, other_role),
         evaluate.main,
         r"fold 0: the speaker 'demo/s\d' is in test .* and train .*'one speaker in one role'",
     ),
-    "splits without the trained fold": (
-        lambda: change(SPLITS, tables.SPLITS, lambda t: t[t["fold"] != 0]),
+    "splits without a test clip of the trained fold": (
+        lambda: change(SPLITS, tables.SPLITS, lambda t: t[~t["roles"].str.startswith("test")]),
         evaluate.main,
-        r"^params\.train\.fold: no fold 0\. Choose from all, 1 to 2",
+        r"^data/splits\.parquet: .*data/model/fold_00",
+    ),
+    "splits with a role too few": (
+        lambda: change(SPLITS, tables.SPLITS, a_fold_too_few),
+        train.main,
+        r"splits\.parquet: .*'roles' of demo/s1_anger_1.*'test\*1'.*`dvc repro`",
     ),
     "index with a copy of another parent": (
         lambda: change(dataset.INDEX, tables.FEATURES, foreign_copy),

@@ -9,11 +9,12 @@ import pytest
 
 from stages.base import params
 from stages.base.errors import InputError
-from stages.base.files import FEATURES, PREDICTIONS, SPLITS
+from stages.base.files import FEATURES, PREDICTIONS
 from stages.data import shards, tables
 from stages.learning import dataset
 from stages.page.training_clips import TrainingClips
 from tests.faults import trained
+from tests.support import long_splits
 from tests.test_train import N_DIMS
 
 
@@ -34,9 +35,9 @@ def test_the_lesson_has_each_clip_with_and_without_its_speaker(clips: TrainingCl
 
 
 def test_other_splits_than_the_models_are_refused(clips: TrainingClips) -> None:
-    splits = tables.read(SPLITS, tables.SPLITS)
+    splits = long_splits.read()
     folds = splits["fold"].max() - splits["fold"]  # who was trained on whom is another
-    tables.write(splits.assign(fold=folds), tables.SPLITS, SPLITS)
+    long_splits.write(splits.assign(fold=folds))
     with pytest.raises(InputError, match="is not the one that"):
         TrainingClips(params.read())
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from stages.evaluation import metrics
 from stages.reporting import page, report_tables
-from tests.support import manifests
+from tests.support import long_splits, manifests
 from tests.support.predictions import of_speakers, predictions
 
 
@@ -85,7 +85,7 @@ def test_roles_are_means_over_folds() -> None:
         ],
         ignore_index=True,
     )
-    made = report_tables.of_split(splits)
+    made = report_tables.of_split(long_splits.of_rows(splits))
     assert made["roles"].header[:5] == ["role", "clips", "speakers", "female", "male"]
     assert cells(made["roles"])["test"][:5] == ["180", "3", "1.5", "1.5", "24"]
     assert list(cells(made["roles"])) == ["train", "test"]
@@ -94,7 +94,7 @@ def test_roles_are_means_over_folds() -> None:
 
 def test_many_speakers_are_counted() -> None:
     clips = manifests.ravdess().assign(label="anger", fold=0, role="test")
-    assert cells(report_tables.of_split(clips)["folds"])["0"] == ["1440", "24 speakers"]
+    assert cells(report_tables.of_split(long_splits.of_rows(clips))["folds"])["0"] == ["1440", "24 speakers"]
 
 
 def test_usable_and_excluded_recordings_are_counted() -> None:

@@ -11,7 +11,7 @@ from stages.base.errors import InputError
 from stages.base.params import load
 from stages.searching import checks, space
 from stages.splitting import protocols
-from tests.support import manifests
+from tests.support import long_splits, manifests
 from tests.support.workspace import ROOT, pretend_edit
 
 SHIPPED = load(ROOT / "params.yaml")
@@ -96,7 +96,7 @@ def test_a_protocol_that_shares_speakers_is_rejected() -> None:
 def training_rows(manifest: pd.DataFrame, values: dict[str, Any]) -> pd.DataFrame:
     """Returns the train and validation rows of the splits, as the search reads them."""
     clips = manifest.assign(label=manifest["emotion"])
-    splits = protocols.assign(clips, checks.valid(values).split, seed=20)
+    splits = long_splits.rows_of(protocols.assign(clips, checks.valid(values).split, seed=20))
     rows = splits[splits["role"].isin(["train", "validation"])]
     return rows.merge(clips[["clip", "speaker", "audio_sha256"]], how="left")
 

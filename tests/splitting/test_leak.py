@@ -8,6 +8,11 @@ import pytest
 from stages.data import tables
 from stages.splitting import leak
 from stages.splitting.leak import LeakError
+from tests.support import long_splits
+
+
+def check(rows: pd.DataFrame, protocol: str) -> None:
+    leak.check(long_splits.of_rows(rows), protocol)
 
 
 def splits(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
@@ -49,7 +54,7 @@ def planted(clip: str, **values: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_clean_split_passes(protocol: str) -> None:
-    leak.check(CLEAN, protocol)
+    check(CLEAN, protocol)
 
 
 @pytest.mark.parametrize("protocol", STRICT)
@@ -65,11 +70,11 @@ def test_a_speaker_in_two_roles_is_rejected(protocol: str, clip: str, speaker: s
     with pytest.raises(
         LeakError, match=f"{protocol}, fold 0: the speaker '{speaker}' is in {roles}.*one speaker"
     ):
-        leak.check(planted(clip, speaker=speaker), protocol)
+        check(planted(clip, speaker=speaker), protocol)
 
 
 def test_random_alone_may_share_speakers() -> None:
-    leak.check(planted("t1", speaker="c/4"), "random")
+    check(planted("t1", speaker="c/4"), "random")
     assert [protocol for protocol in PROTOCOLS if leak.leaky(protocol)] == ["random"]
 
 
@@ -83,34 +88,34 @@ def test_the_same_recording_in_two_roles_is_rejected(
 ) -> None:
     same = CLEAN.loc[CLEAN["clip"] == first, column].item()
     with pytest.raises(LeakError, match=rf"the {column} '{same}' is in .*{second}.*2 rows break .*'{rule}'"):
-        leak.check(planted(second, **{column: same}), protocol)
+        check(planted(second, **{column: same}), protocol)
 
 
 def test_the_same_recording_twice_in_one_role_or_in_two_folds_passes() -> None:
-    leak.check(planted("e2", sha256="file of e1", audio_sha256="audio of e1"), "fixed")
+    check(planted("e2", sha256="file of e1", audio_sha256="audio of e1"), "fixed")
     other_fold = CLEAN.assign(fold=1, role=CLEAN["role"].replace({"train": "test", "test": "train"}))
-    leak.check(pd.concat([CLEAN, other_fold], ignore_index=True), "fixed")
+    check(pd.concat([CLEAN, other_fold], ignore_index=True), "fixed")
 
 
 @pytest.mark.parametrize("clip", ["t1", "v1"])
 def test_a_test_sentence_outside_test_is_rejected_when_sentences_must_differ(clip: str) -> None:
     leaking = planted(clip, sentence="s3")
     with pytest.raises(LeakError, match=r"the sentence 's3' is in test .*one sentence in one role"):
-        leak.check(leaking, "speaker_and_text_independent")
-    leak.check(leaking, "speaker_independent")
+        check(leaking, "speaker_and_text_independent")
+    check(leaking, "speaker_independent")
 
 
 def test_a_validation_sentence_in_train_is_rejected_when_sentences_must_differ() -> None:
     with pytest.raises(LeakError, match=r"the sentence 's1' is in train \(t1\) and validation \(v1\)"):
-        leak.check(planted("v1", sentence="s1"), "speaker_and_text_independent")
+        check(planted("v1", sentence="s1"), "speaker_and_text_independent")
 
 
 @pytest.mark.parametrize("clip", ["t1", "v1"])
 def test_a_test_corpus_outside_test_is_rejected_across_corpora(clip: str) -> None:
     leaking = planted(clip, corpus="c")
     with pytest.raises(LeakError, match=r"the corpus 'c' is in test .*no test corpus outside test"):
-        leak.check(leaking, "cross_corpus")
-    leak.check(leaking, "speaker_independent")
+        check(leaking, "cross_corpus")
+    check(leaking, "speaker_independent")
 
 
 def test_with_two_speakers_or_sentences_validation_shares_with_train_but_not_with_test() -> None:
@@ -119,12 +124,36 @@ def test_with_two_speakers_or_sentences_validation_shares_with_train_but_not_wit
         ("t2", "validation", "a/1", "s2"),
         ("e1", "test", "a/2", "s1"),
     )
-    leak.check(two, "leave_one_speaker_out")
+    check(two, "leave_one_speaker_out")
     with pytest.raises(LeakError, match=r"the speaker 'a/2' is in test .* and validation"):
-        leak.check(two.assign(speaker=["a/1", "a/2", "a/2"]), "leave_one_speaker_out")
-    leak.check(two.assign(sentence=["s1", "s1", "s2"]), "speaker_and_text_independent")
+        check(two.assign(speaker=["a/1", "a/2", "a/2"]), "leave_one_speaker_out")
+    check(two.assign(sentence=["s1", "s1", "s2"]), "speaker_and_text_independent")
     with pytest.raises(LeakError, match=r"the sentence 's2' is in test .* and validation"):
-        leak.check(two.assign(sentence=["s1", "s2", "s2"]), "speaker_and_text_independent")
+        check(two.assign(sentence=["s1", "s2", "s2"]), "speaker_and_text_independent")
+
+
+@pytest.mark.parametrize(
+    ("clip", "speaker", "shared"),
+    [
+        ("v1", "b/3", False),
+        ("v1", "b/2", True),
+        ("t1", "b/3", True),
+        ("t1", "c/4", False),
+        ("v1", "c/4", False),
+    ],
+)
+def test_what_training_and_validation_share_is_found(clip: str, speaker: str, shared: bool) -> None:
+    splits = long_splits.of_rows(planted(clip, speaker=speaker))
+    assert leak.trains_and_validates(splits, "speaker") == shared
+
+
+def test_a_leak_in_a_later_fold_is_found() -> None:
+    leaking = planted("t1", speaker="b/3")  # who trains and validates in the second fold only
+    first = leaking.assign(role=["train", "train", "train", "test", "test"])
+    with pytest.raises(
+        LeakError, match=r"fold 1: the speaker 'b/3' is in train \(t1\) and validation \(v1\)"
+    ):
+        check(pd.concat([first, leaking.assign(fold=1)], ignore_index=True), "fixed")
 
 
 @pytest.mark.parametrize(("n_clips", "more"), [(3, ""), (4, " and 1 more"), (9, " and 6 more")])
@@ -133,7 +162,7 @@ def test_an_error_names_three_clips_and_counts_the_rest(n_clips: int, more: str)
     others = [("v", "validation", "a/2", "s"), ("e", "test", "a/3", "s")]
     reason = rf"train \(clip0, clip1, clip2{more}\)\. {n_clips + 1} rows break the rule"
     with pytest.raises(LeakError, match=reason):
-        leak.check(splits(*rows, *others), "fixed")
+        check(splits(*rows, *others), "fixed")
 
 
 ROWS = pd.DataFrame(

@@ -28,11 +28,13 @@ from stages.base.params import PARAMS, Params
 from stages.base.params import read as read_params
 from stages.corpora import ravdess
 from stages.data import keys, shards, tables
+from stages.data.splits import Splits
 from stages.evaluation import metrics
 from stages.learning import dataset, live, normalization, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON, summary
 from stages.manifest import about
 from stages.splitting import leak, protocols
+from tests.support import long_splits
 from tests.support.manifests import manifest
 from tests.support.workspace import RATE_HZ, Workspace, voice
 
@@ -61,9 +63,9 @@ def leave(folder: Path, *, full: bool, corpora: Sequence[str] = ("ravdess",), **
     tables.write(table, tables.MANIFEST, folder / MANIFEST)
     chosen = read_params(folder / PARAMS)
     splits.attrs.update(made_with=protocols.made_with(chosen), made_from=protocols.made_from(table, chosen))
-    tables.write(splits, tables.SPLITS, folder / SPLITS)
+    long_splits.write(splits, folder / SPLITS)
     with contextlib.chdir(folder):
-        records = train(read_params(), splits)
+        records = train(read_params(), long_splits.of_rows(splits))
     (folder / CORPORA).write_text(json.dumps({name: about(ravdess) for name in corpora}))
     copy(folder, table["clip"].tolist() if full else [])
     test = metrics.summarize(predictions, protocol, n_resamples, workspace.params["seed"]) | {
@@ -78,7 +80,7 @@ def leave(folder: Path, *, full: bool, corpora: Sequence[str] = ("ravdess",), **
         for name, values in {
             "test": test,
             "train": summary([*records.values()]) | {"sha256": sums(live.HISTORY)},
-            "split": split.describe(splits, protocol, {}) | {"sha256": sums(SPLITS)},
+            "split": split.describe(long_splits.of_rows(splits), protocol, {}) | {"sha256": sums(SPLITS)},
         }.items():
             (METRICS / f"{name}.json").write_text(json.dumps(values))
         evaluate.enrolment([{}], chosen).to_csv(METRICS / "enrolment.csv", index=False)
@@ -91,13 +93,13 @@ def sums(*paths: Path) -> dict[str, str]:
     return {path.as_posix(): keys.sha256(path) for path in paths}
 
 
-def train(params: Params, splits: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def train(params: Params, splits: Splits) -> dict[str, dict[str, Any]]:
     """Writes a record for each fold into the current folder, as if it were trained, and returns them."""
     dataset.INDEX.parent.mkdir(parents=True)
     dataset.INDEX.touch()
     records = {}
     for name, (fold, seed) in trained_fold.trainings(params, splits).items():
-        place, rows = MODEL / name, splits[(splits["role"] != "test") & (splits["fold"] == fold)]
+        place, rows = MODEL / name, splits.fold(fold, *dataset.SEEN)
         trained_on = rows[list(tables.TRAINED_ON.columns)]
         tables.write(trained_on, tables.TRAINED_ON, place / TRAINED_ON)
         records[place.name] = {
@@ -150,12 +152,12 @@ def record(folder: Path, full: bool, corpora: Sequence[str]) -> pd.DataFrame:
 
 
 def assign(clips: pd.DataFrame) -> pd.DataFrame:
-    """Returns two folds that each test half of the speakers, of schema SPLITS."""
+    """Returns the rows of two folds that each test half of the speakers."""
     folds = []
     for fold in (0, 1):
         tested = clips["speaker"].str[-2:].astype(int) % 2 == fold
         folds.append(clips.assign(fold=fold, label=clips["emotion"], role=np.where(tested, "test", "train")))
-    return pd.concat(folds, ignore_index=True)[list(tables.SPLITS.columns)]
+    return pd.concat(folds, ignore_index=True)[long_splits.COLUMNS]
 
 
 def guess(rows: pd.DataFrame, seed: int = 20) -> pd.DataFrame:

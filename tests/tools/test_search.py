@@ -20,8 +20,8 @@ import soundfile
 from stages.base.errors import InputError
 from stages.base.params import read
 from stages.corpora import demo
-from stages.data import tables
 from stages.tools import search
+from tests.support import long_splits
 from tests.test_pipeline import clone, run, yaml
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def measured(folder: Path) -> pd.DataFrame:
 
 def clips(folder: Path, role: str) -> list[Path]:
     """Returns the recordings of the fold's clips of a role."""
-    splits = tables.read(folder / WORKSPACE / "data" / "splits.parquet", tables.SPLITS)
+    splits = long_splits.read(folder / WORKSPACE / "data" / "splits.parquet")
     chosen = splits[(splits["fold"] == 0) & (splits["role"] == role)]
     paths = [next((folder / SOURCE).rglob(f"{clip.split('/')[1]}.wav")) for clip in sorted(chosen["clip"])]
     assert paths
