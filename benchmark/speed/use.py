@@ -1,20 +1,23 @@
-"""The ways to use a trained model, on the same clips: `python -m benchmark.speed.use BUNDLE ONNX [N]`.
+"""The ways to use a trained model, on the same clips: `python -m benchmark.speed.use BUNDLE FILE...`.
 
 Prints a Markdown table: the largest difference of a probability from evaluate's path, the processor time per
-clip with one thread, and its ratio to the ONNX file's. Run it in a workspace with a trained model, its bundle
-and its export.
+clip with one thread, and its ratio to the first file's. Run it in a workspace with a trained model, its
+bundle and its exports, emotion.onnx and emotion.tflite.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
+from ai_edge_litert.interpreter import Interpreter
 
 from benchmark.speed import features
 from stages.audio.extractor import extractor
@@ -29,6 +32,7 @@ from stages.inference import bundle, stream, workspace
 from stages.learning import dataset, trained_fold
 from stages.learning.trained_fold import TrainedFold
 from stages.learning.windows import means
+from stages.tools import app
 
 Frontend = Callable[[Samples], np.ndarray]  # samples to (n_frames, n_dims)
 
@@ -38,10 +42,10 @@ def main() -> None:
         prog="python -m benchmark.speed.use", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("bundle", type=Path, help="folder that `ser bundle` wrote")
-    parser.add_argument("onnx", type=Path, help="file that `ser export` wrote")
-    parser.add_argument("clips", type=int, nargs="?", default=100)
+    parser.add_argument("files", type=Path, nargs="+", help="that `ser export` wrote: .onnx, .tflite")
+    parser.add_argument("--clips", type=int, default=100)
     arguments = parser.parse_args()
-    folder, exported, n = arguments.bundle, arguments.onnx, arguments.clips
+    folder, n = arguments.bundle, arguments.clips
     params = read()
     hardware.limit(1)
     index = tables.read(dataset.INDEX, tables.FEATURES)
@@ -55,11 +59,12 @@ def main() -> None:
     folds = trained_fold.trained(params)
     clips = dataset.load(rows, folds[0].config.inputs.features)
     expected = np.mean([fold.probabilities(clips).to_numpy() for fold in folds], axis=0)
-    loaded, session = bundle.load(folder), onnxruntime.InferenceSession(exported, _one_thread())
+    loaded = bundle.load(folder)
     models = [fold.window_probabilities for fold in folds]
     library = "Keras" if "precision" in folds[0].record else "scikit-learn"
+    exported = {path.name: of_file(path) for path in arguments.files}
     ways: dict[str, Callable[[], list]] = {
-        "ONNX file": lambda: [session.run(None, {"input": clip})[0] for clip in samples],
+        **{name: partial(_each, model, samples) for name, model in exported.items()},
         f"our features, {library}": lambda: _answers(ours(params, folds[0]), folds, models, samples),
         f"librosa, {library}": lambda: _answers(librosas(params, folds[0]), folds, models, samples),
         "`predict`, workspace": lambda: [
@@ -70,18 +75,28 @@ def main() -> None:
         "stream, a window as long as the clip": lambda: [
             _streamed(loaded, clip, rate_hz) for clip in samples
         ],
+        "page, with its picture": lambda: [_shown(loaded, path) for path in files],
     }
     print(f"{params.model}, {n} clips, {sum(map(len, samples)) / rate_hz / n:.2f} s each on average")
-    print("| way | largest difference | processor ms per clip | to the ONNX file's |\n|---|---|---|---|")
-    of_file = 0.0
+    print("| way | largest difference | processor ms per clip | to the first's |\n|---|---|---|---|")
+    of_first = 0.0
     for name, way in ways.items():
         way()  # compiles
         started = time.process_time()
         found = np.array(way())
         seconds = time.process_time() - started
-        of_file = of_file or seconds
-        off = np.abs(found - expected).max()
-        print(f"| {name} | {off:.0e} | {1000 * seconds / n:.0f} | {seconds / of_file:.1f} |", flush=True)
+        of_first = of_first or seconds
+        off = np.nanmax(np.abs(found - expected))
+        print(f"| {name} | {off:.0e} | {1000 * seconds / n:.0f} | {seconds / of_first:.1f} |", flush=True)
+
+
+def of_file(path: Path) -> Callable[[Samples], np.ndarray]:
+    """Returns the function from samples to probabilities in an exported file, with one thread."""
+    if path.suffix == ".tflite":
+        runner = Interpreter(str(path), num_threads=1).get_signature_runner()
+        return lambda clip: runner(input=clip)["output"]
+    session = onnxruntime.InferenceSession(path, _one_thread())
+    return lambda clip: session.run(None, {"input": clip})[0]
 
 
 def ours(params: Params, fold: TrainedFold) -> Frontend:
@@ -112,6 +127,17 @@ def _answers(
             of_folds.append(means(model(prepared), n_windows)[0])
         answers.append(np.mean(of_folds, axis=0))
     return answers
+
+
+def _each(model: Callable[[Samples], np.ndarray], samples: list[Samples]) -> list[np.ndarray]:
+    return [model(clip) for clip in samples]
+
+
+def _shown(model: bundle.Bundle, path: Path) -> list[float]:
+    """Returns the probabilities that the page shows, whole percents of three emotions; NaN for the others."""
+    text, _ = app.answer(model, str(path))
+    percents = {name: int(value) / 100 for name, value in re.findall(r"\| ([\w ]+) \| (\d+)% \|", text)}
+    return [percents.get(name, np.nan) for name in model.classes]
 
 
 def _values(prediction: bundle.Window) -> list[float]:
