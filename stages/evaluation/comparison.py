@@ -95,7 +95,7 @@ def read(revision: str) -> Revision:
 
     try:
         # Not DVCFileSystem(rev=revision): it begins at Git's root, and the project may be a subfolder.
-        with Repo() as repo, repo.switch(revision):
+        with Repo() as repo, repo.switch(_commit(repo, revision)):
             files = repo.dvcfs.fs
             stage = YAML(typ="safe", pure=True).load(files.read_text(LOCK))["stages"]["evaluate"]
             predictions = _read_predictions(revision, files)
@@ -111,6 +111,20 @@ def read(revision: str) -> Revision:
     if predictions.empty:
         raise InputError(f"{revision}: {PREDICTIONS} is empty. Run `dvc repro -f evaluate`.")
     return Revision(revision, predictions, keys.leaves(stage.get("params", {}).get("params.yaml", {})))
+
+
+def _commit(repo: Any, revision: str) -> str:
+    """Returns the Git commit of a revision; a DVC experiment's name or WORKSPACE as it is.
+
+    DVC itself takes HEAD to be the commit that a running experiment started from, also of an experiment in
+    another worktree, or of one that was killed long ago.
+    """
+    from scmrepo.exceptions import RevError
+
+    try:
+        return str(repo.scm.resolve_rev(revision))
+    except RevError:
+        return revision
 
 
 def _check_recorded(stage: dict[str, Any]) -> None:
