@@ -76,7 +76,12 @@ def _inverted_residual(
     if expansion > 1:
         x = _convolution(x, expansion * x.shape[-1], kernel_size=1)
     x = keras.layers.DepthwiseConv2D(
-        kernel_size, strides, padding="same", use_bias=False, depthwise_initializer="he_normal"
+        kernel_size,
+        strides,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer="he_normal",
+        dtype="float32",  # in bfloat16, TensorFlow's kernels make an epoch twice as long
     )(x)
     x = keras.layers.ReLU(6.0)(batch_normalized(x))
     x = keras.layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal")(x)
