@@ -13,11 +13,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from benchmark.speed import __main__ as everything
-from benchmark.speed import measure, record
+from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
+from stages.data import tables
+from stages.learning import dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmark" / "speed").glob("[!_]*.py"))
@@ -87,6 +91,17 @@ def test_the_projects_page_matches_its_recorded_results() -> None:
     assert shown, "docs/speed.md has no place for the table"
     if results.exists():
         assert record.table(json.loads(results.read_text())) in shown[0]
+
+
+def test_the_stages_start_from_a_workspace_of_recordings(tmp_path: Path) -> None:
+    path = tmp_path / "03-01-01-01-01-01-01.wav"
+    noise = np.random.default_rng(0).normal(scale=0.1, size=16_000)
+    soundfile.write(path, noise, 16_000)
+    place = recordings.workspace(tmp_path / "w", [path], n_times=2, augment__copies=1)
+    for name in ("augment", "featurize"):
+        recordings.stage(name, place)
+    index = tables.read(place / dataset.INDEX, tables.FEATURES)
+    assert len(index) == 4  # two clips and a copy of each
 
 
 def test_sides_alternate_after_a_warm_up_round() -> None:

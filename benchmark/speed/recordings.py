@@ -76,7 +76,7 @@ def workspace(folder: Path, paths: list[Path], n_times: int = 1, **changes: Any)
                     "sha256": content,
                 }
             )
-    same = {"corpus": "ravdess", "emotion": "anger", "n_bytes": 0, "problem": ""}
+    same = {"corpus": "ravdess", "emotion": "anger", "n_bytes": 0, "problem": "", "notices": ""}
     table = pd.DataFrame([row | same for row in rows]).reindex(columns=list(tables.MANIFEST.columns))
     tables.write(tables.typed(table, tables.MANIFEST), tables.MANIFEST, folder / MANIFEST)
     return folder
