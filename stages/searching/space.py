@@ -79,12 +79,17 @@ class Parameter:
         """Returns a value of params.yaml as Optuna would have chosen it; None if it could not."""
         match self.distribution:
             case CategoricalDistribution(choices=choices):
-                return text if (text := written(value)) in choices else None
+                # By value: 30 is params.yaml's 30.0. And by kind: true is not 1.
+                return next((each for each in choices if _same(read(each), value)), None)
             case IntDistribution(low=low, high=high):
                 return value if type(value) is int and low <= value <= high else None
             case FloatDistribution(low=low, high=high):
                 return float(value) if type(value) in (int, float) and low <= value <= high else None
         raise TypeError(self.distribution)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
 def parse(settings: Iterable[str]) -> tuple[list[Parameter], Values]:

@@ -76,6 +76,8 @@ def test_present_values_are_a_choice_only_within_the_space() -> None:
     assert [number.chosen(value) for value in (10, 0.5, "scale", True)] == [10.0, None, None, None]
     assert [choice.chosen(value) for value in ("scale", 0.5, "auto")] == ["scale", "0.5", None]
     assert [whole.chosen(value) for value in (9, 10, 2.0)] == [9, None, None]
+    (choice,), _ = space.parse(["d=choice(30, 40.0, true)"])
+    assert [choice.chosen(value) for value in (30.0, 40, True, 1)] == ["30", "40.0", "true", None]
 
 
 @pytest.mark.parametrize(

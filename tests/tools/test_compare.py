@@ -81,8 +81,12 @@ def test_two_revisions_are_compared_whatever_the_workspace(revisions: Revisions,
 def test_head_is_not_where_a_killed_experiment_started(revisions: Revisions) -> None:
     command = ["git", "update-ref", "refs/exps/exec/EXEC_BASELINE", "start"]  # as `dvc exp run` leaves it
     subprocess.run(command, cwd=revisions.folder, check=True)
-    assert comparison.of_revisions("HEAD", "before", read_params()).metrics["uar"].a == pytest.approx(93 / 120)
-    assert comparison.of_revisions("before", "HEAD", read_params()).metrics["uar"].b == pytest.approx(93 / 120)
+    assert comparison.of_revisions("HEAD", "before", read_params()).metrics["uar"].a == pytest.approx(
+        93 / 120
+    )
+    assert comparison.of_revisions("before", "HEAD", read_params()).metrics["uar"].b == pytest.approx(
+        93 / 120
+    )
 
 
 def test_a_project_in_a_subfolder_of_its_git_repository(
