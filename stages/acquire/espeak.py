@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.base.errors import InputError
+from stages.base.errors import InputError, shown
 from stages.compute.lifetime import check_semaphores, end_with_parent
 
 SAMPLE_RATE_HZ = 22_050
@@ -91,9 +91,14 @@ class Synthesiser:
         return 0
 
     def say(self, utterance: Utterance) -> np.ndarray:
-        """Returns int16 (n_samples,) at SAMPLE_RATE_HZ."""
+        """Returns int16 (n_samples,) at SAMPLE_RATE_HZ.
+
+        Raises:
+            InputError: eSpeak NG does not have the voice; it would go on with the last one.
+        """
         self._pieces.clear()
-        self._library.espeak_SetVoiceByName(utterance.voice.encode())
+        if self._library.espeak_SetVoiceByName(utterance.voice.encode()):
+            raise InputError(f"eSpeak NG: has no voice {shown(utterance.voice)}. {_REMEDY}")
         self._library.espeak_SetParameter(_RATE, utterance.rate_wpm, 0)
         self._library.espeak_SetParameter(_PITCH, utterance.pitch, 0)
         self._library.espeak_SetParameter(_RANGE, utterance.pitch_range, 0)

@@ -11,6 +11,7 @@ import pandas as pd
 from stages.acquire import sources
 from stages.base.files import SOURCES
 from stages.base.params import Params
+from stages.data import tables
 from stages.splitting import labels, leak, protocols
 
 COLUMNS = (
@@ -32,10 +33,20 @@ def check_split(params: Params) -> None:
     if any(table is None for table in found):
         return
     manifest = pd.concat(found, ignore_index=True).drop_duplicates("clip")
+    if params.split.protocol == "group" and _comes_later(params.split.group_by, manifest, params):
+        return
     for column in CHECKED:
         manifest[column] = manifest["clip"]
     clips, _ = labels.usable_clips(manifest, params)
     leak.check(protocols.assign(clips, params.split, params.seed), params.split.protocol)
+
+
+def _comes_later(column: str, manifest: pd.DataFrame, params: Params) -> bool:
+    """Returns whether only the recordings, or a table beside them, tell a column of the manifest."""
+    if column not in COLUMNS:
+        return column in tables.MANIFEST.columns
+    by_names = [not hasattr(params.corpus_of(name), "names") for name in params.corpus]
+    return any(by_names) and bool(manifest[column].isna().any())
 
 
 def named(name: str, corpus: Any, params: Params) -> pd.DataFrame | None:

@@ -307,15 +307,24 @@ def _label(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
         label = rules.labels.get(cell, cell) or ""
         if label and not re.match(LABEL, label):
             raise ValueError("no label: 1 to 40 characters of one line, without '+'")
-        return label.lower() if label.lower() in EMOTIONS else label
+        return _spelled(label)
 
     _each(rows, "label", path, convert)
 
 
+def _spelled(label: str) -> str:
+    """Returns a label of our vocabulary in our spelling, others as they are.
+
+    >>> _spelled("Anger"), _spelled("Awe")
+    ('anger', 'Awe')
+    """
+    return label.lower() if label.lower() in EMOTIONS else label
+
+
 def _votes(cell: str, labels: Mapping[str, str | None]) -> str:
     """Returns the listeners' majority vote under our labels, tied ones joined by "+"."""
-    named = [labels.get(part.strip(), part.strip()) or part.strip() for part in cell.split("+")]
-    return "+".join(sorted(set(filter(None, named))))
+    parts = [part.strip() for part in cell.split("+")]
+    return "+".join(sorted({_spelled(labels.get(part) or part) for part in parts if part}))
 
 
 def _partition(rows: pd.DataFrame, path: Path, rules: Rules) -> None:

@@ -241,9 +241,9 @@ def mark_duplicates(table: pd.DataFrame) -> pd.DataFrame:
 
     Where identical samples (`audio_sha256`) have different emotions, or in one corpus different speakers or
     sentences, no copy can be trusted and all are excluded, unless the corpus knows which name is right
-    (`authentic`). Other copies of the same samples are excluded but for the first, `preferred` ones first,
-    then by path. So are files of the same name (`clip`) with other samples, as the sound tracks of RAVDESS's
-    videos, under another reason.
+    (`authentic`). An unknown one contradicts none. Other copies of the same samples are excluded but for
+    the first, `preferred` ones first, then by path. So are files of the same name (`clip`) with other
+    samples, as the sound tracks of RAVDESS's videos, under another reason.
 
     Args:
         table: columns path, corpus, clip, emotion, speaker, sentence, preferred, authentic, audio_sha256 and
@@ -280,9 +280,11 @@ def _mark_contradictions(table: pd.DataFrame) -> pd.DataFrame:
     ]
     for _, copies in usable[usable["audio_sha256"].notna()].groupby("audio_sha256"):
         for row in copies.itertuples():
-            others = copies[copies["path"] != row.path]
             for column in MIXED_UP:
-                comparable = others if column == "emotion" else others[others["corpus"] == row.corpus]
+                known = copies[copies[column].notna()]
+                if row.Index not in known.index:
+                    continue
+                comparable = known if column == "emotion" else known[known["corpus"] == row.corpus]
                 different = comparable[comparable[column] != getattr(row, column)]
                 if len(different):
                     table.loc[row.Index, "problem"] = (

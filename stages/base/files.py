@@ -71,6 +71,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def scratch(name: str) -> Iterator[Path]:
     """Yields an empty folder in data that is removed when the block ends."""
+    DATA.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=DATA, prefix=f".{name}-", suffix=f".{_suffix()}") as folder:
         yield Path(folder)
 

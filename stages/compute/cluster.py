@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import itertools
-import os
 import pickle
 import queue
 import time
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from stages.base import registry
 from stages.base.errors import InputError
-from stages.base.files import DATA
+from stages.base.files import scratch
 from stages.base.params import Compute
 from stages.compute import hardware
 from stages.compute.task import Task, WorkerKilledError
@@ -39,7 +38,7 @@ AGAIN = "run the same command again; finished work is kept."
 
 def run(tasks: Iterable[Task], compute: Compute, stage: str) -> Iterator[Any]:
     """Does what `engine.run` does, on the cluster at `compute.scheduler`, or on one started here."""
-    with _connected(compute, stage) as client, _token() as token:
+    with _connected(compute, stage) as client, scratch("cluster") as token:
         cluster = Cluster(client, stage, token)
         try:
             for task in tasks:
@@ -69,7 +68,7 @@ class Cluster:
     """
 
     def __init__(self, client: Client, stage: str, token: Path) -> None:
-        """Prepares the workers that are there; `token` is a new file, which they must find."""
+        """Prepares the workers that are there; `token` is a new folder, which they must find."""
         import cloudpickle
 
         from stages.compute import worker
@@ -208,18 +207,6 @@ class Cluster:
             f"{self._stage}: {task.name} killed the process that ran it {TRIES} times, most likely because "
             f"memory ran out. Give workers more, or lower params.featurize.clips_per_shard, and {AGAIN}"
         )
-
-
-@contextmanager
-def _token() -> Iterator[Path]:
-    """Yields the path below this folder of a new file: who finds it sees the same folder."""
-    DATA.mkdir(exist_ok=True)
-    token = DATA / f".cluster-{uuid.uuid4().hex}.{os.getpid()}.part"
-    token.touch()
-    try:
-        yield token
-    finally:
-        token.unlink(missing_ok=True)
 
 
 def _code() -> bytes:

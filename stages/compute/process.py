@@ -56,7 +56,7 @@ def check(environment: dict[str, str], root: Path, token: Path) -> None:
     Args:
         environment: the client's `hardware.environment()`.
         root: the client's current folder.
-        token: a file below it that the client has just written.
+        token: a folder below it that the client has just made.
 
     Raises:
         InputError: results could differ, or this is not the client's folder.

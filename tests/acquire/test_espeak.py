@@ -34,6 +34,11 @@ def test_rate_shortens() -> None:
     assert 1.5 < len(slow) / len(fast) < 2.5
 
 
+def test_a_voice_that_is_missing_is_named() -> None:
+    with pytest.raises(InputError, match="xx-nowhere"):
+        list(espeak.speak([espeak.Utterance("xx-nowhere", "The surface is slick.", 165, 50, 50)]))
+
+
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(

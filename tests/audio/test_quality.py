@@ -150,6 +150,14 @@ def row(name: str, emotion: str, **more: object) -> dict[str, object]:
     return own | same | more
 
 
+@pytest.mark.parametrize("column", ["emotion", "speaker", "sentence"])
+def test_what_is_not_known_contradicts_nothing(column: str) -> None:
+    for others in ([None, None], [None, "x"], ["x", None]):
+        table = pd.DataFrame([row(name, "anger") for name in ("a.wav", "b.wav")])
+        marked = mark_duplicates(table.assign(**{column: others}))
+        assert marked["problem"].tolist() == ["", "duplicate: the same recording as a.wav"]
+
+
 def test_only_usable_copies_contradict_one_another() -> None:
     table = pd.DataFrame(
         [

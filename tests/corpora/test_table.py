@@ -516,6 +516,33 @@ def test_json_lines_and_hugging_face_s_audiofolder_are_read(project: Project) ->
     pd.testing.assert_frame_equal(*read)
 
 
+def test_listeners_votes_are_spelled_as_the_labels_are(project: Project) -> None:
+    cells = ["Anger,Anger", "Anger,Happiness+anger", "Awe,Awe+Awe", "Awe,"]
+    rows = "\n".join(f"{number}.wav,a,{cell}" for number, cell in enumerate(cells))
+    project("file,who,felt,heard\n" + rows, columns=COLUMNS | {"listeners": "heard"})
+    found = rows_of_calls()
+    assert found["label"].tolist() == ["anger", "anger", "Awe", "Awe"]
+    assert found["listeners"].tolist() == ["anger", "anger+happiness", "Awe", ""]
+
+
+def test_groups_of_what_only_the_recordings_tell_are_not_refused_early(project: Project) -> None:
+    for seconds, speaker in enumerate("abc", start=1):
+        for label in ("joy", "Anger", "awe"):
+            sound(f"{speaker}/{label}.wav", seconds)
+    rows = [
+        f"{speaker}/{label}.wav,{speaker},{label}" for speaker in "abc" for label in ("joy", "Anger", "awe")
+    ]
+    table = "\n".join(["file,who,felt", *rows])
+    project(table, split={"protocol": "group", "group_by": "duration_s", "n_folds": 3})
+    for stage in (select, ingest, manifest, split):
+        stage.main()
+    tested = long_splits.read().query("role == 'test'").groupby("fold")["speaker"].unique()
+    assert sorted(map(list, tested)) == [["calls/a"], ["calls/b"], ["calls/c"]]
+    project(table, split={"protocol": "group", "group_by": "duration", "n_folds": 3})
+    with pytest.raises(InputError, match="no 'duration'"):
+        select.main()
+
+
 def test_group_and_session_protocols_test_whole_groups(project: Project) -> None:
     head, *rows = grid(speakers="abcdef").splitlines()
     cells = [f"{row},{'xyz'['abcdef'.index(row[0]) // 2]}" for row in rows]
