@@ -18,10 +18,10 @@ import pytest
 import soundfile
 
 from benchmark.speed import __main__ as everything
-from benchmark.speed import measure, record, recordings
+from benchmark.speed import determinism, measure, record, recordings
 from benchmark.speed.record import Row
 from stages.data import tables
-from stages.learning import dataset
+from stages.learning import dataset, training
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmark" / "speed").glob("[!_]*.py"))
@@ -102,6 +102,16 @@ def test_the_stages_start_from_a_workspace_of_recordings(tmp_path: Path) -> None
         recordings.stage(name, place)
     index = tables.read(place / dataset.INDEX, tables.FEATURES)
     assert len(index) == 4  # two clips and a copy of each
+
+
+def test_a_folds_processor_time_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    called = []
+    monkeypatch.setattr(training, "train_fold", called.append)
+    exec(determinism.TIMED)
+    training.train_fold(1)
+    assert called == [1]
+    assert float((tmp_path / "processor_s").read_text()) >= 0
 
 
 def test_sides_alternate_after_a_warm_up_round() -> None:

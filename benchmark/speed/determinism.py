@@ -52,14 +52,14 @@ LOOSENED = {
 TIMED = """
 import time
 from pathlib import Path
-from stages import train
+from stages.learning import training
 
-def timed(*arguments, inner=train.train_fold):
+def timed(*arguments, inner=training.train_fold):
     before_s = time.process_time()
     inner(*arguments)
     Path("processor_s").write_text(str(time.process_time() - before_s))
 
-train.train_fold = timed
+training.train_fold = timed
 """
 
 # Older processors, as libraries can be made to assume.

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,6 +35,29 @@ CONFIG = """\
     dir = {cache}
     type = "reflink,hardlink,copy"
 """
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Makes sure that one process at a time works in the folder, which it creates.
+
+    Raises:
+        InputError: another one is running, or the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "lock.db"
+    try:
+        lock = sqlite3.connect(path, timeout=0)  # the system frees it, however the process ends
+    except sqlite3.OperationalError as error:
+        raise InputError(f"{path}: cannot be opened ({error}). Check its permissions.") from error
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        raise InputError(f"{folder}: another run is working there ({error}). Wait for it.") from error
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def start_from(finished: Path, place: Path) -> None:

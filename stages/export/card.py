@@ -44,10 +44,11 @@ def _use(facts: Facts) -> str:
 def _needed(facts: Facts) -> str:
     if facts.train.normalize == "global":
         return ""
-    others = (
-        "other recordings of the speaker" if facts.train.normalize in OF_SPEAKER else "a batch of recordings"
-    )
-    return f"It needs {others}, without labels: `Bundle.adapted` or `ser predict --speaker-from`. "
+    if facts.train.normalize in OF_SPEAKER:
+        others, how = "other recordings of the speaker", "`ser predict --speaker-from FOLDER`"
+    else:
+        others, how = "a batch of recordings", "`ser predict` with all of them"
+    return f"It needs {others}, without labels: `Bundle.adapted` or {how}. "
 
 
 def _data(facts: Facts) -> str:

@@ -168,7 +168,7 @@ def whole(front_end: Graph, trainers: Sequence[Trainer], folds: Sequence[Trained
 
 
 class Prepared:
-    """What `TrainedFold.prepared` is in numpy: from features to a fold's input, window by window."""
+    """What `windows.Preparation` is in numpy: from features to a fold's input, window by window."""
 
     def __init__(self, preprocessor: Preprocessor, padded: Sequence[int]) -> None:
         """Takes a fold's preprocessor and its `padded_lengths`."""

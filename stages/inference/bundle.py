@@ -342,13 +342,14 @@ class Bundle:
             return Prediction(**vars((failed or timeline)[0]), timeline=() if failed else (first,))
         answered = [window for window in timeline if window.probabilities]
         used = [window for window in answered if window.speech] or answered
-        reasons = Counter(window.reason for window in (used or timeline))
-        common, _ = reasons.most_common(1)[0]
-        whole = Prediction(first.start_s, last.end_s, bool(used), "abstained", common, {}, tuple(timeline))
+        unlike = [window for window in used if window.status == "warned"]
+        warned = 2 * len(unlike) > len(used)
+        status: Status = "abstained" if not used else "warned" if warned else "answered"
+        reasons = Counter(window.reason for window in (unlike if used else timeline))
+        reason = "" if status == "answered" else reasons.most_common(1)[0][0]
+        whole = Prediction(first.start_s, last.end_s, bool(used), status, reason, {}, tuple(timeline))
         if not used:
             return whole
-        warned = 2 * sum(window.status == "warned" for window in used) > len(used)
-        whole = replace(whole, status="warned" if warned else "answered", reason=common if warned else "")
         mean = np.mean([[*window.probabilities.values()] for window in used], axis=0)
         return self._with(whole, mean.tolist())  # type: ignore[return-value]
 

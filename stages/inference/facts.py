@@ -16,7 +16,7 @@ from stages.data.vocabulary import LABEL
 from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, statistics
 from stages.learning.pooling import Pooling
 from stages.learning.profile import Profile
-from stages.learning.windows import PREPROCESSOR
+from stages.learning.windows import POOLING, PREPROCESSOR
 
 FILE = "bundle.json"
 PROBABILITIES = "probabilities.onnx"  # of a fold: prepared windows to probabilities
@@ -155,6 +155,7 @@ def read(folder: Path) -> Facts:
         )
     facts = params.check(Facts, values, str(path))
     names = [PROBABILITIES, PREPROCESSOR]
+    names += [POOLING] if facts.pooling is not None else []
     names += [SPEAKER_MEANS] if facts.train.normalize in BY_SPEAKER_MEAN else []
     used = [f"{fold.folder}/{name}" for fold in facts.folds for name in names]
     used += [str(block[WEIGHTS]) for block in facts.features.values() if WEIGHTS in block]

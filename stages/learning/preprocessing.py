@@ -54,7 +54,7 @@ def pool(frames: Frames, layout: Layout, frames_per_step: int = 1) -> Frames:
     """Returns float32 (1, n_pooled) for the layouts without a time axis, else (n_steps, n_dims).
 
     `stats` is mean, standard deviation, 10th and 90th percentile of each dimension and the standard
-    std of its first difference: (1, 5 n_dims).
+    deviation of its first difference: (1, 5 n_dims).
     """
     if layout == "mean":
         return np.asarray(frames.mean(axis=0, keepdims=True))

@@ -147,6 +147,7 @@ def train_fold(
     follow = partial(live.follow, fold=fold, seed=train_seed, folder=folder)
     curve, fitted = trainer.fit(train, validation, folder, seed, follow)
     held_out: HeldOut | None = fitted.pop("held_out", None)  # of a trainer that has validated itself
+    earlier_s = fitted.pop("earlier_s", 0.0)
     if means is not None:
         held_out = None  # it knew all clips of a speaker, and new speakers are known by a few
     files = [PREPROCESSOR, TRAINED_ON, PROFILE, trainer.file]
@@ -182,7 +183,7 @@ def train_fold(
                 record["temperature"],
             )
     follow(curve)
-    seconds = time.monotonic() - started
+    seconds = earlier_s + time.monotonic() - started
     per_epoch = seconds / max(record.get("n_epochs", 0), 1)
     write_json({"seconds": seconds, "seconds_per_epoch": per_epoch}, folder / TIMING)
     write_json(record, folder / RECORD)

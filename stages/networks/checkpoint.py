@@ -27,6 +27,7 @@ class Progress:
     best: float = -np.inf
     since_best: int = 0
     since_plateau: int = 0
+    seconds: float = 0.0  # of the finished epochs
     curve: list[dict[str, float]] = field(default_factory=list)
 
 

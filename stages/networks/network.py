@@ -7,6 +7,7 @@ final weights, bit by bit, as an uninterrupted one: the order of clips depends o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -146,13 +147,14 @@ class NetworkTrainer:
 
         Returns:
             One row per epoch: epoch, loss, learning_rate, and with validation val_loss and val_uar.
-            And `n_parameters` and `precision`.
+            And `n_parameters`, `precision`, and `earlier_s`: seconds of the epochs before an interruption.
 
         Raises:
             InputError: the loss is not finite, or the initial weights cannot be used.
         """
         training, path = self.training, folder / checkpoint.FILE
         progress = checkpoint.read_progress(path)
+        earlier_s = progress.seconds
         learner = self.learner(train, max(progress.epoch - 1, 0), seed)
         if progress.epoch:
             best = checkpoint.restore(learner.state, len(learner.network.weights), path)
@@ -166,6 +168,7 @@ class NetworkTrainer:
             if self.input_shape(train.x.shape[1:], progress.epoch) != learner.input_shape:
                 learner = _continued(learner, self.learner(train, progress.epoch, seed))
                 progress.best, progress.since_best, progress.since_plateau = -np.inf, 0, 0
+            started = time.monotonic()
             row = self.train_epoch(learner, train, seed, progress.epoch)
             row |= self._validate(learner, validation, progress.epoch)
             _check_finite(row, folder.name)
@@ -173,6 +176,7 @@ class NetworkTrainer:
                 best = [np.array(value) for value in learner.network.get_weights()]
             progress.curve.append(row)
             progress.epoch += 1
+            progress.seconds += time.monotonic() - started
             if progress.epoch % training.checkpoint_every_epochs == 0:
                 checkpoint.write(progress, best, learner.state, path)
             follow(pd.DataFrame(progress.curve))
@@ -184,7 +188,8 @@ class NetworkTrainer:
         path.unlink(missing_ok=True)
         n_parameters = int(learner.network.count_params())
         resolved = precision.resolved(training.precision)
-        return pd.DataFrame(progress.curve), {"n_parameters": n_parameters, "precision": resolved}
+        facts = {"n_parameters": n_parameters, "precision": resolved, "earlier_s": earlier_s}
+        return pd.DataFrame(progress.curve), facts
 
     def load(self, folder: Path, n_classes: int) -> Model:
         """Returns the network with the weights in `folder`, computed in float32.

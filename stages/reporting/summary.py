@@ -19,6 +19,7 @@ LAYOUTS = {
     "stats": "statistics over time",
     "pooled": "second-order pooling over time",
     "frames": "frames over time",
+    "flat": "all frames, one after the other",
     "image": "images of time and frequency",
 }
 

@@ -143,7 +143,7 @@ def words(model: Bundle, prediction: Prediction) -> str:
     often = model.how_often_right(prediction.confidence)
     right = (
         f"Answers as confident as this were right {often:.0%} of the time on validation clips."
-        if often
+        if often is not None
         else ""
     )
     sure = {

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 from ruamel.yaml import YAML
 
-from stages.base import registry
+from stages.base import registry, workspace
 from stages.base.errors import InputError, parser_of, run
 from stages.base.files import (
     DATA,
@@ -50,17 +50,20 @@ WORK = DATA / "leak_inflation"
 def main() -> None:
     parser_of(__doc__).parse_args()
     params = read()
-    bring_up_to_date("leak_inflation", ["manifest", "featurize"])
-    independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
-    separated = assign(independent_protocol)
-    mixed = assign(LEAKY, n_folds=several_folds(independent_protocol, separated))
-    independent, leaky = (
-        predict(protocol, splits)
-        for protocol, splits in zip(
-            (independent_protocol, LEAKY), equally_many(separated, mixed, params.seed), strict=True
+    with workspace.alone(WORK):
+        bring_up_to_date("leak_inflation", ["manifest", "featurize"])
+        independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
+        separated = assign(independent_protocol)
+        mixed = assign(LEAKY, n_folds=several_folds(independent_protocol, separated))
+        independent, leaky = (
+            predict(protocol, splits)
+            for protocol, splits in zip(
+                (independent_protocol, LEAKY), equally_many(separated, mixed, params.seed), strict=True
+            )
         )
-    )
-    independent, leaky = on_shared_clips(independent, leaky)
+        independent, leaky = on_shared_clips(independent, leaky)
+        for protocol in (independent_protocol, LEAKY):
+            shutil.rmtree(WORK / protocol)
     scores = compare(independent, leaky, params)
     scores = scores.rename({"independent": independent_protocol, "leaky": LEAKY})
     subject = f"{params.model} on {', '.join(params.corpus)}"
@@ -72,7 +75,6 @@ def main() -> None:
     write(results.leak_inflation(scores, chance, subject).content, RESULT.with_suffix(".png"))
     print(", ".join([subject, *(f"{name} {value:.4g}" for name, value in tested.items())]))
     print(f"\n{markdown(scores)}")
-    shutil.rmtree(WORK)
 
 
 def choose_protocol(params: Params, manifest: pd.DataFrame) -> str:

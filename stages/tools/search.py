@@ -15,11 +15,9 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -62,7 +60,7 @@ def main() -> None:
     parameters, fixed = space.parse(arguments.settings)
     values = space.changed(load(PARAMS), fixed)
     params = checks.check(parameters, values)
-    with alone():
+    with workspace.alone(WORK):
         prepare(values)
         rows = training_clips(params)
         checks.check_validation(params, rows)
@@ -80,29 +78,6 @@ def main() -> None:
             per_trial_s = (time.monotonic() - started) / (len(done) - n_before)
             show(done, (arguments.trials - len(done)) * per_trial_s)
     report(trials.finished(study), parameters, values, fixed)
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Makes sure that one search at a time runs in WORK.
-
-    Raises:
-        InputError: another one is running, or WORK cannot be written.
-    """
-    WORK.mkdir(parents=True, exist_ok=True)
-    path = WORK / "lock.db"
-    try:
-        lock = sqlite3.connect(path, timeout=0)  # the system frees it, however the process ends
-    except sqlite3.OperationalError as error:
-        raise InputError(f"{path}: cannot be opened ({error}). Check its permissions.") from error
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        raise InputError(f"{WORK}: another search is running there ({error}). Wait for it.") from error
-    try:
-        yield
-    finally:
-        lock.close()
 
 
 def prepare(values: Values) -> None:

@@ -162,6 +162,16 @@ def test_it_says_what_it_learnt_from(model: Bundle) -> None:
     assert "synthetic" in card and model.facts.score.protocol in card
 
 
+@pytest.mark.parametrize(
+    ("normalize", "of_speaker"), [("speaker", True), ("enrol", True), ("cluster", False)]
+)
+def test_the_card_says_how_to_give_the_statistics(model: Bundle, normalize: str, of_speaker: bool) -> None:
+    train = model.facts.train.model_copy(update={"normalize": normalize})
+    card = model_card.text(model.facts.model_copy(update={"train": train}))
+    assert ("--speaker-from" in card) == of_speaker
+    assert ("a batch of recordings" in card) != of_speaker
+
+
 def test_labels_are_shown_in_the_card_and_do_nothing(model: Bundle) -> None:
     shown = model_card.text(model.facts.model_copy(update={"classes": ["<b>", "a|b", "anger"]}))
     assert "&lt;b&gt;, a\\|b, anger" in shown
@@ -214,6 +224,19 @@ def test_a_long_recording_has_a_timeline(model: Bundle) -> None:
     assert all(not window.probabilities for window in predicted.timeline if not window.speech)
     mean = np.mean([[*window.probabilities.values()] for window in with_speech], axis=0)
     assert [*predicted.probabilities.values()] == pytest.approx(mean.tolist())
+
+
+def test_the_reason_of_a_warning_is_one_of_the_windows_that_were_warned_about(model: Bundle) -> None:
+    sure = {name: float(name == model.classes[0]) for name in model.classes}
+    reasons = ["too loud", "too narrow", "too long", "", ""]
+    timeline = [
+        bundle.Window(start_s, start_s + 1, True, "warned" if reason else "answered", reason, sure)
+        for start_s, reason in enumerate(reasons)
+    ]
+    whole = model._summary(timeline)
+    assert (whole.status, whole.reason) == ("warned", "too loud")
+    whole = model._summary(timeline[2:])
+    assert (whole.status, whole.reason) == ("answered", "")
 
 
 def test_an_answer_below_the_threshold_is_unsure(here: Path) -> None:
@@ -295,6 +318,18 @@ def test_a_damaged_or_foreign_bundle_is_refused_and_runs_no_code(here: Path, kin
     with pytest.raises(InputError, match=message):
         bundle.load("bundle")
     assert not Path("hacked").exists()
+
+
+def test_a_pooled_model_needs_a_checksum_of_its_pooling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = make(tmp_path, "ridge", **CHANGES["ridge"]) / facts.FILE
+    written = json.loads(path.read_text())
+    del written["sha256"]["fold_00/pooling.npz"]
+    path.write_text(json.dumps(written))
+    with pytest.raises(InputError, match=r"no checksum of 'fold_00/pooling\.npz'"):
+        bundle.load("bundle")
 
 
 def test_a_folder_that_is_no_bundle_is_not_replaced(here: Path) -> None:

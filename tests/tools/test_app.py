@@ -88,6 +88,8 @@ def test_how_sure_an_answer_is_is_said(model: Bundle) -> None:
         assert "62%" in text
         right = model.how_often_right(0.62)
         assert right is not None and f"right {right:.0%} of the time" in text
+    model.facts = model.facts.model_copy(update={"right": [0.0] * 10})
+    assert "right 0% of the time" in app.words(model, Prediction(0, 1, True, "answered", "", probabilities))
 
 
 def test_a_model_that_needs_other_recordings_has_no_page(

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from stages.base import params
 from stages.base.errors import InputError
+from stages.base.workspace import alone
 from stages.data.splits import Splits
 from stages.reporting.figures import results
 from stages.splitting import protocols
@@ -149,3 +150,11 @@ def test_one_speaker_gives_no_interval(chosen: Any) -> None:
     alone: pd.DataFrame = of_speakers([2], 4)
     with pytest.raises(InputError, match="c/00 is the only test speaker"):
         leak_inflation.compare(alone, alone, chosen())
+
+
+def test_two_at_once_are_refused(chosen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen()
+    monkeypatch.setattr("sys.argv", ["leak_inflation"])
+    with alone(leak_inflation.WORK), pytest.raises(InputError, match=r"^data/leak_inflation: "):
+        leak_inflation.main()

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from stages.base import workspace
 from stages.base.errors import InputError
 from stages.base.params import read
 from stages.corpora import demo
@@ -156,7 +157,7 @@ def test_another_training_clip_begins_a_new_study(searched: tuple[Path, str], ag
 def test_a_lock_that_cannot_be_opened_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (search.WORK / "lock.db").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"^data/search/lock\.db: "), search.alone():
+    with pytest.raises(InputError, match=r"^data/search/lock\.db: "), workspace.alone(search.WORK):
         pass
 
 
@@ -168,4 +169,4 @@ def test_two_searches_at_once_are_refused(again: Path) -> None:
     )
     lock.close()
     assert done.returncode == 1
-    assert re.fullmatch(r"error: data/search: another search is running there .*\n", done.stderr)
+    assert re.fullmatch(r"error: data/search: another run is working there .*\n", done.stderr)
