@@ -8,15 +8,15 @@ usable clips of the chosen corpora, including test clips: do not base a choice o
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pandas as pd
 
-from stages.base import registry
+from stages.base import registry, workspace
 from stages.base.errors import InputError, parser_of, run
 from stages.base.files import FEATURES, MANIFEST, METRICS, write
 from stages.base.params import Params, read
-from stages.base.repro import bring_up_to_date
 from stages.data import shards, tables
 from stages.learning import trained_fold
 from stages.reporting import clip_space, page
@@ -32,7 +32,7 @@ INDEX = FEATURES / shards.INDEX
 def main() -> None:
     parser_of(__doc__).parse_args()
     params = read()
-    bring_up_to_date("data_page", ["manifest", "featurize"])
+    workspace.reproduce(Path.cwd(), "manifest", "featurize", output=sys.stderr)
     names = pooled_features(params)
     clips = usable(params, names)
     shown = clip_space.drawn(clips, params.seed)

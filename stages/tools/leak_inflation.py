@@ -35,7 +35,6 @@ from stages.base.files import (
     write_json,
 )
 from stages.base.params import PARAMS, Params, read
-from stages.base.repro import bring_up_to_date
 from stages.data import keys, tables
 from stages.data.splits import Roles, Splits
 from stages.evaluation import metrics, paired
@@ -51,7 +50,7 @@ def main() -> None:
     parser_of(__doc__).parse_args()
     params = read()
     with workspace.alone(WORK):
-        bring_up_to_date("leak_inflation", ["manifest", "featurize"])
+        workspace.reproduce(Path.cwd(), "manifest", "featurize", output=sys.stderr)
         independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
         separated = assign(independent_protocol)
         mixed = assign(LEAKY, n_folds=several_folds(independent_protocol, separated))

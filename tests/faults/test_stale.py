@@ -350,7 +350,7 @@ def test_features_of_other_recordings_are_refused(run: Path, monkeypatch: pytest
     manifest.loc[0, "audio_sha256"] = "another recording of the same name"
     tables.write(manifest, tables.MANIFEST, MANIFEST)
     split.main()
-    monkeypatch.setattr(data_page, "bring_up_to_date", lambda *_: None)
+    monkeypatch.setattr(data_page.workspace, "reproduce", lambda *_, **__: None)
     monkeypatch.setattr("sys.argv", ["data_page"])
     for read in (train.main, data_page.main):
         with pytest.raises(InputError, match=r"^data/features/index\.parquet: .*`dvc repro featurize`"):

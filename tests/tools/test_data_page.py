@@ -22,7 +22,7 @@ SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Moves into a folder with four speakers' features; returns its parameters."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data_page, "bring_up_to_date", lambda *_: None)
+    monkeypatch.setattr(data_page.workspace, "reproduce", lambda *_, **__: None)
     monkeypatch.setattr("sys.argv", ["data_page"])
     values: dict[str, Any] = SHIPPED | {
         "corpora": SHIPPED["corpora"] | {"demo": {"n_speakers": 4, "sentences": ["IEO"], "variability": 1.0}},
