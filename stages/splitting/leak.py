@@ -1,12 +1,11 @@
 """The leakage check: rules on training and test data that no setting disables.
 
-Each rule is a function that returns the rows that break it. `check` applies a protocol's rules to all folds,
+`broken` returns the rows that break a rule on a column. `check` applies a protocol's rules to all folds,
 `check_training` those on augmented copies and `check_pretrained` those on pretrained weights to one fold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +17,13 @@ LEAKY = frozenset({"random"})  # exempt from the rule on speakers; their results
 FEWEST_TO_SEPARATE = 3  # speakers or sentences: one each for training, validation and test
 N_NAMED = 3  # clips that an error names before it counts the rest
 
-Rule = Callable[[pd.DataFrame, bool], pd.DataFrame]  # see `shared_speakers`
+RULES = {  # by the column that each looks at
+    "sha256": "one file in one role",
+    "audio_sha256": "one recording in one role",
+    "speaker": "one speaker in one role",
+    "sentence": "one sentence in one role",
+    "corpus": "no test corpus outside test",
+}
 
 
 class LeakError(InputError):
@@ -34,56 +39,35 @@ def leaky(protocol: str) -> bool:
     return protocol in LEAKY
 
 
-def shared_speakers(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
-    """Returns the rows whose speaker has two roles in one fold.
+def rules(protocol: str) -> list[str]:
+    """Returns the columns of the protocol's rules.
 
-    If all folds together have only a `few` speakers, less than FEWEST_TO_SEPARATE, train and validation may
-    share one; test never shares.
+    >>> rules("random")
+    ['sha256', 'audio_sha256']
+    """
+    columns = ["sha256", "audio_sha256"]
+    if protocol not in LEAKY:
+        columns.append("speaker")
+    if protocol == "speaker_and_text_independent":
+        columns.append("sentence")
+    if protocol == "cross_corpus":
+        columns.append("corpus")
+    return columns
 
-    >>> splits = pd.DataFrame({"fold": 0, "role": ["train", "validation", "test", "test"]})
-    >>> shared_speakers(splits.assign(speaker=["a", "b", "c", "a"]), few=False)["role"].tolist()
+
+def broken(rows: pd.DataFrame, column: str, few: bool) -> pd.DataFrame:
+    """Returns the rows that break the rule on a column: their value has two roles in one fold.
+
+    Of corpora, and of speakers or sentences if all folds together have only a `few`, less than
+    FEWEST_TO_SEPARATE, train and validation may share one; test never shares.
+
+    >>> rows = pd.DataFrame({"fold": 0, "role": ["train", "validation", "test", "test"]})
+    >>> broken(rows.assign(speaker=["a", "b", "c", "a"]), "speaker", few=False)["role"].tolist()
     ['train', 'test']
     """
-    return _in_two_roles(splits, "speaker", few)
-
-
-def shared_sentences(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
-    """Returns the rows whose sentence has two roles in one fold; see `shared_speakers`."""
-    return _in_two_roles(splits, "sentence", few)
-
-
-def shared_corpora(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
-    """Returns the rows whose corpus is in test and in another role of the same fold."""
-    return straddling(splits, "corpus", splits["role"] == "test")
-
-
-def shared_files(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
-    """Returns the rows whose file, byte for byte, has two roles in one fold."""
-    return straddling(splits, "sha256", splits["role"])
-
-
-def shared_audio(splits: pd.DataFrame, few: bool) -> pd.DataFrame:
-    """Returns the rows whose audio, sample for sample, has two roles in one fold."""
-    return straddling(splits, "audio_sha256", splits["role"])
-
-
-def rules(protocol: str) -> dict[str, tuple[str, Rule]]:
-    """Returns the protocol's rules: the text of each, the column it looks at, and its function.
-
-    >>> list(rules("random"))
-    ['one file in one role', 'one recording in one role']
-    """
-    chosen: dict[str, tuple[str, Rule]] = {
-        "one file in one role": ("sha256", shared_files),
-        "one recording in one role": ("audio_sha256", shared_audio),
-    }
-    if protocol not in LEAKY:
-        chosen["one speaker in one role"] = ("speaker", shared_speakers)
-    if protocol == "speaker_and_text_independent":
-        chosen["one sentence in one role"] = ("sentence", shared_sentences)
-    if protocol == "cross_corpus":
-        chosen["no test corpus outside test"] = ("corpus", shared_corpora)
-    return chosen
+    role = rows["role"]
+    shared = column == "corpus" or (few and column in ("speaker", "sentence"))
+    return straddling(rows, column, role == "test" if shared else role)
 
 
 def check(splits: Splits, protocol: str) -> None:
@@ -96,9 +80,9 @@ def check(splits: Splits, protocol: str) -> None:
     Raises:
         LeakError: names the rule, the first fold that breaks it, its first clips that do and how many more.
     """
-    for rule, (column, broken_by) in rules(protocol).items():
+    for column in rules(protocol):
         few = splits.clips[column].nunique() < FEWEST_TO_SEPARATE
-        for rows in (broken_by(fold, few) for fold in _differing(splits, column)):
+        for rows in (broken(fold, column, few) for fold in _differing(splits, column)):
             if rows.empty:
                 continue
             (fold, value), shared = next(iter(rows.groupby(["fold", column])))
@@ -107,7 +91,7 @@ def check(splits: Splits, protocol: str) -> None:
             )
             raise LeakError(
                 f"params.split.protocol {protocol}, fold {fold}: the {column} '{value}' is in {roles}. "
-                f"{len(rows)} rows break the rule '{rule}'."
+                f"{len(rows)} rows break the rule '{RULES[column]}'."
             )
 
 
@@ -208,13 +192,6 @@ def straddling(splits: pd.DataFrame, column: str, side: pd.Series) -> pd.DataFra
     """Returns the rows whose value of `column` is, within one fold, on more than one `side`."""
     n_sides = side.groupby([splits["fold"], splits[column]]).transform("nunique")
     return splits[n_sides > 1]
-
-
-def _in_two_roles(splits: pd.DataFrame, column: str, few: bool) -> pd.DataFrame:
-    """Returns the rows whose value has two roles; if they are few, test against the other roles."""
-    if few:
-        return straddling(splits, column, splits["role"] == "test")
-    return straddling(splits, column, splits["role"])
 
 
 def _differing(splits: Splits, column: str) -> Splits:
