@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,21 +12,8 @@ from stages.base.errors import InputError
 from stages.base.files import RAW, replacing
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What was done to a corpus's folder, in files."""
-
-    n_files: int
-    new: int
-    changed: int
-    removed: int
-
-    def __str__(self) -> str:
-        return f"{self.n_files} files, {self.new} new, {self.changed} changed, {self.removed} removed"
-
-
-def update(sources: list[SourceFile], folder: Path) -> Changes:
-    """Makes `folder` contain `sources` and nothing else."""
+def update(sources: list[SourceFile], folder: Path) -> str:
+    """Makes `folder` contain `sources` and nothing else; returns what was done, in files."""
     n_removed = _remove_all_but({folder / source.path for source in sources}, folder)
     n_new = n_changed = 0
     for source in tqdm(sources, desc=f"ingest {folder.name}", unit="file", leave=False, disable=None):
@@ -39,7 +25,7 @@ def update(sources: list[SourceFile], folder: Path) -> Changes:
         n_changed += exists
         n_new += not exists
     check_complete(sources, folder)
-    return Changes(len(sources), n_new, n_changed, n_removed)
+    return f"{len(sources)} files, {n_new} new, {n_changed} changed, {n_removed} removed"
 
 
 def check_complete(sources: list[SourceFile], folder: Path) -> None:

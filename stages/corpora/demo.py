@@ -23,7 +23,7 @@ from pydantic import Field
 from scipy.fft import next_fast_len
 
 from stages.acquire import espeak
-from stages.base.files import replacing
+from stages.base.files import write
 from stages.base.params import Block
 from stages.data.keys import rng
 from stages.data.vocabulary import Corpus, Emotion, ParsedName, Sex
@@ -40,31 +40,13 @@ class Speaker:
 
 
 # Female and male alternate, so that the first n are balanced.
+VOICES = (
+    *("f1", "m1", "f2", "m2", "f3", "m3", "f4", "m4", "f5", "m5", "Alicia", "m6", "Andrea", "m7"),
+    *("Annie", "m8", "aunty", "Denis", "belinda", "ed", "grandma", "Mike", "linda", "Nguyen"),
+)
 SPEAKERS = {
-    "2001": Speaker("f1", "female"),
-    "2002": Speaker("m1", "male"),
-    "2003": Speaker("f2", "female"),
-    "2004": Speaker("m2", "male"),
-    "2005": Speaker("f3", "female"),
-    "2006": Speaker("m3", "male"),
-    "2007": Speaker("f4", "female"),
-    "2008": Speaker("m4", "male"),
-    "2009": Speaker("f5", "female"),
-    "2010": Speaker("m5", "male"),
-    "2011": Speaker("Alicia", "female"),
-    "2012": Speaker("m6", "male"),
-    "2013": Speaker("Andrea", "female"),
-    "2014": Speaker("m7", "male"),
-    "2015": Speaker("Annie", "female"),
-    "2016": Speaker("m8", "male"),
-    "2017": Speaker("aunty", "female"),
-    "2018": Speaker("Denis", "male"),
-    "2019": Speaker("belinda", "female"),
-    "2020": Speaker("ed", "male"),
-    "2021": Speaker("grandma", "female"),
-    "2022": Speaker("Mike", "male"),
-    "2023": Speaker("linda", "female"),
-    "2024": Speaker("Nguyen", "male"),
+    str(2001 + number): Speaker(voice, "male" if number % 2 else "female")
+    for number, voice in enumerate(VOICES)
 }
 
 # Those of CREMA-D (Cao et al. 2014).
@@ -179,8 +161,7 @@ def synthesise(folder: Path, config: Config, seed: int) -> int:
     for take, sound in zip(takes, sounds, strict=True):
         recorded = io.BytesIO()  # libsndfile does not report a full disk
         soundfile.write(recorded, _record(sound, take, seed), SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
-        with replacing(folder / f"{take.name}.wav") as temporary:
-            temporary.write_bytes(recorded.getbuffer())
+        write(recorded.getvalue(), folder / f"{take.name}.wav")
     return len(takes)
 
 
