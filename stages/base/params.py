@@ -28,7 +28,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from stages.base import files, registry
-from stages.base.errors import N_SHOWN, InputError, shown, shown_key, unknown
+from stages.base.errors import N_SHOWN, InputError, shown, shown_key
 
 PARAMS = Path("params.yaml")
 
@@ -542,10 +542,12 @@ def checked(values: Any) -> Params:
     """
     params = check(Params, values, "params")
     for kind in registry.CONTRACTS:
-        _check_names(kind, _in_files(params, kind, getattr(params, kind)), f"params.{kind}")
+        for name in _in_files(params, kind, getattr(params, kind)):
+            registry.check(kind, name, f"params.{kind}")
     for kind, entries in params.chosen().items():
         place = CHOSEN_BY[kind]
-        _check_names(kind, _in_files(params, kind, entries), place)
+        for name in _in_files(params, kind, entries):
+            registry.check(kind, name, place)
         # A model's block is checked by train: importing TensorFlow takes longer than the stages before it.
         for name in entries if kind != "models" else []:
             params.config(kind, name, place)
@@ -555,9 +557,3 @@ def checked(values: Any) -> Params:
 def _in_files(params: Params, kind: str, entries: Iterable[str]) -> list[str]:
     """Returns the entries that a file of their own serves; the others are corpora with a table."""
     return [name for name in entries if params.file(kind, name) == name]
-
-
-def _check_names(kind: str, entries: Iterable[str], place: str) -> None:
-    for name in entries:
-        if name not in registry.names(kind):
-            raise unknown(place, name, registry.names(kind))

@@ -46,6 +46,12 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in (STAGES / kind).glob("*.py") if not path.stem.startswith("_"))
 
 
+def check(kind: str, name: str, place: str) -> None:
+    """Raises InputError, at `place`, if there is no entry of this name."""
+    if name not in names(kind):
+        raise unknown(place, name, names(kind))
+
+
 def load(kind: str, name: str, place: str) -> ModuleType:
     """Returns the entry's module, its contract checked.
 
@@ -59,8 +65,7 @@ def load(kind: str, name: str, place: str) -> ModuleType:
     """
     if name == TABLE:
         return importlib.import_module(f"stages.{kind}.{name}")
-    if name not in names(kind):
-        raise unknown(place, name, names(kind))
+    check(kind, name, place)
     module = importlib.import_module(f"stages.{kind}.{name}")
     for attribute, meaning in CONTRACTS[kind].items():
         if not hasattr(module, attribute):

@@ -16,7 +16,7 @@ from stages.acquire import segments, table
 from stages.acquire.source_file import SourceFile
 from stages.acquire.sources import check_clashes, check_kind
 from stages.base import registry
-from stages.base.errors import InputError, unknown
+from stages.base.errors import InputError
 from stages.base.files import SOURCES
 from stages.base.params import Block
 from stages.data.vocabulary import Corpus
@@ -188,8 +188,7 @@ class TableCorpus:
         """Returns the table with what the file names say, as a corpus's own file reads them."""
         parser = str(self.config.parser)
         place = f"{rules.place}.parser"
-        if parser not in registry.names("corpora"):
-            raise unknown(place, parser, registry.names("corpora"))
+        registry.check("corpora", parser, place)  # load takes _table too
         parse = registry.load("corpora", parser, place).parse
         parsed = [parse(PurePosixPath(path)) for path in read[rules.columns.get("path", "path")]]
         for column in ("clip", "speaker", "sex", "sentence", "intensity", "repetition"):

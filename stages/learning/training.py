@@ -54,8 +54,7 @@ def check_inputs(entry: ModuleType, config: Any, name: str, normalize: str) -> N
     if inputs.layout == "pooled" and config.pooling is None:
         raise InputError(f"params.models.{name}.pooling: empty, but the layout 'pooled' needs it.")
     for feature in inputs.features:
-        if feature not in registry.names("features"):
-            raise unknown(f"{place}.features", feature, registry.names("features"))
+        registry.check("features", feature, f"{place}.features")
 
 
 def origin(params: Params, initial: Iterable[Path]) -> dict[str, Any]:
