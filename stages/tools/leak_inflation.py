@@ -61,19 +61,19 @@ def main() -> None:
             )
         )
         independent, leaky = on_shared_clips(independent, leaky)
-        for protocol in (independent_protocol, LEAKY):
-            shutil.rmtree(WORK / protocol)
-    scores = compare(independent, leaky, params)
-    scores = scores.rename({"independent": independent_protocol, "leaky": LEAKY})
-    subject = f"{params.model} on {', '.join(params.corpus)}"
-    chance = 1 / independent["label"].nunique()
-    n_speakers = independent["speaker"].nunique()
-    tested = {"n_clips": independent["clip"].nunique(), "n_speakers": n_speakers, "chance_uar": chance}
-    rows = {str(name): row.to_dict() for name, row in scores.iterrows()}
-    write_json({"subject": subject, **tested, **rows}, RESULT)
-    write(results.leak_inflation(scores, chance, subject).content, RESULT.with_suffix(".png"))
-    print(", ".join([subject, *(f"{name} {value:.4g}" for name, value in tested.items())]))
-    print(f"\n{markdown(scores)}")
+        scores = compare(independent, leaky, params)
+        scores = scores.rename({"independent": independent_protocol, "leaky": LEAKY})
+        subject = f"{params.model} on {', '.join(params.corpus)}"
+        chance = 1 / independent["label"].nunique()
+        n_speakers = independent["speaker"].nunique()
+        tested = {"n_clips": independent["clip"].nunique(), "n_speakers": n_speakers, "chance_uar": chance}
+        rows = {str(name): row.to_dict() for name, row in scores.iterrows()}
+        write_json({"subject": subject, **tested, **rows}, RESULT)
+        write(results.leak_inflation(scores, chance, subject).content, RESULT.with_suffix(".png"))
+        print(", ".join([subject, *(f"{name} {value:.4g}" for name, value in tested.items())]))
+        print(f"\n{markdown(scores)}")
+        for folder in WORK.glob("*/"):
+            shutil.rmtree(folder)
 
 
 def choose_protocol(params: Params, manifest: pd.DataFrame) -> str:

@@ -10,7 +10,9 @@ from ruamel.yaml import YAML
 
 from stages.base import params
 from stages.base.errors import InputError
+from stages.base.files import MANIFEST
 from stages.base.workspace import alone
+from stages.data import tables
 from stages.data.splits import Splits
 from stages.reporting.figures import results
 from stages.splitting import protocols
@@ -158,3 +160,29 @@ def test_two_at_once_are_refused(chosen: Any, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("sys.argv", ["leak_inflation"])
     with alone(leak_inflation.WORK), pytest.raises(InputError, match=r"^data/leak_inflation: "):
         leak_inflation.main()
+
+
+def test_what_is_trained_stays_until_the_result_is_written(
+    chosen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen()
+    predictions = of_speakers([2], 4)  # of one speaker: there is no interval
+
+    def predict(protocol: str, splits: None) -> pd.DataFrame:
+        (leak_inflation.WORK / protocol).mkdir(exist_ok=True)
+        return predictions
+
+    monkeypatch.setattr("sys.argv", ["leak_inflation"])
+    monkeypatch.setattr(leak_inflation, "bring_up_to_date", lambda *_: None)
+    monkeypatch.setattr(leak_inflation, "choose_protocol", lambda *_: "speaker_independent")
+    monkeypatch.setattr(leak_inflation, "assign", lambda *_, **changes: None)
+    monkeypatch.setattr(leak_inflation, "several_folds", lambda *_: 6)
+    monkeypatch.setattr(leak_inflation, "equally_many", lambda *_: (None, None))
+    monkeypatch.setattr(leak_inflation, "predict", predict)
+    manifest = tables.typed(manifests.ravdess(), tables.MANIFEST)
+    tables.write(manifest, tables.MANIFEST, MANIFEST)
+    with pytest.raises(InputError, match="c/00 is the only test speaker"):
+        leak_inflation.main()
+    trained = {path.name for path in leak_inflation.WORK.glob("*/")}
+    assert trained == {"speaker_independent", "random"}
