@@ -117,9 +117,14 @@ def measure(params: Params, every: int) -> dict[str, Any]:
     check_recordings(splits)
     features = folds[0].config.inputs.features
     extract = extractor.extractor(params, features, f"params.models.{params.model}.inputs.features")
+    paths = tables.read(MANIFEST, tables.MANIFEST, ["clip", "path"]).set_index("clip")["path"]
+    profiles = [profile.read(fold.folder / profile.PROFILE) for fold in folds]
     scored = {}
     for name in tqdm(CONDITIONS, desc="robustness", unit="condition", disable=None):
-        parts = [score(fold, splits, extract, CONDITIONS[name], params, every) for fold in folds]
+        parts = [
+            score(fold, of_fold, paths, splits, extract, CONDITIONS[name], params, every)
+            for fold, of_fold in zip(folds, profiles, strict=True)
+        ]
         scored[name] = pd.concat(parts, ignore_index=True)
     protocol = params.split.protocol
     uars = {name: metrics.stated(scores, protocol)["uar"] for name, scores in scored.items()}
@@ -156,22 +161,28 @@ def check_recordings(splits: Splits) -> None:
 
 def score(
     fold: trained_fold.TrainedFold,
+    of_fold: profile.Profile,
+    paths: pd.Series,
     splits: Splits,
     extract: extractor.Extractor,
     degrade: Callable[[Samples], bytes],
     params: Params,
     every: int,
 ) -> pd.DataFrame:
-    """Returns the probabilities of a fold's degraded test clips, and `action`, what predict does."""
-    paths = tables.read(MANIFEST, tables.MANIFEST, ["clip", "path"]).set_index("clip")["path"]
+    """Returns the probabilities of a fold's degraded test clips, and `action`, what predict does.
+
+    Args:
+        of_fold: what the fold's training clips were like.
+        paths: of the recordings in data/raw, by clip.
+        every: see `measure`.
+    """
     rows = splits.fold(fold.number, "test").iloc[::every].reset_index(drop=True)
-    profiles = [profile.read(fold.folder / profile.PROFILE)]
     frames, actions = [], []
     with tempfile.NamedTemporaryFile() as file:
         for clip in rows["clip"]:
             Path(file.name).write_bytes(degrade(load_listed(RAW / paths[clip], RATE_HZ)))
             recording = decode(Path(file.name))
-            actions.append(judge(recording, profiles, params)[0])
+            actions.append(judge(recording, [of_fold], params)[0])
             computed = extract(resample(recording, params.audio.sample_rate_hz))
             frames.append(np.concatenate(list(computed.values()), axis=1))
     probabilities = fold.probabilities(frames, rows)

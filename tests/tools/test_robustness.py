@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stages.audio.recording import decode
+from stages.base import params
 from stages.base.errors import InputError
+from stages.data import tables
 from stages.tools import robustness
+from tests.faults import trained
 from tests.support.workspace import RATE_HZ, voice
+from tests.test_train import N_DIMS
 
 
 def test_every_condition_is_a_readable_file(tmp_path: Path) -> None:
@@ -31,3 +36,24 @@ def test_without_a_trained_model_it_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sys, "argv", ["robustness"])
     with pytest.raises(InputError, match=r"data/model: contains no trained fold"):
         robustness.main()
+
+
+def test_the_manifest_is_read_once_for_all_conditions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained.leave(tmp_path, "svm", features__mfcc__n_mfcc=N_DIMS)
+    reads = []
+
+    def read(path: Path, schema: Any, columns: Any = None, inner: Any = tables.read, **chosen: Any) -> Any:
+        reads.append(columns)
+        return inner(path, schema, columns, **chosen)
+
+    monkeypatch.setattr(tables, "read", read)
+    monkeypatch.setattr(robustness, "check_recordings", lambda splits: None)
+    monkeypatch.setattr(robustness, "load_listed", lambda path, rate_hz: voice("s", 1).astype(np.float32))
+    conditions = {name: robustness.CONDITIONS[name] for name in (robustness.CLEAN, "-20 dB")}
+    monkeypatch.setattr(robustness, "CONDITIONS", conditions)
+    measured = robustness.measure(params.read(), every=4)
+    assert {*measured["conditions"]} == {*conditions} and measured["n_clips"] > 1
+    assert reads.count(["clip", "path"]) == 1
