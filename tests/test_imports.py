@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +26,15 @@ NEEDED = {
     "evaluate": {"scipy"},
     "report": {"matplotlib", "scipy"},
 }
+# Libraries that a declared one needs, and that are imported for what it returns or raises.
+COMES_WITH = {
+    "audiofile": "opensmile",
+    "cloudpickle": "distributed",
+    "fsspec": "dvc",
+    "pydantic-core": "pydantic",
+    "scmrepo": "dvc",
+    "sqlalchemy": "optuna",
+}
 
 
 @pytest.mark.parametrize("name", PIPELINE)
@@ -28,3 +43,35 @@ def test_a_stage_starts_without_what_it_does_not_need(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     surplus = {*done.stdout.split()} - NEEDED.get(name, set())
     assert not surplus, f"stages/{name}.py imports {sorted(surplus)} before it knows whether they are needed"
+
+
+def test_every_library_that_the_code_imports_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    wanted += (ROOT / "benchmark" / "speed" / "peers.txt").read_text().splitlines()
+    declared = {canonical(re.split(r"[^\w.-]", line)[0]) for line in wanted}
+    distributions = packages_distributions()
+    declared |= {name for name, parent in COMES_WITH.items() if parent in declared}
+    undeclared = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for folder in ("stages", "benchmark")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in imported(path) - {*sys.stdlib_module_names, "stages", "benchmark", "tests"}
+        if not declared & {canonical(each) for each in distributions.get(name, [name])}
+    }
+    assert not undeclared
+
+
+def canonical(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def imported(path: Path) -> set[str]:
+    """Returns the names of the packages that a file imports."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names}

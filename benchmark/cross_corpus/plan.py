@@ -10,9 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from benchmark.published.overlay import Experiment
+from benchmark.published.overlay import Experiment, merged
 from stages.base.errors import InputError
 
 NAME = "cross_corpus"  # of the folder with the workspaces, beside those of the published systems
@@ -59,7 +57,7 @@ def _runs(corpora: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
             yield [corpus], protocol
 
 
-def _values(base: dict[str, Any], corpora: Sequence[str], protocol: str, normalize: str) -> Any:
+def _values(base: dict[str, Any], corpora: Sequence[str], protocol: str, normalize: str) -> dict[str, Any]:
     """Returns params.yaml for one run: without augmented copies, which would take most of the time."""
     changes = {
         "corpus": list(corpora),
@@ -67,4 +65,4 @@ def _values(base: dict[str, Any], corpora: Sequence[str], protocol: str, normali
         "train": {"normalize": normalize},
         "augment": {"copies": 0},
     }
-    return OmegaConf.to_container(OmegaConf.merge(base, changes))
+    return merged(base, changes)

@@ -152,8 +152,6 @@ def settings(system: System, variant: str, protocol: str) -> str:
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Returns `base` with `changes`: blocks are merged key by key, lists and values are replaced.
 
-    OmegaConf does the same, but takes seconds for all rows instead of milliseconds.
-
     >>> merged({"model": "svm", "split": {"n_folds": 6, "seed": 1}}, {"split": {"n_folds": 10}})
     {'model': 'svm', 'split': {'n_folds': 10, 'seed': 1}}
     """

@@ -9,18 +9,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 
 from benchmark.speed import measure
 from stages.audio import recording
 from stages.base.errors import InputError
 from stages.base.files import MANIFEST, RAW
+from stages.base.params import PARAMS, load
 from stages.data import keys, tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,10 +116,12 @@ def link(path: Path, place: Path) -> None:
 
 def write_params(folder: Path, **changes: Any) -> None:
     """Writes the project's params.yaml into `folder`, changed: keys have double underscores for dots."""
-    settings = OmegaConf.create(YAML(typ="safe").load(ROOT / "params.yaml"))
+    settings = load(ROOT / PARAMS)
     for key, value in changes.items():
-        OmegaConf.update(settings, key.replace("__", "."), value, merge=False)
-    (folder / "params.yaml").write_text(OmegaConf.to_yaml(settings))
+        *above, last = key.split("__")
+        reduce(getitem, above, settings)[last] = value
+    with (folder / PARAMS).open("w") as file:
+        YAML().dump(settings, file)
 
 
 def stage(name: str, folder: Path) -> measure.Usage:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 
 from benchmark.published import overlay
@@ -51,7 +50,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     empty = {"role": "reported", "about": "", "params": {}}
     values = written(params=changes, variants={"a": empty})
     values["protocols"] = {"as_reported": {}, "speaker_independent": {}}
-    OmegaConf.save(OmegaConf.create(values), overlay.SYSTEMS / "X.yaml")
+    YAML().dump(values, overlay.SYSTEMS / "X.yaml")
     values = overlay.experiments("X", base)[0].values
     assert values.pop("audio") == overlay.AS_RECORDED["audio"]  # of every system
     return values
@@ -96,7 +95,7 @@ def test_a_full_training_block_is_merged_with_a_partial_one(only_x: Path) -> Non
 def test_a_misspelt_key_is_rejected_with_its_place_and_a_suggestion(
     only_x: Path, key: str, message: str
 ) -> None:
-    OmegaConf.save(OmegaConf.create(written(**{key: 1})), only_x)
+    YAML().dump(written(**{key: 1}), only_x)
     first, *_ = overlay.experiments("X", load(PARAMS))
     with pytest.raises(InputError, match=rf"X\.yaml, ravdess_savee-as_reported: {message}"):
         first.params()
@@ -116,7 +115,7 @@ def test_a_misspelt_key_is_rejected_with_its_place_and_a_suggestion(
 def test_a_mistake_in_a_systems_file_is_reported_with_its_place(
     only_x: Path, change: dict[str, Any], message: str
 ) -> None:
-    OmegaConf.save(OmegaConf.create(written(**change)), only_x)
+    YAML().dump(written(**change), only_x)
     with pytest.raises(InputError, match=message):
         overlay.load("X")
 
@@ -127,16 +126,16 @@ def test_a_variant_changes_one_that_stands_before_it(only_x: Path, against: str)
     names = ("first", "second", "third")
     values = written(variants={name: dict(empty) for name in names})
     values["variants"]["second"]["against"] = "first"
-    OmegaConf.save(OmegaConf.create(values), only_x)
+    YAML().dump(values, only_x)
     assert overlay.load("X").variants["second"].against == "first"
     values["variants"]["second"]["against"] = against
-    OmegaConf.save(OmegaConf.create(values), only_x)
+    YAML().dump(values, only_x)
     with pytest.raises(InputError, match=rf"X\.yaml.*second\.against.*'{against}'"):
         overlay.load("X")
 
 
 def test_a_value_that_is_not_valid_is_reported_with_the_row(only_x: Path) -> None:
-    OmegaConf.save(OmegaConf.create(written(params__models__svm__kernel="rbv")), only_x)
+    YAML().dump(written(params__models__svm__kernel="rbv"), only_x)
     first, *_ = overlay.experiments("X", load(PARAMS))
     place = r"X\.yaml, ravdess_savee-as_reported: params\.models\.svm\.kernel: 'rbv'"
     with pytest.raises(InputError, match=place):
@@ -192,7 +191,7 @@ def test_a_run_has_seeds_of_its_own_and_a_limit_of_training_clips() -> None:
 
 def test_what_a_systems_file_sets_for_a_row_changes_the_fingerprint_of_that_row_alone(only_x: Path) -> None:
     def fingerprints(**changes: Any) -> list[str]:
-        OmegaConf.save(OmegaConf.create(written(**changes)), only_x)
+        YAML().dump(written(**changes), only_x)
         system = overlay.load("X")
         rows = [("ravdess", "as_reported"), ("ravdess", "speaker_independent")]
         return [overlay.settings(system, *row) for row in rows]
@@ -224,5 +223,5 @@ def test_a_systems_file_states_what_its_report_leaves_open(name: str) -> None:
 
 def test_params_survive_being_written_and_read(tmp_path: Path) -> None:
     base = load(PARAMS)
-    (tmp_path / "params.yaml").write_text(OmegaConf.to_yaml(base))
+    YAML().dump(base, tmp_path / "params.yaml")
     assert load(tmp_path / "params.yaml") == base

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from omegaconf import OmegaConf
+from ruamel.yaml import YAML
 
 from benchmark.published import rows
 from stages.base.params import load
@@ -110,7 +110,7 @@ def edit(project: Path, name: str, keep: str, **changes: Any) -> None:
         for part in above:
             block = block[part]
         block[last] = value
-    OmegaConf.save(OmegaConf.create(values), path)
+    YAML().dump(values, path)
 
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
