@@ -202,7 +202,8 @@ def conclusion(
 ) -> str:
     """Returns what the best trial gains, and what its score is worth."""
     ours = present(parameters, values)
-    before = next((trials.result(each).uars for each in done if each.params == ours and each.value), None)
+    scored = (each for each in done if each.params == ours and each.value is not None)
+    before = next((trials.result(each).uars for each in scored), None)
     found = trials.result(best).uars
     gain = "; the values of params.yaml are not among those searched"
     if before:
