@@ -14,7 +14,6 @@ import struct
 import sys
 import tarfile
 import tempfile
-import textwrap
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -24,12 +23,11 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import IO, Any, cast
 
 from stages.acquire.source_file import CHUNK_BYTES, SourceFile, is_text
-from stages.base.errors import InputError, shown
+from stages.base.errors import InputError, one_line, shown
 from stages.base.files import DATA
 from stages.base.params import Ingest
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
-N_REASON = 200  # characters of a library's error message that ours repeats
 
 # What a reader holds in memory; tests/acquire/test_archive.py measures it.
 N_ENTRIES = 50_000
@@ -87,7 +85,7 @@ def _errors_reported(path: Path) -> Iterator[None]:
         # bz2 and gzip report damage without a number, and a seek before the file's start is EINVAL.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        reason = textwrap.shorten(str(error), N_REASON) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise InputError(
             f"{path}: damaged, or not an archive of this type ({reason}). Download or copy it again."
         ) from error

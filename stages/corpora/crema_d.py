@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.base.params import Block
+from stages.data.patterns import Names
 from stages.data.vocabulary import Corpus, Download, Emotion, Intensity, ParsedName
 
 ABOUT = Corpus(
@@ -75,9 +77,15 @@ c63e97380fab 64a503e30665 10d4e85e251d c12029e1e286 ee84acfbd504 ffe6f0b471df c9
 """
 CHECKSUMS = {str(FIRST_ACTOR + number): checksum for number, checksum in enumerate(_CHECKSUMS.split())}
 
-_NAME = re.compile(
-    rf"(10(?:0[1-9]|[1-8]\d|9[01]))_({'|'.join(SENTENCES)})_({'|'.join(EMOTIONS)})_({'|'.join(INTENSITIES)})",
-    re.ASCII,
+_NAMES = Names(
+    pattern=re.compile(
+        rf"(?P<speaker>10(?:0[1-9]|[1-8]\d|9[01]))_(?P<sentence>{'|'.join(SENTENCES)})"
+        rf"_(?P<emotion>{'|'.join(EMOTIONS)})_(?P<intensity>{'|'.join(INTENSITIES)})",
+        re.ASCII,
+    ),
+    emotions=EMOTIONS,
+    sexes={str(FIRST_ACTOR + number): "male" if sex == "M" else "female" for number, sex in enumerate(SEXES)},
+    intensities=INTENSITIES,
 )
 _RAW = "https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D/master"
 _MEDIA = "https://media.githubusercontent.com/media/CheyneyComputerScience/CREMA-D/master"
@@ -85,17 +93,9 @@ _MEDIA = "https://media.githubusercontent.com/media/CheyneyComputerScience/CREMA
 
 def parse(path: PurePosixPath) -> ParsedName | None:
     """Returns what the file's name says, None if it does not follow this corpus's pattern."""
-    match = _NAME.fullmatch(path.stem)
-    if match is None:
-        return None
-    actor, sentence, emotion, intensity = match.groups()
-    return ParsedName(
-        clip=path.stem,
-        speaker=actor,
-        sex="male" if SEXES[int(actor) - FIRST_ACTOR] == "M" else "female",
-        sentence=sentence,
-        emotion=EMOTIONS[emotion],
-        intensity=INTENSITIES[intensity],
+    parsed = _NAMES.parse(path)
+    return parsed and replace(
+        parsed,
         # the publisher has each recording as MP3 too, for listeners; some of those are broken
         preferred=path.suffix.lower() != ".mp3",
         authentic=path.stem not in STAND_INS,
@@ -174,8 +174,7 @@ def _read(
     try:
         table = pd.read_csv(path, usecols=[key, *columns], converters={key: str} | columns).set_index(key)
     except (KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not CREMA-D's table of this name ({reason}).") from error
+        raise InputError(f"{path}: not CREMA-D's table of this name ({one_line(error)}).") from error
     if not table.index.is_unique:
         raise InputError(f"{path}: not CREMA-D's table of this name (it has a {key} twice).")
     return table

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.data.vocabulary import Corpus, Emotion, ParsedName
 
 ABOUT = Corpus(
@@ -85,9 +85,7 @@ def _read(folder: Path, name: str, partition: str) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, usecols=["Utterance", "Speaker", "Emotion", *_KEYS])
         clips = [f"{partition}_{int(a)}_{int(b)}" for a, b in table[_KEYS].to_numpy()]
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: not MELD's table of this name ({' '.join(str(error).split())})."
-        ) from error
+        raise InputError(f"{path}: not MELD's table of this name ({one_line(error)}).") from error
     if strange := sorted(set(table["Emotion"].astype(str)) - set(EMOTIONS)):
         raise InputError(f"{path}: Emotion '{strange[0]}' is not one of {', '.join(EMOTIONS)}.")
     return table.assign(clip=clips).drop_duplicates("clip").set_index("clip")
