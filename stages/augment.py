@@ -47,7 +47,7 @@ def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
         chain: the augmentations to apply.
     """
     recipe = shards.recipe(
-        shards.copies_sources([*chain.augmentations]),
+        shards.sources("augment", "augmentations", chain.augmentations),
         augmentations=[[name, config.model_dump()] for name, config in chain.augmentations.items()],
         seed=chain.seed,
         sample_rate_hz=chain.sample_rate_hz,

@@ -64,10 +64,7 @@ def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shar
     names = params.featurize.features
     extract = extractor(params, names, PLACE)
     recipe = shards.recipe(
-        shards.sources(names),
-        recording=params.audio.model_dump(),
-        spectrum=params.spectrum.model_dump(),
-        features={name: params.features[name] for name in names},
+        shards.sources("featurize", "features", names), settings=shards.made_with(params, names)
     )
     planned = []
     for stem, rows in shards.chunks(clips, params.featurize.clips_per_shard):

@@ -7,6 +7,8 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from stages.audio import spectrum
+
 N_FFT, HOP_LENGTH = 2048, 512  # librosa's: each window overlaps three others
 SILENCE = np.float32(1e-20)  # added to spectra, so that zeros have a phase: 0, as in librosa
 
@@ -42,7 +44,7 @@ def _analyse(signal: NDArray[np.float32]) -> NDArray[np.complex64]:
     """Returns the spectra of windows centred on every `HOP_LENGTH`-th sample, (n_frames, N_FFT // 2 + 1)."""
     padded = np.pad(signal, N_FFT // 2)
     frames = sliding_window_view(padded, N_FFT)[::HOP_LENGTH]
-    spectra: NDArray[np.complex64] = scipy.fft.rfft(frames * _window(), axis=1)
+    spectra: NDArray[np.complex64] = scipy.fft.rfft(frames * spectrum.hann(N_FFT), axis=1)
     return spectra
 
 
@@ -51,8 +53,8 @@ def _synthesise(spectra: NDArray[np.complex64], n_samples: int) -> NDArray[np.fl
 
     Griffin & Lim 1984, "Signal estimation from modified short-time Fourier transform".
     """
-    frames = scipy.fft.irfft(spectra, N_FFT, axis=1) * _window()
-    weights = np.broadcast_to(_window() ** 2, frames.shape)
+    frames = scipy.fft.irfft(spectra, N_FFT, axis=1) * spectrum.hann(N_FFT)
+    weights = np.broadcast_to(spectrum.hann(N_FFT) ** 2, frames.shape)
     signal, weight = (_overlapped(each)[N_FFT // 2 :][:n_samples] for each in (frames, weights))
     weight[weight == 0] = 1
     signal /= weight
@@ -67,8 +69,3 @@ def _overlapped(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     for hop in range(n_hops):
         total[hop : hop + len(frames)] += parts[:, hop]
     return total.ravel()
-
-
-def _window() -> NDArray[np.float32]:
-    """Returns the periodic Hann window, float32 (N_FFT,)."""
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)

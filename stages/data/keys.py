@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,21 +54,26 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_weights(path: Path, expected: str | None, place: str, key: str) -> None:
-    """Checks the file of an encoder's weights.
+def check_weights(path: Path, expected: str | None, place: str, key: str, names: Sequence[str] = ()) -> None:
+    """Checks the file, or the files in a folder, of an encoder's weights.
 
     Args:
-        path: of the file.
-        expected: hex digits that its bytes must have.
+        path: of the file or the folder.
+        expected: hex digits that the bytes must have, of all files one after the other.
         place: of the encoder's block in params.yaml.
         key: of the path in that block.
+        names: of the files in the folder.
 
     Raises:
-        InputError: the file is missing or has another checksum.
+        InputError: a file is missing, or they have another checksum.
     """
-    if not path.is_file():
-        raise InputError(f"{place}.{key}: '{path}' does not exist. See data/pretrained/README.md.")
-    if (found := sha256(path)) != expected:
+    digest = hashlib.sha256()
+    for file in [path / name for name in names] or [path]:
+        if not file.is_file():
+            raise InputError(f"{place}.{key}: '{file}' does not exist. See data/pretrained/README.md.")
+        with file.open("rb") as content:
+            hashlib.file_digest(content, lambda: digest)
+    if (found := digest.hexdigest()) != expected:
         raise InputError(
             f"{place}.sha256: {expected}, but {path} has {found}. Other weights are other features."
         )

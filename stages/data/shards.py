@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ def origin(params: Params, features: Sequence[str], clips: pd.DataFrame) -> dict
     """
     return {
         "made_with": made_with(params, features),
-        "made_by": code.hashes(sources(features)),
+        "made_by": code.hashes(sources("featurize", "features", features)),
         "made_from": _recordings(clips),
     }
 
@@ -158,7 +158,7 @@ def copies_origin(params: Params, clips: pd.DataFrame) -> dict[str, Any]:
     settings = copies_made_with(params)
     if not params.augment.copies:
         return {"made_with": settings, "made_by": {}, "made_from": ""}
-    files = copies_sources(params.augment.chain)
+    files = sources("augment", "augmentations", params.augment.chain)
     return {"made_with": settings, "made_by": code.hashes(files), "made_from": _recordings(clips)}
 
 
@@ -166,14 +166,13 @@ def _recordings(clips: pd.DataFrame) -> str:
     return fingerprint(clips.set_index("clip")["audio_sha256"].sort_index().to_dict())
 
 
-def sources(features: Sequence[str]) -> list[Path]:
-    """Returns the files that, with all they import, compute these features."""
-    return [STAGES / "featurize.py", *(STAGES / "features" / f"{name}.py" for name in features)]
+def sources(stage: str, kind: str, names: Iterable[str]) -> list[Path]:
+    """Returns the files that, with all they import, make what a stage makes with these entries.
 
-
-def copies_sources(chain: Sequence[str]) -> list[Path]:
-    """Returns the files that, with all they import, make copies with this chain of augmentations."""
-    return [STAGES / "augment.py", *(STAGES / "augmentations" / f"{name}.py" for name in chain)]
+    >>> [path.name for path in sources("augment", "augmentations", ["gain", "noise"])]
+    ['augment.py', 'gain.py', 'noise.py']
+    """
+    return [STAGES / f"{stage}.py", *(STAGES / kind / f"{name}.py" for name in names)]
 
 
 def pack(clips: list[str], features: Sequence[dict[str, NDArray]]) -> dict[str, NDArray]:

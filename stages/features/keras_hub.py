@@ -6,7 +6,6 @@ read. Which weights, and under which licence, is for the user to know.
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from stages.audio.spectrum import Frames, Spectrum
 from stages.base.errors import InputError, one_line
 from stages.base.params import Block
 from stages.compute import hardware
+from stages.data import keys
 from stages.data.shards import N_THREADS
 
 OWN_FRAMES = True  # the encoder's, not those of the shared spectrum
@@ -75,7 +75,7 @@ def _encode(encoder: Any, converter: Any, signal: NDArray[np.float32]) -> Frames
 @cache
 def _load(preset: str, sha256: str | None) -> tuple[Any, Any]:
     """Returns a preset's encoder, and what makes its input of a waveform."""
-    _check(Path(preset), sha256)
+    keys.check_weights(Path(preset), sha256, PLACE, "preset", FILES)
     hardware.limit(N_THREADS)  # as for shards, also where TensorFlow is not loaded by a shard's task
     try:
         with hardware.quiet():
@@ -92,17 +92,3 @@ def _load(preset: str, sha256: str | None) -> tuple[Any, Any]:
         return keras.Model(inputs, backbone.output[FRAMES]), converter
     except Exception as error:  # KerasHub's errors share no other class
         raise InputError(f"{preset}: not a preset of a speech encoder ({one_line(error)}).") from error
-
-
-def _check(folder: Path, expected: str | None) -> None:
-    """Raises InputError if a file of the preset is missing, or they have another checksum."""
-    digest = hashlib.sha256()
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise InputError(f"{PLACE}.preset: '{folder}' has no {name}. See data/pretrained/README.md.")
-        with (folder / name).open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
-    if (found := digest.hexdigest()) != expected:
-        raise InputError(
-            f"{PLACE}.sha256: {expected}, but {folder} has {found}. Other weights are other features."
-        )

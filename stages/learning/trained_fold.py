@@ -326,7 +326,7 @@ def made_by(params: Params) -> dict[str, str]:
     """Returns the code of a model, its training and its features, and the versions of their libraries."""
     features = params.block("models", params.model)["inputs"]["features"]
     files = [registry.STAGES / "train.py", registry.STAGES / "models" / f"{params.model}.py"]
-    return code.made_by([*files, *shards.sources(features)])
+    return code.made_by([*files, *shards.sources("featurize", "features", features)])
 
 
 def _check_same(
