@@ -7,7 +7,6 @@ reason as `problem`; it is never left out.
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -22,8 +21,8 @@ from tqdm import tqdm
 
 from stages.audio.quality import identify, mark_duplicates, probe, why_unreadable
 from stages.audio.recording import SUFFIXES
-from stages.base import files
-from stages.base.errors import N_LISTED, InputError
+from stages.base import errors, files
+from stages.base.errors import InputError
 from stages.base.files import CORPORA, MANIFEST, METRICS, RAW
 from stages.base.params import Manifest, Params, read
 from stages.base.stage import run
@@ -196,14 +195,6 @@ def count(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def usable_speakers(table: pd.DataFrame) -> set[str]:
-    return {*table.loc[table["problem"] == "", "speaker"]}
-
-
-def shortened(names: list[str]) -> str:
-    return textwrap.shorten(", ".join(names), N_LISTED, placeholder=" ...")
-
-
 def not_published(name: str, rows: pd.DataFrame, params: Params) -> list[str]:
     """Returns the speakers of whom a recording is missing or is not the published one, if that is known."""
     corpus = params.corpus_of(name)
@@ -224,6 +215,7 @@ def report(table: pd.DataFrame, counts: dict[str, Any], differing: dict[str, lis
     Raises:
         InputError: a corpus has no usable recording.
     """
+    usable = {*table.loc[table["problem"] == "", "speaker"]}
     for corpus, counted in counts.items():
         print(f"manifest: {corpus}: {counted['n_usable']} of {counted['n_files']} recordings are usable")
         excluded = table[(table["corpus"] == corpus) & (table["problem"] != "")]
@@ -236,11 +228,11 @@ def report(table: pd.DataFrame, counts: dict[str, Any], differing: dict[str, lis
         if differing[corpus]:
             print(
                 f"  notice: not the published recordings, or not all of them, of {len(differing[corpus])} "
-                f"speakers: {shortened(differing[corpus])}"
+                f"speakers: {errors.listed(differing[corpus])}"
             )
-        missing = sorted({*table.loc[table["corpus"] == corpus, "speaker"].dropna()} - usable_speakers(table))
+        missing = sorted({*table.loc[table["corpus"] == corpus, "speaker"].dropna()} - usable)
         if missing:
-            print(f"  notice: no recording is usable of {len(missing)} speakers: {shortened(missing)}")
+            print(f"  notice: no recording is usable of {len(missing)} speakers: {errors.listed(missing)}")
         if not counted["n_usable"]:
             raise InputError(f"{RAW / corpus}: no recording is usable; {MANIFEST} gives the reasons.")
 

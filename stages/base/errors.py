@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 N_SHOWN = 60  # characters of a value that a message repeats
-N_LISTED = 400  # characters of the choices it lists
+N_LISTED = 400  # characters of the names it lists
 N_REASON = 200  # characters of another library's message
 INTERRUPTED = "interrupted: finished work is kept; run the same command to continue"
 MEMORY = "Free some, or use a machine with more, and run the same command again; finished work is kept."
@@ -85,10 +85,17 @@ def unknown(place: str, value: object, choices: Iterable[str]) -> InputError:
     choices = sorted(choices)
     near = difflib.get_close_matches(str(value)[:N_SHOWN], choices, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else "."
-    listed = textwrap.shorten(
-        ", ".join(map(shown_key, choices)) or "nothing: there are none yet", N_LISTED, placeholder=" ..."
-    )
-    return InputError(f"{place}: no {shown(value)}{hint} Choose from {listed}.")
+    named = listed(map(shown_key, choices)) or "nothing: there are none yet"
+    return InputError(f"{place}: no {shown(value)}{hint} Choose from {named}.")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Returns the names in one line, " ..." instead of those that are too many.
+
+    >>> listed(["anger", "fear"])
+    'anger, fear'
+    """
+    return textwrap.shorten(", ".join(names), N_LISTED, placeholder=" ...")
 
 
 def disk_error(error: OSError) -> str | None:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.base import registry
-from stages.base.errors import N_LISTED, InputError, shown_key
+from stages.base.errors import N_LISTED, InputError, listed, shown_key
 from stages.base.files import MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.base.params import Params, Train
 from stages.data import code, keys, shards, tables
@@ -235,8 +235,8 @@ def check_tested(
     chosen = trainings(params, splits)
     if {name: (record["fold"], record["seed"]) for name, record in records.items()} != chosen:
         raise InputError(
-            f"{MODEL}: contains {_listed(records)}, but {SPLITS} and params.train ask for {_listed(chosen)}. "
-            "Run `dvc repro train`."
+            f"{MODEL}: contains {listed(sorted(records))}, but {SPLITS} and params.train ask for "
+            f"{listed(sorted(chosen))}. Run `dvc repro train`."
         )
     now = {path.as_posix(): keys.sha256(path) for path in inputs}
     for name, record in records.items():
@@ -346,7 +346,3 @@ def _shown(settings: dict[str, Any], key: str) -> str:
     """Returns a setting, cut to a few hundred characters."""
     value = repr(settings[key]) if key in settings else "nothing"
     return textwrap.shorten(value, N_LISTED, placeholder=" ...")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return textwrap.shorten(", ".join(sorted(names)), N_LISTED, placeholder=" ...")
