@@ -18,12 +18,7 @@ N_VOICES = 6
 
 
 class Config(Augmentation):
-    """Range of the signal-to-noise ratio.
-
-    Attributes:
-        snr_db: ratio of the recording's mean power to that of the babble.
-    """
-
+    # mean power of the recording to that of the babble
     snr_db: Range[Annotated[float, Field(ge=-40, le=100)]]
 
 

@@ -13,12 +13,7 @@ from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Range of the lower sample rate.
-
-    Attributes:
-        rate_hz: whose half is the highest frequency kept; one above the recording's rate changes nothing.
-    """
-
+    # half of it is the highest frequency kept; one above the recording's rate changes nothing
     rate_hz: Range[Annotated[float, Field(ge=4000, le=48_000)]]
 
 

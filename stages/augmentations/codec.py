@@ -18,12 +18,7 @@ LOWEST_KBIT_S, HIGHEST_KBIT_S = 8.0, 160.0  # of MPEG-2 layer III
 
 
 class Config(Augmentation):
-    """Range of the bit rate.
-
-    Attributes:
-        kbit_s: constant; the encoder takes the nearest of its own.
-    """
-
+    # constant; the encoder takes the nearest of its own
     kbit_s: Range[Annotated[float, Field(ge=LOWEST_KBIT_S, le=HIGHEST_KBIT_S)]]
 
 

@@ -12,13 +12,7 @@ from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Range of the change in level.
-
-    Attributes:
-        gain_db: added to the level.
-    """
-
-    gain_db: Range[Annotated[float, Field(ge=-60, le=60)]]
+    gain_db: Range[Annotated[float, Field(ge=-60, le=60)]]  # added to the level
 
 
 def apply(

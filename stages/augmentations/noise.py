@@ -12,13 +12,7 @@ from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Range of the signal-to-noise ratio.
-
-    Attributes:
-        snr_db: ratio of the recording's mean power to that of the noise.
-    """
-
-    snr_db: Range[Annotated[float, Field(ge=-40, le=100)]]
+    snr_db: Range[Annotated[float, Field(ge=-40, le=100)]]  # mean power of the recording to that of the noise
 
 
 def apply(

@@ -14,13 +14,7 @@ from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Range of the shift.
-
-    Attributes:
-        semitones: upwards; 12 semitones double the fundamental frequency.
-    """
-
-    semitones: Range[Annotated[float, Field(ge=-24, le=24)]]
+    semitones: Range[Annotated[float, Field(ge=-24, le=24)]]  # upwards; 12 double the fundamental frequency
 
 
 def apply(

@@ -16,14 +16,9 @@ FIRST_S = 0.0025  # when the first reflection arrives, after a path that is 0.9 
 
 
 class Config(Augmentation):
-    """Range of the room.
-
-    Attributes:
-        rt60_s: in which the level of the reverberation falls by 60 dB; offices have about 0.5.
-        direct_db: the energy of the direct sound over that of the reverberation.
-    """
-
+    # in which the level falls by 60 dB; offices have about 0.5
     rt60_s: Range[Annotated[float, Field(ge=0.05, le=5)]]
+    # energy of the direct sound over that of the reverberation
     direct_db: Range[Annotated[float, Field(ge=-20, le=40)]]
 
 

@@ -13,13 +13,7 @@ from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Range of the factor.
-
-    Attributes:
-        factor: 2 halves the duration and doubles every frequency.
-    """
-
-    factor: Range[Annotated[float, Field(ge=0.25, le=4)]]
+    factor: Range[Annotated[float, Field(ge=0.25, le=4)]]  # 2 halves the duration and doubles every frequency
 
 
 def apply(

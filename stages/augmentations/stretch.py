@@ -13,13 +13,7 @@ from stages.base.params import Augmentation, Range
 
 
 class Config(Augmentation):
-    """Range of the rate.
-
-    Attributes:
-        rate: of speech; 2 halves the duration.
-    """
-
-    rate: Range[Annotated[float, Field(ge=0.25, le=4)]]
+    rate: Range[Annotated[float, Field(ge=0.25, le=4)]]  # of speech; 2 halves the duration
 
 
 def apply(
