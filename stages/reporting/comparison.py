@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 import textwrap
 from functools import partial
 
@@ -13,6 +11,7 @@ import pandas as pd
 from stages.evaluation import metrics, paired
 from stages.evaluation.comparison import Comparison, Revision
 from stages.learning.normalization import statistics
+from stages.reporting.page import escaped
 from stages.splitting import leak
 
 
@@ -43,20 +42,6 @@ def markdown(comparison: Comparison) -> str:
         "</details>",
     ]
     return "\n\n".join(parts)
-
-
-def escaped(value: object) -> str:
-    """Returns a value as Markdown that shows its text and does nothing else: no HTML, no link, no mention.
-
-    Examples:
-        >>> print(escaped("a|b <i> @name `x`"))
-        a\\|b &lt;i&gt; @&#8203;name \\`x\\`
-        >>> escaped("speaker_independent")
-        'speaker_independent'
-    """
-    plain = html.escape(str(value), quote=False)
-    plain = re.sub(r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
-    return re.sub(r"[@#](?=\w)", r"\g<0>&#8203;", plain)  # a zero-width space: neither a user nor an issue
 
 
 def as_json(comparison: Comparison) -> str:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.base.files import METRICS
 from stages.data import keys, tables
 from stages.data.splits import Splits
 from stages.evaluation import metrics
-from stages.reporting import notices, report_tables, summary
-from stages.reporting.comparison import escaped
+from stages.reporting import notices, page, report_tables, summary
+from stages.reporting.page import escaped
 
 if TYPE_CHECKING:
     from stages.reporting.finished_run import FinishedRun
@@ -29,14 +28,6 @@ def render(run: FinishedRun) -> str:
     Raises:
         InputError: metrics/robustness.json is damaged.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
-        undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 -- Markdown; `cell` escapes
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cell"] = escaped
     predictions, votes = run.predictions, pd.Series(dtype=str)
     n_resamples, seed = run.params.evaluate.n_resamples, run.params.seed
     sexes = report_tables.of_sexes(predictions, votes, n_resamples, seed).drop(columns="listeners")
@@ -48,7 +39,8 @@ def render(run: FinishedRun) -> str:
         }
         for name, about in run.corpora.items()
     }
-    return environment.get_template(TEMPLATE.name).render(
+    return page.render(
+        TEMPLATE,
         run=run,
         summary=summary.summary(run),
         corpora=_markdown(pd.DataFrame.from_dict(corpora, orient="index"), "corpus"),

@@ -1,12 +1,14 @@
-"""A self-contained HTML page."""
+"""Self-contained HTML pages, and Markdown."""
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,12 +36,27 @@ def table(frame: pd.DataFrame, caption: str) -> Table:
 
 
 def render(template: Path, **content: Any) -> str:
-    """Returns the page, with every value escaped. A missing name is an error."""
+    """Returns the page; a missing name is an error. In HTML every value is escaped, in Markdown by `cell`."""
     environment = Environment(
         loader=FileSystemLoader(template.parent),
         undefined=StrictUndefined,
-        autoescape=True,
+        autoescape=select_autoescape(["html", "html.j2"]),
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["cell"] = escaped
     return environment.get_template(template.name).render(content)
+
+
+def escaped(value: object) -> str:
+    """Returns a value as Markdown that shows its text and does nothing else: no HTML, no link, no mention.
+
+    Examples:
+        >>> print(escaped("a|b <i> @name `x`"))
+        a\\|b &lt;i&gt; @&#8203;name \\`x\\`
+        >>> escaped("speaker_independent")
+        'speaker_independent'
+    """
+    plain = html.escape(str(value), quote=False)
+    plain = re.sub(r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
+    return re.sub(r"[@#](?=\w)", r"\g<0>&#8203;", plain)  # a zero-width space: neither a user nor an issue

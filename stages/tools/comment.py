@@ -13,7 +13,8 @@ import sys
 from stages.base.errors import InputError, parser_of, run
 from stages.base.params import read
 from stages.evaluation import comparison
-from stages.reporting.comparison import escaped, markdown
+from stages.reporting.comparison import markdown
+from stages.reporting.page import escaped
 
 
 def main() -> None:
