@@ -36,6 +36,9 @@ def summarize(predictions: pd.DataFrame, protocol: str, n_resamples: int, seed: 
         n_resamples: number of bootstrap resamples for the intervals.
         seed: of the resamples.
     """
+    if predictions["fold"].nunique() == 1:
+        logger.warning("the standard deviation over folds is undefined and left out: there is only one fold")
+    n_seeds = predictions["seed"].nunique()
     return {
         **overall(predictions, protocol, n_resamples, seed),
         "averaged_over": "corpora" if protocol in MEANS_OF_CORPORA else "clips",
@@ -43,8 +46,8 @@ def summarize(predictions: pd.DataFrame, protocol: str, n_resamples: int, seed: 
         "recall": recalls(predictions),
         "corpus": by_group(predictions, "corpus"),
         "sex": by_group(predictions, "sex"),
-        "fold": over_folds(predictions),
-        **over_seeds(predictions),
+        "fold": over(predictions, "fold"),
+        **({"seeds": {"n": n_seeds, **over(predictions, "seed")}} if n_seeds > 1 else {}),
         "worst_speaker": worst_speaker(predictions),
         "n_clips": predictions["clip"].nunique(),
         "n_speakers": predictions["speaker"].nunique(),
@@ -84,7 +87,9 @@ def scores(predictions: pd.DataFrame) -> dict[str, float]:
     - log_loss: in nats, 0 or more
     - brier: squared distance between probabilities and one-hot labels, summed over classes, in [0, 2]
     - ece: see `calibration_error`
-    - confidence_auc: see `confidence_auc`; undefined if all predictions are right, or all wrong
+    - confidence_auc: area under the ROC curve of confidence as a sign that a prediction is right, in [0, 1];
+      at 0.5 it separates nothing, which `ece` does not show: a constant equal to the accuracy is perfectly
+      calibrated (Hendrycks & Gimpel 2017). Undefined if all predictions are right, or all wrong
     - aurc: the mean of the risk-coverage curve, see `risk_coverage`, in [0, 1]
 
     >>> predictions = pd.DataFrame(
@@ -108,7 +113,7 @@ def scores(predictions: pd.DataFrame) -> dict[str, float]:
         "aurc": risk_coverage(predictions)["risk"].mean(),
     }
     if len(set(truth == predicted)) > 1:
-        values["confidence_auc"] = confidence_auc(probabilities.max(axis=1), truth == predicted)
+        values["confidence_auc"] = metrics.roc_auc_score(truth == predicted, probabilities.max(axis=1))
     else:
         logger.warning("confidence_auc is undefined and left out: it needs right and wrong predictions")
     if absent := sorted(set(classes) - set(truth)):
@@ -201,24 +206,6 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def confidence_auc(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
-    """Returns the area under the ROC curve of confidence as a sign that a prediction is right, in [0, 1].
-
-    0.5 says that confidence does not separate right from wrong predictions, which the calibration error does
-    not show: a constant equal to the accuracy is perfectly calibrated (Hendrycks & Gimpel 2017).
-
-    Args:
-        confidence: (n_clips,), the probability of the predicted class.
-        correct: (n_clips,), whether the prediction was correct; some are and some are not.
-
-    >>> confidence_auc(np.array([0.9, 0.6, 0.7, 0.5]), np.array([True, True, False, False]))
-    0.75
-    """
-    from sklearn import metrics
-
-    return float(metrics.roc_auc_score(correct, confidence))
-
-
 def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
     """Returns the risk-coverage curve (El-Yaniv & Wiener 2010), a row per number of clips kept.
 
@@ -274,29 +261,17 @@ def worst_speaker(predictions: pd.DataFrame) -> dict[str, float | str]:
     return {"speaker": worst, **speakers[worst]}
 
 
-def over_folds(predictions: pd.DataFrame) -> dict[str, float]:
-    """Returns the mean and the sample standard deviation over folds of the headline metrics."""
-    folds = pd.DataFrame([headline(rows) for _, rows in predictions.groupby("fold")])
-    values = {f"{name}_mean": float(folds[name].mean()) for name in HEADLINE}
-    if len(folds) > 1:
-        values |= {f"{name}_std": float(folds[name].std(ddof=1)) for name in HEADLINE}
-    else:
-        logger.warning("the standard deviation over folds is undefined and left out: there is only one fold")
-    return values
+def over(predictions: pd.DataFrame, column: str) -> dict[str, float]:
+    """Returns the mean and the sample standard deviation of the headline metrics over `fold` or `seed`.
 
-
-def over_seeds(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Returns `seeds`: the number of training seeds, the mean and the sample standard deviation over them.
-
-    Empty with one seed. The standard deviation is that between trainings on the same folds, tested on the
-    same clips; how much speakers differ is not in it.
+    There is no standard deviation over one. Over seeds, it is that between trainings on the same folds,
+    tested on the same clips; how much speakers differ is not in it.
     """
-    seeds = pd.DataFrame([headline(rows) for _, rows in predictions.groupby("seed")])
-    if len(seeds) < 2:
-        return {}
-    means = {f"{name}_mean": float(seeds[name].mean()) for name in HEADLINE}
-    deviations = {f"{name}_std": float(seeds[name].std(ddof=1)) for name in HEADLINE}
-    return {"seeds": {"n": len(seeds), **means, **deviations}}
+    found = pd.DataFrame([headline(rows) for _, rows in predictions.groupby(column)])
+    values = {f"{name}_mean": float(found[name].mean()) for name in HEADLINE}
+    if len(found) > 1:
+        values |= {f"{name}_std": float(found[name].std(ddof=1)) for name in HEADLINE}
+    return values
 
 
 def human_uar(labels: pd.Series, votes: pd.Series) -> float:

@@ -97,11 +97,14 @@ def test_calibration_error_weights_the_bins_by_their_clips() -> None:
     assert error == pytest.approx(3 / 4 * (0.9 - 1 / 3) + 1 / 4 * (1 - 0.5))
 
 
-def test_a_constant_confidence_is_calibrated_but_separates_nothing() -> None:
-    right = np.array([True, False, True, False])
-    assert metrics.calibration_error(np.full(4, 0.5), right) == 0
-    assert metrics.confidence_auc(np.full(4, 0.5), right) == 0.5
-    assert metrics.confidence_auc(np.array([0.9, 0.4, 0.8, 0.3]), right) == 1
+@pytest.mark.parametrize(
+    ("confidence", "expected"),
+    [([0.6, 0.6, 0.6, 0.6], 0.5), ([0.9, 0.6, 0.8, 0.55], 1.0), ([0.9, 0.8, 0.7, 0.6], 0.75)],
+)
+def test_confidence_separates_right_from_wrong_predictions(confidence: list[float], expected: float) -> None:
+    probabilities = np.array([[each, 1 - each, 0.0] for each in confidence])
+    table = predictions(["anger", "fear", "anger", "fear"], probabilities)  # right, wrong, right, wrong
+    assert metrics.scores(table)["confidence_auc"] == expected
 
 
 def test_risk_falls_with_coverage_where_confidence_separates() -> None:
@@ -244,7 +247,7 @@ def test_groups_folds_and_the_worst_speaker() -> None:
     assert metrics.by_group(table, "sex")["male"]["uar"] == pytest.approx((1 / 2 + 1 / 3) / 2)
     worst = {"speaker": "d/3", "uar": pytest.approx(1 / 3), "accuracy": pytest.approx(1 / 3), "n_clips": 3}
     assert metrics.worst_speaker(table) == worst
-    folds = metrics.over_folds(table)
+    folds = metrics.over(table, "fold")
     # the standard deviation of two numbers is their difference by the root of two
     assert folds["accuracy_mean"] == pytest.approx((5 / 7 + 1 / 3) / 2)
     assert folds["accuracy_std"] == pytest.approx((5 / 7 - 1 / 3) / np.sqrt(2))
@@ -253,7 +256,8 @@ def test_groups_folds_and_the_worst_speaker() -> None:
 
 
 def test_one_fold_has_no_standard_deviation(caplog: pytest.LogCaptureFixture) -> None:
-    assert set(metrics.over_folds(sure(TRUTH, GUESS))) == {"uar_mean", "accuracy_mean"}
+    measured = metrics.summarize(sure(TRUTH, GUESS), "random", 10, 0)
+    assert set(measured["fold"]) == {"uar_mean", "accuracy_mean"}
     assert "deviation over folds is undefined" in caplog.text
 
 
