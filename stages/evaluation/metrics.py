@@ -36,7 +36,7 @@ def summarize(predictions: pd.DataFrame, protocol: str, n_resamples: int, seed: 
         n_resamples: number of bootstrap resamples for the intervals.
         seed: of the resamples.
     """
-    if predictions["fold"].nunique() == 1:
+    if predictions["fold"].nunique() < 2:
         logger.warning("the standard deviation over folds is undefined and left out: there is only one fold")
     n_seeds = predictions["seed"].nunique()
     return {
