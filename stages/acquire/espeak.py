@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.base.errors import InputError, shown
+from stages.base.errors import InputError
 from stages.compute.lifetime import check_semaphores, end_with_parent
 
 SAMPLE_RATE_HZ = 22_050
@@ -27,6 +27,12 @@ _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: espeak_Synth returns when all is spoken
 _DONT_EXIT = 0x8000  # espeak_Initialize returns an error where it would end the process
 _UTF8 = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
+
+
+class _Voice(ctypes.Structure):  # the beginning of espeak_VOICE
+    _fields_ = (("name", ctypes.c_char_p), ("languages", ctypes.c_char_p), ("identifier", ctypes.c_char_p))
+
+
 _Receiver = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 _REMEDY = "The corpus 'demo' needs it: `pip install --force-reinstall espeakng-loader`."
@@ -81,6 +87,7 @@ class Synthesiser:
             ctypes.c_void_p,  # identifier
             ctypes.c_void_p,  # user data
         ]
+        self._library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
         self._pieces: list[bytes] = []
         self._receiver = _Receiver(self._receive)  # the library keeps a bare pointer to it
         self._library.espeak_SetSynthCallback(self._receiver)
@@ -94,11 +101,10 @@ class Synthesiser:
         """Returns int16 (n_samples,) at SAMPLE_RATE_HZ.
 
         Raises:
-            InputError: eSpeak NG does not have the voice; it would go on with the last one.
+            InputError: the voice is missing.
         """
         self._pieces.clear()
-        if self._library.espeak_SetVoiceByName(utterance.voice.encode()):
-            raise InputError(f"eSpeak NG: has no voice {shown(utterance.voice)}. {_REMEDY}")
+        self._set_voice(utterance.voice)
         self._library.espeak_SetParameter(_RATE, utterance.rate_wpm, 0)
         self._library.espeak_SetParameter(_PITCH, utterance.pitch, 0)
         self._library.espeak_SetParameter(_RANGE, utterance.pitch_range, 0)
@@ -106,12 +112,19 @@ class Synthesiser:
         self._library.espeak_Synth(text, len(text) + 1, 0, 0, 0, _UTF8, None, None)
         return np.frombuffer(b"".join(self._pieces), np.int16)
 
+    def _set_voice(self, name: str) -> None:
+        """Sets a voice; without it the library would speak as the previous one, or without the variant."""
+        missing = self._library.espeak_SetVoiceByName(name.encode()) != 0
+        found = self._library.espeak_GetCurrentVoice().contents.identifier.decode()
+        if missing or found.partition("+")[2] != name.partition("+")[2]:
+            raise InputError(f"eSpeak NG has no voice '{name}'. {_REMEDY}")
+
 
 def speak(utterances: Iterable[Utterance]) -> Iterator[np.ndarray]:
     """Yields each utterance as int16 (n_samples,) at SAMPLE_RATE_HZ, spoken one after the other.
 
     Raises:
-        InputError: see Synthesiser.
+        InputError: see Synthesiser and `Synthesiser.say`.
     """
     check_semaphores()
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit the library where it is loaded

@@ -24,7 +24,8 @@ CHECKED = ("sha256", "audio_sha256")  # of the recordings, which nothing here re
 def check_split(params: Params) -> None:
     """Checks that the chosen corpora can be split as params.split says, as far as names and tables say.
 
-    Does nothing where a corpus is not in data/sources, or is in an archive that would have to be unpacked.
+    Does nothing where a corpus is not in data/sources, or is in an archive that would have to be unpacked, or
+    where the column `group_by` is not known before the recordings are read.
 
     Raises:
         InputError: see `labels.usable_clips`, `protocols.assign` and `leak.check`.
@@ -33,20 +34,20 @@ def check_split(params: Params) -> None:
     if any(table is None for table in found):
         return
     manifest = pd.concat(found, ignore_index=True).drop_duplicates("clip")
-    if params.split.protocol == "group" and _comes_later(params.split.group_by, manifest, params):
-        return
+    manifest = manifest.reindex(columns=[*tables.MANIFEST.columns])
     for column in CHECKED:
         manifest[column] = manifest["clip"]
     clips, _ = labels.usable_clips(manifest, params)
+    if params.split.protocol == "group" and _comes_later(params.split.group_by, clips, params):
+        return
     leak.check(protocols.assign(clips, params.split, params.seed), params.split.protocol)
 
 
-def _comes_later(column: str, manifest: pd.DataFrame, params: Params) -> bool:
-    """Returns whether only the recordings, or a table beside them, tell a column of the manifest."""
-    if column not in COLUMNS:
-        return column in tables.MANIFEST.columns
-    by_names = [not hasattr(params.corpus_of(name), "names") for name in params.corpus]
-    return any(by_names) and bool(manifest[column].isna().any())
+def _comes_later(column: str, clips: pd.DataFrame, params: Params) -> bool:
+    """Returns whether the recordings, or files beside them, may fill gaps of a column. Tables have all."""
+    by_table = {name for name in params.corpus if hasattr(params.corpus_of(name), "names")}
+    final = clips["corpus"].isin(by_table if column in COLUMNS else [])
+    return column in clips and bool(clips.loc[~final, column].isna().any())
 
 
 def named(name: str, corpus: Any, params: Params) -> pd.DataFrame | None:

@@ -20,14 +20,13 @@ import pandas as pd
 from stages.acquire.source_file import is_text
 from stages.audio.recording import SUFFIXES
 from stages.base.errors import InputError, one_line, shown, unknown
-from stages.data.vocabulary import CHANNELS, EMOTIONS, LABEL
+from stages.data.vocabulary import CHANNELS, EMOTIONS, LABEL, UNKNOWN
 
 REQUIRED = ("path", "speaker", "label")
 OPTIONAL = (
     *("clip", "sex", "age", "sentence", "language", "intensity", "channel", "session", "group"),
     *("repetition", "listeners", "start", "end", "partition"),
 )
-UNKNOWN = "unknown"  # a speaker whom nobody knows
 SEXES = {
     **dict.fromkeys(("f", "female", "w", "woman"), "female"),
     **dict.fromkeys(("m", "male", "man"), "male"),
@@ -307,24 +306,28 @@ def _label(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
         label = rules.labels.get(cell, cell) or ""
         if label and not re.match(LABEL, label):
             raise ValueError("no label: 1 to 40 characters of one line, without '+'")
-        return _spelled(label)
+        return _canonical(label)
 
     _each(rows, "label", path, convert)
 
 
-def _spelled(label: str) -> str:
-    """Returns a label of our vocabulary in our spelling, others as they are.
+def _canonical(label: str) -> str:
+    """Returns an emotion of ours in small letters, and any other label as it is.
 
-    >>> _spelled("Anger"), _spelled("Awe")
+    >>> _canonical("Anger"), _canonical("Awe")
     ('anger', 'Awe')
     """
     return label.lower() if label.lower() in EMOTIONS else label
 
 
 def _votes(cell: str, labels: Mapping[str, str | None]) -> str:
-    """Returns the listeners' majority vote under our labels, tied ones joined by "+"."""
-    parts = [part.strip() for part in cell.split("+")]
-    return "+".join(sorted({_spelled(labels.get(part) or part) for part in parts if part}))
+    """Returns the listeners' majority vote under our labels, tied ones joined by "+".
+
+    >>> _votes("Anger+ joy", {"joy": "Happiness"})
+    'anger+happiness'
+    """
+    parts = filter(None, map(str.strip, cell.split("+")))
+    return "+".join(sorted({_canonical(labels.get(part) or part) for part in parts}))
 
 
 def _partition(rows: pd.DataFrame, path: Path, rules: Rules) -> None:

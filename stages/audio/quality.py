@@ -18,6 +18,7 @@ from stages.audio.recording import AudioError, Recording, Samples, UnreadableErr
 from stages.base import errors
 from stages.base.params import Manifest
 from stages.data.keys import sha256
+from stages.data.vocabulary import UNKNOWN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,9 +242,9 @@ def mark_duplicates(table: pd.DataFrame) -> pd.DataFrame:
 
     Where identical samples (`audio_sha256`) have different emotions, or in one corpus different speakers or
     sentences, no copy can be trusted and all are excluded, unless the corpus knows which name is right
-    (`authentic`). An unknown one contradicts none. Other copies of the same samples are excluded but for
-    the first, `preferred` ones first, then by path. So are files of the same name (`clip`) with other
-    samples, as the sound tracks of RAVDESS's videos, under another reason.
+    (`authentic`). What is unknown contradicts nothing. Other copies of the same samples are excluded but for
+    the first: `preferred` ones first, then those of which more is known, then by path. So are files of the
+    same name (`clip`) with other samples, as the sound tracks of RAVDESS's videos, under another reason.
 
     Args:
         table: columns path, corpus, clip, emotion, speaker, sentence, preferred, authentic, audio_sha256 and
@@ -259,7 +260,9 @@ def mark_duplicates(table: pd.DataFrame) -> pd.DataFrame:
         >>> mark_duplicates(made.assign(emotion=["anger", "happiness"]))["problem"].tolist()[0]
         'contradiction: the same audio as x/2.wav, with another emotion'
     """
-    table = table.sort_values(["authentic", "preferred", "path"], ascending=[False, False, True])
+    table = table.assign(n_unknown=_facts(table).isna().sum(axis=1))
+    order = ["authentic", "preferred", "n_unknown", "path"]
+    table = table.sort_values(order, ascending=[False, False, True, True]).drop(columns="n_unknown")
     table = _mark_contradictions(table)
     for key, reason in (
         ("audio_sha256", "duplicate: the same recording as "),
@@ -272,21 +275,26 @@ def mark_duplicates(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("path", ignore_index=True)
 
 
+def _facts(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the columns MIXED_UP, where an unknown speaker is null too."""
+    speaker = table["speaker"]
+    return table[list(MIXED_UP)].assign(speaker=speaker.mask(speaker.astype(str).str.endswith(f"/{UNKNOWN}")))
+
+
 def _mark_contradictions(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows with a `problem` for identical audio whose labels differ."""
     table = table.copy()
     usable = table[
         (table["problem"] == "") & table["authentic"] & table["audio_sha256"].duplicated(keep=False)
     ]
+    usable = usable.assign(**_facts(usable))
     for _, copies in usable[usable["audio_sha256"].notna()].groupby("audio_sha256"):
         for row in copies.itertuples():
             for column in MIXED_UP:
                 known = copies[copies[column].notna()]
-                if row.Index not in known.index:
-                    continue
                 comparable = known if column == "emotion" else known[known["corpus"] == row.corpus]
                 different = comparable[comparable[column] != getattr(row, column)]
-                if len(different):
+                if row.Index in known.index and len(different):
                     table.loc[row.Index, "problem"] = (
                         f"contradiction: the same audio as {different['path'].iloc[0]}, with another {column}"
                     )

@@ -15,6 +15,7 @@ EMOTIONS = (
 )
 # One line of 1 to 40 characters: "+" joins tied votes, and metrics are keyed by the label.
 LABEL = r"^[^\s+\x00-\x1f\x7f](?:[^+\x00-\x1f\x7f\u2028\u2029]{0,38}[^\s+\x00-\x1f\x7f])?$"
+UNKNOWN = "unknown"  # a speaker whom nobody knows
 Sex = Literal["female", "male"]
 Channel = Literal["speech", "song"]
 Intensity = Literal["low", "medium", "high", "normal", "strong", "unspecified"]

@@ -229,7 +229,7 @@ def check_tested(
     """
     made = splits.clips.attrs
     _check_same("params.", protocols.made_with(params), made.get("made_with", {}), SPLITS, "split")
-    manifest = tables.read(MANIFEST, tables.MANIFEST, protocols.DETERMINING)
+    manifest = tables.read(MANIFEST, tables.MANIFEST, protocols.determining(params.split))
     if made.get("made_from") != protocols.made_from(manifest, params):
         raise InputError(f"{SPLITS}: is not of the recordings that {MANIFEST} lists. Run `dvc repro split`.")
     chosen = trainings(params, splits)

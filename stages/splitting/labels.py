@@ -10,10 +10,8 @@ import pandas as pd
 from stages.base.errors import InputError, unknown
 from stages.base.files import MANIFEST
 from stages.base.params import Params, Split
-from stages.data.vocabulary import CHANNELS, EMOTIONS
+from stages.data.vocabulary import CHANNELS, EMOTIONS, UNKNOWN
 from stages.splitting import leak
-
-UNKNOWN = "unknown"  # a speaker whom nobody knows
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from stages.data.tables import SPLITS
 
 Protocol = Callable[[pd.DataFrame, Split, int], Iterator[Roles]]
 
-# The columns of the manifest on which splits and scores depend.
+# The columns of the manifest on which splits and scores depend; see `determining`.
 DETERMINING = [
     *("clip", "corpus", "speaker", "sex", "sentence", "emotion", "channel", "session", "group", "partition"),
     *("listeners", "sha256", "audio_sha256", "problem"),
@@ -78,15 +78,21 @@ def made_with(params: Params) -> dict[str, Any]:
     return leaves({"seed": params.seed, "corpus": params.corpus, "split": split})
 
 
+def determining(split: Split) -> list[str]:
+    """Returns the columns of the manifest on which splits and scores depend."""
+    return list(dict.fromkeys([*DETERMINING, split.group_by])) if split.protocol == "group" else DETERMINING
+
+
 def made_from(manifest: pd.DataFrame, params: Params) -> str:
     """Returns the fingerprint of what determines the splits of a manifest, to be stored with them.
 
     Args:
-        manifest: of schema MANIFEST, or its columns DETERMINING.
+        manifest: of schema MANIFEST, or its columns `determining`.
         params: all parameters.
     """
     usable = (manifest["problem"] == "") & manifest["corpus"].isin(params.corpus)
-    own = manifest.loc[usable & manifest["channel"].isin(params.split.channels), DETERMINING]
+    chosen = usable & manifest["channel"].isin(params.split.channels)
+    own = manifest.loc[chosen, determining(params.split)]
     return fingerprint(own.sort_values("clip").to_csv(index=False))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -34,9 +35,12 @@ def test_rate_shortens() -> None:
     assert 1.5 < len(slow) / len(fast) < 2.5
 
 
-def test_a_voice_that_is_missing_is_named() -> None:
-    with pytest.raises(InputError, match="xx-nowhere"):
-        list(espeak.speak([espeak.Utterance("xx-nowhere", "The surface is slick.", 165, 50, 50)]))
+@pytest.mark.parametrize("voice", ["xx-nowhere", "en-us+nobody"])
+def test_a_missing_voice_is_named_and_not_replaced_by_the_previous_one(voice: str) -> None:
+    spoken = espeak.speak([SERIES[0], espeak.Utterance(voice, "The surface is slick.", 165, 50, 50)])
+    assert len(next(spoken))
+    with pytest.raises(InputError, match=rf"no voice '{re.escape(voice)}'\. .*`pip install"):
+        next(spoken)
 
 
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,12 +150,33 @@ def row(name: str, emotion: str, **more: object) -> dict[str, object]:
     return own | same | more
 
 
-@pytest.mark.parametrize("column", ["emotion", "speaker", "sentence"])
-def test_what_is_not_known_contradicts_nothing(column: str) -> None:
-    for others in ([None, None], [None, "x"], ["x", None]):
-        table = pd.DataFrame([row(name, "anger") for name in ("a.wav", "b.wav")])
-        marked = mark_duplicates(table.assign(**{column: others}))
-        assert marked["problem"].tolist() == ["", "duplicate: the same recording as a.wav"]
+@pytest.mark.parametrize(
+    ("column", "first", "second", "kept"),
+    [
+        ("sentence", None, None, "a.wav"),
+        ("sentence", None, "x", "b.wav"),
+        ("emotion", None, None, "a.wav"),
+        ("emotion", "anger", None, "a.wav"),
+        ("speaker", None, None, "a.wav"),
+        ("speaker", None, "a/1", "b.wav"),
+        ("speaker", "a/unknown", "a/1", "b.wav"),
+    ],
+)
+def test_what_is_unknown_contradicts_nothing(
+    column: str, first: str | None, second: str | None, kept: str
+) -> None:
+    table = pd.DataFrame([row("a.wav", "anger") | {column: first}, row("b.wav", "anger") | {column: second}])
+    for dtype in (object, "string"):
+        marked = mark_duplicates(table.astype({column: dtype})).set_index("path")["problem"]
+        assert marked.pop(kept) == ""
+        assert marked.tolist() == [f"duplicate: the same recording as {kept}"]
+
+
+def test_known_copies_contradict_one_another_beside_an_unknown_one() -> None:
+    names = {"a.wav": None, "b.wav": "a/1", "c.wav": "a/2"}
+    table = pd.DataFrame([row(name, "anger", speaker=speaker) for name, speaker in names.items()])
+    reasons = mark_duplicates(table)["problem"].str.partition(":")[0]
+    assert reasons.tolist() == ["", "contradiction", "contradiction"]
 
 
 def test_only_usable_copies_contradict_one_another() -> None:

@@ -23,9 +23,9 @@ import pytest
 import soundfile
 
 from stages import augment, featurize, manifest, train
-from stages.base import registry
+from stages.base import files, registry
 from stages.base.errors import InputError
-from stages.base.files import AUGMENTED, FEATURES, MANIFEST, MODEL, RAW
+from stages.base.files import AUGMENTED, DATA, FEATURES, MANIFEST, MODEL, RAW
 from stages.base.params import Compute
 from stages.compute import cluster as dask
 from stages.compute import engine, hardware
@@ -321,6 +321,20 @@ def test_a_cancelled_task_ends_with_its_process(cluster: Cluster, tmp_path: Path
     running.close()
     until(lambda: gone(int((tmp_path / "here").read_text())))
     assert list(engine.run(given[:1], cluster.compute, "test")) == [9]
+
+
+def test_what_a_killed_client_of_a_cluster_leaves_is_removed(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    running = engine.run([Task("a", partial(tasks.square, 3), 1)] * 2, cluster.compute, "test")
+    assert next(running) == 9
+    assert [*DATA.glob(".*.part")] != []
+    with monkeypatch.context() as killed:
+        killed.setattr(files.psutil, "pid_exists", lambda number: False)
+        files.sweep()
+    assert [*DATA.glob(".*.part")] == []
+    assert list(running) == [9]
 
 
 def test_a_process_ends_with_its_worker(own_cluster: Cluster, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import MANIFEST, METRICS, PREDICTIONS, RAW
 from stages.data import tables
+from stages.splitting import protocols
 from stages.splitting.leak import LeakError
 from tests.support import long_splits
 
@@ -516,31 +517,54 @@ def test_json_lines_and_hugging_face_s_audiofolder_are_read(project: Project) ->
     pd.testing.assert_frame_equal(*read)
 
 
-def test_listeners_votes_are_spelled_as_the_labels_are(project: Project) -> None:
-    cells = ["Anger,Anger", "Anger,Happiness+anger", "Awe,Awe+Awe", "Awe,"]
-    rows = "\n".join(f"{number}.wav,a,{cell}" for number, cell in enumerate(cells))
-    project("file,who,felt,heard\n" + rows, columns=COLUMNS | {"listeners": "heard"})
-    found = rows_of_calls()
-    assert found["label"].tolist() == ["anger", "anger", "Awe", "Awe"]
-    assert found["listeners"].tolist() == ["anger", "anger+happiness", "Awe", ""]
+def test_votes_are_spelled_as_the_labels(project: Project) -> None:
+    table = "file,who,felt,listeners\na.wav,1,Anger,Anger\nb.wav,1,joy,joy+Sadness\nc.wav,1,x,Fear+y+x"
+    project(table, labels={"joy": "Happiness", "x": None})
+    rows = rows_of_calls()
+    assert rows["label"].tolist() == ["anger", "happiness", ""]
+    assert rows["listeners"].tolist() == ["anger", "happiness+sadness", "fear+x+y"]
 
 
-def test_groups_of_what_only_the_recordings_tell_are_not_refused_early(project: Project) -> None:
+def test_a_group_that_only_the_recordings_know_is_checked_by_split(project: Project) -> None:
+    rows = ["file,who,felt"]
     for seconds, speaker in enumerate("abc", start=1):
         for label in ("joy", "Anger", "awe"):
             sound(f"{speaker}/{label}.wav", seconds)
-    rows = [
-        f"{speaker}/{label}.wav,{speaker},{label}" for speaker in "abc" for label in ("joy", "Anger", "awe")
-    ]
-    table = "\n".join(["file,who,felt", *rows])
-    project(table, split={"protocol": "group", "group_by": "duration_s", "n_folds": 3})
+            rows.append(f"{speaker}/{label}.wav,{speaker},{label}")
+    project("\n".join(rows), split={"protocol": "group", "group_by": "duration_s", "n_folds": 3})
     for stage in (select, ingest, manifest, split):
         stage.main()
-    tested = long_splits.read().query("role == 'test'").groupby("fold")["speaker"].unique()
-    assert sorted(map(list, tested)) == [["calls/a"], ["calls/b"], ["calls/c"]]
-    project(table, split={"protocol": "group", "group_by": "duration", "n_folds": 3})
-    with pytest.raises(InputError, match="no 'duration'"):
+    tested = long_splits.read().query("role == 'test'").groupby("fold")["speaker"].agg(set)
+    assert sorted(map(sorted, tested)) == [["calls/a"], ["calls/b"], ["calls/c"]]
+    table = tables.read(MANIFEST, tables.MANIFEST)
+    made = protocols.made_from(table, params.read())
+    assert made != protocols.made_from(table.assign(duration_s=table["duration_s"] + 1), params.read())
+
+
+def test_a_group_that_nothing_will_know_is_refused_before_a_recording_is_read(project: Project) -> None:
+    project(grid(), split={"protocol": "group", "group_by": "duration", "n_folds": 3})
+    with pytest.raises(InputError, match=r"group_by: no 'duration'; did you mean 'duration_s'"):
         select.main()
+    head, first, *others = grid().splitlines()
+    cells = "\n".join([f"{head},group", f"{first},", *(f"{row},x" for row in others)])
+    project(cells, split={"protocol": "group", "group_by": "group", "n_folds": 3})
+    with pytest.raises(InputError, match="1 of 18 clips have no group"):
+        select.main()
+
+
+@pytest.mark.parametrize("column", ["race", "age"])
+def test_a_group_that_files_beside_the_recordings_give_is_checked_by_split(
+    project: Project, column: str
+) -> None:
+    project(split={"protocol": "group", "group_by": column, "n_folds": 3})
+    values = json.loads(Path("params.yaml").read_text()) | {"corpus": ["crema_d"]}
+    Path("params.yaml").write_text(json.dumps(values))
+    for actor in range(1001, 1004):
+        for emotion in ("ANG", "SAD"):
+            path = Path(f"data/sources/crema_d/{actor}_DFA_{emotion}_XX.wav")
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+    select.main()
 
 
 def test_group_and_session_protocols_test_whole_groups(project: Project) -> None:
