@@ -174,7 +174,7 @@ def test_what_is_trained_stays_until_the_result_is_written(
         return predictions
 
     monkeypatch.setattr("sys.argv", ["leak_inflation"])
-    monkeypatch.setattr(leak_inflation, "bring_up_to_date", lambda *_: None)
+    monkeypatch.setattr(leak_inflation.workspace, "reproduce", lambda *_, **options: None)
     monkeypatch.setattr(leak_inflation, "choose_protocol", lambda *_: "speaker_independent")
     monkeypatch.setattr(leak_inflation, "assign", lambda *_, **changes: None)
     monkeypatch.setattr(leak_inflation, "several_folds", lambda *_: 6)
