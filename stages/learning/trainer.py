@@ -49,6 +49,7 @@ class Trainer(Protocol):
         Returns:
             The learning curve, a row per epoch, and further entries of the record (`n_parameters`, ...). One
             that validates itself adds `held_out`: scores and labels of clips that it was not fitted on.
+            One that continued an interrupted training adds `earlier_s`, the seconds of the epochs before.
         """
 
     def load(self, folder: Path, n_classes: int) -> Model:

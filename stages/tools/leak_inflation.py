@@ -48,32 +48,36 @@ WORK = DATA / "leak_inflation"
 
 def main() -> None:
     parser_of(__doc__).parse_args()
-    params = read()
     with workspace.alone(WORK):
-        workspace.reproduce(Path.cwd(), "manifest", "featurize", output=sys.stderr)
-        independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
-        separated = assign(independent_protocol)
-        mixed = assign(LEAKY, n_folds=several_folds(independent_protocol, separated))
-        independent, leaky = (
-            predict(protocol, splits)
-            for protocol, splits in zip(
-                (independent_protocol, LEAKY), equally_many(separated, mixed, params.seed), strict=True
-            )
-        )
-        independent, leaky = on_shared_clips(independent, leaky)
-        scores = compare(independent, leaky, params)
-        scores = scores.rename({"independent": independent_protocol, "leaky": LEAKY})
-        subject = f"{params.model} on {', '.join(params.corpus)}"
-        chance = 1 / independent["label"].nunique()
-        n_speakers = independent["speaker"].nunique()
-        tested = {"n_clips": independent["clip"].nunique(), "n_speakers": n_speakers, "chance_uar": chance}
-        rows = {str(name): row.to_dict() for name, row in scores.iterrows()}
-        write_json({"subject": subject, **tested, **rows}, RESULT)
-        write(results.leak_inflation(scores, chance, subject).content, RESULT.with_suffix(".png"))
-        print(", ".join([subject, *(f"{name} {value:.4g}" for name, value in tested.items())]))
-        print(f"\n{markdown(scores)}")
+        measure(read())
         for folder in WORK.glob("*/"):
             shutil.rmtree(folder)
+
+
+def measure(params: Params) -> None:
+    """Trains and tests the model under both protocols, writes RESULT and its figure, prints the scores."""
+    workspace.reproduce(Path.cwd(), "manifest", "featurize", output=sys.stderr)
+    independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
+    separated = assign(independent_protocol)
+    mixed = assign(LEAKY, n_folds=several_folds(independent_protocol, separated))
+    independent, leaky = (
+        predict(protocol, splits)
+        for protocol, splits in zip(
+            (independent_protocol, LEAKY), equally_many(separated, mixed, params.seed), strict=True
+        )
+    )
+    independent, leaky = on_shared_clips(independent, leaky)
+    scores = compare(independent, leaky, params)
+    scores = scores.rename({"independent": independent_protocol, "leaky": LEAKY})
+    subject = f"{params.model} on {', '.join(params.corpus)}"
+    chance = 1 / independent["label"].nunique()
+    n_speakers = independent["speaker"].nunique()
+    tested = {"n_clips": independent["clip"].nunique(), "n_speakers": n_speakers, "chance_uar": chance}
+    rows = {str(name): row.to_dict() for name, row in scores.iterrows()}
+    write_json({"subject": subject, **tested, **rows}, RESULT)
+    write(results.leak_inflation(scores, chance, subject).content, RESULT.with_suffix(".png"))
+    print(", ".join([subject, *(f"{name} {value:.4g}" for name, value in tested.items())]))
+    print(f"\n{markdown(scores)}")
 
 
 def choose_protocol(params: Params, manifest: pd.DataFrame) -> str:

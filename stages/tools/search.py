@@ -66,11 +66,6 @@ def main() -> None:
         checks.check_validation(params, rows)
         study = open_study(checks.made_from(parameters, params, rows))
         first = present(parameters, values)
-        if first is None:
-            print(
-                "search: no trial has the values of params.yaml, which are not among those to choose",
-                flush=True,
-            )
         n_before, started = len(trials.finished(study)), time.monotonic()
         for done in trials.run(
             study, parameters, first, partial(measure, values), arguments.trials, params.seed
