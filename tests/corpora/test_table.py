@@ -24,7 +24,9 @@ from stages.splitting.leak import LeakError
 from tests.support import long_splits
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text()) | {
+    "model": "svm"
+}  # as before `-S`
 FOLDER = Path("data/sources/calls")
 TABLE = FOLDER / "labels.csv"
 RATE_HZ = 16_000
