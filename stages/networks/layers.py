@@ -18,13 +18,6 @@ from stages.networks.images import ImageTraining
 
 L2 = Annotated[float, Field(ge=0)]
 
-SUMMARIES: dict[tuple[str, int], Any] = {
-    ("average", 1): keras.layers.GlobalAveragePooling1D,
-    ("average", 2): keras.layers.GlobalAveragePooling2D,
-    ("max", 1): keras.layers.GlobalMaxPooling1D,
-    ("max", 2): keras.layers.GlobalMaxPooling2D,
-}
-
 
 class Convolution(Block):
     """Convolution, optional batch normalisation, ReLU, pooling, dropout."""
@@ -85,17 +78,27 @@ class ImageConvolutionConfig(ConvolutionConfig):
         return self
 
 
-class RecurrentConfig(Block):
-    """Settings that LSTM and GRU share."""
+class Recurrence(Block):
+    """Settings that all networks with recurrent layers share.
+
+    Attributes:
+        summary: of the last recurrent layer's steps.
+        dropout: after each recurrent and each dense layer.
+    """
 
     inputs: Inputs
     units: Annotated[list[Count], Field(min_length=1)]
     bidirectional: bool
-    mask: bool
     summary: Literal["last", "average", "max"]
     dropout: Fraction
     dense: list[Count]
     training: FrameTraining
+
+
+class RecurrentConfig(Recurrence):
+    """Settings that LSTM and GRU share."""
+
+    mask: bool
 
     @model_validator(mode="after")
     def _summary_sees_mask(self) -> Self:
@@ -117,7 +120,7 @@ def convolutional(
     if len(input_shape) == n_axes:
         x = keras.layers.Reshape((*input_shape, 1))(x)  # one channel
     x = convolve(x, config.convolutions, config.batch_norm, n_axes, regularizer)
-    x = SUMMARIES.get((config.summary, n_axes), keras.layers.Flatten)()(x)
+    x = keras.layers.Flatten()(x) if config.summary == "flatten" else summarized(x, config.summary, n_axes)
     return keras.Model(inputs, head(x, config.dense, config.dense_dropout, n_classes, regularizer))
 
 
@@ -134,15 +137,8 @@ def convolve(
         InputError: an axis is shorter than the product of all strides.
     """
     check_size(x, prod(block.pool_strides for block in blocks if block.pool != "none"), n_axes)
-    convolution = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}[n_axes]
-    pooling = {
-        ("max", 1): keras.layers.MaxPooling1D,
-        ("max", 2): keras.layers.MaxPooling2D,
-        ("average", 1): keras.layers.AveragePooling1D,
-        ("average", 2): keras.layers.AveragePooling2D,
-    }
     for block in blocks:
-        x = convolution(
+        x = of_axes("Conv", n_axes)(
             block.filters,
             block.kernel_size,
             padding="same",
@@ -153,9 +149,20 @@ def convolve(
             x = batch_normalized(x)
         x = keras.layers.ReLU()(x)
         if block.pool != "none":
-            x = pooling[block.pool, n_axes](block.pool_size, block.pool_strides, padding="same")(x)
+            pooling = of_axes(f"{block.pool.capitalize()}Pooling", n_axes)
+            x = pooling(block.pool_size, block.pool_strides, padding="same")(x)
         x = dropped(x, block.dropout)
     return x
+
+
+def summarized(x: keras.KerasTensor, summary: str, n_axes: int) -> keras.KerasTensor:
+    """Returns the average or the max over the axes, (n_clips, filters)."""
+    return of_axes(f"Global{summary.capitalize()}Pooling", n_axes)()(x)
+
+
+def of_axes(name: str, n_axes: int) -> Any:
+    """Returns Keras's layer of this name for so many axes, as Conv2D."""
+    return getattr(keras.layers, f"{name}{n_axes}D")
 
 
 def batch_normalized(x: keras.KerasTensor, epsilon: float = 1e-3) -> keras.KerasTensor:
@@ -218,25 +225,19 @@ def recurrent(
     x = inputs = keras.Input(input_shape)
     if config.mask:
         x = keras.layers.Masking(0.0)(x)
-    x = recur(x, config.units, layer, config.bidirectional, config.summary != "last", config.dropout)
-    if config.summary != "last":
-        x = SUMMARIES[config.summary, 1]()(x)
-    return keras.Model(inputs, head(x, config.dense, config.dropout, n_classes))
+    return keras.Model(inputs, recur(x, config, layer, n_classes))
 
 
 def recur(
-    x: keras.KerasTensor,
-    units: list[int],
-    layer: type[keras.layers.Layer],
-    bidirectional: bool,
-    every_step: bool,
-    dropout: float,
+    x: keras.KerasTensor, config: Recurrence, layer: type[keras.layers.Layer], n_classes: int
 ) -> keras.KerasTensor:
-    """Returns the outputs of recurrent layers on (n_clips, n_steps, n_dims), at every step or at the last."""
-    for i, width in enumerate(units):
-        cell = layer(width, return_sequences=every_step or i + 1 < len(units))
-        x = dropped(keras.layers.Bidirectional(cell)(x) if bidirectional else cell(x), dropout)
-    return x
+    """Returns the logits of (n_clips, n_steps, n_dims): recurrent layers, a summary, dense layers."""
+    for i, width in enumerate(config.units):
+        cell = layer(width, return_sequences=config.summary != "last" or i + 1 < len(config.units))
+        x = dropped(keras.layers.Bidirectional(cell)(x) if config.bidirectional else cell(x), config.dropout)
+    if config.summary != "last":
+        x = summarized(x, config.summary, 1)
+    return head(x, config.dense, config.dropout, n_classes)
 
 
 def head(
