@@ -20,7 +20,6 @@ from stages.base.files import PRETRAINED, PRETRAINED_NAME, write_json
 from stages.compute import hardware
 from stages.data import tables
 from stages.learning.record import RECORD, TRAINED_ON
-from stages.networks.weights import FILE, save
 
 SIDE = 224  # of an image, in pixels; weights do not depend on it
 CHOICES = "a name (resnet_18_imagenet), an address (hf://timm/resnet34.a1_in1k), a folder or an .npz file"
@@ -38,7 +37,9 @@ def main() -> None:
     chosen = params.read()
     hardware.limit(chosen.train.threads)
     model = "efficientnet_lite0" if arguments.network.endswith(".npz") else "resnet34"
-    convert(arguments.network, model, chosen.config("models", model, "params.models"), folder)
+    with hardware.quiet():
+        config = chosen.config("models", model, "params.models")  # loads TensorFlow
+    convert(arguments.network, model, config, folder)
 
 
 def folder_of(name: str) -> Path:
@@ -62,6 +63,8 @@ def convert(source: str, model: str, config: Any, folder: Path) -> None:
         InputError: the source cannot be loaded, or is of another network.
         OSError: the disk is full, or the folder cannot be written.
     """
+    from stages.networks import weights  # loads TensorFlow; main has done so quietly
+
     values = efficientnet(source) if model == "efficientnet_lite0" else load(source).get_weights()
     entry = registry.load("models", model, "params.models")
     network = entry.build(config, (SIDE, SIDE, 1), 1)
@@ -78,10 +81,10 @@ def convert(source: str, model: str, config: Any, folder: Path) -> None:
         )
     network.set_weights([*values, *(np.zeros(weight.shape) for weight in network.layers[-1].weights)])
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{FILE}"  # Keras accepts no other ending
+    temporary = folder / f".{weights.FILE}"  # Keras accepts no other ending
     try:
-        save(network, temporary)
-        temporary.replace(folder / FILE)
+        weights.save(network, temporary)
+        temporary.replace(folder / weights.FILE)
     finally:
         temporary.unlink(missing_ok=True)
     no_recordings = tables.build([], tables.TRAINED_ON)  # of this pipeline
