@@ -28,7 +28,7 @@ def pooled(workspace: Workspace) -> Workspace:
         train__fold=0,
         models__ridge__inputs__features=["mfcc"],
         models__ridge__pooling={
-            "streams": {"mfcc": {"columns": N_DIMS, "frames": 1}},
+            "streams": {"mfcc": {"feature": "mfcc", "columns": N_DIMS, "frames": 1}},
             "blocks": [
                 block | {"difference_frames": 0, "weight": 0.5} for block in (statistics, covariances)
             ],

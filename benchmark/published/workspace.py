@@ -27,6 +27,7 @@ WEIGHTS = {  # titles of what is in data/pretrained
     "imagenet": "ImageNet weights",
     "imagenet_lite0": "ImageNet weights of EfficientNet-Lite0",
     "byol_s.npz": "weights of BYOL-S",
+    "efficientnet_lite0.npz": "weights of EfficientNet-Lite0",
 }
 CACHE = "../../../cache"  # of DVC, for all rows, from a workspace's folder .dvc
 

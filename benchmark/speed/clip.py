@@ -1,8 +1,8 @@
-"""One clip on one core, from samples to probabilities, by `byol_s` and `ridge`, compared with plain Keras.
+"""One clip on one core, from samples to probabilities: frozen networks and `ridge`, against plain Keras.
 
 python -m benchmark.speed.clip
 
-Needs the weights of BYOL-S: data/pretrained/README.md.
+Needs the weights of BYOL-S and EfficientNet-Lite0: data/pretrained/README.md.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from numpy.typing import NDArray
 from benchmark.speed import measure, record, recordings
 from benchmark.speed.record import Row
 from stages.audio.extractor import extractor
+from stages.audio.log_mel import STEP_FRAMES, log_mel
 from stages.audio.recording import Samples
 from stages.audio.speech import speech
 from stages.base import params, registry
 from stages.base.errors import run_without_arguments
 from stages.compute import hardware
-from stages.features import byol_s
+from stages.features import byol_s, efficientnet_lite0
 from stages.learning import calibration
 from stages.learning.pooling import FittedPooling
 from stages.learning.preprocessing import Clips, Frames, Partition, Preprocessor
+from stages.tools import convert
 
+FEATURES = ["byol_s", "efficientnet_lite0"]
 N_CLIPS, N_CLASSES = 64, 8
 LIBRARIES = ("keras", "numpy", "scipy", "tensorflow")
 
@@ -40,28 +43,32 @@ def main() -> None:
     hardware.limit(1)
     settings = params.read()
     _, signals, data = recordings.some(N_CLIPS, settings.audio.sample_rate_hz)
-    extract = extractor(settings, ["byol_s"], "features")
-    frames = [extract(signal)["byol_s"] for signal in signals]
-    config = settings.config("features", "byol_s", "features")
+    extract = extractor(settings, FEATURES, "features")
+
+    def layers(signal: Samples) -> Frames:
+        return np.concatenate([*extract(signal).values()], axis=1)
+
+    frames = [layers(signal) for signal in signals]
     classify = classifier(settings, frames)
-    network = keras_network(np.load(config.weights, allow_pickle=False))
+    paths = [settings.config("features", name, "features").weights for name in FEATURES]
+    networks = byol_s_network(np.load(paths[0], allow_pickle=False)), lite0_network(paths[1], settings)
     sides = {
-        "ours": lambda: [classify(extract(signal)["byol_s"]) for signal in signals],
-        "theirs": lambda: [classify(_of_keras(network, signal, settings)) for signal in signals],
+        "ours": lambda: [classify(layers(signal)) for signal in signals],
+        "theirs": lambda: [classify(_of_keras(*networks, signal, settings)) for signal in signals],
     }
     seconds = measure.alternate(sides)
     per_clip = {name: 1000 * median(each) / len(signals) for name, each in seconds.items()}
     row = Row(
-        "one clip to probabilities: `byol_s`, pooling and `ridge`",
+        "one clip to probabilities: `byol_s`, `efficientnet_lite0`, pooling and `ridge`",
         per_clip["ours"],
-        "the same with the network in `keras.Model.predict`, clip by clip",
+        "the same with the networks in `keras.Model.predict`, clip by clip",
         per_clip["theirs"],
         measure.PER_CLIP,
         measure.ratio(seconds["theirs"], seconds["ours"]),
         "here at most 15 ms",
     )
     parts = {
-        "frames": partial(_each, lambda signal: extract(signal), signals),
+        "frames": partial(_each, extract, signals),
         "pooling_and_classifier": partial(_each, classify, frames),
     }
     cpu_ms = {name: 1000 * median(each) / len(signals) for name, each in measure.alternate(parts).items()}
@@ -101,7 +108,7 @@ def classifier(settings: params.Params, frames: list[Frames]) -> Probabilities:
     return probabilities
 
 
-def keras_network(stored: Any) -> Any:
+def byol_s_network(stored: Any) -> Any:
     """Returns BYOL-S layer by layer as a Keras model, which returns all layers that `byol_s` stores.
 
     Args:
@@ -132,17 +139,42 @@ def keras_network(stored: Any) -> Any:
     return model
 
 
-def _of_keras(network: Any, signal: Samples, settings: params.Params) -> Frames:
-    """Returns what the feature `byol_s` does, by the Keras model."""
+def lite0_network(path: str, settings: params.Params) -> Any:
+    """Returns EfficientNet-Lite0 as a Keras model of (1, 128 bands, n_frames, 1), with the stages 3, 4 and 5.
+
+    Args:
+        path: npz file with the arrays of the published checkpoint.
+        settings: params.yaml.
+    """
+    import keras
+
+    entry = registry.load("models", "efficientnet_lite0", "models")
+    config = settings.config("models", "efficientnet_lite0", "models")
+    network = entry.build(config, (efficientnet_lite0.N_MELS, None, 1), 1)
+    values = convert.efficientnet(path)
+    values[0] = values[0].sum(axis=2, keepdims=True)
+    network.set_weights([*values, *(np.zeros(weight.shape) for weight in network.layers[-1].weights)])
+    ends = {layer.output.shape[1::2]: layer.output for layer in network.layers}  # rows and channels
+    return keras.Model(network.input, [ends[16, 40], ends[8, 80], ends[8, 112]])
+
+
+def _of_keras(byol_s_: Any, lite0: Any, signal: Samples, settings: params.Params) -> Frames:
+    """Returns the columns of FEATURES, by the Keras models."""
     rate_hz = settings.audio.sample_rate_hz
-    log_mel = byol_s.log_mel(speech(signal, rate_hz, settings.audio), rate_hz)
-    *convolved, first, second = network.predict(log_mel[None, :, :, None], verbose=0)
-    n_steps = len(log_mel) // byol_s.STEP_FRAMES
-    parts = [log_mel.reshape(n_steps, -1)]
+    used = speech(signal, rate_hz, settings.audio)
+    taken = log_mel(used, rate_hz, byol_s.N_MELS)
+    *convolved, first, second = byol_s_.predict(taken[None, :, :, None], verbose=0)
+    n_steps = len(taken) // STEP_FRAMES
+    parts = [taken.reshape(n_steps, -1)]
     for each in convolved:
         groups = each[0].reshape(each.shape[1], 8, -1, each.shape[3]).mean(axis=2)
         parts.append(groups.reshape(n_steps, -1))
-    return np.concatenate([*parts, first[0], second[0]], axis=1)
+    parts += [first[0], second[0]]
+    for each in lite0.predict(
+        log_mel(used, rate_hz, efficientnet_lite0.N_MELS).T[None, :, :, None], verbose=0
+    ):
+        parts.append(efficientnet_lite0.steps(each[0], n_steps))
+    return np.concatenate(parts, axis=1)
 
 
 if __name__ == "__main__":

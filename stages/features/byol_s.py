@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stages.audio.spectrum import Frames, Spectrum, mel_filters
+from stages.audio.log_mel import STEP_FRAMES, log_mel
+from stages.audio.spectrum import Frames, Spectrum
 from stages.base import npz, params
 from stages.base.errors import InputError
 from stages.base.params import Block
@@ -28,15 +28,7 @@ OWN_FRAMES = True  # a step of 80 ms, not a frame of the shared spectrum
 
 LICENCE = "BYOL-S, MIT licence, Copyright (c) 2022 Neil Scheidwasser-Clow et al."
 
-# The front end of the published network (nnAudio's MelSpectrogram), and the mean and standard deviation of
-# its log-mel spectrograms, by which its input is standardised.
-RATE_HZ = 16_000
-FRONT_END = params.Spectrum(n_fft=1024, hop_length=160, n_mels=64, fmin_hz=60.0, fmax_hz=7800.0, top_db=100.0)
-LOG_MEL_MEAN, LOG_MEL_STD = -12.466, 4.187
-LEAST_POWER = float(np.finfo(np.float32).eps)
-
-STEP_FRAMES = 8  # front-end frames in a step: three times halved
-LEAST_FRAMES = 40
+N_MELS = 64
 BATCH_NORM_EPSILON = 1e-5
 BLOCK_VALUES = 1 << 17  # of unfolded patches multiplied at a time: 512 KB, which a core's cache holds
 
@@ -74,31 +66,8 @@ def compute(spectrum: Spectrum, config: Config) -> Frames:
                 f"params.features.byol_s.layers: no layer '{layer}'; choose from {', '.join(WIDTHS)}."
             )
     network = load(config.weights, config.sha256)
-    layers = network(log_mel(spectrum.signal, spectrum.sample_rate_hz))
+    layers = network(log_mel(spectrum.signal, spectrum.sample_rate_hz, N_MELS))
     return np.concatenate([layers[name] for name in config.layers], axis=1)
-
-
-def log_mel(signal: NDArray[np.float32], sample_rate_hz: int) -> Frames:
-    """Returns the network's input, float32 (n_frames, 64), n_frames a multiple of 8 and at least 40.
-
-    The signal's mean is removed, so that a constant offset changes nothing.
-
-    Args:
-        signal: float32 (n_samples,), full scale = 1.
-        sample_rate_hz: of the signal.
-    """
-    if sample_rate_hz != RATE_HZ:
-        signal = soxr.resample(signal, sample_rate_hz, RATE_HZ, "HQ")
-    centred = (
-        signal - signal.mean(dtype=np.float64).astype(np.float32) if len(signal) else np.zeros(1, np.float32)
-    )
-    settings = FRONT_END
-    power = Spectrum(centred, RATE_HZ, settings).power
-    filters = mel_filters(RATE_HZ, settings.n_fft, settings.n_mels, settings.fmin_hz, settings.fmax_hz)
-    mel = power @ filters.T
-    standardized = (np.log(mel + np.float32(LEAST_POWER)) - LOG_MEL_MEAN) / LOG_MEL_STD
-    n_frames = max(LEAST_FRAMES, -(-len(mel) // STEP_FRAMES) * STEP_FRAMES)
-    return np.pad(standardized, ((0, n_frames - len(mel)), (0, 0)), mode="edge").astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from stages.learning.windows import POOLING, PREPROCESSOR
 
 FILE = "bundle.json"
 PROBABILITIES = "probabilities.onnx"  # of a fold: prepared windows to probabilities
-FORMAT = 2
+FORMAT = 3
 WEIGHTS = "weights"  # key of a feature's block: a file
 LARGEST_BYTES = 4 << 20  # of FILE
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"  # of a file in a bundle
@@ -86,7 +86,7 @@ class Facts(Block):
         sha256: of every other file of the bundle.
     """
 
-    format: Literal[2]
+    format: Literal[3]
     model: str
     classes: Annotated[list[Annotated[str, Field(pattern=LABEL)]], Field(min_length=1)]
     audio: params.Audio

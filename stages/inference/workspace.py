@@ -58,7 +58,7 @@ def facts(params: Params, trained: list[TrainedFold]) -> Facts:
     corpora = sorted({name for fold in of_folds for name in fold.profile.corpora})
     right = reliability([*records.values()])
     return Facts(
-        format=2,
+        format=3,
         model=params.model,
         classes=trained[0].record["classes"],
         audio=params.audio,

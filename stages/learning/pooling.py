@@ -34,13 +34,15 @@ Statistic = Literal["mean", "std", "max", "mean_abs", "p5", "p10", "p50", "p90",
 
 
 class Stream(Block):
-    """Some columns of a step.
+    """Some columns of a feature's step.
 
     Attributes:
-        columns: how many.
+        feature: entry of stages/features.
+        columns: how many; the streams of a feature are its columns, in their order.
         frames: of the stream in a step, one after the other; `columns / frames` dimensions each.
     """
 
+    feature: str
     columns: Count
     frames: Count
 
@@ -95,12 +97,28 @@ class Pooling(Block):
     """What is computed of a clip's frames.
 
     Attributes:
-        streams: the columns of the model's features, in their order.
+        streams: by name.
         blocks: of the pooled vector.
     """
 
     streams: dict[str, Stream]
     blocks: Annotated[list[AnyBlock], Field(min_length=1)]
+
+    def of(self, features: Sequence[str]) -> Pooling:
+        """Returns what is left with these features: their streams, in their order, and blocks of those."""
+        left = {
+            name: stream
+            for feature in features
+            for name, stream in self.streams.items()
+            if stream.feature == feature
+        }
+        others = self.streams.keys() - left
+        blocks = [
+            block.model_copy(update={"streams": names})
+            for block in self.blocks
+            if (names := [name for name in block.streams if name not in others])
+        ]
+        return self.model_copy(update={"streams": left, "blocks": blocks})
 
 
 @dataclass(frozen=True)

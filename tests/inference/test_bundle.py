@@ -74,7 +74,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "gru": {"models__gru__units": [4], "models__gru__dense": [4]},
     "ridge": {
         "models__ridge__pooling": {
-            "streams": {"mfcc": {"columns": N_DIMS, "frames": 1}},
+            "streams": {"mfcc": {"feature": "mfcc", "columns": N_DIMS, "frames": 1}},
             "blocks": [
                 {
                     "streams": ["mfcc"],
@@ -290,7 +290,7 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
     "no folder": (lambda: shutil.rmtree("bundle"), r"bundle\.json: No such file.*not a bundle"),
     "no JSON": (lambda: Path("bundle/bundle.json").write_text("{"), r"bundle\.json: not readable JSON"),
     "a list": (lambda: Path("bundle/bundle.json").write_text("[]"), r"bundle\.json: \[\] is not valid"),
-    "another version": (damage_text(format=99), r"bundle\.json: format 99, .* reads 2"),
+    "another version": (damage_text(format=99), r"bundle\.json: format 99, .* reads 3"),
     "an unknown key": (damage_text(run="rm"), r"bundle\.json\.run: unknown key"),
     "a strange feature": (damage_text(features={"os": {}}), r"features: no 'os'"),
     "no checksums": (damage_text(sha256={}), r"no checksum of 'fold_00/probabilities\.onnx'"),

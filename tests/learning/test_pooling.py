@@ -20,7 +20,10 @@ from stages.learning.pooling import (
 def block(**changes: object) -> Pooling:
     covariances = {"streams": ["b"], "basis": "principal", "n_components": 2, "lags_frames": [0, 1]}
     return Pooling(
-        streams={"a": Stream(columns=4, frames=2), "b": Stream(columns=3, frames=1)},
+        streams={
+            "a": Stream(feature="x", columns=4, frames=2),
+            "b": Stream(feature="y", columns=3, frames=1),
+        },
         blocks=[
             Statistics(streams=["a", "b"], statistics=["mean", "p90"], difference_frames=0, weight=0.4),
             Covariances(**covariances | {"difference_frames": 0, "weight": 0.3} | changes),
@@ -81,6 +84,19 @@ def test_a_saved_pooling_is_the_same(clips: list[np.ndarray], tmp_path: Path) ->
         FittedPooling.load(block(n_components=3), tmp_path / "pooling.npz")
     with pytest.raises(InputError, match=r"missing\.npz"):
         FittedPooling.load(block(), tmp_path / "missing.npz")
+
+
+def test_what_other_features_have_is_left_out(clips: list[np.ndarray]) -> None:
+    assert block().of(["x", "y"]) == block()
+    assert [*block().of(["y", "x"]).streams] == ["b", "a"]  # the order of the columns
+    alone = block().of(["x"])
+    assert [*alone.streams] == ["a"]
+    assert [each.streams for each in alone.blocks] == [["a"]]
+    pooled = FittedPooling.fit(alone, lambda: [clips[0][:, :4]], "p")(clips[0][:, :4])
+    both = FittedPooling.fit(block(), lambda: clips, "p")(clips[0])
+    assert np.array_equal(pooled[0], both[0, :4])
+    with pytest.raises(InputError, match=r"p\.blocks.*'c'.*a"):  # a mistake is none of another feature's
+        FittedPooling.fit(block(streams=["a", "c"]).of(["x"]), lambda: clips, "p")
 
 
 def test_mistakes_are_named(clips: list[np.ndarray]) -> None:
