@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,3 +31,22 @@ def test_one_worker_gets_the_files_that_share_what_is_made_once() -> None:
     assert scopes["faults/test_kills"] == scopes["faults/test_full_disk"]
     assert len(set(scopes.values())) == 3
     assert not config.option.loadscopereorder  # else xdist sorts by the number of tests
+
+
+def test_failures_with_an_edited_params_yaml_come_with_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conftest, "ROOT", tmp_path)
+    said: list[str] = []
+    reporter = SimpleNamespace(write_line=said.append)
+    (tmp_path / "params.yaml").write_text("model: svm")
+    name = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "params.yaml"], [*name, "commit", "-qm", "a"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    conftest.pytest_terminal_summary(reporter, pytest.ExitCode.TESTS_FAILED)
+    assert said == []
+    (tmp_path / "params.yaml").write_text("model: gru")
+    conftest.pytest_terminal_summary(reporter, pytest.ExitCode.OK)
+    assert said == []
+    conftest.pytest_terminal_summary(reporter, pytest.ExitCode.TESTS_FAILED)
+    assert "params.yaml" in said[0]

@@ -110,6 +110,17 @@ def test_test_clips_change_no_byte_of_the_model(pooled: Workspace) -> None:
     assert Preprocessor.load(MODEL / "fold_00/preprocessor.npz").shape == (2 * N_DIMS + 3 + 4,)
 
 
+def test_streams_of_features_that_are_not_inputs_change_nothing(pooled: Workspace) -> None:
+    train.main()
+    before = model_bytes()["fold_00/ridge.npz"]
+    block = pooled.params["models"]["ridge"]["pooling"]
+    block["streams"] = {"bands": {"feature": "logmel", "columns": 64, "frames": 1}} | block["streams"]
+    block["blocks"][0]["streams"].append("bands")
+    pooled.set(models__ridge__pooling=block)
+    train.main()
+    assert model_bytes()["fold_00/ridge.npz"] == before
+
+
 def change_test_clips(change: object) -> None:
     """Applies `change` to the stored frames of fold 0's test clips and of their copies."""
     splits = long_splits.read()
