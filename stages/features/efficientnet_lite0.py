@@ -2,7 +2,8 @@
 
 Tan & Le 2019, "EfficientNet: Rethinking model scaling for convolutional neural networks". It reads the
 log-mel spectrogram as a grey image. It is frozen here, and computed in numpy up to its fifth stage: no
-TensorFlow, and with one thread the same bytes in every process. The model of the same name is trained.
+TensorFlow, and with one thread the same bytes in every process. The model of the same name is trained
+instead.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from stages.data import keys
 
 OWN_FRAMES = True  # a step of 80 ms, not a frame of the shared spectrum
 
-LICENCE = "EfficientNet-Lite0, Apache License 2.0, Copyright The TensorFlow Authors"
+LICENCE = "EfficientNet-Lite0, by Google, Apache License 2.0"
 
 N_MELS = 128
 COLOUR_STD = 0.45  # of ImageNet's colours, divided by 128 as the network reads them; that of our images is 1
