@@ -51,7 +51,8 @@ def main() -> None:
     frames = [layers(signal) for signal in signals]
     classify = classifier(settings, frames)
     paths = [settings.config("features", name, "features").weights for name in FEATURES]
-    networks = byol_s_network(np.load(paths[0], allow_pickle=False)), lite0_network(paths[1], settings)
+    lite0 = lite0_network(paths[1], settings)  # first, because it sets TensorFlow's threads
+    networks = byol_s_network(np.load(paths[0], allow_pickle=False)), lite0
     sides = {
         "ours": lambda: [classify(layers(signal)) for signal in signals],
         "theirs": lambda: [classify(_of_keras(*networks, signal, settings)) for signal in signals],
