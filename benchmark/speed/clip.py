@@ -152,9 +152,7 @@ def lite0_network(path: str, settings: params.Params) -> Any:
     entry = registry.load("models", "efficientnet_lite0", "models")
     config = settings.config("models", "efficientnet_lite0", "models")
     network = entry.build(config, (efficientnet_lite0.N_MELS, None, 1), 1)
-    values = convert.efficientnet(path)
-    values[0] = values[0].sum(axis=2, keepdims=True)
-    network.set_weights([*values, *(np.zeros(weight.shape) for weight in network.layers[-1].weights)])
+    convert.fill(network, convert.efficientnet(path), path, "efficientnet_lite0")
     ends = {layer.output.shape[1::2]: layer.output for layer in network.layers}  # rows and channels
     return keras.Model(network.input, [ends[16, 40], ends[8, 80], ends[8, 112]])
 
@@ -171,10 +169,9 @@ def _of_keras(byol_s_: Any, lite0: Any, signal: Samples, settings: params.Params
         groups = each[0].reshape(each.shape[1], 8, -1, each.shape[3]).mean(axis=2)
         parts.append(groups.reshape(n_steps, -1))
     parts += [first[0], second[0]]
-    for each in lite0.predict(
-        log_mel(used, rate_hz, efficientnet_lite0.N_MELS).T[None, :, :, None], verbose=0
-    ):
-        parts.append(efficientnet_lite0.steps(each[0], n_steps))
+    image = log_mel(used, rate_hz, efficientnet_lite0.N_MELS).T
+    maps = lite0.predict(image[None, :, :, None], verbose=0)
+    parts += [efficientnet_lite0.steps(each[0], n_steps) for each in maps]
     return np.concatenate(parts, axis=1)
 
 

@@ -8,21 +8,14 @@ here, and computed in numpy: no TensorFlow, and with one thread the same bytes i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
-from pydantic import Field
 
-from stages.audio.log_mel import STEP_FRAMES, log_mel
+from stages.audio import frozen
+from stages.audio.frozen import Arrays, Config
+from stages.audio.log_mel import STEP_FRAMES
 from stages.audio.spectrum import Frames, Spectrum
-from stages.base import npz, params
-from stages.base.errors import InputError
-from stages.base.params import Block
-from stages.data import keys
 
 OWN_FRAMES = True  # a step of 80 ms, not a frame of the shared spectrum
 
@@ -36,38 +29,17 @@ BLOCK_VALUES = 1 << 17  # of unfolded patches multiplied at a time: 512 KB, whic
 WIDTHS = {"logmel": 8 * 64, "c1": 4 * 512, "c2": 2 * 512, "c3": 512, "f1": 512, "f2": 512}
 
 
-class Config(Block):
-    """The weights, and what is computed with them.
-
-    Attributes:
-        weights: npz file with the published checkpoint's arrays, under the same names.
-        sha256: of that file.
-        layers: stored, side by side, in this order: `logmel`, the standardised input; `c1`, `c2`, `c3`, the
-            convolutions, averaged over frequency into 8 groups of 64 channels; `f1`, `f2`, the dense layers.
-    """
-
-    weights: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    layers: Annotated[params.Names, Field(min_length=1)]
-
-
 def compute(spectrum: Spectrum, config: Config) -> Frames:
-    """Returns float32 (n_steps, n_dims), a step of 80 ms: the layers side by side.
+    """Returns float32 (n_steps, n_dims), a step of 80 ms: the layers side by side, their widths as in WIDTHS.
 
-    The widths are 512 (`logmel`, eight frames of 64 bands), 2048 (`c1`, four frames), 1024 (`c2`, two) and
-    512 (`c3`, `f1`, `f2`).
+    `logmel` is the standardised input, eight frames of 64 bands. `c1`, `c2` and `c3` are the convolutions, of
+    four, two and one frame, averaged over frequency into 8 groups of 64 channels; `f1` and `f2` are the dense
+    layers.
 
     Raises:
         InputError: an unknown layer, or the weights are missing or are not those of the checksum.
     """
-    for layer in config.layers:
-        if layer not in WIDTHS:
-            raise InputError(
-                f"params.features.byol_s.layers: no layer '{layer}'; choose from {', '.join(WIDTHS)}."
-            )
-    network = load(config.weights, config.sha256)
-    layers = network(log_mel(spectrum.signal, spectrum.sample_rate_hz, N_MELS))
-    return np.concatenate([layers[name] for name in config.layers], axis=1)
+    return frozen.compute(spectrum, config, "byol_s", N_MELS, WIDTHS, load)
 
 
 @dataclass(frozen=True)
@@ -130,25 +102,13 @@ def _convolved(x: Frames, kernel: Frames, bias: Frames) -> Frames:
     return np.maximum(out, 0, out=out)
 
 
-@cache
 def load(weights: str, sha256: str) -> Network:
-    """Returns the network of an npz file that holds the published checkpoint's arrays; nothing is unpickled.
-
-    Raises:
-        InputError: the file is missing, has another checksum, or lacks an array.
-    """
-    path, place = Path(weights), "params.features.byol_s"
-    keys.check_weights(path, sha256, place, "weights")
-    try:
-        with npz.zipped(path) as stored:
-            return _network(
-                {name: np.asarray(stored[name], np.float64) for name in stored.files if stored[name].ndim}
-            )
-    except npz.UNREADABLE as error:
-        raise InputError(f"{weights}: not the arrays of BYOL-S ({error}).") from error
+    """Returns the network of the published checkpoint's arrays: see `frozen.load`."""
+    network: Network = frozen.load(weights, sha256, "byol_s", "BYOL-S", _network)
+    return network
 
 
-def _network(arrays: dict[str, NDArray[np.float64]]) -> Network:
+def _network(arrays: Arrays) -> Network:
     kernels, biases = [], []
     for first in (0, 4, 8):  # convolution, batch normalisation, ReLU, pooling
         norm = f"features.{first + 1}"

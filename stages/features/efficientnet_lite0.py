@@ -9,21 +9,15 @@ instead.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from pydantic import Field
 
-from stages.audio.log_mel import STEP_FRAMES, log_mel
+from stages.audio import frozen
+from stages.audio.frozen import Arrays, Config
+from stages.audio.log_mel import STEP_FRAMES
 from stages.audio.spectrum import Frames, Spectrum
-from stages.base import npz, params
-from stages.base.errors import InputError, unknown
-from stages.base.params import Block
-from stages.data import keys
 
 OWN_FRAMES = True  # a step of 80 ms, not a frame of the shared spectrum
 
@@ -42,32 +36,15 @@ BLOCKS = ((1, 1), (2, 2), (2, 1), (3, 2), (3, 1), (4, 2), (4, 1), (4, 1), (5, 1)
 WIDTHS = {"s3": 4 * 40, "s4": 4 * 80, "s5": 4 * 112}
 
 
-class Config(Block):
-    """The weights, and what is computed with them.
-
-    Attributes:
-        weights: npz file with the published checkpoint's arrays, under the same names.
-        sha256: of that file.
-        layers: stored, side by side, in this order: the outputs of the stages `s3`, `s4`, `s5`.
-    """
-
-    weights: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    layers: Annotated[params.Names, Field(min_length=1)]
-
-
 def compute(spectrum: Spectrum, config: Config) -> Frames:
     """Returns float32 (n_steps, n_dims), a step of 80 ms: the layers side by side, their widths as in WIDTHS.
+
+    The layers are the outputs of the stages 3, 4 and 5.
 
     Raises:
         InputError: an unknown layer, or the weights are missing or are not those of the checksum.
     """
-    for layer in config.layers:
-        if layer not in WIDTHS:
-            raise unknown("params.features.efficientnet_lite0.layers", layer, WIDTHS)
-    network = load(config.weights, config.sha256)
-    layers = network(log_mel(spectrum.signal, spectrum.sample_rate_hz, N_MELS))
-    return np.concatenate([layers[name] for name in config.layers], axis=1)
+    return frozen.compute(spectrum, config, "efficientnet_lite0", N_MELS, WIDTHS, load)
 
 
 @dataclass(frozen=True)
@@ -187,25 +164,13 @@ def depthwise(x: NDArray[np.float32], convolution: Convolution, stride: int) -> 
     return out
 
 
-@cache
 def load(weights: str, sha256: str) -> Network:
-    """Returns the network of an npz file that holds the published checkpoint's arrays; nothing is unpickled.
-
-    Raises:
-        InputError: the file is missing, has another checksum, or lacks an array.
-    """
-    path = Path(weights)
-    keys.check_weights(path, sha256, "params.features.efficientnet_lite0", "weights")
-    try:
-        with npz.zipped(path) as stored:
-            return _network(
-                {name: np.asarray(stored[name], np.float64) for name in stored.files if stored[name].ndim}
-            )
-    except npz.UNREADABLE as error:
-        raise InputError(f"{weights}: not the arrays of EfficientNet-Lite0 ({error}).") from error
+    """Returns the network of the published checkpoint's arrays: see `frozen.load`."""
+    network: Network = frozen.load(weights, sha256, "efficientnet_lite0", "EfficientNet-Lite0", _network)
+    return network
 
 
-def _network(arrays: dict[str, NDArray[np.float64]]) -> Network:
+def _network(arrays: Arrays) -> Network:
     def folded(name: str, norm: str, axes: str) -> Convolution:
         """Returns a convolution; its kernel has these axes of (out, in, height, width), others are summed."""
         scale = arrays[f"{norm}.weight"] / np.sqrt(arrays[f"{norm}.running_var"] + BATCH_NORM_EPSILON)

@@ -68,18 +68,7 @@ def convert(source: str, model: str, config: Any, folder: Path) -> None:
     values = efficientnet(source) if model == "efficientnet_lite0" else load(source).get_weights()
     entry = registry.load("models", model, "params.models")
     network = entry.build(config, (SIDE, SIDE, 1), 1)
-    # In a grey image the three colours are equal, so their kernels can be added.
-    values[0] = values[0].sum(axis=2, keepdims=True)
-    own = [weight.shape for layer in network.layers[:-1] for weight in layer.weights]
-    theirs = [value.shape for value in values]
-    if own != theirs:
-        odd = next((pair for pair in zip(own, theirs, strict=False) if pair[0] != pair[1]), None)
-        difference = f"{odd[1]}, not {odd[0]}" if odd else f"{len(theirs)} arrays, not {len(own)}"
-        raise InputError(
-            f"{source}: is of another network than params.models.{model}: {difference}. "
-            "Set its sizes to the source's, or choose another one."
-        )
-    network.set_weights([*values, *(np.zeros(weight.shape) for weight in network.layers[-1].weights)])
+    fill(network, values, source, model)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{weights.FILE}"  # Keras accepts no other ending
     try:
@@ -91,6 +80,32 @@ def convert(source: str, model: str, config: Any, folder: Path) -> None:
     tables.write(no_recordings, tables.TRAINED_ON, folder / TRAINED_ON)
     write_json({"classes": [], "model": model, "source": source}, folder / RECORD)
     print(f"convert: wrote {source} to {folder}, {network.count_params():,} parameters")
+
+
+def fill(network: Any, values: list[NDArray[np.float32]], source: str, model: str) -> None:
+    """Sets the weights of a network for grey images to those of an image network; its last layer's are 0.
+
+    Args:
+        network: Keras model of images (height, width, 1).
+        values: of all layers but the last, in Keras's order; the first kernel is of three colours.
+        source: where they are from.
+        model: entry of stages/models.
+
+    Raises:
+        InputError: they are of another network.
+    """
+    # In a grey image the three colours are equal, so their kernels can be added.
+    grey = [values[0].sum(axis=2, keepdims=True), *values[1:]]
+    own = [weight.shape for layer in network.layers[:-1] for weight in layer.weights]
+    theirs = [value.shape for value in grey]
+    if own != theirs:
+        odd = next((pair for pair in zip(own, theirs, strict=False) if pair[0] != pair[1]), None)
+        difference = f"{odd[1]}, not {odd[0]}" if odd else f"{len(theirs)} arrays, not {len(own)}"
+        raise InputError(
+            f"{source}: is of another network than params.models.{model}: {difference}. "
+            "Set its sizes to the source's, or choose another one."
+        )
+    network.set_weights([*grey, *(np.zeros(weight.shape) for weight in network.layers[-1].weights)])
 
 
 def efficientnet(source: str) -> list[NDArray[np.float32]]:

@@ -13,6 +13,7 @@ from stages.audio.log_mel import log_mel
 from stages.audio.spectrum import Spectrum
 from stages.base import params
 from stages.base.errors import InputError
+from stages.data import keys
 from stages.features import efficientnet_lite0
 from stages.features.efficientnet_lite0 import N_MELS, WIDTHS, Config, Network
 from tests.support.signals import RATE_HZ, speechlike
@@ -73,6 +74,6 @@ def test_other_weights_are_an_error(tmp_path: Path) -> None:
         InputError, match=r"params\.features\.efficientnet_lite0\.sha256: 0{64}.*weights\.npz"
     ):
         efficientnet_lite0.load(str(path), "0" * 64)
-    sha256 = efficientnet_lite0.keys.sha256(path)
+    sha256 = keys.sha256(path)
     with pytest.raises(InputError, match=r"weights\.npz: not the arrays of EfficientNet-Lite0"):
         efficientnet_lite0.load(str(path), sha256)
