@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -24,6 +23,7 @@ from benchmark.published import overlay, rows, workspace
 from stages.base.errors import InputError, run, unknown
 from stages.base.files import SOURCES
 from stages.base.params import PARAMS, load
+from stages.compute import hardware
 
 
 def main() -> None:
@@ -33,13 +33,13 @@ def main() -> None:
     parser.add_argument("systems", metavar="SYSTEM", nargs="*", help=f"all: {', '.join(overlay.names())}")
     parser.add_argument("--corpus", help="run only variants that use this corpus")
     to = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # checking a network's block imports TensorFlow
     base = load(PARAMS)
     chosen = {name: overlay.experiments(name, base) for name in to.systems or overlay.names()}
     if to.corpus is not None:
         check_available(to.corpus, list(itertools.chain(*chosen.values())))
-    for experiment in itertools.chain(*chosen.values()):
-        experiment.params()  # a mistake in the last one is reported before the first one is trained
+    with hardware.quiet():  # checking a network's block loads TensorFlow
+        for experiment in itertools.chain(*chosen.values()):
+            experiment.params()  # a mistake in the last one is reported before the first one is trained
     for name, experiments in chosen.items():
         if any(uses(each, to.corpus) for each in experiments):
             reproduce(overlay.load(name), experiments, to.corpus)

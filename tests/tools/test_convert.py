@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -186,3 +190,17 @@ def test_arrays_that_are_not_efficientnets_are_reported(
     with pytest.raises(InputError, match=r"^lite0\.npz: "):
         convert.convert("lite0.npz", "efficientnet_lite0", lite, PRETRAINED / "lite0")
     assert not PRETRAINED.exists()
+
+
+def test_an_error_is_all_that_the_command_prints(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    np.savez(tmp_path / "other.npz", kernel=np.zeros((8, 3, 3, 3), np.float32))
+    command = [sys.executable, "-m", "stages.tools.convert", "other.npz", "name"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1 and not ended.stdout
+    (line,) = ended.stderr.splitlines()  # TensorFlow logs when it is loaded
+    assert line.startswith("error: other.npz: ")
+    assert not (tmp_path / "data").exists()
