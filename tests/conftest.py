@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,15 +49,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests of the longest files first."""
     places = {file: place for place, file in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(LONGEST)))
-
-
-def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
-    """After failures, says so if params.yaml is not the committed one: `-S` stays in it."""
-    diff = ["git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", "params.yaml"]
-    if exitstatus == pytest.ExitCode.TESTS_FAILED and subprocess.run(diff, check=False).returncode == 1:
-        terminalreporter.write_line(
-            "params.yaml is not as committed, and some tests need its settings: `git checkout params.yaml`"
-        )
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist

@@ -1,15 +1,16 @@
-"""Workers get the longest files first, and one worker gets the files that share what is made once."""
+"""What all tests share: the order of files, which worker gets them, and their params.yaml."""
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 
 from tests import conftest
+from tests.support import shipped
 
 
 def test_the_longest_files_come_first_and_the_others_keep_their_order() -> None:
@@ -33,20 +34,12 @@ def test_one_worker_gets_the_files_that_share_what_is_made_once() -> None:
     assert not config.option.loadscopereorder  # else xdist sorts by the number of tests
 
 
-def test_failures_with_an_edited_params_yaml_come_with_a_hint(
+def test_the_tests_do_not_depend_on_what_is_chosen_in_params_yaml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conftest, "ROOT", tmp_path)
-    said: list[str] = []
-    reporter = SimpleNamespace(write_line=said.append)
-    (tmp_path / "params.yaml").write_text("model: svm")
-    name = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    for command in (["init", "-q"], ["add", "params.yaml"], [*name, "commit", "-qm", "a"]):
-        subprocess.run(["git", "-C", tmp_path, *command], check=True)
-    conftest.pytest_terminal_summary(reporter, pytest.ExitCode.TESTS_FAILED)
-    assert said == []
-    (tmp_path / "params.yaml").write_text("model: gru")
-    conftest.pytest_terminal_summary(reporter, pytest.ExitCode.OK)
-    assert said == []
-    conftest.pytest_terminal_summary(reporter, pytest.ExitCode.TESTS_FAILED)
-    assert "params.yaml" in said[0]
+    before = shipped.text()
+    settings = ["model=gru", "corpus=[ravdess, tess]", "split.labels.merge=arousal", "audio.level_db=null"]
+    apply_overrides(shipped.write(tmp_path), settings)
+    assert (tmp_path / "params.yaml").read_text() != before
+    monkeypatch.setattr(shipped, "ROOT", tmp_path)
+    assert shipped.text.__wrapped__() == before

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from stages.base import params, registry
 from stages.learning.preprocessing import Partition
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -32,7 +33,7 @@ def shown(language: str, of: str) -> str:
 def test_the_corpus_shown_runs_through_the_whole_pipeline(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "stages/corpora/my_lab.py").write_text(shown("python", "Names"))
-    values = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    values = shipped.values()
     values["corpora"] |= YAML(typ="safe", pure=True).load(shown("yaml", "my_lab"))["corpora"]
     values |= {"corpus": ["my_lab"], "evaluate": {"n_resamples": 100}}
     values["split"]["n_folds"], values["augment"]["copies"], values["compute"]["workers"] = 3, 0, 1

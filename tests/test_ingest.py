@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from stages import ingest
 from stages.acquire import download, mirror
@@ -23,8 +22,9 @@ from stages.audio import recording
 from stages.base.errors import InputError
 from stages.corpora import demo, ravdess, savee
 from stages.data import vocabulary
+from tests.support import shipped
 
-PARAMS = YAML(typ="safe").load((Path(__file__).resolve().parents[1] / "params.yaml").read_text())
+PARAMS = shipped.values()
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 63040\n".encode()
 SAVEE = {
     f"{speaker}/{name}.wav": f"{speaker}{name}".encode()

@@ -19,6 +19,7 @@ from stages.base import params
 from stages.base.errors import InputError
 from stages.corpora import crema_d, tess
 from stages.data import published, tables
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000
@@ -34,7 +35,7 @@ def tone(seconds: float = 1.0, hz: float = 200.0) -> np.ndarray:
 @pytest.fixture
 def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data/raw/ravdess below a working folder with the project's params."""
-    text = (ROOT / "params.yaml").read_text().replace("corpus:\n- demo", "corpus:\n- ravdess", 1)
+    text = shipped.text().replace("corpus:\n- demo", "corpus:\n- ravdess", 1)
     (tmp_path / "params.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "data" / "raw" / "ravdess"
@@ -131,7 +132,7 @@ def files_at_most(n: int) -> Iterator[None]:
 @pytest.mark.parametrize("kind", ["missing", "input/output error", "too many open files"])
 def test_what_is_not_a_fault_in_the_file_is_no_row(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.wav"
-    limits = params.read(ROOT / "params.yaml").manifest
+    limits = shipped.read().manifest
     if kind == "input/output error":
         path.symlink_to("/proc/self/mem")  # whose first byte no process can read
     elif kind == "too many open files":

@@ -13,9 +13,9 @@ from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import MANIFEST, METRICS, SPLITS
 from stages.data import keys, tables
-from tests.support import long_splits, manifests
+from tests.support import long_splits, manifests, shipped
 
-SHIPPED = Path("params.yaml").read_text()
+SHIPPED = shipped.text()
 
 
 @pytest.fixture

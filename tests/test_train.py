@@ -36,10 +36,10 @@ from stages.learning import dataset, trained_fold, training
 from stages.learning.trained_fold import made_with
 from stages.splitting import protocols
 from stages.tools import predict
-from tests.support import long_splits
+from tests.support import long_splits, shipped
 from tests.support.manifests import manifest
 from tests.support.predictions import predictions as made_up
-from tests.support.workspace import RATE_HZ, ROOT, Workspace, contents
+from tests.support.workspace import RATE_HZ, Workspace, contents
 
 EMOTIONS = ["anger", "fear", "sadness"]
 SPEAKERS = ["s1", "s2", "s3", "s4", "s5", "s6"]
@@ -559,9 +559,9 @@ def test_a_models_own_training_settings_override_the_shared_ones(workspace: Work
 def test_the_curve_of_enrolled_clips_is_stated_as_the_scores_of_the_protocol() -> None:
     right = ["anger", "anger", "anger", "fear", "anger", "fear"]
     tested = made_up(right, [*right[:4], "fear", "anger"], speaker=list("abcdef"), corpus=list("xxxxyy"))
-    shipped = params.read(ROOT / "params.yaml")
+    given = shipped.read()
     for protocol, uar in (("speaker_independent", (3 / 4 + 1 / 2) / 2), ("cross_corpus", 1 / 2)):
-        chosen = shipped.model_copy(update={"split": shipped.split.model_copy(update={"protocol": protocol})})
+        chosen = given.model_copy(update={"split": given.split.model_copy(update={"protocol": protocol})})
         curve = evaluate.enrolment([{0: tested, 8: tested}], chosen)
         assert curve["clips"].tolist() == [0, 8]
         assert curve["uar"].tolist() == pytest.approx([uar, uar])

@@ -12,7 +12,8 @@ import soundfile
 
 from stages.audio.quality import frame_levels, mark_duplicates, measure, notices, probe, problem
 from stages.audio.recording import Recording, load
-from stages.base.params import Manifest, read
+from stages.base.params import Manifest
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 16_000
@@ -21,7 +22,7 @@ RNG = np.random.default_rng(7)
 
 @pytest.fixture(scope="module")
 def limits() -> Manifest:
-    return read(ROOT / "params.yaml").manifest
+    return shipped.read().manifest
 
 
 def syllables(seconds: float = 1.0) -> np.ndarray:

@@ -24,6 +24,7 @@ from stages.augmentations import (
 )
 from stages.base import params, registry
 from stages.base.errors import InputError
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 16_000
@@ -53,7 +54,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def block(name: str) -> dict[str, Any]:
     """The augmentation's block in the project's params.yaml."""
-    return dict(params.read(ROOT / "params.yaml").augmentations[name])
+    return dict(shipped.read().augmentations[name])
 
 
 def test_contract(name: str, block: dict[str, Any]) -> None:
@@ -103,7 +104,7 @@ def test_drawn_parameters_fill_the_range(name: str, block: dict[str, Any]) -> No
     ],
 )
 def test_impossible_ranges_are_an_error(entry: Any, changes: dict[str, Any], message: str) -> None:
-    block = params.read(ROOT / "params.yaml").augmentations[entry.__name__.rpartition(".")[2]]
+    block = shipped.read().augmentations[entry.__name__.rpartition(".")[2]]
     with pytest.raises(InputError, match=message):
         params.check(entry.Config, block | changes, "x")
 

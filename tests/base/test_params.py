@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,9 +8,10 @@ from dvc.utils.hydra import apply_overrides
 from stages.base import params, registry
 from stages.base.errors import InputError
 from stages.data.vocabulary import EMOTIONS
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = re.sub(r"(?m)^model: \w+$", "model: svm", (ROOT / "params.yaml").read_text())  # as before `-S`
+TEXT = shipped.text()
 LONGEST_MESSAGE = 600  # characters: a sentence, and the choices
 
 
@@ -117,7 +116,7 @@ def test_max_over_time_cannot_be_combined_with_a_mask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k in registry.CONTRACTS for n in registry.names(k)])
 def test_every_entry_has_a_valid_block(kind: str, name: str) -> None:
-    assert params.read(ROOT / "params.yaml").config(kind, name, "here")
+    assert shipped.read().config(kind, name, "here")
 
 
 def test_dvc_changes_only_the_line_of_the_parameter(tmp_path: Path) -> None:
@@ -130,7 +129,7 @@ def test_dvc_changes_only_the_line_of_the_parameter(tmp_path: Path) -> None:
 
 def test_dvc_can_add_a_key_to_an_empty_block_and_remove_it(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    shutil.copy(ROOT / params.PARAMS, path)
+    shipped.write(path)
     before = params.read(path)
     apply_overrides(path, ["+split.labels.merge.calm=neutral"])
     assert params.read(path).split.labels.merge == {"calm": "neutral"}
@@ -140,7 +139,7 @@ def test_dvc_can_add_a_key_to_an_empty_block_and_remove_it(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["arousal", "valence", "quadrants"])
 def test_a_map_of_labels_is_chosen_by_its_name(name: str, tmp_path: Path) -> None:
-    path = Path(shutil.copy(ROOT / params.PARAMS, tmp_path))
+    path = shipped.write(tmp_path)
     apply_overrides(path, [f"split.labels.merge={name}", "split.labels.drop=[fear, surprise]"])
     split = params.read(path).split
     assert "fear" in split.label_maps[name]
@@ -150,13 +149,13 @@ def test_a_map_of_labels_is_chosen_by_its_name(name: str, tmp_path: Path) -> Non
 
 
 def test_the_quadrants_are_those_of_arousal_and_valence() -> None:
-    maps = params.read(ROOT / "params.yaml").split.label_maps
+    maps = shipped.read().split.label_maps
     both = {label: f"{maps['arousal'][label]}_{maps['valence'][label]}" for label in maps["arousal"]}
     assert maps["quadrants"] == both
 
 
 def test_a_map_that_is_not_there_is_refused_with_the_choices(tmp_path: Path) -> None:
-    path = Path(shutil.copy(ROOT / params.PARAMS, tmp_path))
+    path = shipped.write(tmp_path)
     apply_overrides(path, ["split.labels.merge=arousel"])
     with pytest.raises(InputError, match=r"params\.split: .*'arousel'.*arousal, quadrants, valence"):
         params.read(path)

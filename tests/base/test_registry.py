@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from stages.base import registry
 from stages.base.errors import InputError
-from stages.base.params import PARAMS, Block, Params, read
+from stages.base.params import Block, Params
 from stages.data.vocabulary import CHANNELS, EMOTIONS, INTENSITIES, LABEL, SEXES, Corpus, Download, ParsedName
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = [(kind, name) for kind in registry.CONTRACTS for name in registry.names(kind)]
@@ -27,7 +28,7 @@ CHECKSUM = re.compile(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|lfs:https://\S+")
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return read(ROOT / PARAMS)
+    return shipped.read()
 
 
 def example(name: str) -> PurePosixPath:

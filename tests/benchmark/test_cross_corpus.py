@@ -12,12 +12,12 @@ from benchmark.cross_corpus.cells import Cell
 from benchmark.published.overlay import Experiment
 from stages.base.errors import InputError
 from stages.base.files import PREDICTIONS
-from stages.base.params import load
 from stages.data import tables
+from tests.support import shipped
 from tests.support.predictions import predictions
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = load(ROOT / "params.yaml")
+BASE = shipped.values()
 PAGE = (ROOT / "docs" / "cross_corpus.md").read_text()
 
 

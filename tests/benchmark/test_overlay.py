@@ -13,10 +13,10 @@ from benchmark.published import overlay
 from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.params import load
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / overlay.SYSTEMS).glob("*.yaml"))
-PARAMS = ROOT / "params.yaml"
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def test_a_misspelt_key_is_rejected_with_its_place_and_a_suggestion(
     only_x: Path, key: str, message: str
 ) -> None:
     YAML().dump(written(**{key: 1}), only_x)
-    first, *_ = overlay.experiments("X", load(PARAMS))
+    first, *_ = overlay.experiments("X", shipped.values())
     with pytest.raises(InputError, match=rf"X\.yaml, ravdess_savee-as_reported: {message}"):
         first.params()
 
@@ -136,7 +136,7 @@ def test_a_variant_changes_one_that_stands_before_it(only_x: Path, against: str)
 
 def test_a_value_that_is_not_valid_is_reported_with_the_row(only_x: Path) -> None:
     YAML().dump(written(params__models__svm__kernel="rbv"), only_x)
-    first, *_ = overlay.experiments("X", load(PARAMS))
+    first, *_ = overlay.experiments("X", shipped.values())
     place = r"X\.yaml, ravdess_savee-as_reported: params\.models\.svm\.kernel: 'rbv'"
     with pytest.raises(InputError, match=place):
         first.params()
@@ -163,7 +163,7 @@ def test_a_file_that_is_not_yaml_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_of_a_system_has_valid_params(name: str) -> None:
-    system, found = overlay.load(name), overlay.experiments(name, load(PARAMS))
+    system, found = overlay.load(name), overlay.experiments(name, shipped.values())
     assert len(found) == 2 * len(system.variants)
     for experiment in found:
         params = experiment.params()
@@ -176,7 +176,7 @@ def test_every_row_of_a_system_has_valid_params(name: str) -> None:
 
 
 def test_a_run_has_seeds_of_its_own_and_a_limit_of_training_clips() -> None:
-    experiment = overlay.experiments("B1_svm", load(PARAMS))[0]
+    experiment = overlay.experiments("B1_svm", shipped.values())[0]
     runs = [experiment.run(number, 900) for number in (0, 1)]
     assert [run.name for run in runs] == [f"{experiment.name}-20", f"{experiment.name}-21"]
     params = [run.params() for run in runs]
@@ -222,6 +222,6 @@ def test_a_systems_file_states_what_its_report_leaves_open(name: str) -> None:
 
 
 def test_params_survive_being_written_and_read(tmp_path: Path) -> None:
-    base = load(PARAMS)
+    base = shipped.values()
     YAML().dump(base, tmp_path / "params.yaml")
     assert load(tmp_path / "params.yaml") == base

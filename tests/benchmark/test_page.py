@@ -17,12 +17,12 @@ from benchmark.published.overlay import Experiment, System
 from benchmark.published.page import Entry
 from stages.base.errors import InputError
 from stages.base.files import PREDICTIONS
-from stages.base.params import load
 from stages.data import tables
+from tests.support import shipped
 from tests.support.predictions import of_speakers
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = load(ROOT / "params.yaml")
+BASE = shipped.values()
 TEST = {"chance_uar": 0.125, "leaky": True}
 TRAIN = {"n_train": 1230.4, "n_folds": 2, "n_parameters": 31618, "n_epochs": 12.5}
 SPLIT = {"n_folds": 10}

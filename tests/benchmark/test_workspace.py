@@ -13,6 +13,7 @@ from benchmark.published import workspace
 from benchmark.published.overlay import Experiment
 from stages.base.errors import InputError
 from stages.base.params import load
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEECH, SONG = "03-01-06-01-02-01-12.wav", "03-02-06-01-02-01-12.wav"
@@ -45,7 +46,7 @@ def put(project: Path, *names: str) -> None:
 
 def row(variant: str = "all", **changes: Any) -> Experiment:
     """Returns a row of RAVDESS under params with keys changed, underscores twice for dots."""
-    values = load(ROOT / "params.yaml")
+    values = shipped.values()
     for key, value in ({"corpus": ["ravdess"]} | changes).items():
         block = values
         *above, last = key.split("__")
@@ -57,7 +58,7 @@ def row(variant: str = "all", **changes: Any) -> Experiment:
 
 def starting_from(weights: str | None) -> Experiment:
     """Returns a row of RAVDESS whose network starts from weights in data/pretrained."""
-    training = load(ROOT / "params.yaml")["models"]["resnet34"]["training"] | {"init_from": weights}
+    training = shipped.values()["models"]["resnet34"]["training"] | {"init_from": weights}
     return row(model="resnet34", models__resnet34__training=training)
 
 

@@ -11,17 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from ruamel.yaml import YAML
 
 from stages import ingest, manifest, select, split
 from stages.base.errors import InputError
 from stages.base.files import MANIFEST, METRICS, SOURCES
 from stages.data import tables
 from stages.splitting.leak import LeakError
-from tests.support import long_splits
+from tests.support import long_splits, shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+SHIPPED = shipped.values()
 RATE_HZ = 16_000
 Choose = Callable[..., None]
 

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from ruamel.yaml import YAML
 
 from stages import augment, evaluate, featurize, ingest, manifest, report, select, split, train
 from stages.base import params
@@ -21,12 +20,10 @@ from stages.base.files import MANIFEST, METRICS, PREDICTIONS, RAW
 from stages.data import tables
 from stages.splitting import protocols
 from stages.splitting.leak import LeakError
-from tests.support import long_splits
+from tests.support import long_splits, shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text()) | {
-    "model": "svm"
-}  # as before `-S`
+SHIPPED = shipped.values()
 FOLDER = Path("data/sources/calls")
 TABLE = FOLDER / "labels.csv"
 RATE_HZ = 16_000

@@ -10,15 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from stages.base import params
 from stages.base.errors import InputError
 from stages.data import tables
 from stages.data.splits import Splits
 from stages.splitting import protocols
-from tests.support import long_splits, manifests
-from tests.support.workspace import ROOT
+from tests.support import long_splits, manifests, shipped
 
-SPLIT = params.read(ROOT / "params.yaml").split
+SPLIT = shipped.read().split
 
 
 def described(n: int) -> pd.DataFrame:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from stages import ingest
 from stages.base.errors import InputError, disk_error
 from tests.faults.conftest import Fault, draws
+from tests.support import shipped
 
-PARAMS = YAML(typ="safe", pure=True).load((Path(__file__).resolve().parents[2] / "params.yaml").read_text())
+PARAMS = shipped.values()
 NOISE = random.Random(1).randbytes(20_000)
 GOOD = {"DC/a01.wav": NOISE, "JE/n30.wav": NOISE[::-1]}
 SUFFIXES = ["zip", "tar", "tar.gz"]

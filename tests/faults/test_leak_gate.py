@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from stages import manifest as manifest_stage
-from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import MANIFEST, RAW
 from stages.data import tables
@@ -25,12 +24,12 @@ from stages.splitting import leak, protocols
 from stages.splitting.leak import LeakError
 from tests.faults.conftest import RECORD, Fault, draws
 from tests.faults.mutants import RATE_HZ, voiced
-from tests.support import long_splits
+from tests.support import long_splits, shipped
 from tests.support.manifests import manifest
 from tests.support.workspace import ROOT, Workspace
 
 PROTOCOLS = list(protocols.PROTOCOLS)
-SPLIT = params.read(ROOT / "params.yaml").split
+SPLIT = shipped.read().split
 attacked = settings(
     max_examples=25 if RECORD in os.environ else 10,
     derandomize=True,

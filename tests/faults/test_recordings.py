@@ -19,11 +19,11 @@ import psutil
 import pytest
 
 from stages.audio.quality import probe
-from stages.base import params
 from stages.base.files import AUGMENTED, FEATURES, MANIFEST, RAW
 from stages.data import shards, tables
 from tests.faults import mutants
 from tests.faults.conftest import Fault, draws
+from tests.support import shipped
 from tests.support.workspace import ROOT, Workspace
 
 FILES_PER_DRAW = 256
@@ -188,7 +188,7 @@ NO_SPEECH: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], str]] = 
 def test_what_decodes_but_is_no_speech_is_excluded(fault: Fault, tmp_path: Path, kind: str) -> None:
     rng = np.random.default_rng((7, *kind.encode()))
     make, reason = NO_SPEECH[kind]
-    limits = params.read(ROOT / "params.yaml").manifest
+    limits = shipped.read().manifest
     for _ in range(20):
         (tmp_path / "clip.wav").write_bytes(mutants.encoded(make(rng), subtype="FLOAT"))
         with fault(f"recording: {kind}"):

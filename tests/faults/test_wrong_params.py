@@ -22,15 +22,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
-from ruamel.yaml import YAML
 
 from stages.base import params, registry
 from stages.base.errors import InputError
 from tests.faults.conftest import Fault, draws
+from tests.support import shipped
 from tests.test_pipeline import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
-GOOD = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+GOOD = shipped.values()
 LONGEST_MESSAGE = 600  # characters: a sentence, and the choices it gives
 HUGE = {int: 10**31, float: 1e300, str: "x" * 10**4, list: [["x"] * 10] * 100}
 N_CHUNKS = 40
@@ -264,7 +264,7 @@ def test_a_typing_mistake_is_reported_in_one_line_or_is_harmless(
     fault: Fault, tmp_path: Path, number: int
 ) -> None:
     draw, path = random.Random(f"slip:{number}"), tmp_path / "params.yaml"
-    text = (ROOT / "params.yaml").read_text()
+    text = shipped.text()
     for _ in range(50):
         start = draw.randrange(len(text))
         slip = draw.choice(

@@ -13,11 +13,12 @@ from stages.audio.spectrum import Spectrum
 from stages.base import params
 from stages.base.errors import InputError
 from stages.features import byol_s
+from tests.support import shipped
 from tests.support.signals import RATE_HZ, speechlike
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT.parent / "shared" / "weights" / "byol_s.npz"
-SHA256 = params.read(ROOT / "params.yaml").features["byol_s"]["sha256"]
+SHA256 = shipped.read().features["byol_s"]["sha256"]
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,16 @@ import stages.networks.network  # noqa: F401  sets TensorFlow's threads, before 
 from benchmark.speed.clip import lite0_network
 from stages.audio.log_mel import log_mel
 from stages.audio.spectrum import Spectrum
-from stages.base import params
 from stages.base.errors import InputError
 from stages.data import keys
 from stages.features import efficientnet_lite0
 from stages.features.efficientnet_lite0 import N_MELS, WIDTHS, Config, Network
+from tests.support import shipped
 from tests.support.signals import RATE_HZ, speechlike
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT.parent / "shared" / "weights" / "efficientnet_lite0.npz"
-SHIPPED = params.read(ROOT / "params.yaml")
+SHIPPED = shipped.read()
 SHA256 = SHIPPED.features["efficientnet_lite0"]["sha256"]
 
 

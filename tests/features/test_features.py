@@ -17,6 +17,7 @@ from stages.audio.spectrum import Spectrum
 from stages.base import params, registry
 from stages.base.errors import InputError
 from stages.features import chroma, mfcc
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 16_000
@@ -44,7 +45,7 @@ def tone(hz: float, amplitude: float = 0.5, n_samples: int = RATE_HZ) -> np.ndar
 def extract() -> Extractor:
     """Every feature, with its block of the project's params.yaml, of recordings as they are."""
     changes = {"spectrum": SPECTRUM, "audio": AS_RECORDED}
-    settings = params.read(ROOT / "params.yaml").model_copy(update=changes)
+    settings = shipped.read().model_copy(update=changes)
     return extractor(settings, [*LIBROSA], "test")
 
 

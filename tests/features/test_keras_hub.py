@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from stages.audio.spectrum import Spectrum
-from stages.base import params
 from stages.base.errors import InputError
 from stages.features import keras_hub
-from tests.support.workspace import ROOT, Workspace, contents, output, start
+from tests.support import shipped
+from tests.support.workspace import Workspace, contents, output, start
 
 RATE_HZ = 16_000
-SPECTRUM = params.read(ROOT / "params.yaml").spectrum
+SPECTRUM = shipped.read().spectrum
 KINDS = ("whisper", "moonshine")
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from stages.audio.spectrum import Spectrum
-from stages.base import params
 from stages.base.errors import InputError
 from stages.data import keys
 from stages.features import onnx
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ, WINDOW, HOP, N_DIMS = 16_000, 400, 320, 5
 KERNEL = np.random.default_rng(4).normal(0, 0.1, (N_DIMS, 1, WINDOW)).astype(np.float32)
-SPECTRUM = params.read(ROOT / "params.yaml").spectrum
+SPECTRUM = shipped.read().spectrum
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(encoder: Path, **changes: Any) -> onnx.Config:
-    shipped = params.read(ROOT / "params.yaml").features["onnx"]
-    return onnx.Config(**shipped | {"model": str(encoder), "sha256": keys.sha256(encoder)} | changes)
+    block = shipped.read().features["onnx"]
+    return onnx.Config(**block | {"model": str(encoder), "sha256": keys.sha256(encoder)} | changes)
 
 
 def speech(n_samples: int = RATE_HZ) -> np.ndarray:

@@ -10,9 +10,10 @@ import pytest
 from sklearn.datasets import load_sample_image
 
 from stages.base.errors import InputError
-from stages.base.params import Params, check, read
+from stages.base.params import Params, check
 from stages.models import efficientnet_lite0
 from stages.tools import convert
+from tests.support import shipped
 from tests.support.workspace import ROOT
 
 WEIGHTS = ROOT.parent / "shared" / "weights" / "efficientnet_lite0.npz"
@@ -20,7 +21,7 @@ WEIGHTS = ROOT.parent / "shared" / "weights" / "efficientnet_lite0.npz"
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return read(ROOT / "params.yaml")
+    return shipped.read()
 
 
 @pytest.fixture

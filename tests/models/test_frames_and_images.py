@@ -10,9 +10,9 @@ import pytest
 
 from stages.base import registry
 from stages.base.errors import InputError
-from stages.base.params import Params, check, read
+from stages.base.params import Params, check
 from stages.learning.preprocessing import Partition
-from tests.support.workspace import ROOT
+from tests.support import shipped
 
 MASKS = {"n_time_masks": 1, "max_time_fraction": 0.1, "n_frequency_masks": 1, "max_frequency_fraction": 0.1}
 FLAT = {"features": ["mfcc"], "layout": "flat", "duration_s": 1.0, "frames_per_step": 1}
@@ -21,7 +21,7 @@ TWO_SIZES = [{"from_epoch": 0, "pixels": 16}, {"from_epoch": 1, "pixels": 32}]
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return read(ROOT / "params.yaml")
+    return shipped.read()
 
 
 def config(params: Params, model: str, training: dict[str, Any], **changes: Any) -> Any:

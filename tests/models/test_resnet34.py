@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from stages.base.errors import InputError
-from stages.base.params import Params, check, read
+from stages.base.params import Params, check
 from stages.models import resnet34
-from tests.support.workspace import ROOT
+from tests.support import shipped
 
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return read(ROOT / "params.yaml")
+    return shipped.read()
 
 
 def config(params: Params, **changes: object) -> resnet34.Config:

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from stages.audio.spectrum import Spectrum
-from stages.base import params
 from stages.reporting.figures import data, results, search, sound
 from stages.reporting.figures.style import Picture
-from tests.support.workspace import RATE_HZ, ROOT, voice
+from tests.support import shipped
+from tests.support.workspace import RATE_HZ, voice
 
-SETTINGS = params.read(ROOT / "params.yaml").spectrum
+SETTINGS = shipped.read().spectrum
 BINS = pd.DataFrame({"confidence": [0.4, 0.8], "accuracy": [0.5, 0.6], "n_clips": [3, 9]})
 HISTORY = pd.DataFrame(
     {

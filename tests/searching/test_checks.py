@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 
 from stages.base.errors import InputError
-from stages.base.params import load
 from stages.searching import checks, space
 from stages.splitting import protocols
-from tests.support import long_splits, manifests
-from tests.support.workspace import ROOT, pretend_edit
+from tests.support import long_splits, manifests, shipped
+from tests.support.workspace import pretend_edit
 
-SHIPPED = load(ROOT / "params.yaml") | {"model": "svm"}  # as before `-S`
+SHIPPED = shipped.values()
 
 
 def chosen(**changes: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from dvc.utils.hydra import apply_overrides
 from stages.base.errors import InputError
 from stages.base.params import load
 from stages.searching import space
-from tests.support.workspace import ROOT
+from tests.support import shipped
 
-SHIPPED = load(ROOT / "params.yaml")
+SHIPPED = shipped.values()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_present_values_are_a_choice_only_within_the_space() -> None:
     ],
 )
 def test_dvc_reads_the_printed_value_as_the_one_that_was_tried(key: str, value: Any, tmp_path: Path) -> None:
-    path = Path(shutil.copy(ROOT / "params.yaml", tmp_path))
+    path = shipped.write(tmp_path)
     apply_overrides(path, [f"{key}={space.written(value)}"])
     assert load(path) == space.changed(SHIPPED, {key: value})
     assert space.read(space.written(value)) == value

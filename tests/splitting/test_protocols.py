@@ -9,15 +9,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from stages.base.errors import InputError
 from stages.base.params import Split, check
 from stages.data import tables
 from stages.splitting import leak, protocols
-from tests.support import long_splits, manifests
+from tests.support import long_splits, manifests, shipped
 
-SHIPPED: dict[str, Any] = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())["split"]
+SHIPPED: dict[str, Any] = shipped.values()["split"]
 
 
 def settings_with(**values: Any) -> Split:

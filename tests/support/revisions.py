@@ -12,6 +12,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from stages.base.files import PREDICTIONS
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 CMD = "python -m stages.evaluate"
@@ -45,7 +46,7 @@ class Revisions:
         (folder / ".dvc").mkdir()
         (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
         (folder / ".gitignore").write_text("/data\n/.dvc/cache\n/.dvc/tmp\n")
-        shutil.copy(ROOT / "params.yaml", folder)
+        shipped.write(folder)
         self._dump({"stages": {"evaluate": {"cmd": CMD, "outs": [str(PREDICTIONS)]}}}, "dvc.yaml")
 
     def evaluate(self, predictions: pd.DataFrame, **params: Any) -> Path:

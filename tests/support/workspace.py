@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from ruamel.yaml import YAML
 
 from stages.base import registry
 from stages.base.files import MANIFEST, RAW
 from stages.data import code, keys, tables
+from tests.support import shipped
 from tests.support.manifests import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.params = YAML(typ="safe").load(ROOT / "params.yaml")
+        self.params = shipped.values()
         # With shards of 20 clips, a speaker needs 2 for shards of their own.
         self.set(augment__copies=0, compute__workers=1, featurize__clips_per_shard=20)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,19 +16,20 @@ import pytest
 
 from stages.base.errors import InputError, disk_error
 from stages.base.files import PRETRAINED
-from stages.base.params import check, read
+from stages.base.params import check
 from stages.data import tables
 from stages.learning.record import RECORD, TRAINED_ON
 from stages.models import efficientnet_lite0, resnet34
 from stages.networks import weights
 from stages.tools import convert
+from tests.support import shipped
 from tests.support.workspace import ROOT
 
 keras_hub = pytest.importorskip("keras_hub", reason="needs KerasHub: pip install -e '.[pretrained]'")
 
 
 def config(filters: list[int], blocks: list[int]) -> resnet34.Config:
-    block = read(ROOT / "params.yaml").block("models", "resnet34") | {"filters": filters, "blocks": blocks}
+    block = shipped.read().block("models", "resnet34") | {"filters": filters, "blocks": blocks}
     return check(resnet34.Config, block, "params.models.resnet34")
 
 
@@ -146,7 +146,7 @@ def test_arrays_of_efficientnet_become_initial_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    lite = read(ROOT / "params.yaml").config("models", "efficientnet_lite0", "params.models")
+    lite = shipped.read().config("models", "efficientnet_lite0", "params.models")
     network = efficientnet_lite0.build(lite, (64, 64, 3), 1)
     rng = np.random.default_rng(3)
     arrays = {}
@@ -186,14 +186,14 @@ def test_arrays_that_are_not_efficientnets_are_reported(
         np.savez(path, **({"_conv_stem.weight": np.zeros((32, 3, 3, 3), np.float32)}))
     if fault == "cut":
         path.write_bytes(path.read_bytes()[:-200])
-    lite = read(ROOT / "params.yaml").config("models", "efficientnet_lite0", "params.models")
+    lite = shipped.read().config("models", "efficientnet_lite0", "params.models")
     with pytest.raises(InputError, match=r"^lite0\.npz: "):
         convert.convert("lite0.npz", "efficientnet_lite0", lite, PRETRAINED / "lite0")
     assert not PRETRAINED.exists()
 
 
 def test_an_error_is_all_that_the_command_prints(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shipped.write(tmp_path)
     np.savez(tmp_path / "other.npz", kernel=np.zeros((8, 3, 3, 3), np.float32))
     command = [sys.executable, "-m", "stages.tools.convert", "other.npz", "name"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from stages import augment, featurize, ingest, manifest
 from stages.base.errors import InputError
 from stages.tools import data_page
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+SHIPPED = shipped.values()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from stages.base import params
 from stages.base.errors import InputError
 from stages.tools import describe
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,7 +83,7 @@ def test_of_several_tables_the_one_with_our_columns_is_described_and_the_others_
 def test_the_block_is_added_to_params_whose_other_lines_stay(
     calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = (ROOT / "params.yaml").read_text()
+    before = shipped.text()
     Path("params.yaml").write_text(before)
     monkeypatch.setattr("sys.argv", ["describe", str(calls), "--add"])
     describe.main()

@@ -17,11 +17,9 @@ from stages.data.splits import Splits
 from stages.reporting.figures import results
 from stages.splitting import protocols
 from stages.tools import leak_inflation
-from tests.support import long_splits, manifests
+from tests.support import long_splits, manifests, shipped
 from tests.support.predictions import of_speakers
-from tests.support.workspace import ROOT, Workspace
-
-SHIPPED = ROOT / "params.yaml"
+from tests.support.workspace import Workspace
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def chosen(tmp_path: Path) -> Any:
     """Returns a function that gives the shipped parameters with some changed."""
 
     def change(protocol: str = "random", n_folds: int = 6, fold: Any = "all") -> params.Params:
-        values = YAML(typ="safe", pure=True).load(SHIPPED)
+        values = shipped.values()
         values["corpus"] = ["ravdess"]
         values["split"] |= {"protocol": protocol, "n_folds": n_folds}
         values["train"]["fold"] = fold

@@ -15,6 +15,7 @@ from stages.base.errors import InputError
 from stages.data import tables
 from stages.tools import robustness
 from tests.faults import trained
+from tests.support import shipped
 from tests.support.workspace import RATE_HZ, voice
 from tests.test_train import N_DIMS
 
@@ -31,7 +32,7 @@ def test_every_condition_is_a_readable_file(tmp_path: Path) -> None:
 
 
 def test_without_a_trained_model_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "params.yaml").write_text(Path("params.yaml").read_text())
+    shipped.write(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["robustness"])
     with pytest.raises(InputError, match=r"data/model: contains no trained fold"):

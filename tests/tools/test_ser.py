@@ -11,10 +11,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from stages.base.errors import InputError
 from stages.tools import ser
+from tests.support import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,7 +96,7 @@ def test_the_wheel_has_all_files_of_stages_and_works_without_the_repository(tmp_
     subprocess.run([*pip, "install", "--no-deps", "--target", place, wheel], check=True)
     project = tmp_path / "project"
     project.mkdir()
-    shown = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    shown = shipped.values()
     shown["corpora"]["demo"] |= {"n_speakers": 4, "sentences": ["IEO"]}
     shown["split"]["n_folds"], shown["augment"]["copies"], shown["evaluate"]["n_resamples"] = 3, 0, 100
     (project / "params.yaml").write_text(json.dumps(shown))
