@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ CELL_BYTES = 50  # that a value of a table takes in memory: a number 8, a short 
 # What pyarrow and pandas raise for files that are damaged, not parquet, or have other columns or types.
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, NotImplementedError, AttributeError)
 
+_schema = partial(pa.DataFrameSchema, strict=True, ordered=True)  # no other columns, and in this order
+
 
 def _text(
     *, choices: tuple[str, ...] | None = None, nullable: bool = False, unique: bool = False
@@ -47,7 +50,7 @@ def _number(dtype: str, minimum: float | None = None, *, nullable: bool = False)
 
 # One row per audio file found. `problem` is empty for a usable recording, otherwise the reason why it is
 # excluded. `clip` is unique among usable recordings. Values that neither name nor header gives are null.
-MANIFEST = pa.DataFrameSchema(
+MANIFEST = _schema(
     {
         "path": _text(unique=True),  # below data/raw, with forward slashes; starts with the corpus
         "corpus": _text(),
@@ -57,9 +60,7 @@ MANIFEST = pa.DataFrameSchema(
         "age": _number("Int64", 0, nullable=True),  # years
         "race": _text(nullable=True),
         "ethnicity": _text(nullable=True),
-        "sentence": _text(
-            nullable=True
-        ),  # "<corpus>/<sentence>", so that corpora do not share any by accident
+        "sentence": _text(nullable=True),  # "<corpus>/<sentence>": corpora share none by accident
         "emotion": _label(nullable=True),
         "intensity": _text(nullable=True),
         "repetition": _number("Int64", 1, nullable=True),
@@ -82,8 +83,6 @@ MANIFEST = pa.DataFrameSchema(
         "problem": _text(),
         "notices": _text(),  # what is unusual, joined by "; "
     },
-    strict=True,
-    ordered=True,
     checks=pa.Check(
         lambda table: ~table["clip"].where(table["problem"] == "").dropna().duplicated().any(),
         name="clip is unique among rows without a problem",
@@ -105,7 +104,7 @@ def _roles_of_each_fold(roles: pd.Series) -> pd.Series:
 
 
 # One row per clip. `roles`, in all folds, is written as `train*3 test*1`; see `data.splits`.
-SPLITS = pa.DataFrameSchema(
+SPLITS = _schema(
     {
         "clip": _text(unique=True),
         "corpus": _text(),
@@ -117,14 +116,10 @@ SPLITS = pa.DataFrameSchema(
         "audio_sha256": _text(),
         "roles": pa.Column(str, pa.Check(_roles_of_each_fold, name="a role in each fold")),
     },
-    strict=True,
-    ordered=True,
 )
 
 # One row per recording that a fold's weights were trained or validated on.
-TRAINED_ON = pa.DataFrameSchema(
-    {"clip": _text(), "speaker": _text(), "audio_sha256": _text()}, strict=True, ordered=True, unique=["clip"]
-)
+TRAINED_ON = _schema({"clip": _text(), "speaker": _text(), "audio_sha256": _text()}, unique=["clip"])
 
 
 def _named_after_parent(table: pd.DataFrame) -> bool:
@@ -135,7 +130,7 @@ def _named_after_parent(table: pd.DataFrame) -> bool:
 _OF_PARENT = pa.Check(_named_after_parent, name="a copy is named after its parent")
 
 # One row per augmented copy. `drawn` holds the drawn parameters as JSON.
-AUGMENTED = pa.DataFrameSchema(
+AUGMENTED = _schema(
     {
         "clip": _text(unique=True),  # "<parent>#<copy>"
         "parent": _text(),
@@ -144,13 +139,11 @@ AUGMENTED = pa.DataFrameSchema(
         "duration_s": _number("float64", 0),
         "drawn": _text(),
     },
-    strict=True,
-    ordered=True,
     checks=_OF_PARENT,
 )
 
 # One row per clip or augmented copy whose features are stored.
-FEATURES = pa.DataFrameSchema(
+FEATURES = _schema(
     {
         "clip": _text(unique=True),
         "parent": _text(),  # the clip itself, or the clip that an augmented copy was made from
@@ -158,8 +151,6 @@ FEATURES = pa.DataFrameSchema(
         "shard": _text(),  # file name below data/features
         "n_frames": _number("int64", 1),
     },
-    strict=True,
-    ordered=True,
     checks=_OF_PARENT,
 )
 
@@ -175,7 +166,7 @@ def most_probable(table: pd.DataFrame) -> pd.Series:
 
 
 # One row per clip and fold that evaluate assesses. What they were made from is in the table's `attrs`.
-PREDICTIONS = pa.DataFrameSchema(
+PREDICTIONS = _schema(
     {
         "fold": _number("int64", 0),
         "seed": _number("int64", 0),  # of the training
@@ -190,8 +181,6 @@ PREDICTIONS = pa.DataFrameSchema(
         "predicted": _label(),  # the class with the highest probability
         "^p_.+$": pa.Column("float64", pa.Check.in_range(0, 1), regex=True),
     },
-    strict=True,
-    ordered=True,
     unique=["fold", "seed", "clip"],
     checks=[
         pa.Check(
