@@ -101,22 +101,6 @@ def trains_and_validates(splits: Splits, column: str) -> bool:
     return any(len(straddling(fold, column, fold["role"])) for fold in seen)
 
 
-def copies_outside_train(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the augmented copies in validation or test.
-
-    >>> rows = pd.DataFrame({"clip": ["a", "a#1"], "parent": "a", "role": ["test", "test"]})
-    >>> copies_outside_train(rows)["clip"].tolist()
-    ['a#1']
-    """
-    return rows[(rows["clip"] != rows["parent"]) & (rows["role"] != "train")]
-
-
-def copies_without_parent(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the augmented copies whose parent is not in train."""
-    originals = rows[(rows["clip"] == rows["parent"]) & (rows["role"] == "train")]
-    return rows[(rows["clip"] != rows["parent"]) & ~rows["parent"].isin(originals["clip"])]
-
-
 def check_training(rows: pd.DataFrame) -> None:
     """Checks the augmented copies of one fold.
 
@@ -126,9 +110,12 @@ def check_training(rows: pd.DataFrame) -> None:
     Raises:
         LeakError: a copy or its parent is not in train; names the first ones and how many more there are.
     """
+    train = rows["role"] == "train"
+    original = rows["clip"] == rows["parent"]
+    without_parent = ~rows["parent"].isin(rows.loc[original & train, "clip"])
     for rule, broken in {
-        "augmented copies are for training only": copies_outside_train(rows),
-        "a copy needs its parent in train": copies_without_parent(rows),
+        "augmented copies are for training only": rows[~original & ~train],
+        "a copy needs its parent in train": rows[~original & without_parent],
     }.items():
         if len(broken):
             raise LeakError(
