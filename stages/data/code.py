@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -91,8 +92,6 @@ def versions(distributions: Iterable[str]) -> dict[str, str]:
     """Returns the installed versions by name; distributions that are not installed are skipped."""
     found = {}
     for name in sorted(distributions):
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found

@@ -68,12 +68,11 @@ def check_names(split: Split, labels: Iterable[str]) -> None:
         InputError: it names another.
     """
     known = {*EMOTIONS, *labels}
-    place = "params.split.labels"
-    named: list[tuple[str, str, Iterable[str]]] = [
-        ("params.split.channels", name, CHANNELS) for name in split.channels
-    ]
-    named += [(f"{place}.drop", name, known) for name in split.labels.drop]
-    named += [(f"{place}.merge", name, known) for name in split.labels.merge]
-    for place, name, choices in named:
-        if name not in choices:
-            raise unknown(place, name, choices)
+    for key, names, choices in (
+        ("channels", split.channels, CHANNELS),
+        ("labels.drop", split.labels.drop, known),
+        ("labels.merge", split.labels.merge, known),
+    ):
+        for name in names:
+            if name not in choices:
+                raise unknown(f"params.split.{key}", name, choices)
