@@ -7,7 +7,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ MIXED_UP = ("emotion", "speaker", "sentence")  # what copies of the same audio m
 
 @dataclass(frozen=True)
 class Measures:
-    """What the samples of a recording are like; the columns of the manifest with these names.
+    """What the samples of a recording are like; some are the manifest's columns of these names.
 
     Attributes:
         duration_s: of the recording.
@@ -63,7 +63,7 @@ class Measures:
 
 
 def probe(path: Path, limits: Manifest) -> dict[str, Any]:
-    """Decodes a file and returns the columns of the manifest that describe its content.
+    """Decodes a file and returns what describes its content, the manifest's columns among it.
 
     Args:
         path: of a file for which `why_unreadable` returned "".
@@ -86,14 +86,11 @@ def probe(path: Path, limits: Manifest) -> dict[str, Any]:
     measures = measure(recording)
     digest = hashlib.sha256(str(recording.sample_rate_hz).encode())
     digest.update(recording.samples.data)
-    return columns | {
-        "duration_s": measures.duration_s,
+    return {
+        **columns,
+        **asdict(measures),
         "sample_rate_hz": recording.sample_rate_hz,
         "n_channels": recording.n_channels,
-        "peak_dbfs": measures.peak_dbfs,
-        "level_dbfs": measures.level_dbfs,
-        "active_s": measures.active_s,
-        "bandwidth_hz": measures.bandwidth_hz,
         "audio_sha256": digest.hexdigest(),
         "problem": problem(measures, limits),
         "notices": "; ".join(notices(measures, limits)),
@@ -284,11 +281,8 @@ def _facts(table: pd.DataFrame) -> pd.DataFrame:
 def _mark_contradictions(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows with a `problem` for identical audio whose labels differ."""
     table = table.copy()
-    usable = table[
-        (table["problem"] == "") & table["authentic"] & table["audio_sha256"].duplicated(keep=False)
-    ]
-    usable = usable.assign(**_facts(usable))
-    for _, copies in usable[usable["audio_sha256"].notna()].groupby("audio_sha256"):
+    copied = (table["problem"] == "") & table["authentic"] & table["audio_sha256"].duplicated(keep=False)
+    for _, copies in table.assign(**_facts(table))[copied].groupby("audio_sha256"):
         for row in copies.itertuples():
             for column in MIXED_UP:
                 known = copies[copies[column].notna()]
