@@ -31,7 +31,6 @@ from stages.compute.lifetime import check_semaphores, end_with_parent
 from stages.compute.task import Task, WorkerKilledError
 from stages.data import tables
 from stages.data.published import checksums
-from stages.data.vocabulary import ParsedName
 
 FILES_PER_TASK = 200
 N_NAMED = 5  # excluded files named in the log; the manifest has all of them
@@ -62,21 +61,21 @@ def list_corpus(name: str, params: Params) -> pd.DataFrame:
     """
     corpus = params.corpus_of(name)
     folder = RAW / name
-    listed = corpus.listed(folder) if hasattr(corpus, "listed") else None  # by a table
-    paths = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()
-    )
-    paths = paths if listed is None else sorted(listed)
+    if hasattr(corpus, "listed"):
+        listed = corpus.listed(folder)  # by a table
+        paths = sorted(listed)
+    else:
+        listed = {}
+        found = folder.rglob("*")
+        paths = sorted(path for path in found if path.suffix.lower() in SUFFIXES and not path.is_dir())
     if not paths:
         raise InputError(f"{folder}: no audio file ({', '.join(SUFFIXES)}). Run `dvc repro ingest`.")
     probed = probe_all(paths, params, f"manifest {name}")
     rows = []
     for path in paths:
-        if listed is not None:
-            rows.append(described(name, path, listed[path], probed[path]))
-            continue
-        parsed = corpus.parse(PurePosixPath(path.relative_to(folder).as_posix()))
-        rows.append(describe(name, path, parsed, probed[path]) | spoken(parsed, corpus))
+        place, own = {"path": printable(path.relative_to(RAW)), "corpus": name}, probed[path]
+        said = listed[path] if listed else describe(name, corpus, path, own["problem"])
+        rows.append({**place, **own, **said, "problem": said["problem"] or own["problem"]})
     columns = [*tables.MANIFEST.columns, "preferred", "authentic"]
     table = tables.typed(pd.DataFrame(rows, columns=columns), tables.MANIFEST)
     return without_gaps(corpus.annotate(table, folder)) if hasattr(corpus, "annotate") else table
@@ -89,10 +88,10 @@ def probe_all(paths: list[Path], params: Params, title: str) -> dict[Path, dict[
     fault is the worker's or the disk's. If a damaged file crashes the process that decodes it, that is the
     file's problem: see `probe_singly`.
     """
-    problems = {path: problem for path in paths if (problem := why_unreadable(path))}
     unread = {"n_bytes": 0, "sha256": "", "notices": ""}
-    probed = {path: unread | {"problem": problem} for path, problem in problems.items()}
-    paths = [path for path in paths if path not in problems]
+    problems = {path: why_unreadable(path) for path in paths}
+    probed = {path: unread | {"problem": problem} for path, problem in problems.items() if problem}
+    paths = [path for path in paths if path not in probed]
     tasks = []
     for start in range(0, len(paths), FILES_PER_TASK):
         batch = paths[start : start + FILES_PER_TASK]
@@ -132,25 +131,24 @@ def probe_singly(paths: list[Path], limits: Manifest) -> Iterator[tuple[Path, di
             worker.shutdown(kill_workers=True)
 
 
-def describe(corpus: str, path: Path, parsed: ParsedName | None, probed: dict[str, Any]) -> dict[str, Any]:
-    """Returns a file's row of the manifest; a name that the corpus does not use is a problem too."""
-    row = {"path": printable(path.relative_to(RAW)), "corpus": corpus, **probed}
+def describe(name: str, corpus: Any, path: Path, problem: str) -> dict[str, Any]:
+    """Returns the columns of the manifest that a file's name gives.
+
+    A name that the corpus does not use, or that its folder contradicts, is a problem, unless the file has
+    another `problem`.
+    """
+    parsed = corpus.parse(PurePosixPath(path.relative_to(RAW / name).as_posix()))
     if parsed is None:
-        unknown = f"unknown name: {path.name} does not follow {corpus}'s naming scheme"
-        clip = f"{corpus}/{printable(PurePath(path.stem))}"
-        known = {"clip": clip, "preferred": True, "authentic": True}
-        return row | known | {"problem": probed["problem"] or unknown}
-    row |= asdict(parsed)
+        unknown = f"unknown name: {path.name} does not follow {name}'s naming scheme"
+        clip = f"{name}/{printable(PurePath(path.stem))}"
+        return {"clip": clip, "preferred": True, "authentic": True, "problem": problem or unknown}
+    said = asdict(parsed) | {"language": parsed.language or corpus.ABOUT.language or None}
     for column in ("clip", "speaker", "sentence", "session"):
-        row[column] = f"{corpus}/{row[column]}" if row[column] is not None else None
-    if parsed.contradiction and not row["problem"]:
-        row["problem"] = f"contradiction: it is in the {parsed.contradiction}, and its name says otherwise"
-    return row
-
-
-def spoken(parsed: ParsedName | None, corpus: Any) -> dict[str, str | None]:
-    """Returns the language that is spoken in a recording, if that is known."""
-    return {"language": parsed.language or corpus.ABOUT.language or None} if parsed else {}
+        said[column] = f"{name}/{said[column]}" if said[column] is not None else None
+    if parsed.contradiction:
+        contradiction = f"contradiction: it is in the {parsed.contradiction}, and its name says otherwise"
+        problem = problem or contradiction
+    return said | {"problem": problem}
 
 
 def without_gaps(table: pd.DataFrame) -> pd.DataFrame:
@@ -160,19 +158,6 @@ def without_gaps(table: pd.DataFrame) -> pd.DataFrame:
         missing = table[column].isna() & (table["problem"] == "")
         table.loc[missing, "problem"] = f"{reason}: the corpus's label files do not give it"
     return table
-
-
-def described(corpus: str, path: Path, listed: dict[str, Any], probed: dict[str, Any]) -> dict[str, Any]:
-    """Returns the row of the manifest of a file that a table describes."""
-    problem = listed["problem"] or probed["problem"]
-    return {
-        "path": printable(path.relative_to(RAW)),
-        "corpus": corpus,
-        "notices": "",
-        **probed,
-        **listed,
-        "problem": problem,
-    }
 
 
 def printable(path: PurePath) -> str:
