@@ -27,7 +27,8 @@ from stages.base.errors import InputError, one_line, shown
 from stages.base.files import DATA
 from stages.base.params import Ingest
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+SUFFIXES = (".zip", *TAR_SUFFIXES)
 
 # What a reader holds in memory; tests/acquire/test_archive.py measures it.
 N_ENTRIES = 50_000

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.acquire import sources
+from stages.acquire import archive, sources
 from stages.base.files import SOURCES
 from stages.base.params import Params
 from stages.data import tables
@@ -18,7 +18,6 @@ COLUMNS = (
     *("clip", "corpus", "speaker", "sex", "sentence", "emotion", "channel", "problem"),
     *("session", "group", "partition", "language", "age", "intensity", "repetition"),
 )
-CHECKED = ("sha256", "audio_sha256")  # of the recordings, which nothing here reads
 
 
 def check_split(params: Params) -> None:
@@ -35,8 +34,8 @@ def check_split(params: Params) -> None:
         return
     manifest = pd.concat(found, ignore_index=True).drop_duplicates("clip")
     manifest = manifest.reindex(columns=[*tables.MANIFEST.columns])
-    for column in CHECKED:
-        manifest[column] = manifest["clip"]
+    # Hashes of the recordings, which nothing here reads: all are different.
+    manifest = manifest.assign(sha256=manifest["clip"], audio_sha256=manifest["clip"])
     clips, _ = labels.usable_clips(manifest, params)
     if params.split.protocol == "group" and _comes_later(params.split.group_by, clips, params):
         return
@@ -58,7 +57,7 @@ def named(name: str, corpus: Any, params: Params) -> pd.DataFrame | None:
     if source is None:
         return None
     paths = sources.walk(source) if source.is_dir() else [source]
-    if any(_is_tar(path.name) for path in paths):
+    if any(path.name.lower().endswith(archive.TAR_SUFFIXES) for path in paths):
         return None
     with ExitStack() as stack:
         files = list(sources.unpacked(paths, source if source.is_dir() else SOURCES, params.ingest, stack))
@@ -69,7 +68,3 @@ def named(name: str, corpus: Any, params: Params) -> pd.DataFrame | None:
         table[column] = (name + "/" + table[column].astype(str)).where(table[column].notna())
     labelled = table[["emotion", "speaker"]].notna().all(axis=None)  # by names, not by other files
     return table if len(table) and labelled else None
-
-
-def _is_tar(filename: str) -> bool:
-    return filename.lower().endswith((".tar", ".tgz", ".tar.gz"))

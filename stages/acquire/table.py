@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -101,7 +100,7 @@ def normalise(table: pd.DataFrame, first_row: int, path: Path, rules: Rules) -> 
     if rows.empty:
         raise InputError(f"{path}: has no rows.")
     _each(rows, "path", path, _clean_path)
-    _each(rows, "sex", path, _chosen("sex", SEXES))
+    _each(rows, "sex", path, _sex)
     _each(rows, "channel", path, lambda cell: _channel(cell or "speech"))
     _each(rows, "speaker", path, lambda cell: UNKNOWN if cell.lower() == UNKNOWN else _text(cell))
     for column in ("sentence", "language", "intensity", "session", "group", "clip"):
@@ -266,13 +265,10 @@ def _text(cell: str) -> str:
     return cell
 
 
-def _chosen(what: str, known: Mapping[str, str]) -> Callable[[str], str]:
-    def convert(cell: str) -> str:
-        if cell.lower() not in known:
-            raise ValueError(f"no {what}; choose from {', '.join(filter(None, known))}")
-        return known[cell.lower()]
-
-    return convert
+def _sex(cell: str) -> str:
+    if cell.lower() not in SEXES:
+        raise ValueError(f"no sex; choose from {', '.join(filter(None, SEXES))}")
+    return SEXES[cell.lower()]
 
 
 def _channel(cell: str) -> str:
@@ -372,11 +368,11 @@ def _blame(rows: pd.DataFrame, mask: pd.Series, reason: pd.Series | str) -> None
 
 def _segments(rows: pd.DataFrame, path: Path) -> None:
     """Checks that no recording is listed twice, and excludes segments that are empty or overlap another."""
-    key = rows["path"].map(_folded)
-    repeated = pd.DataFrame({"key": key, "start": rows["start"], "end": rows["end"]}).duplicated(keep=False)
+    key = rows["path"].str.normalize("NFC")
+    repeated = rows.assign(path=key).duplicated(["path", "start", "end"], keep=False)
     if repeated.any():
         first = rows[repeated].iloc[0]
-        same = rows[repeated & (key == _folded(first["path"]))]
+        same = rows[repeated & (key == key[repeated].iloc[0])]
         listed = " and ".join(map(str, same["row"].head(2)))
         raise InputError(f"{path}: rows {listed} are both of {shown(first['path'])}. Keep one.")
     start = rows["start"].replace("", "0").astype(float)
@@ -395,8 +391,7 @@ def _segments(rows: pd.DataFrame, path: Path) -> None:
 
 def _clips(rows: pd.DataFrame, path: Path) -> None:
     """Names each clip: by its own column, else by its path and segment."""
-    parts = zip(*(rows[column].tolist() for column in ("path", "start", "end")), strict=True)
-    rows["place"] = [_place(*part) for part in parts]
+    rows["place"] = [_place(*part) for part in rows[["path", "start", "end"]].to_numpy()]
     rows["clip"] = rows["clip"].where(rows["clip"] != "", rows["place"])
     copies = rows[rows["clip"].str.contains(r"#\d+$")]
     repeated = rows[rows["clip"].duplicated()]
@@ -413,7 +408,3 @@ def _place(path: str, start: str, end: str) -> str:
     ('a.wav', 'a.wav.1.500000-end.wav')
     """
     return f"{path}.{float(start or 0):.6f}-{end or 'end'}.wav" if start or end else path
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name)

@@ -150,15 +150,9 @@ class TableCorpus:
             facts = {column: row[column] or None for column in FACTS}
             names = {column: f"{self.name}/{row[column]}" if row[column] else None for column in NAMED}
             numbers = {column: int(row[column]) if row[column] else None for column in ("age", "repetition")}
-            found[folder / row["place"]] = {
-                **facts,
-                **names,
-                **numbers,
-                "emotion": row["label"] or None,
-                "problem": row["problem"],
-                "preferred": True,
-                "authentic": True,
-            }
+            others = {"emotion": row["label"] or None, "problem": row["problem"]}
+            trusted = {"preferred": True, "authentic": True}
+            found[folder / row["place"]] = facts | names | numbers | others | trusted
         return found
 
     def names(self) -> pd.DataFrame:
@@ -198,6 +192,4 @@ class TableCorpus:
         return read
 
 
-def bind(name: str, config: Config) -> TableCorpus:
-    """Returns the corpus that the block `name` describes."""
-    return TableCorpus(name, config)
+bind = TableCorpus  # of a block's name and Config: see `Params.corpus_of`
