@@ -15,7 +15,7 @@ from stages.audio.log_mel import log_mel
 from stages.audio.spectrum import Frames, Spectrum
 from stages.base import npz, params
 from stages.base.errors import InputError, unknown
-from stages.base.params import Block
+from stages.base.params import Block, Sha256
 from stages.data import keys
 
 Network = Callable[[Frames], dict[str, Frames]]  # log-mel (n_frames, n_mels) to layers (n_steps, width)
@@ -32,7 +32,7 @@ class Config(Block):
     """
 
     weights: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     layers: Annotated[params.Names, Field(min_length=1)]
 
 

@@ -47,6 +47,7 @@ DEEPEST = 100  # nesting of lists and blocks; params.yaml has 9
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def _ascending(ends: list[float]) -> list[float]:

@@ -11,7 +11,6 @@ The files are named as CREMA-D's, with speakers from 2001 on: `2001_IEO_ANG_XX.w
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -156,7 +155,12 @@ def synthesise(folder: Path, config: Config, seed: int) -> int:
     Raises:
         InputError: eSpeak NG is missing or does not load.
     """
-    takes = list(_takes(config, seed))
+    takes = [
+        _direct(speaker, sentence, code, config.variability, seed)
+        for speaker in list(SPEAKERS)[: config.n_speakers]
+        for sentence in sorted(set(config.sentences))
+        for code in EMOTIONS
+    ]
     sounds = espeak.speak(take.utterance for take in takes)
     for take, sound in zip(takes, sounds, strict=True):
         recorded = io.BytesIO()  # libsndfile does not report a full disk
@@ -172,13 +176,6 @@ class _Take:
     utterance: espeak.Utterance
     level_db: float
     tilt_db_per_octave: float
-
-
-def _takes(config: Config, seed: int) -> Iterator[_Take]:
-    for speaker in list(SPEAKERS)[: config.n_speakers]:
-        for sentence in sorted(set(config.sentences)):
-            for code in EMOTIONS:
-                yield _direct(speaker, sentence, code, config.variability, seed)
 
 
 def _direct(speaker: str, sentence: Sentence, code: str, variability: float, seed: int) -> _Take:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from pydantic import Field
 
 from stages.audio.spectrum import Frames, Spectrum
 from stages.base.errors import InputError, one_line
-from stages.base.params import Block
+from stages.base.params import Block, Sha256
 from stages.compute import hardware
 from stages.data import keys
 from stages.data.shards import N_THREADS
@@ -40,7 +39,7 @@ class Config(Block):
     """
 
     preset: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    sha256: Sha256 | None
 
 
 def compute(spectrum: Spectrum, config: Config) -> Frames:

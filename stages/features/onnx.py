@@ -17,7 +17,7 @@ from pydantic import Field
 
 from stages.audio.spectrum import Frames, Spectrum
 from stages.base.errors import InputError, one_line
-from stages.base.params import Block, Positive
+from stages.base.params import Block, Positive, Sha256
 from stages.data import keys, onnx
 
 OWN_FRAMES = True  # the encoder's, not those of the shared spectrum
@@ -40,7 +40,7 @@ class Config(Block):
     """
 
     model: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    sha256: Sha256 | None
     output: str | None
     rate_hz: Annotated[int, Field(ge=4000, le=192_000)]
     standardize: bool

@@ -103,7 +103,7 @@ class Facts(Block):
     synthetic: list[str]
     score: Score | None
     versions: dict[str, str]
-    sha256: dict[Annotated[str, Field(pattern=NAME)], Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
+    sha256: dict[Annotated[str, Field(pattern=NAME)], params.Sha256]
 
     def config(self, kind: str, name: str, place: str) -> Any:
         """Returns the checked `Config` of a feature: see `audio.extractor.Settings`."""
