@@ -88,7 +88,6 @@ def made_from(manifest: pd.DataFrame, params: Params) -> str:
 
     Args:
         manifest: of schema MANIFEST, or its columns `determining`.
-        params: all parameters.
     """
     usable = (manifest["problem"] == "") & manifest["corpus"].isin(params.corpus)
     chosen = usable & manifest["channel"].isin(params.split.channels)
@@ -185,18 +184,13 @@ def speaker_and_text_independent(clips: pd.DataFrame, split: Split, seed: int) -
     Raises:
         InputError: too few speakers, sentences or folds, or clips whose sentence is not known.
     """
-    if n_unknown := int(clips["sentence"].isna().sum()):
-        raise InputError(
-            f"params.split.protocol {split.protocol}: the sentence of {n_unknown} of {len(clips)} clips is "
-            f"not known, the first is {clips.loc[clips['sentence'].isna(), 'clip'].iloc[0]}. Choose "
-            "speaker_independent or leave_one_speaker_out."
-        )
+    others = " Choose speaker_independent or leave_one_speaker_out."
+    _known(clips, "sentence", split, others)
     n_speakers, n_sentences = clips["speaker"].nunique(), clips["sentence"].nunique()
     if min(n_speakers, n_sentences) < 2 or max(n_speakers, n_sentences) < 3:
         raise InputError(
             f"params.split.protocol {split.protocol}: needs two speakers and two sentences, and three of one "
-            f"of them, but there are {n_speakers} speakers and {n_sentences} sentences. Choose "
-            "speaker_independent or leave_one_speaker_out."
+            f"of them, but there are {n_speakers} speakers and {n_sentences} sentences.{others}"
         )
     fewest_folds = min(n_speakers, 3)
     if split.n_folds < fewest_folds:
@@ -445,13 +439,13 @@ def _train_only(clips: pd.DataFrame, split: Split) -> pd.Series:
     return extra
 
 
-def _known(clips: pd.DataFrame, column: str, split: Split) -> None:
+def _known(clips: pd.DataFrame, column: str, split: Split, remedy: str = "") -> None:
     """Raises InputError if a clip has no value in `column`; names the first one."""
     missing = clips.loc[clips[column].isna(), "clip"]
     if len(missing):
         raise InputError(
             f"params.split.protocol {split.protocol}: {len(missing)} of {len(clips)} clips have no {column}, "
-            f"the first is {missing.iloc[0]}."
+            f"the first is {missing.iloc[0]}.{remedy}"
         )
 
 
