@@ -44,7 +44,6 @@ def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
 
     Args:
         clips: columns clip, speaker, path and sha256.
-        chain: the augmentations to apply.
     """
     recipe = shards.recipe(
         shards.sources("augment", "augmentations", chain.augmentations),

@@ -47,9 +47,6 @@ def compute(
     """Returns the chosen layers side by side, float32 (n_steps, the sum of their widths), a step of 80 ms.
 
     Args:
-        spectrum: of the signal.
-        config: the feature's block.
-        name: of the feature.
         n_mels: bands of the network's input.
         widths: by layer, its columns.
         load: returns the network of weights and their checksum.
@@ -71,7 +68,6 @@ def load(weights: str, sha256: str, name: str, title: str, build: Callable[[Arra
     Args:
         weights: npz file.
         sha256: of that file.
-        name: of the feature.
         title: of the network, for errors.
         build: of the arrays by name.
 

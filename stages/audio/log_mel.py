@@ -29,7 +29,6 @@ def log_mel(signal: NDArray[np.float32], sample_rate_hz: int, n_mels: int) -> Fr
 
     Args:
         signal: float32 (n_samples,), full scale = 1.
-        sample_rate_hz: of the signal.
         n_mels: bands from 60 to 7800 Hz.
 
     Examples:

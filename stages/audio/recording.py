@@ -138,7 +138,6 @@ def mixed(samples: Samples, sample_rate_hz: int) -> Recording:
 
     Args:
         samples: float32 (n_samples, n_channels), full scale = 1.
-        sample_rate_hz: of the samples.
 
     Raises:
         AudioError: there are none, some are not finite, or the rate is impossible.

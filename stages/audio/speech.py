@@ -25,7 +25,6 @@ def speech(samples: Samples, rate_hz: int, audio: params.Audio) -> Samples:
 
     Args:
         samples: float32 (n_samples,), full scale = 1.
-        rate_hz: of the samples.
         audio: `trim_db` and `level_db`, null to leave out a step.
 
     Examples:

@@ -385,7 +385,6 @@ class Params(Block):
 
         Args:
             kind: registry folder, which is also the key in params.yaml.
-            name: the entry.
             place: the key under which the user chose it.
 
         Raises:

@@ -76,7 +76,6 @@ def prepare(place: Path, values: dict[str, Any], inputs: Iterable[Path], cache: 
     """Brings a workspace up to date with the project in the current folder.
 
     Args:
-        place: the workspace.
         values: the whole of its params.yaml.
         inputs: the files and folders of data/sources and data/pretrained that it gets, as links.
         cache: folder of DVC's cache, relative to `place`/.dvc.
@@ -119,7 +118,6 @@ def reproduce(place: Path, *stages: str, options: Iterable[str] = (), output: IO
     """Brings a workspace up to date up to `stages`. What is finished is kept, so the next call resumes there.
 
     Args:
-        place: the workspace.
         options: of `dvc repro`.
         output: what the stages print goes there; None for stdout and stderr.
 

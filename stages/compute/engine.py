@@ -27,7 +27,6 @@ def run(tasks: Iterable[Task], compute: Compute, stage: str, processes: int | No
 
     Args:
         tasks: may be a generator; each task is made only when it can be started or queued.
-        compute: the engine and its settings.
         stage: name for error messages.
         processes: for `local`, default `compute.workers`. With 1, tasks run in this process.
 

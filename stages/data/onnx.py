@@ -12,7 +12,6 @@ def session(path: Path, place: str) -> Any:
     """Returns an `onnxruntime.InferenceSession` of one thread.
 
     Args:
-        path: of the file.
         place: what needs it, for errors.
 
     Raises:

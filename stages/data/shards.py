@@ -120,7 +120,6 @@ def origin(params: Params, features: Sequence[str], clips: pd.DataFrame) -> dict
     """Returns what these features of the clips are made from, to be stored with their index.
 
     Args:
-        params: all parameters.
         features: entries of stages/features.
         clips: the manifest's usable rows, columns clip and audio_sha256.
     """
@@ -149,12 +148,7 @@ def copies_made_with(params: Params) -> dict[str, Any]:
 
 
 def copies_origin(params: Params, clips: pd.DataFrame) -> dict[str, Any]:
-    """Returns what the augmented copies of the clips are made from, to be stored with their index.
-
-    Args:
-        params: all parameters.
-        clips: see `origin`.
-    """
+    """Returns what the augmented copies of the clips are made from, as `origin` does for features."""
     settings = copies_made_with(params)
     if not params.augment.copies:
         return {"made_with": settings, "made_by": {}, "made_from": ""}
@@ -179,7 +173,6 @@ def pack(clips: list[str], features: Sequence[dict[str, NDArray]]) -> dict[str, 
     """Returns the arrays of a feature shard, as `read_features` reads them.
 
     Args:
-        clips: the clips' names.
         features: per clip, by feature, float32 (n_frames, n_dims).
 
     Returns:
@@ -252,7 +245,6 @@ def read_features(index: pd.DataFrame, names: Sequence[str], folder: Path) -> di
     Args:
         index: columns clip and shard.
         names: entries of stages/features.
-        folder: of the shards.
 
     Raises:
         InputError: a feature is not stored, or a shard is missing or damaged.

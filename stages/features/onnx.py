@@ -74,7 +74,6 @@ def waveform(signal: NDArray[np.float32], sample_rate_hz: int, config: Config) -
 
     Args:
         signal: float32 (n_samples,), full scale = 1.
-        sample_rate_hz: of the signal.
         config: its rate, shortest length and whether to standardise.
 
     Examples:
