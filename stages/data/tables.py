@@ -31,16 +31,8 @@ UNREADABLE = (OSError, ValueError, TypeError, LookupError, NotImplementedError, 
 
 _schema = partial(pa.DataFrameSchema, strict=True, ordered=True)  # no other columns, and in this order
 
-
-def _text(
-    *, choices: tuple[str, ...] | None = None, nullable: bool = False, unique: bool = False
-) -> pa.Column:
-    checks = [pa.Check.isin(choices)] if choices else []
-    return pa.Column(str, checks, nullable=nullable, unique=unique)
-
-
-def _label(*, nullable: bool = False) -> pa.Column:
-    return pa.Column(str, [pa.Check.str_matches(LABEL)], nullable=nullable)
+_text = partial(pa.Column, str)
+_label = partial(pa.Column, str, pa.Check.str_matches(LABEL))
 
 
 def _number(dtype: str, minimum: float | None = None, *, nullable: bool = False) -> pa.Column:
@@ -56,7 +48,7 @@ MANIFEST = _schema(
         "corpus": _text(),
         "clip": _text(),  # "<corpus>/<canonical name>"
         "speaker": _text(nullable=True),  # "<corpus>/<speaker>"
-        "sex": _text(choices=SEXES, nullable=True),
+        "sex": _text(pa.Check.isin(SEXES), nullable=True),
         "age": _number("Int64", 0, nullable=True),  # years
         "race": _text(nullable=True),
         "ethnicity": _text(nullable=True),
@@ -64,7 +56,7 @@ MANIFEST = _schema(
         "emotion": _label(nullable=True),
         "intensity": _text(nullable=True),
         "repetition": _number("Int64", 1, nullable=True),
-        "channel": _text(choices=CHANNELS, nullable=True),
+        "channel": _text(pa.Check.isin(CHANNELS), nullable=True),
         "language": _text(nullable=True),
         "session": _text(nullable=True),  # "<corpus>/<session>"
         "group": _text(nullable=True),  # "<corpus>/<group>", for the protocol `group`
@@ -109,12 +101,12 @@ SPLITS = _schema(
         "clip": _text(unique=True),
         "corpus": _text(),
         "speaker": _text(),
-        "sex": _text(choices=SEXES, nullable=True),
+        "sex": _text(pa.Check.isin(SEXES), nullable=True),
         "sentence": _text(nullable=True),
         "label": _label(),
         "sha256": _text(),
         "audio_sha256": _text(),
-        "roles": pa.Column(str, pa.Check(_roles_of_each_fold, name="a role in each fold")),
+        "roles": _text(pa.Check(_roles_of_each_fold, name="a role in each fold")),
     },
 )
 
@@ -170,11 +162,11 @@ PREDICTIONS = _schema(
     {
         "fold": _number("int64", 0),
         "seed": _number("int64", 0),  # of the training
-        "role": _text(choices=ROLES),
+        "role": _text(pa.Check.isin(ROLES)),
         "clip": _text(),
         "corpus": _text(),
         "speaker": _text(),
-        "sex": _text(choices=SEXES, nullable=True),
+        "sex": _text(pa.Check.isin(SEXES), nullable=True),
         "sentence": _text(nullable=True),
         "audio_sha256": _text(),  # two recordings may have the same name
         "label": _label(),
