@@ -5,7 +5,7 @@ Labels are open: a corpus uses the names in EMOTIONS where they match, and its o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
 Emotion = str  # a name that LABEL matches
@@ -99,10 +99,11 @@ class ParsedName:
     intensity: Intensity = "unspecified"
     repetition: int = 1
     channel: Channel = "speech"
-    age: int | None = field(default=None, kw_only=True)
-    language: str | None = field(default=None, kw_only=True)
-    session: str | None = field(default=None, kw_only=True)
-    partition: str | None = field(default=None, kw_only=True)
-    preferred: bool = field(default=True, kw_only=True)
-    authentic: bool = field(default=True, kw_only=True)
-    contradiction: str = field(default="", kw_only=True)
+    _: KW_ONLY
+    age: int | None = None
+    language: str | None = None
+    session: str | None = None
+    partition: str | None = None
+    preferred: bool = True
+    authentic: bool = True
+    contradiction: str = ""
