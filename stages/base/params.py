@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -542,18 +541,13 @@ def checked(values: Any) -> Params:
     """
     params = check(Params, values, "params")
     for kind in registry.CONTRACTS:
-        for name in _in_files(params, kind, getattr(params, kind)):
-            registry.check(kind, name, f"params.{kind}")
+        for name in getattr(params, kind):
+            if params.file(kind, name) != registry.TABLE:
+                registry.check(kind, name, f"params.{kind}")
     for kind, entries in params.chosen().items():
-        place = CHOSEN_BY[kind]
-        for name in _in_files(params, kind, entries):
-            registry.check(kind, name, place)
-        # A model's block is checked by train: importing TensorFlow takes longer than the stages before it.
-        for name in entries if kind != "models" else []:
-            params.config(kind, name, place)
+        for name in entries:
+            if kind != "models":
+                params.config(kind, name, CHOSEN_BY[kind])
+            else:  # its block is checked by train: importing TensorFlow takes longer than earlier stages
+                registry.check(kind, name, CHOSEN_BY[kind])
     return params
-
-
-def _in_files(params: Params, kind: str, entries: Iterable[str]) -> list[str]:
-    """Returns the entries that a file of their own serves; the others are corpora with a table."""
-    return [name for name in entries if params.file(kind, name) == name]
