@@ -107,12 +107,6 @@ class _Mix:
             self.squares = self.squares + np.einsum("ij,ij->j", each, each)
         return mixed
 
-    def variances(self) -> NDArray[np.float64]:
-        """Returns float64 (1 + n_channels,): of the mixed samples and of each channel."""
-        mean = self.sums / self.n_samples
-        variances: NDArray[np.float64] = np.maximum(self.squares / self.n_samples - mean**2, 0)
-        return variances
-
 
 def decode(path: Path, longest_s: float = math.inf) -> Recording:
     """Returns the recording in `path`, in any format that libsndfile or, with the extra `av`, FFmpeg reads.
@@ -158,7 +152,8 @@ def mixed(samples: Samples, sample_rate_hz: int) -> Recording:
 
 def _compared(mix: _Mix, n_channels: int) -> tuple[float, int | None]:
     """Returns the agreement of the channels, and the one to use instead of their mean if they cancel."""
-    if n_channels == 1 or not (variances := mix.variances())[1:].any():
+    variances = np.maximum(mix.squares / mix.n_samples - (mix.sums / mix.n_samples) ** 2, 0)
+    if n_channels == 1 or not variances[1:].any():
         return 1.0, None
     agreement = float(variances[0] / variances[1:].mean())
     return agreement, int(variances[1:].argmax()) if agreement * n_channels < CANCELLED else None

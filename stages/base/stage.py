@@ -71,7 +71,8 @@ def state(stage: str) -> State:
         found[f"params.{key}"] = _value(values, key)
     for dependency in declared.get("deps", []):
         for path in _files(dependency):
-            found[path] = _content(path) if path.startswith(CODE) else _stat(path)
+            is_code = path.startswith(CODE)
+            found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest() if is_code else _stat(path)
     return found
 
 
@@ -123,10 +124,6 @@ def _files(place: str) -> Iterator[str]:
     for parent, folders, names in os.walk(place):
         folders[:] = [folder for folder in folders if folder not in IGNORED]
         yield from (f"{parent}/{name}" for name in names)
-
-
-def _content(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _stat(path: str) -> tuple[int, int, int] | None:
