@@ -13,9 +13,7 @@ N_CHROMA = 12
 A0_HZ = 27.5
 CENTRE_OCTAVE, OCTAVE_WIDTH = 5.0, 2.0  # a Gaussian weight over octaves above A0
 
-
-class Config(Block):
-    """No parameters besides the block `spectrum`."""
+Config = Block  # no parameters besides the block `spectrum`
 
 
 def compute(spectrum: Spectrum, config: Config) -> Frames:

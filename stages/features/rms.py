@@ -7,9 +7,7 @@ import numpy as np
 from stages.audio.spectrum import Frames, Spectrum
 from stages.base.params import Block
 
-
-class Config(Block):
-    """No parameters besides the block `spectrum`."""
+Config = Block  # no parameters besides the block `spectrum`
 
 
 def compute(spectrum: Spectrum, config: Config) -> Frames:

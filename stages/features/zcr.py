@@ -9,9 +9,7 @@ from stages.base.params import Block
 
 SILENCE = 1e-10  # librosa.zero_crossings' threshold: smaller samples count as zeros, which are positive
 
-
-class Config(Block):
-    """No parameters besides the block `spectrum`."""
+Config = Block  # no parameters besides the block `spectrum`
 
 
 def compute(spectrum: Spectrum, config: Config) -> Frames:
