@@ -234,7 +234,7 @@ def read(
         MemoryError: it needs more memory than is free.
     """
     try:
-        _check_size(path, columns, filesystem)
+        n_stored = _n_rows(path, columns, filesystem)
         table = pd.read_parquet(
             path, columns=columns, filters=where, filesystem=filesystem, page_checksum_verification=True
         )
@@ -246,7 +246,7 @@ def read(
             "Run `dvc repro` to create it again."
         ) from error
     n_rows = table.attrs.pop(N_ROWS, None)
-    n_read = len(table) if where is None else pq.read_metadata(path).num_rows
+    n_read = len(table) if where is None else n_stored
     if n_rows is not None and n_read != n_rows:
         raise InputError(
             f"{path}: has {n_read} rows of {n_rows} that were written. Run `dvc repro` to create it again."
@@ -262,8 +262,8 @@ def read(
         ) from error
 
 
-def _check_size(path: Path, columns: list[str] | None, filesystem: Any) -> None:
-    """Raises MemoryError if the file's header announces more than the memory can hold."""
+def _n_rows(path: Path, columns: list[str] | None, filesystem: Any) -> int:
+    """Returns the number of rows by the file's header; raises MemoryError for more than memory can hold."""
     about = pq.read_metadata(str(path), filesystem=filesystem)
     needed = about.num_rows * (len(columns) if columns else about.num_columns) * CELL_BYTES
     free = psutil.virtual_memory().available
@@ -272,6 +272,7 @@ def _check_size(path: Path, columns: list[str] | None, filesystem: Any) -> None:
             f"{path} has {about.num_rows} rows, which need about {needed / 1e9:.1f} GB; "
             f"{free / 1e9:.1f} GB are free"
         )
+    return int(about.num_rows)
 
 
 def read_scalars(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
