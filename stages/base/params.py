@@ -520,8 +520,8 @@ def load(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}. Run the stages from the repository's root.") from error
     except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an impossible number or date
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not readable as YAML: {textwrap.shorten(reason, N_OF_YAML)}") from error
+        reason = textwrap.shorten(str(error), N_OF_YAML)
+        raise InputError(f"{path}: not readable as YAML: {reason}") from error
 
 
 def _check_depth(text: str, path: Path) -> None:
