@@ -239,15 +239,14 @@ def cross_corpus(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles
     shared = clips["label"].isin(labels)
     for corpus in corpora:
         test = clips["corpus"] == corpus
-        speakers = _interleaved(clips[shared & ~test], seed)
-        n_validation = _n_validation(len(speakers), split.validation_fraction)
-        if n_validation == len(speakers):
+        train = shared & ~test
+        speakers = clips.loc[train, "speaker"].unique()
+        if split.validation_fraction and len(speakers) < 2:
             raise InputError(
                 f"params.split.protocol {split.protocol}: to test {corpus}, the other corpora need two "
                 f"speakers, one to train and one to validate, but have only {speakers[0]}."
             )
-        validation = clips["speaker"].isin(speakers[:n_validation])
-        yield _roles(test & shared, validation & shared, shared)
+        yield _roles(test & shared, _held_out(clips, train, split, seed), train)
 
 
 def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
