@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -28,10 +29,10 @@ def cut(file: Path, place: PurePosixPath, start_s: float, end_s: float) -> Sourc
     """
     info = soundfile.info(file)
     length_s = info.frames / info.samplerate
-    if start_s >= length_s or (np.isfinite(end_s) and end_s > length_s + TOLERANCE_S):
+    if start_s >= length_s or length_s + TOLERANCE_S < end_s < math.inf:
         raise ValueError(f"outside: {start_s:g} to {end_s:g} s of a recording of {length_s:g} s")
     first = round(start_s * info.samplerate)
-    last = min(round(end_s * info.samplerate), info.frames) if np.isfinite(end_s) else info.frames
+    last = round(min(end_s, length_s) * info.samplerate)
     dtype = EXACT.get(info.subtype, "float32")
     header = len(_wav(info.samplerate, np.zeros((0, info.channels), dtype)))
     n_bytes = header + (last - first) * info.channels * np.dtype(dtype).itemsize
