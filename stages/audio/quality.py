@@ -6,7 +6,6 @@ import errno
 import hashlib
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,25 +202,21 @@ def frame_levels(samples: Samples, rate_hz: int) -> NDArray[np.float64]:
 def bandwidth(samples: Samples, rate_hz: int) -> float:
     """Returns the highest frequency whose power is within BAND_DB of the strongest, in Hz; 0 for silence.
 
-    The spectrum is the mean over half-overlapping Hann windows (Welch 1967) of twice FRAME_S.
+    The spectrum is the mean over half-overlapping Hann windows (Welch 1967) of twice FRAME_S; what is left at
+    the end may be left out.
     """
     n_fft = max(2, 2 * round(FRAME_S * rate_hz))
     window = np.hanning(n_fft).astype(np.float32)
     power = np.zeros(n_fft // 2 + 1)
-    for frames in _windows(samples, n_fft):
-        power += (np.abs(np.fft.rfft(frames * window)) ** 2).sum(axis=0)
+    padded = np.pad(samples, (0, n_fft - len(samples))) if len(samples) < n_fft else samples
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[:: n_fft // 2]
+    for at in range(0, len(frames), WINDOWS_AT_ONCE):
+        spectra = np.fft.rfft(frames[at : at + WINDOWS_AT_ONCE] * window)
+        power += (np.abs(spectra) ** 2).sum(axis=0)
     if not power.any():
         return 0.0
     inside = np.flatnonzero(power > power.max() * 10 ** (-BAND_DB / 10))
     return float(inside[-1] * rate_hz / n_fft)
-
-
-def _windows(samples: Samples, n: int) -> Iterator[Samples]:
-    """Yields half-overlapping windows, float32 (n_windows, n), some at a time; the last may be left out."""
-    padded = np.pad(samples, (0, n - len(samples))) if len(samples) < n else samples
-    every = np.lib.stride_tricks.sliding_window_view(padded, n)[:: n // 2]
-    for at in range(0, len(every), WINDOWS_AT_ONCE):
-        yield every[at : at + WINDOWS_AT_ONCE]
 
 
 def _fraction(samples: Samples, low: float, high: float) -> float:
