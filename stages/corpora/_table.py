@@ -141,27 +141,24 @@ class TableCorpus:
         content = rows.sort_values("place").to_csv(index=False).encode()
         return [*found, SourceFile(PurePosixPath(ROWS), Path(ROWS), len(content), partial(list, [content]))]
 
-    def listed(self, folder: Path) -> dict[Path, dict[str, Any]]:
+    def listed(self, folder: Path) -> dict[Path, Any]:
         """Returns the columns of the manifest that the table gives, by the recording's path in `folder`."""
         content = (folder / ROWS).read_bytes()
         rows = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-        found = {}
-        for row in rows.to_dict("records"):
-            facts = {column: row[column] or None for column in FACTS}
-            names = {column: f"{self.name}/{row[column]}" if row[column] else None for column in NAMED}
-            numbers = {column: int(row[column]) if row[column] else None for column in ("age", "repetition")}
-            others = {"emotion": row["label"] or None, "problem": row["problem"]}
-            trusted = {"preferred": True, "authentic": True}
-            found[folder / row["place"]] = facts | names | numbers | others | trusted
-        return found
+        said = self._said(rows)[[*FACTS, *NAMED, "emotion", "problem"]]
+        said = said.astype({"age": "Int64", "repetition": "Int64"}).assign(preferred=True, authentic=True)
+        return dict(zip([folder / place for place in rows["place"]], said.to_dict("records"), strict=True))
 
     def names(self) -> pd.DataFrame:
         """Returns the columns of the manifest that the table alone decides, without reading a recording."""
-        rows = self.rows()
-        rows["emotion"] = rows["label"]
+        return self._said(self.rows())
+
+    def _said(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Returns the rows with the manifest's names of columns and values."""
+        said = rows.assign(emotion=rows["label"])
         for column in NAMED:
-            rows[column] = (self.name + "/" + rows[column]).where(rows[column] != "")
-        return rows.replace("", None).assign(problem=rows["problem"])
+            said[column] = (self.name + "/" + rows[column]).where(rows[column] != "")
+        return said.replace("", None).assign(problem=rows["problem"])
 
     def _source(self, row: pd.Series) -> SourceFile:
         file = self._file(row["path"])
