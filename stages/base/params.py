@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     ValidationError,
     field_validator,
     model_validator,
@@ -44,8 +45,10 @@ N_OF_YAML = 400  # characters of the YAML reader's message
 DEEPEST = 100  # nesting of lists and blocks; params.yaml has 9
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -91,24 +94,24 @@ class Ingest(Block):
 class Notices(Block):
     """From where on a usable recording is counted as unusual; see `audio.quality.Measures`."""
 
-    dc_above: Annotated[float, Field(gt=0)]
+    dc_above: Positive
     clipped_above: Fraction
-    narrow_below_hz: Annotated[float, Field(ge=0)]
-    agreement_below: Annotated[float, Field(ge=0, le=1)]
+    narrow_below_hz: NonNegativeFloat
+    agreement_below: Ratio
     long_above_s: Positive
 
 
 class Manifest(Block):
     """From where on a recording is excluded; see `audio.quality.Measures`."""
 
-    shortest_s: Annotated[float, Field(ge=0)]
+    shortest_s: NonNegativeFloat
     longest_s: Positive
     silent_below_dbfs: Annotated[float, Field(lt=0)]
     loud_above_dbfs: float
     overloaded_above: Fraction
-    shortest_active_s: Annotated[float, Field(ge=0)]
-    steady_below_db: Annotated[float, Field(ge=0)]
-    narrow_below_hz: Annotated[float, Field(ge=0)]
+    shortest_active_s: NonNegativeFloat
+    steady_below_db: NonNegativeFloat
+    narrow_below_hz: NonNegativeFloat
     notices: Notices
 
 
@@ -208,14 +211,14 @@ class Augmentation(Block):
     All other fields of a Config are ranges, from which the parameters of a copy are drawn.
     """
 
-    probability: Annotated[float, Field(ge=0, le=1)]
+    probability: Ratio
 
 
 class Spectrum(Block):
     n_fft: Annotated[int, Field(ge=32, le=65_536)]
     hop_length: Count
     n_mels: Annotated[int, Field(ge=2, le=512)]
-    fmin_hz: Annotated[float, Field(ge=0)]
+    fmin_hz: NonNegativeFloat
     fmax_hz: Positive
     top_db: Positive
 
@@ -248,7 +251,7 @@ class Train(Block):
     """
 
     fold: Annotated[int, Field(ge=0)] | Literal["all"]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
     n_seeds: Annotated[int, Field(ge=1, le=1000)]
     use_augmented: bool
     normalize: Normalize
@@ -317,11 +320,11 @@ class Predict(Block):
 
     excluded: Literal["answer", "warn", "abstain"]
     unlike: Literal["answer", "warn", "abstain"]
-    level_db: Annotated[float, Field(ge=0)]
+    level_db: NonNegativeFloat
     duration_factor: Annotated[float, Field(ge=1)]
     bandwidth_factor: Annotated[float, Field(ge=1)]
-    active_fraction: Annotated[float, Field(ge=0, le=1)]
-    sure: Annotated[float, Field(ge=0, le=1)]
+    active_fraction: Ratio
+    sure: Ratio
 
 
 class Evaluate(Block):
@@ -349,7 +352,7 @@ class Compute(Block):
 class Params(Block):
     """The whole of params.yaml. The entries' blocks stay unchecked until `config` reads the chosen one."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
     model: str
     corpus: Annotated[Names, Field(min_length=1)]
     ingest: Ingest

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stages.base import files, params, registry
 from stages.base.errors import InputError, shown
-from stages.base.params import Block, Count, Positive
+from stages.base.params import Block, Count, Positive, Ratio
 from stages.data import keys
 from stages.data.vocabulary import LABEL
 from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, statistics
@@ -24,8 +24,6 @@ FORMAT = 3
 WEIGHTS = "weights"  # key of a feature's block: a file
 LARGEST_BYTES = 4 << 20  # of FILE
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"  # of a file in a bundle
-
-Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
 class FoldFacts(Block):
