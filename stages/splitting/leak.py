@@ -110,12 +110,11 @@ def check_training(rows: pd.DataFrame) -> None:
     Raises:
         LeakError: a copy or its parent is not in train; names the first ones and how many more there are.
     """
-    train = rows["role"] == "train"
-    original = rows["clip"] == rows["parent"]
-    without_parent = ~rows["parent"].isin(rows.loc[original & train, "clip"])
+    copy, train = rows["clip"] != rows["parent"], rows["role"] == "train"
+    parents = rows.loc[train & ~copy, "clip"]
     for rule, broken in {
-        "augmented copies are for training only": rows[~original & ~train],
-        "a copy needs its parent in train": rows[~original & without_parent],
+        "augmented copies are for training only": rows[copy & ~train],
+        "a copy needs its parent in train": rows[copy & ~rows["parent"].isin(parents)],
     }.items():
         if len(broken):
             raise LeakError(
