@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 from ai_edge_litert.interpreter import Interpreter
 
 from benchmark.speed import features
@@ -27,7 +25,7 @@ from stages.base.errors import run
 from stages.base.files import MANIFEST, RAW
 from stages.base.params import Params, read
 from stages.compute import hardware
-from stages.data import tables
+from stages.data import onnx, tables
 from stages.inference import bundle, stream, workspace
 from stages.learning import dataset, trained_fold
 from stages.learning.trained_fold import TrainedFold
@@ -60,13 +58,12 @@ def main() -> None:
     clips = dataset.load(rows, folds[0].config.inputs.features)
     expected = np.mean([fold.probabilities(clips).to_numpy() for fold in folds], axis=0)
     loaded = bundle.load(folder)
-    models = [fold.window_probabilities for fold in folds]
     library = "Keras" if "precision" in folds[0].record else "scikit-learn"
     exported = {path.name: of_file(path) for path in arguments.files}
     ways: dict[str, Callable[[], list]] = {
         **{name: partial(_each, model, samples) for name, model in exported.items()},
-        f"our features, {library}": lambda: _answers(ours(params, folds[0]), folds, models, samples),
-        f"librosa, {library}": lambda: _answers(librosas(params, folds[0]), folds, models, samples),
+        f"our features, {library}": lambda: _answers(ours(params, folds[0]), folds, samples),
+        f"librosa, {library}": lambda: _answers(librosas(params, folds[0]), folds, samples),
         "`predict`, workspace": lambda: [
             _values(each) for each in workspace.bundle(params).predict_files(files)
         ],
@@ -95,7 +92,7 @@ def of_file(path: Path) -> Callable[[Samples], np.ndarray]:
     if path.suffix == ".tflite":
         runner = Interpreter(str(path), num_threads=1).get_signature_runner()
         return lambda clip: runner(input=clip)["output"]
-    session = onnxruntime.InferenceSession(path, _one_thread())
+    session = onnx.session(path, "speed")
     return lambda clip: session.run(None, {"input": clip})[0]
 
 
@@ -116,15 +113,13 @@ def librosas(params: Params, fold: TrainedFold) -> Frontend:
     return extract
 
 
-def _answers(
-    front_end: Frontend, folds: list[TrainedFold], models: list[Any], samples: list[Samples]
-) -> list[np.ndarray]:
+def _answers(front_end: Frontend, folds: list[TrainedFold], samples: list[Samples]) -> list[np.ndarray]:
     answers = []
     for clip in samples:
         frames, of_folds = front_end(clip), []
-        for fold, model in zip(folds, models, strict=True):
+        for fold in folds:
             prepared, n_windows = fold.preparation([frames])
-            of_folds.append(means(model(prepared), n_windows)[0])
+            of_folds.append(means(fold.window_probabilities(prepared), n_windows)[0])
         answers.append(np.mean(of_folds, axis=0))
     return answers
 
@@ -148,13 +143,6 @@ def _streamed(model: bundle.Bundle, clip: np.ndarray, rate_hz: int) -> list[floa
     """Returns the answer after the last sample, with a window as long as the clip."""
     listening = stream.Stream(model, rate_hz, window_s=len(clip) / rate_hz, every_s=len(clip) / rate_hz)
     return _values([answer for block in np.array_split(clip, 10) for answer in listening.add(block)][-1])
-
-
-def _one_thread() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return options
 
 
 if __name__ == "__main__":
