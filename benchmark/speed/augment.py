@@ -6,7 +6,6 @@ python -m benchmark.speed.augment
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
 
 import librosa
 import numpy as np
@@ -61,9 +60,7 @@ def _row(what: str, against: str, signals: list[Samples], ours: Effect, theirs: 
     seconds = measure.alternate(
         {"ours": lambda: [ours(s) for s in signals], "theirs": lambda: [theirs(s) for s in signals]}
     )
-    mine, other = (1000 * median(seconds[side]) / len(signals) for side in ("ours", "theirs"))
-    speed = measure.ratio(seconds["theirs"], seconds["ours"])
-    return Row(what, mine, against, other, measure.PER_CLIP, speed, "at least 1")
+    return Row.per_clip(what, against, seconds, len(signals), "at least 1")
 
 
 def _off(found: list[Samples], exact: list[Samples]) -> float:

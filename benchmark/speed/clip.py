@@ -58,16 +58,9 @@ def main() -> None:
         "theirs": lambda: [classify(_of_keras(*networks, signal, settings)) for signal in signals],
     }
     seconds = measure.alternate(sides)
-    per_clip = {name: 1000 * median(each) / len(signals) for name, each in seconds.items()}
-    row = Row(
-        "one clip to probabilities: `byol_s`, `efficientnet_lite0`, pooling and `ridge`",
-        per_clip["ours"],
-        "the same with the networks in `keras.Model.predict`, clip by clip",
-        per_clip["theirs"],
-        measure.PER_CLIP,
-        measure.ratio(seconds["theirs"], seconds["ours"]),
-        "here at most 15 ms",
-    )
+    what = "one clip to probabilities: `byol_s`, `efficientnet_lite0`, pooling and `ridge`"
+    against = "the same with the networks in `keras.Model.predict`, clip by clip"
+    row = Row.per_clip(what, against, seconds, len(signals), "here at most 15 ms")
     parts = {
         "frames": partial(_each, extract, signals),
         "pooling_and_classifier": partial(_each, classify, frames),

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import librosa
@@ -30,9 +29,12 @@ N_CLIPS = 96
 FEATURES = ["logmel", "mfcc", "zcr", "rms"]
 SETTINGS = {"1024/256, 128 bands": (1024, 256, 128), "512/160, 80 bands": (512, 160, 80)}
 LIBRARIES = ("librosa", "numpy", "scipy", "soundfile")
-CHROMA = {  # librosa's tuning: words in the table, and the goal
-    None: (", chroma", "at least 4"),
-    0.0: (", chroma (there too with tuning 0)", ""),
+CHROMA = [*FEATURES, "chroma"]
+# By the words in the table: the features, librosa's tuning, which it estimates without one, and the goal.
+EXTRACTIONS: dict[str, tuple[list[str], float | None, str]] = {
+    "": (FEATURES, None, "at least 7"),
+    ", chroma": (CHROMA, None, "at least 4"),
+    ", chroma (there too with tuning 0)": (CHROMA, 0.0, ""),
 }
 
 
@@ -46,15 +48,19 @@ def main() -> None:
     for name, (n_fft, hop_length, n_mels) in SETTINGS.items():
         changes = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
         chosen = settings.model_copy(update={"spectrum": settings.spectrum.model_copy(update=changes)})
-        rows.append(_extraction(chosen, signals, name))
-        rows += [_extraction_with_chroma(chosen, signals, name, tuning) for tuning in CHROMA]
+        rows += [_extraction(chosen, signals, name, also) for also in EXTRACTIONS]
         off_db[name] = max(_off_db(chosen, signal) for signal in signals)
     rows += _whole(settings, paths)
     rows += _smile(settings, signals)
     record.write("features", data, rows, LIBRARIES, log_mel_off_db=off_db)
 
 
-def users(signal: Samples, settings: params.Params, names: Sequence[str] = FEATURES) -> dict[str, Any]:
+def users(
+    signal: Samples,
+    settings: params.Params,
+    names: Sequence[str] = FEATURES,
+    tuning: float | None = None,
+) -> dict[str, Any]:
     """Returns the features as users get them: each from its librosa function, on the waveform."""
     rate_hz, spectrum = settings.audio.sample_rate_hz, settings.spectrum
     n_fft, hop_length = spectrum.n_fft, spectrum.hop_length
@@ -67,48 +73,24 @@ def users(signal: Samples, settings: params.Params, names: Sequence[str] = FEATU
         "mfcc": lambda: librosa.feature.mfcc(y=signal, n_mfcc=40, **mel),
         "zcr": lambda: librosa.feature.zero_crossing_rate(signal, frame_length=n_fft, hop_length=hop_length),
         "rms": lambda: librosa.feature.rms(y=signal, frame_length=n_fft, hop_length=hop_length),
+        "chroma": lambda: librosa.feature.chroma_stft(
+            y=signal, sr=rate_hz, tuning=tuning, n_fft=n_fft, hop_length=hop_length
+        ),
     }
     return {name: functions[name]() for name in names}
 
 
-def users_chroma(signal: Samples, settings: params.Params, tuning: float | None) -> Any:
-    """Returns librosa's chroma; it estimates a clip's tuning if none is given."""
-    return librosa.feature.chroma_stft(
-        y=signal,
-        sr=settings.audio.sample_rate_hz,
-        tuning=tuning,
-        n_fft=settings.spectrum.n_fft,
-        hop_length=settings.spectrum.hop_length,
-    )
-
-
-def _extraction(settings: params.Params, signals: list[Samples], name: str) -> Row:
-    extract = extractor(settings, FEATURES, "benchmark")
+def _extraction(settings: params.Params, signals: list[Samples], name: str, also: str) -> Row:
+    names, tuning, goal = EXTRACTIONS[also]
+    extract = extractor(settings, names, "benchmark")
     seconds = measure.alternate(
         {
             "ours": lambda: [extract(signal) for signal in signals],
-            "theirs": lambda: [users(signal, settings) for signal in signals],
+            "theirs": lambda: [users(signal, settings, names, tuning) for signal in signals],
         }
     )
-    what = f"log-mel, MFCC, ZCR, RMS; {name}"
-    return _row(what, "`librosa.feature.*`", seconds, len(signals), "at least 7")
-
-
-def _extraction_with_chroma(
-    settings: params.Params, signals: list[Samples], name: str, tuning: float | None
-) -> Row:
-    extract = extractor(settings, [*FEATURES, "chroma"], "benchmark")
-    seconds = measure.alternate(
-        {
-            "ours": lambda: [extract(signal) for signal in signals],
-            "theirs": lambda: [
-                (users(signal, settings), users_chroma(signal, settings, tuning)) for signal in signals
-            ],
-        }
-    )
-    also, goal = CHROMA[tuning]
     what = f"log-mel, MFCC, ZCR, RMS{also}; {name}"
-    return _row(what, "`librosa.feature.*`", seconds, len(signals), goal)
+    return Row.per_clip(what, "`librosa.feature.*`", seconds, len(signals), goal)
 
 
 def _whole(settings: params.Params, paths: list[Path]) -> list[Row]:
@@ -128,7 +110,7 @@ def _whole(settings: params.Params, paths: list[Path]) -> list[Row]:
             )
             what = f"log-mel, MFCC, ZCR, RMS, from {name} to npz"
             against = "`librosa.load`, `.feature.*`, `np.savez`"
-            rows.append(_row(what, against, seconds, len(files), "at least 4"))
+            rows.append(Row.per_clip(what, against, seconds, len(files), "at least 4"))
     return rows
 
 
@@ -148,7 +130,7 @@ def _smile(settings: params.Params, signals: list[Samples]) -> list[Row]:
     python = peers.python()
     if python is None:
         return []
-    extract = extractor(settings, [*FEATURES, "chroma"], "benchmark")
+    extract = extractor(settings, CHROMA, "benchmark")
     script = Path(__file__).with_name("smile.py")
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
     with recordings.scratch() as folder:
@@ -170,14 +152,7 @@ def _smile(settings: params.Params, signals: list[Samples]) -> list[Row]:
                     seconds["theirs"].append(theirs)
             peer.stdin.close()
     what = "all five features, of every frame"
-    return [_row(what, "openSMILE's eGeMAPSv02, functionals", seconds, len(signals), "")]
-
-
-def _row(what: str, against: str, seconds: dict[str, list[float]], n_clips: int, goal: str) -> Row:
-    ours, theirs = (1000 * median(seconds[side]) / n_clips for side in ("ours", "theirs"))
-    return Row(
-        what, ours, against, theirs, measure.PER_CLIP, measure.ratio(seconds["theirs"], seconds["ours"]), goal
-    )
+    return [Row.per_clip(what, "openSMILE's eGeMAPSv02, functionals", seconds, len(signals), "")]
 
 
 def _off_db(settings: params.Params, signal: Samples) -> float:

@@ -7,11 +7,13 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from benchmark.speed import measure
 from stages.base.files import replacing, write_json
 
 RESULTS = Path("benchmark/speed/speed.json")
@@ -40,6 +42,15 @@ class Row:
     unit: str
     ratio: float
     goal: str
+
+    @classmethod
+    def per_clip(
+        cls, what: str, against: str, seconds: Mapping[str, Sequence[float]], n_clips: int, goal: str
+    ) -> Row:
+        """Returns the comparison of the processor seconds of `ours` and `theirs` in each round."""
+        ours, theirs = (1000 * median(seconds[side]) / n_clips for side in ("ours", "theirs"))
+        faster = measure.ratio(seconds["theirs"], seconds["ours"])
+        return cls(what, ours, against, theirs, "CPU ms a clip", faster, goal)
 
 
 def machine(libraries: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path, PurePosixPath
-from statistics import mean, median, stdev
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -143,10 +143,8 @@ def compare(case: Case) -> tuple[Row, dict[str, list[float]]]:
             for side, peer in peers.items():
                 uar[side].append(peer.ask("uar"))
                 peer.end()
-    ours, theirs = (1000 * median(seconds[side]) / len(train.y) for side in ("ours", "theirs"))
-    what = f"an epoch of {case.name}, {len(train.y)} clips"
-    speed = measure.ratio(seconds["theirs"], seconds["ours"])
-    return Row(what, ours, KERAS, theirs, measure.PER_CLIP, speed, case.goal), uar
+    what = f"an epoch of {case.name}, {len(train)} clips"
+    return Row.per_clip(what, KERAS, seconds, len(train), case.goal), uar
 
 
 def _uar_row(case: Case, uar: dict[str, list[float]]) -> Row:
