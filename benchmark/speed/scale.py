@@ -23,7 +23,6 @@ import os
 import platform
 import shutil
 import statistics
-import struct
 import subprocess
 import sys
 import time
@@ -35,9 +34,11 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import psutil
+import soundfile
 from distributed import LocalCluster
-from ruamel.yaml import YAML
 
+from benchmark.speed import recordings
+from benchmark.speed.recordings import ROOT
 from stages import augment, corpora, featurize, manifest
 from stages.base import files, params, registry
 from stages.base.params import Compute
@@ -45,7 +46,6 @@ from stages.compute import engine, hardware
 from stages.compute.task import Task
 from stages.data import shards, tables
 
-ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmark" / "speed" / "scale.json"
 RATE_HZ = 16_000
 EMOTIONS = ("anger", "fear", "neutral", "sadness")
@@ -55,33 +55,30 @@ OF_TABLE = ("select", "ingest", "manifest", "split")
 N_IDLE = 300  # empty tasks
 N_ROUNDS = 5
 N_WORKERS = os.cpu_count() or 1
+SETTINGS: dict[str, Any] = {
+    "corpus": ["noise"],
+    "corpora": {"noise": {}},
+    "augment__copies": 0,
+    "split__protocol": "speaker_independent",
+    "compute__engine": "local",
+    "compute__workers": N_WORKERS,
+}
 
 # A corpus that is only in the folder; file names give speaker, number and emotion.
 CORPUS = '''"""Noise, for measurements."""
 
-from __future__ import annotations
-
 from pathlib import PurePosixPath
 
-from stages.data.vocabulary import Corpus, Download, ParsedName
-from stages.base.params import Block
+from stages.data.vocabulary import Corpus, ParsedName
 
 EMOTIONS = ("anger", "fear", "neutral", "sadness")
 ABOUT = Corpus("noise", "CC0-1.0", "none", "none", 0, 0, EMOTIONS, "s_n_e.wav", "none", "en")
 
 
-class Config(Block):
-    pass
-
-
-def parse(path: PurePosixPath) -> ParsedName | None:
+def parse(path: PurePosixPath) -> ParsedName:
     speaker, number, emotion = path.stem.split("_")
     sex = "female" if int(speaker) % 2 else "male"
     return ParsedName(path.stem, speaker, sex, str(int(number) % 50), emotion)
-
-
-def downloads(config: Config) -> list[Download]:
-    return []
 '''
 
 
@@ -107,9 +104,12 @@ def main() -> None:
             about += f", {chosen.per_speaker} a speaker, {chosen.copies} copies"
         if chosen.protocol != parser.get_default("protocol"):
             about += f", {chosen.protocol}"
-        clips = TABLE.parent if chosen.what == "table" else Path("data/raw/noise")
+        is_table = chosen.what == "table"
+        clips, corpus = (TABLE.parent, {"table": str(TABLE)}) if is_table else (Path("data/raw/noise"), {})
         with workspace(chosen.folder, clips, n_clips, chosen.per_speaker, chosen.seconds):
-            configure(chosen.copies, chosen.protocol)
+            configure(
+                corpora={"noise": corpus}, augment__copies=chosen.copies, split__protocol=chosen.protocol
+            )
             if chosen.what == "stages":
                 result: dict[str, Any] = {stage: measured(stage) for stage in STAGES}
             elif chosen.what == "table":
@@ -149,24 +149,17 @@ def workspace(folder: Path, clips: Path, n_clips: int, per_speaker: int, seconds
 
 
 def describe() -> None:
-    """Writes a table of the clips in its folder, and makes it the corpus."""
+    """Writes a table of the clips in its folder."""
     rows = ["path,speaker,label,text"]
     for path in sorted(TABLE.parent.glob("*/*.wav")):
         speaker, number, emotion = path.stem.split("_")
         rows.append(f"{speaker}/{path.name},{speaker},{emotion},{int(number) % 50}")
     TABLE.write_text("\n".join(rows))
-    values = json.loads(Path("params.yaml").read_text()) | {"corpora": {"noise": {"table": str(TABLE)}}}
-    Path("params.yaml").write_text(json.dumps(values))
 
 
-def configure(copies: int = 0, protocol: str = "speaker_independent", **compute: Any) -> None:
-    """Writes params.yaml: the project's, for this corpus, with so many copies of a clip and that protocol."""
-    params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
-    params |= {"corpus": ["noise"], "corpora": {"noise": {}}}
-    params["augment"]["copies"] = copies
-    params["split"]["protocol"] = protocol
-    params["compute"] |= {"engine": "local", "workers": N_WORKERS} | compute
-    Path("params.yaml").write_text(json.dumps(params))
+def configure(**changes: Any) -> None:
+    """Writes params.yaml: the project's, for this corpus, with changes as `recordings.write_params` takes."""
+    recordings.write_params(Path(), **SETTINGS | changes)
 
 
 def record(folder: Path, n_clips: int, per_speaker: int, n_samples: int) -> None:
@@ -176,18 +169,13 @@ def record(folder: Path, n_clips: int, per_speaker: int, n_samples: int) -> None
     """
     noise = np.random.default_rng(0).normal(0, 3000, n_clips + n_samples)
     noise[np.arange(len(noise)) * 20 // RATE_HZ % 2 == 1] /= 10
-    noise = noise.astype("<i2")
-    n_bytes = 2 * n_samples
-    header = b"RIFF" + struct.pack("<I", 36 + n_bytes) + b"WAVEfmt "
-    header += (
-        struct.pack("<IHHIIHH", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16) + b"data" + struct.pack("<I", n_bytes)
-    )
+    noise = noise.astype(np.int16)
     for number in range(n_clips):
         speaker, take = divmod(number, per_speaker)
         path = folder / f"{speaker:05}/{speaker:05}_{take:03}_{EMOTIONS[number % 4]}.wav"
         if not take:
             path.parent.mkdir(parents=True)
-        path.write_bytes(header + noise[number : number + n_samples].tobytes())
+        soundfile.write(path, noise[number : number + n_samples], RATE_HZ)
 
 
 def measured(stage: str) -> dict[str, float]:
@@ -243,7 +231,7 @@ def overhead() -> dict[str, Any]:
         for stage in STAGES[:-1]:
             measured(stage)
         for name in ("local", "dask") * N_ROUNDS:
-            configure(engine=name, scheduler=address)
+            configure(compute__engine=name, compute__scheduler=address)
             shutil.rmtree("data/features", ignore_errors=True)
             features_s.setdefault(name, []).append(measured("featurize")["s"])
     return {
