@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
 
 from benchmark.published.overlay import Experiment
 from stages.base.files import PREDICTIONS, replacing
@@ -14,7 +14,6 @@ from stages.data import tables
 from stages.evaluation import metrics
 
 RESULTS = Path("benchmark/cross_corpus/results.csv")
-RATES = ("chance", "uar", "uar_low", "uar_high")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Cell:
 
 def of_run(experiment: Experiment, place: Path) -> list[Cell]:
     """Returns the cells of a finished run in the workspace `place`, one per test corpus."""
-    values = experiment.values
+    values = experiment.values  # noqa: PD011, not of pandas
     predictions = tables.read(place / PREDICTIONS, tables.PREDICTIONS)
     labels = metrics.class_names(predictions)
     found = []
@@ -83,21 +82,11 @@ def of_run(experiment: Experiment, place: Path) -> list[Cell]:
 
 def write(found: Sequence[Cell], path: Path = RESULTS) -> None:
     """Writes cells as CSV, scores to four digits."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, [field.name for field in fields(Cell)], lineterminator="\n")
-        table.writeheader()
-        for cell in found:
-            rates = {name: f"{getattr(cell, name):.4f}" for name in RATES}
-            table.writerow(asdict(cell) | rates)
+    with replacing(path) as temporary:
+        pd.DataFrame(found).to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
 
 
 def read(path: Path = RESULTS) -> list[Cell]:
     """Returns the cells that `write` wrote."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Cell(**{name: _value(name, text) for name, text in row.items()}) for row in csv.DictReader(file)
-        ]
-
-
-def _value(name: str, text: str) -> Any:
-    return float(text) if name in RATES else int(text) if name.startswith("n_") else text
+    table = pd.read_csv(path, keep_default_na=False)
+    return [Cell(**row) for row in table.to_dict("records")]

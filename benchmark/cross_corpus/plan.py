@@ -7,7 +7,7 @@ them have. So a run on a pair gives both directions, and a run on all corpora te
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from benchmark.published.overlay import Experiment, merged
@@ -37,32 +37,19 @@ def experiments(corpora: Sequence[str], base: dict[str, Any]) -> list[Experiment
     """
     if len(set(corpora)) < max(2, len(corpora)):
         raise InputError(f"cross_corpus: needs two or more different corpora, and has {', '.join(corpora)}.")
-    return [
-        Experiment(
-            NAME, "+".join(group), f"{protocol}-{normalize}", _values(base, group, protocol, normalize)
-        )
-        for group, protocol in _runs(corpora)
-        for normalize in NORMALIZATIONS
+    across = [*([corpora] if len(corpora) > 2 else []), *itertools.combinations(corpora, 2)]
+    runs = [
+        *itertools.product(across, ["cross_corpus"]),
+        *itertools.product(([corpus] for corpus in corpora), WITHIN),
     ]
-
-
-def _runs(corpora: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
-    """Yields the corpora and the protocol of each run."""
-    if len(corpora) > 2:
-        yield corpora, "cross_corpus"
-    for pair in itertools.combinations(corpora, 2):
-        yield pair, "cross_corpus"
-    for corpus in corpora:
-        for protocol in WITHIN:
-            yield [corpus], protocol
-
-
-def _values(base: dict[str, Any], corpora: Sequence[str], protocol: str, normalize: str) -> dict[str, Any]:
-    """Returns params.yaml for one run: without augmented copies, which would take most of the time."""
-    changes = {
-        "corpus": list(corpora),
-        "split": {"protocol": protocol},
-        "train": {"normalize": normalize},
-        "augment": {"copies": 0},
-    }
-    return merged(base, changes)
+    found = []
+    for (group, protocol), normalize in itertools.product(runs, NORMALIZATIONS):
+        changes = {
+            "corpus": [*group],
+            "split": {"protocol": protocol},
+            "train": {"normalize": normalize},
+            "augment": {"copies": 0},  # they would take most of the time
+        }
+        name = f"{protocol}-{normalize}"
+        found.append(Experiment(NAME, "+".join(group), name, merged(base, changes)))
+    return found

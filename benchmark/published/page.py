@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scipy import stats
 
 from benchmark.published import overlay
 from benchmark.published.overlay import Experiment, System
 from benchmark.published.rows import RAN
 from stages.base import registry
+from stages.reporting import page
 
 TEMPLATE = Path("benchmark/published/page.md.j2")
 DASH = "–"
@@ -330,13 +330,6 @@ def entries(found: Sequence[Mapping[str, str]], base: dict[str, Any]) -> list[En
 
 def render(found: Sequence[Entry]) -> str:
     """Returns the page as Markdown."""
-    environment = Environment(  # noqa: S701, Markdown: nothing to escape
-        loader=FileSystemLoader(TEMPLATE.parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    template = environment.get_template(TEMPLATE.name)
     functions = {each.__name__: each for each in (mean_lost, by_kind, by_caveat, not_run, changes_of)}
-    return template.render(entries=found, by_name={entry.name: entry for entry in found}, **functions)
+    by_name = {entry.name: entry for entry in found}
+    return page.render(TEMPLATE, entries=found, by_name=by_name, **functions) + "\n"

@@ -96,9 +96,10 @@ def reproduce(
             workspace.reproduce(workspace.prepare(each))
         against = [each for each in experiments if each.variant == system.variants[variant].against]
         measured = rows.measured(pair, system, number + 1, against)
-        found |= {each.name: row for each, row in zip(pair, measured, strict=True)}
+        now = {each.name: row for each, row in zip(pair, measured, strict=True)}
+        found |= now
         rows.write(found.values(), path)
-        for name, row in zip((each.name for each in pair), measured, strict=True):
+        for name, row in now.items():
             print(f"{pair[0].system} {name}: UAR {row['uar']:.3f}", flush=True)
     rows.write(found.values(), path)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -62,16 +61,11 @@ def main() -> None:
     against = "the same with the networks in `keras.Model.predict`, clip by clip"
     row = Row.per_clip(what, against, seconds, len(signals), "here at most 15 ms")
     parts = {
-        "frames": partial(_each, extract, signals),
-        "pooling_and_classifier": partial(_each, classify, frames),
+        "frames": lambda: [extract(signal) for signal in signals],
+        "pooling_and_classifier": lambda: [classify(each) for each in frames],
     }
     cpu_ms = {name: 1000 * median(each) / len(signals) for name, each in measure.alternate(parts).items()}
     record.write("clip", data, [row], LIBRARIES, cpu_ms_of_parts=cpu_ms)
-
-
-def _each(function: Callable[[Any], object], items: list[Any]) -> None:
-    for item in items:
-        function(item)
 
 
 def classifier(settings: params.Params, frames: list[Frames]) -> Probabilities:

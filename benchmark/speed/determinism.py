@@ -132,7 +132,7 @@ def train(
     stage("evaluate", environment=environment)
     file = next(path for path in (MODEL / "fold_00").iterdir() if path.name.startswith("model."))
     return Trained(
-        dict(_weights(file)) if file.suffix == ".h5" else {},
+        _weights(file) if file.suffix == ".h5" else {},
         hashlib.sha256(file.read_bytes()).hexdigest()[:12],
         json.loads((METRICS / "test.json").read_text())["uar"],
         tables.read(PREDICTIONS, tables.PREDICTIONS),
@@ -140,13 +140,12 @@ def train(
     )
 
 
-def _weights(file: Path) -> Iterator[tuple[str, np.ndarray]]:
-    found: list[tuple[str, np.ndarray]] = []
+def _weights(file: Path) -> dict[str, np.ndarray]:
+    names: list[str] = []
     with h5py.File(file) as stored:
-        stored.visititems(
-            lambda name, item: found.append((name, item[()])) if isinstance(item, h5py.Dataset) else None
-        )
-    yield from ((name, value) for name, value in found if value.dtype == np.float32)
+        stored.visit(names.append)
+        arrays = {name: stored[name][()] for name in names if isinstance(stored[name], h5py.Dataset)}
+    return {name: value for name, value in arrays.items() if value.dtype == np.float32}
 
 
 def difference(a: Trained, b: Trained) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from benchmark.speed.record import Row
 from stages.base.errors import run_without_arguments
 
 LIBRARIES = ("dvc", "numpy", "pandas", "ruamel.yaml")
+REPRO = [sys.executable, "-m", "dvc", "repro"]
 # A small corpus, and a model that does not need TensorFlow.
 SMALL: dict[str, Any] = {
     "corpora__demo__n_speakers": 6,
@@ -68,7 +69,7 @@ def _nothing_to_do(stages: list[str], folder: Path) -> Row:
     recordings.clone(ours, **SMALL)
     _chain(touch, len(stages))
     for place in (ours, touch):
-        measure.command(_repro(), place)
+        measure.command(REPRO, place)
     sides = {"ours": partial(_repeat, ours), "touch": partial(_repeat, touch)}
     seconds = measure.alternate(sides, measure.N_ROUNDS, measure.children_cpu_s)
     against = f"{len(stages)} stages in a row that only touch a file"
@@ -77,12 +78,8 @@ def _nothing_to_do(stages: list[str], folder: Path) -> Row:
     return Row("`dvc repro` with nothing to do", mine, against, other, "CPU s", slower, "at most 1.2")
 
 
-def _repro() -> list[str]:
-    return [sys.executable, "-m", "dvc", "repro"]
-
-
 def _repeat(place: Path) -> None:
-    output = subprocess.run(_repro(), cwd=place, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(REPRO, cwd=place, check=True, capture_output=True, text=True).stdout
     if "Running stage" in output:
         raise RuntimeError(f"{place}: something was left to do:\n{output}")
 
