@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.base import registry
 from stages.base.files import CHECKPOINTS, MANIFEST, PRETRAINED
 from stages.base.params import read
 from stages.base.stage import check_unchanged, run
 from stages.compute import engine, hardware
 from stages.compute.task import Task
-from stages.data import tables
+from stages.data import keys, tables
 from stages.learning import dataset, profile, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON
 from stages.splitting import leak
@@ -26,17 +25,14 @@ from stages.splitting import leak
 def main() -> None:
     params = read()
     hardware.limit(params.train.threads)
-    entry = registry.load("models", params.model, "params.model")
-    config = params.config("models", params.model, "params.model")
-    training.check_inputs(entry, config, params.model, params.train.normalize)
-    trainer = entry.trainer(config)
+    config, trainer = training.selected(params)
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
     trained_fold.check_features(params, config.inputs.features, index)
     trainings = trained_fold.trainings(params, splits)
     initial = [*(PRETRAINED / trainer.started_from).glob("[!.]*")] if trainer.started_from else []
     made = training.origin(params, initial)
     measured = tables.read(MANIFEST, tables.MANIFEST, profile.COLUMNS)
-    work = CHECKPOINTS / training.run_name(params, made)
+    work = CHECKPOINTS / f"{params.model}-{keys.fingerprint(params.train.threads, made)}"
     folds = {fold for fold, _ in trainings.values()}
     pooled = training.store_pooled(params, config.inputs, dataset.seen(splits, folds), index, work)
 

@@ -16,10 +16,11 @@ import numpy as np
 
 from benchmark.published.overlay import Experiment
 from stages.acquire import archive
-from stages.base import registry, workspace
+from stages.base import workspace
 from stages.base.files import MANIFEST, PRETRAINED, SOURCES
 from stages.base.params import checked
 from stages.data import tables
+from stages.learning import training
 from stages.splitting import labels, protocols
 
 RUNS = Path("benchmark/published/runs")
@@ -124,9 +125,7 @@ def equal_runs(experiments: Sequence[Experiment], number: int) -> list[Experimen
         clips, _ = labels.usable_clips(manifest, params)
         splits = protocols.assign(clips, params.split, params.seed)
         of_fold = splits.counts.groupby(["fold", "role"]).sum().unstack(fill_value=0)
-        trainer = registry.load("models", params.model, "params.model").trainer(
-            params.config("models", params.model, "params.model")
-        )
+        _, trainer = training.selected(params)
         counts.append((of_fold["train"], of_fold.get("validation", 0) * trainer.trains_on_validation))
     fewest = min((train + validation).min() for train, validation in counts)
     limits = [int(fewest - np.max(validation)) for _, validation in counts]

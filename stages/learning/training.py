@@ -13,7 +13,6 @@ import time
 from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -45,16 +44,24 @@ HeldOut = tuple[NDArray[np.float64], NDArray[np.int64]]  # scores and labels of 
 logger = logging.getLogger(__name__)
 
 
-def check_inputs(entry: ModuleType, config: Any, name: str, normalize: str) -> None:
-    """Raises InputError for an unknown feature, or a layout that the model or `normalize` does not take."""
-    inputs, place = config.inputs, f"params.models.{name}.inputs"
-    normalization.check(normalize, inputs.layout, place)
+def selected(params: Params) -> tuple[Any, Trainer]:
+    """Returns the block of the selected model, and its trainer.
+
+    Raises:
+        InputError: there is no such model, its block is not valid, a feature is unknown, or the model or
+            `train.normalize` does not take the layout.
+    """
+    entry = registry.load("models", params.model, "params.model")
+    config = params.config("models", params.model, "params.model")
+    inputs, place = config.inputs, f"params.models.{params.model}.inputs"
+    normalization.check(params.train.normalize, inputs.layout, place)
     if inputs.layout not in entry.LAYOUTS:
         raise unknown(f"{place}.layout", inputs.layout, entry.LAYOUTS)
     if inputs.layout == "pooled" and config.pooling is None:
-        raise InputError(f"params.models.{name}.pooling: empty, but the layout 'pooled' needs it.")
+        raise InputError(f"params.models.{params.model}.pooling: empty, but the layout 'pooled' needs it.")
     for feature in inputs.features:
         registry.check("features", feature, f"{place}.features")
+    return config, entry.trainer(config)
 
 
 def origin(params: Params, initial: Iterable[Path]) -> dict[str, Any]:
@@ -70,11 +77,6 @@ def origin(params: Params, initial: Iterable[Path]) -> dict[str, Any]:
         "made_by": made_by(params),
         "made_from": {path.as_posix(): keys.sha256(path) for path in inputs},
     }
-
-
-def run_name(params: Params, made: dict[str, Any]) -> str:
-    """Returns the name of the unfinished work: the model and a hash of its `origin` and thread count."""
-    return f"{params.model}-{keys.fingerprint(params.train.threads, made)}"
 
 
 def store_pooled(

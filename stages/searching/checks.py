@@ -67,9 +67,7 @@ def valid(values: Values) -> Params:
         InputError: a value is wrong, also in the selected model's block.
     """
     params = checked(values)
-    entry = registry.load("models", params.model, "params.model")
-    config = params.config("models", params.model, "params.model")
-    training.check_inputs(entry, config, params.model, params.train.normalize)
+    training.selected(params)
     return params
 
 
@@ -83,8 +81,7 @@ def check_validation(params: Params, rows: pd.DataFrame) -> None:
     Raises:
         InputError: a fold has no validation clips, or only of speakers that are trained on.
     """
-    config = params.config("models", params.model, "params.model")
-    trainer = registry.load("models", params.model, "params.model").trainer(config)
+    _, trainer = training.selected(params)
     for fold, of_fold in rows.groupby("fold"):
         speakers = {role: set(of_role["speaker"]) for role, of_role in of_fold.groupby("role")}
         train, validation = speakers["train"], speakers.get("validation", set())
