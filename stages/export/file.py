@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.base import registry
 from stages.base.errors import InputError, unknown
 from stages.base.params import Params
 from stages.export import graph, litert, onnx
@@ -41,8 +40,7 @@ def write(params: Params, out: Path, fold: int | None, to: str = "onnx") -> None
     config = folds[0].config
     features = {name: params.config("features", name, "params.features") for name in config.inputs.features}
     front_end = FrontEnd(params.audio, params.spectrum, features)
-    trainers = [registry.load("models", params.model, "params.model").trainer(each.config) for each in folds]
-    answer = graph.whole(front_end, trainers, folds)
+    answer = graph.whole(front_end, folds)
     classes = folds[0].record["classes"]
     facts = {"classes": "\n".join(classes), "sample_rate_hz": str(params.audio.sample_rate_hz)}
     FORMATS[to](answer, (None,), out, facts)

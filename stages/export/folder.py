@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.params import Params
 from stages.data import keys
@@ -36,12 +35,10 @@ def write(params: Params, out: Path) -> Facts:
     shutil.rmtree(out, ignore_errors=True)
     of_folds = []
     for fold, of_fold in zip(trained, facts.folds, strict=True):
-        trainer = registry.load("models", params.model, "params.model").trainer(fold.config)
         shape, folder = fold.preparation.preprocessor.shape, out / of_fold.folder
-        lengths = graph.padded_lengths(trainer, shape)
-        n_steps = None if lengths else shape[0]
-        answer = graph.probabilities(trainer, fold)
-        onnx.convert(answer, (None, n_steps, *shape[1:]), folder / facts_file.PROBABILITIES)
+        lengths = graph.padded_lengths(fold)
+        inputs = (None, None if lengths else shape[0], *shape[1:])
+        onnx.convert(graph.probabilities(fold), inputs, folder / facts_file.PROBABILITIES)
         for name in (PREPROCESSOR, POOLING, SPEAKER_MEANS):
             if (fold.folder / name).is_file():
                 shutil.copyfile(fold.folder / name, folder / name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,8 @@ import tensorflow as tf
 from stages.base import npz
 from stages.base.errors import InputError
 from stages.learning import estimator
-from stages.learning.preprocessing import Preprocessor
 from stages.learning.ridge import RidgeTrainer
 from stages.learning.trained_fold import TrainedFold
-from stages.learning.trainer import Trainer
 from stages.networks import weights
 from stages.networks.frames import FrameTrainer
 from stages.networks.images import ImageTrainer
@@ -25,21 +22,21 @@ from stages.networks.network import NetworkTrainer
 Graph = Callable[[tf.Tensor], tf.Tensor]
 
 
-def probabilities(trainer: Trainer, fold: TrainedFold) -> Graph:
+def probabilities(fold: TrainedFold) -> Graph:
     """Returns the function from prepared clips, float32 (n_clips, *shape), to (n_clips, n_classes).
 
     Raises:
         InputError: a classifier of a kind that has no graph.
     """
-    scores = _scores(trainer, fold)
+    scores = _scores(fold)
     temperature = np.float32(fold.record["temperature"])
     return lambda x: tf.nn.softmax(scores(x) / temperature, axis=1)
 
 
-def _scores(trainer: Trainer, fold: TrainedFold) -> Graph:
-    n_classes = len(fold.record["classes"])
+def _scores(fold: TrainedFold) -> Graph:
+    trainer = fold.trainer
     if isinstance(trainer, NetworkTrainer):
-        return _network(trainer, fold.folder, fold.preparation.preprocessor.shape, n_classes)
+        return _network(trainer, fold)
     if isinstance(trainer, RidgeTrainer):
         with npz.zipped(fold.folder / trainer.file) as stored:
             matrix, intercept = stored["weights"].astype(np.float32), stored["intercept"].astype(np.float32)
@@ -58,10 +55,10 @@ def _scores(trainer: Trainer, fold: TrainedFold) -> Graph:
     )
 
 
-def _network(trainer: NetworkTrainer, folder: Path, shape: tuple[int, ...], n_classes: int) -> Graph:
-    epoch = trainer.training.epochs
-    network = trainer.build(trainer.input_shape(shape, epoch), n_classes)
-    weights.load(network, folder / weights.FILE, "Run `dvc repro train`.")
+def _network(trainer: NetworkTrainer, fold: TrainedFold) -> Graph:
+    epoch, shape = trainer.training.epochs, fold.preparation.preprocessor.shape
+    network = trainer.build(trainer.input_shape(shape, epoch), len(fold.record["classes"]))
+    weights.load(network, fold.folder / weights.FILE, "Run `dvc repro train`.")
     pixels = trainer.pixels(epoch) if isinstance(trainer, ImageTrainer) else None
     if pixels is None:
         return lambda x: network(x, training=False)
@@ -148,16 +145,12 @@ def _constant(model: Any) -> Graph:
     return lambda x: tf.zeros_like(x[:, :1]) + scores
 
 
-def whole(front_end: Graph, trainers: Sequence[Trainer], folds: Sequence[TrainedFold]) -> Graph:
+def whole(front_end: Graph, folds: Sequence[TrainedFold]) -> Graph:
     """Returns the function from samples (n_samples,) at the model's rate to probabilities (n_classes,).
 
     They are the mean over the folds of the mean over the windows.
     """
-    of_folds = []
-    for trainer, fold in zip(trainers, folds, strict=True):
-        preprocessor = fold.preparation.preprocessor
-        prepared = Prepared(preprocessor, padded_lengths(trainer, preprocessor.shape))
-        of_folds.append((prepared, probabilities(trainer, fold)))
+    of_folds = [(Prepared(fold), probabilities(fold)) for fold in folds]
 
     def answer(samples: tf.Tensor) -> tf.Tensor:
         frames = front_end(samples)
@@ -170,22 +163,26 @@ def whole(front_end: Graph, trainers: Sequence[Trainer], folds: Sequence[Trained
 class Prepared:
     """What `windows.Preparation` is in numpy: from features to a fold's input, window by window."""
 
-    def __init__(self, preprocessor: Preprocessor, padded: Sequence[int]) -> None:
-        """Takes a fold's preprocessor and its `padded_lengths`."""
-        if preprocessor.layout == "pooled":
+    def __init__(self, fold: TrainedFold) -> None:
+        """Takes a fold.
+
+        Raises:
+            InputError: its layout has no graph.
+        """
+        self.preprocessor, self.padded = fold.preparation.preprocessor, padded_lengths(fold)
+        if self.preprocessor.layout == "pooled":
             raise InputError("export: the layout 'pooled' has no graph. Use the bundle, which computes it.")
-        self.fold, self.padded = preprocessor, padded
 
     def __call__(self, frames: tf.Tensor) -> tf.Tensor:
         """Returns float32 (n_windows, *shape) of float32 (n_frames, n_dims)."""
-        fold = self.fold
-        if fold.layout in ("mean", "stats"):
+        fitted = self.preprocessor
+        if fitted.layout in ("mean", "stats"):
             pooled = (
-                tf.reduce_mean(frames, axis=0, keepdims=True) if fold.layout == "mean" else _stats(frames)
+                tf.reduce_mean(frames, axis=0, keepdims=True) if fitted.layout == "mean" else _stats(frames)
             )
             return self._standardized(pooled)
-        steps = self._standardized(_averaged(frames, fold.frames_per_step))
-        n_steps = fold.n_steps
+        steps = self._standardized(_averaged(frames, fitted.frames_per_step))
+        n_steps = fitted.n_steps
         n = tf.shape(steps)[0]
         n_windows = tf.maximum(1, _upwards(n, n_steps))
         last = tf.cast(tf.maximum(0, n - n_steps), tf.float32)
@@ -195,17 +192,19 @@ class Prepared:
         wanted = tf.reduce_min(tf.where(lengths >= tf.minimum(n, n_steps), lengths, n_steps))
         steps = tf.pad(steps, [[0, tf.maximum(0, wanted - n)], [0, 0]])
         windows = tf.gather(steps, starts[:, None] + tf.range(wanted))
-        n_dims = len(fold.mean)
+        n_dims = len(fitted.mean)
         shapes = {"image": (-1, wanted, n_dims, 1), "frames": (-1, wanted, n_dims)}
-        return tf.reshape(windows, shapes.get(fold.layout, (-1, n_steps * n_dims)))
+        return tf.reshape(windows, shapes.get(fitted.layout, (-1, n_steps * n_dims)))
 
     def _standardized(self, steps: tf.Tensor) -> tf.Tensor:
-        return (steps - self.fold.mean.astype(np.float32)) * (1 / self.fold.std).astype(np.float32)
+        fitted = self.preprocessor
+        return (steps - fitted.mean.astype(np.float32)) * (1 / fitted.std).astype(np.float32)
 
 
-def padded_lengths(trainer: Trainer, shape: Sequence[int]) -> list[int]:
-    """Returns the numbers of steps that clips of `shape` can be padded to; empty if there is only one."""
-    lengths = trainer.lengths(shape[0]).tolist() if isinstance(trainer, FrameTrainer) else []
+def padded_lengths(fold: TrainedFold) -> list[int]:
+    """Returns the numbers of steps that a fold's clips can be padded to; empty if there is only one."""
+    trainer, longest = fold.trainer, fold.preparation.preprocessor.shape[0]
+    lengths: list[int] = trainer.lengths(longest).tolist() if isinstance(trainer, FrameTrainer) else []
     return lengths if len(lengths) > 1 else []
 
 

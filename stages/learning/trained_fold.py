@@ -25,7 +25,7 @@ from stages.learning.dataset import INDEX
 from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, SpeakerMeans, standardized
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Clips, Frames
 from stages.learning.record import RECORD, TRAINED_ON, folder_name, read_record
-from stages.learning.trainer import Model
+from stages.learning.trainer import Model, Trainer
 from stages.learning.windows import Preparation
 from stages.splitting import leak, protocols
 
@@ -114,10 +114,14 @@ class TrainedFold:
         return calibration.probabilities(scores, self.record["temperature"])
 
     @cached_property
+    def trainer(self) -> Trainer:
+        """The trainer of its model."""
+        made: Trainer = registry.load("models", self.record["model"], "params.model").trainer(self.config)
+        return made
+
+    @cached_property
     def _model(self) -> Model:
-        entry = registry.load("models", self.record["model"], "params.model")
-        model: Model = entry.trainer(self.config).load(self.folder, len(self.record["classes"]))
-        return model
+        return self.trainer.load(self.folder, len(self.record["classes"]))
 
 
 def _given(rows: pd.DataFrame | None) -> pd.DataFrame:
