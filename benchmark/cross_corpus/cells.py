@@ -89,4 +89,4 @@ def write(found: Sequence[Cell], path: Path = RESULTS) -> None:
 def read(path: Path = RESULTS) -> list[Cell]:
     """Returns the cells that `write` wrote."""
     table = pd.read_csv(path, keep_default_na=False)
-    return [Cell(**row) for row in table.to_dict("records")]
+    return [Cell(*row) for row in table.itertuples(index=False, name=None)]
