@@ -34,7 +34,8 @@ def main() -> None:
     measured = tables.read(MANIFEST, tables.MANIFEST, profile.COLUMNS)
     work = CHECKPOINTS / f"{params.model}-{keys.fingerprint(params.train.threads, made)}"
     folds = {fold for fold, _ in trainings.values()}
-    pooled = training.store_pooled(params, config.inputs, dataset.seen(splits, folds), index, work)
+    seen, copies = dataset.seen(splits, folds), params.train.use_augmented
+    pooled = dataset.store_pooled(config.inputs, seen, index, copies, work)
 
     def unfinished() -> Iterator[Task]:
         for name, (fold, seed) in trainings.items():

@@ -514,7 +514,7 @@ def test_every_value_of_a_networks_block_has_a_key(workspace: Workspace) -> None
 def test_pooled_clips_are_the_same_numbers_as_pooled_in_each_fold(workspace: Workspace) -> None:
     inputs = params.read().config("models", "svm", "params.model").inputs
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
-    path = training.store_pooled(params.read(), inputs, dataset.seen(splits, [1]), index, CHECKPOINTS)
+    path = dataset.store_pooled(inputs, dataset.seen(splits, [1]), index, True, CHECKPOINTS)
     assert path is not None
     rows = dataset.training_rows(splits.fold(1, *dataset.SEEN), index, use_augmented=True)
     np.testing.assert_array_equal(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from stages.learning.pooling import FittedPooling, Pooling
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, pool
 
 INDEX = FEATURES / shards.INDEX
+POOLED = "pooled.npz"  # of all folds, in the folder of the unfinished work
 SEEN = ("train", "validation")  # the roles of clips that training reads
 COLUMNS = ["clip", "corpus", "speaker", "audio_sha256", "label", "roles"]
 DESCRIPTION = ["fold", "role", "clip", "corpus", "speaker", "sex", "sentence", "audio_sha256", "label"]
@@ -52,10 +53,10 @@ def seen(splits: Splits, folds: Iterable[int]) -> set[str]:
     return {clip for fold in folds for clip in splits.fold(fold, *SEEN)["clip"]}
 
 
-def read_test_recordings(fold: int, path: Path = SPLITS) -> pd.DataFrame:
+def read_test_recordings(fold: int) -> pd.DataFrame:
     """Returns clip, speaker and audio_sha256 of a fold's test rows. Their labels are never read."""
     recordings = [*tables.TRAINED_ON.columns]
-    return Splits.read(path, [*recordings, "roles"]).fold(fold, "test")[recordings]
+    return Splits.read(SPLITS, [*recordings, "roles"]).fold(fold, "test")[recordings]
 
 
 def load(rows: pd.DataFrame, features: list[str]) -> list[Frames]:
@@ -82,11 +83,19 @@ def load_pooled(rows: pd.DataFrame, inputs: Inputs, normalize: str) -> list[Fram
     if normalize != "global" and inputs.layout not in WITHOUT_TIME_AXIS:
         clips = standardized(load(rows, inputs.features), rows, normalize)
         return [pool(frames, inputs.layout, inputs.frames_per_step) for frames in clips]
-    pooled = {}
-    for _, of_shard in rows.groupby("shard"):
-        for clip, frames in shards.read_features(of_shard, inputs.features, FEATURES).items():
-            pooled[clip] = pool(frames, inputs.layout, inputs.frames_per_step)
+    return each_pooled(rows, inputs.features, lambda clip: pool(clip, inputs.layout, inputs.frames_per_step))
+
+
+def each_pooled(rows: pd.DataFrame, features: list[str], pooling: Callable[[Frames], Frames]) -> list[Frames]:
+    """Returns what `pooling` makes of each clip of `rows`, in their order; a shard at a time is in memory."""
+    pooled = {clip: pooling(frames) for clip, frames in _stored(rows, features)}
     return [pooled[clip] for clip in rows["clip"]]
+
+
+def _stored(rows: pd.DataFrame, features: list[str]) -> Iterator[tuple[str, Frames]]:
+    """Yields each clip of `rows` with its features, shard by shard."""
+    for _, of_shard in rows.groupby("shard"):
+        yield from shards.read_features(of_shard, features, FEATURES).items()
 
 
 def fit_pooling(
@@ -102,27 +111,34 @@ def fit_pooling(
         config: the model's block `pooling`.
         place: of that block in params.yaml.
     """
-
-    def stored(some: pd.DataFrame) -> Iterator[tuple[str, Frames]]:
-        for _, of_shard in some.groupby("shard"):
-            yield from shards.read_features(of_shard, inputs.features, FEATURES).items()
-
     train = rows[rows["role"] == "train"]
-    fitted = FittedPooling.fit(config, lambda: (frames for _, frames in stored(train)), place)
-    pooled = {clip: fitted(frames) for clip, frames in stored(rows)}
-    return fitted, [pooled[clip] for clip in rows["clip"]]
+    fitted = FittedPooling.fit(config, lambda: (clip for _, clip in _stored(train, inputs.features)), place)
+    return fitted, each_pooled(rows, inputs.features, fitted)
 
 
-def store_pooled(index: pd.DataFrame, inputs: Inputs, path: Path) -> None:
-    """Writes the clips of `index`, in a layout without a time axis, for all folds to read.
+def store_pooled(
+    inputs: Inputs, clips: Collection[str], index: pd.DataFrame, use_augmented: bool, work: Path
+) -> Path | None:
+    """Pools every clip once, for all folds, and returns the npz file with `clips` and `pooled`.
+
+    `clips` are names, and `pooled` float32 (n_clips, n_dims). Returns None for layouts with a time axis, and
+    for `pooled`, which depends on the fold.
 
     Args:
-        index: of schema FEATURES, the clips to pool.
         inputs: of the model.
-        path: npz file with `clips`, names, and `pooled`, float32 (n_clips, n_dims).
+        clips: that the folds train or validate on.
+        index: of all stored features.
+        use_augmented: whether copies of the clips are pooled too.
+        work: the folder of the unfinished work.
     """
-    pooled = np.concatenate(load_pooled(index, inputs, "global"))
-    npz.write(path, clips=index["clip"].to_numpy(str), pooled=pooled)
+    if inputs.layout not in WITHOUT_TIME_AXIS or inputs.layout == "pooled":
+        return None
+    path = work / POOLED
+    if not path.is_file():
+        used = index[index["parent"].isin(clips) & (use_augmented | (index["clip"] == index["parent"]))]
+        pooled = np.concatenate(load_pooled(used, inputs, "global"))
+        npz.write(path, clips=used["clip"].to_numpy(str), pooled=pooled)
+    return path
 
 
 def read_pooled(rows: pd.DataFrame, path: Path) -> list[Frames]:

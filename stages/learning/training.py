@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from stages.learning.windows import POOLING, PREPROCESSOR
 
 N_CROSS_VALIDATED = 5  # groups of speakers, as Platt 1999 holds out in fifths or thirds
 CROSS_VALIDATION = ".cross_validation"
-TIMING, POOLED = "timing.json", "pooled.npz"
+TIMING = "timing.json"
 
 HeldOut = tuple[NDArray[np.float64], NDArray[np.int64]]  # scores and labels of validation
 
@@ -77,31 +77,6 @@ def origin(params: Params, initial: Iterable[Path]) -> dict[str, Any]:
         "made_by": made_by(params),
         "made_from": {path.as_posix(): keys.sha256(path) for path in inputs},
     }
-
-
-def store_pooled(
-    params: Params, inputs: Inputs, clips: Collection[str], index: pd.DataFrame, work: Path
-) -> Path | None:
-    """Pools every clip once, for all folds, and returns the file.
-
-    Returns None for layouts with a time axis, and for `pooled`, which depends on the fold.
-
-    Args:
-        params: all parameters.
-        inputs: of the model.
-        clips: that the folds train or validate on.
-        index: of all stored features.
-        work: the folder of the unfinished work.
-    """
-    if inputs.layout not in WITHOUT_TIME_AXIS or inputs.layout == "pooled":
-        return None
-    path = work / POOLED
-    if not path.is_file():
-        used = index["parent"].isin(clips)
-        if not params.train.use_augmented:
-            used &= index["clip"] == index["parent"]
-        dataset.store_pooled(index[used], inputs, path)
-    return path
 
 
 def train_fold(

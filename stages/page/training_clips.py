@@ -11,9 +11,9 @@ import pandas as pd
 
 from stages.audio import extractor
 from stages.audio.recording import Samples
-from stages.base.files import FEATURES, MANIFEST, SPLITS
+from stages.base.files import MANIFEST, SPLITS
 from stages.base.params import Params
-from stages.data import shards, tables
+from stages.data import tables
 from stages.data.splits import Splits
 from stages.learning import dataset, trained_fold
 from stages.learning.preprocessing import Frames, pool
@@ -48,11 +48,7 @@ class TrainingClips:
         self._rows = self._stored()
         own = self._rows[self._rows["role"] == "train"].drop_duplicates("clip")
         self.rows = own[["clip", "speaker", "label", "path"]].reset_index(drop=True)
-        pooled = {}
-        for _, of_shard in own.groupby("shard"):
-            for clip, frames in shards.read_features(of_shard, self.features, FEATURES).items():
-                pooled[clip] = pool(frames, "stats")[0]
-        points = np.stack([pooled[clip] for clip in self.rows["clip"]])
+        points = np.concatenate(dataset.each_pooled(own, self.features, lambda clip: pool(clip, "stats")))
         self._mean, std = points.mean(axis=0), points.std(axis=0)
         self._std = np.where(std > 0, std, 1)
         self._points = (points - self._mean) / self._std
