@@ -375,14 +375,9 @@ def full_scale(samples: ArrayLike) -> Samples:
 class Limits(Protocol):
     """By what a recording is judged: parameters, or the facts of a bundle."""
 
-    @property
-    def audio(self) -> params.Audio: ...
-
-    @property
-    def manifest(self) -> params.Manifest: ...
-
-    @property
-    def predict(self) -> params.Predict: ...
+    audio: params.Audio
+    manifest: params.Manifest
+    predict: params.Predict
 
 
 def judge(

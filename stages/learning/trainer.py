@@ -27,14 +27,9 @@ class Trainer(Protocol):
         started_from: a folder in data/pretrained with the initial weights; None without.
     """
 
-    @property
-    def file(self) -> str: ...
-
-    @property
-    def trains_on_validation(self) -> bool: ...
-
-    @property
-    def started_from(self) -> str | None: ...
+    file: str
+    trains_on_validation: bool
+    started_from: str | None
 
     def fit(
         self,

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from stages.base import npz
 from stages.base.errors import InputError
-from stages.base.files import replacing
 
 FILE = "checkpoint.npz"
 
@@ -42,8 +41,7 @@ def write(progress: Progress, best: list[NDArray[Any]], state: list[Any], path: 
     """
     arrays: dict[str, Any] = {f"best_{i}": value for i, value in enumerate(best)}
     arrays |= {f"state_{i}": variable.numpy() for i, variable in enumerate(state)}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, progress=json.dumps(asdict(progress)), **arrays)
+    npz.write(path, progress=json.dumps(asdict(progress)), **arrays)
 
 
 def read_progress(path: Path) -> Progress:

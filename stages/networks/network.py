@@ -99,12 +99,7 @@ class NetworkTrainer:
 
     def __init__(self, build: Build, training: Training) -> None:
         """Takes a function of (input_shape, n_classes) that returns a network with logits as output."""
-        self.build, self.training = build, training
-
-    @property
-    def started_from(self) -> str | None:
-        """The folder in data/pretrained with the initial weights, None for random ones."""
-        return self.training.init_from
+        self.build, self.training, self.started_from = build, training, training.init_from
 
     def input_shape(self, shape: tuple[int, ...], epoch: int) -> Shape:
         """Returns the network's input shape in an epoch for clips stored as arrays of `shape`."""
@@ -160,8 +155,8 @@ class NetworkTrainer:
             best = checkpoint.restore(learner.state, len(learner.network.weights), path)
             tqdm.write(f"train: {folder.name} continues after epoch {progress.epoch}")
         else:
-            if training.init_from is not None:
-                weights.start(learner.network, training.init_from, self.build, train.classes)
+            if self.started_from is not None:
+                weights.start(learner.network, self.started_from, self.build, train.classes)
             best = learner.network.get_weights()
         bar = tqdm(total=training.epochs, initial=progress.epoch, unit="epoch", desc=folder.name, leave=False)
         while progress.epoch < training.epochs and not self._stops(progress, train):
