@@ -94,7 +94,12 @@ def start(network: keras.Model, name: str, build: Build, classes: list[str]) -> 
         InputError: the weights are missing, of another network, or of none of `classes`.
     """
     folder = PRETRAINED / name
-    _check_there(folder)
+    if not (folder / FILE).is_file():
+        there = sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE}"))
+        raise InputError(
+            f"training.init_from: {folder} contains no {FILE}. Choose from {', '.join(there) or 'none yet'}, "
+            "copy a trained fold of data/model there, or make one by `ser convert`."
+        )
     known = record.read_classes(folder)
     shared = [emotion for emotion in classes if emotion in known]
     if known and not shared:
@@ -103,11 +108,7 @@ def start(network: keras.Model, name: str, build: Build, classes: list[str]) -> 
             "Rename them by params.split.labels.merge, or start from other weights."
         )
     source = build(network.input_shape[1:], max(len(known), 1))
-    load(
-        source,
-        folder / FILE,
-        "Choose other weights as `training.init_from`, or their model.",
-    )
+    load(source, folder / FILE, "Choose other weights as `training.init_from`, or their model.")
     for layer, pretrained in zip(network.layers[:-1], source.layers[:-1], strict=True):
         layer.set_weights(pretrained.get_weights())
     to, from_ = [classes.index(c) for c in shared], [known.index(c) for c in shared]
@@ -115,13 +116,3 @@ def start(network: keras.Model, name: str, build: Build, classes: list[str]) -> 
     for value, pretrained in zip(values, source.layers[-1].get_weights(), strict=True):
         value[..., to] = pretrained[..., from_]
     network.layers[-1].set_weights(values)
-
-
-def _check_there(folder: Path) -> None:
-    """Raises InputError when `folder` has no weights."""
-    if not (folder / FILE).is_file():
-        there = sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE}"))
-        raise InputError(
-            f"training.init_from: {folder} contains no {FILE}. Choose from {', '.join(there) or 'none yet'}, "
-            "copy a trained fold of data/model there, or make one by `ser convert`."
-        )
