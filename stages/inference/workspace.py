@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.files import METRICS, PREDICTIONS
 from stages.base.params import Params
@@ -48,14 +47,12 @@ def facts(params: Params, trained: list[TrainedFold]) -> Facts:
     """
     config, records = trained[0].config, {fold.folder.name: fold.record for fold in trained}
     of_folds = [
-        FoldFacts(
-            folder=fold.folder.name,
-            padded=[],
-            profile=profile.read(fold.folder / profile.PROFILE),
-        )
+        FoldFacts(folder=fold.folder.name, padded=[], profile=profile.read(fold.folder / profile.PROFILE))
         for fold in trained
     ]
-    corpora = sorted({name for fold in of_folds for name in fold.profile.corpora})
+    names = sorted({name for fold in of_folds for name in fold.profile.corpora})
+    # None is one that params.yaml no longer has.
+    corpora = {name: params.corpus_of(name) if name in params.corpora else None for name in names}
     right = reliability([*records.values()])
     return Facts(
         format=3,
@@ -74,27 +71,15 @@ def facts(params: Params, trained: list[TrainedFold]) -> Facts:
         predict=params.predict,
         sure_above=sure_above(right, params.predict.sure) if right else None,
         right=right,
-        trained_on={name: _about(params, name) for name in corpora},
-        synthetic=[name for name in corpora if _synthetic(params, name)],
+        trained_on={
+            name: f"{corpus.ABOUT.title}; licence: {corpus.ABOUT.licence}" if corpus else "unknown"
+            for name, corpus in corpora.items()
+        },
+        synthetic=[name for name, corpus in corpora.items() if hasattr(corpus, "synthesise")],
         score=score(params, records),
         versions=code.versions(code.LIBRARIES.values()),
         sha256={},
     )
-
-
-def _corpus(params: Params, name: str) -> Any:
-    """Returns the module of a corpus; None for one that params.yaml no longer has."""
-    known = name in params.corpora or name in registry.names("corpora")
-    return params.corpus_of(name) if known and name in params.corpora else None
-
-
-def _about(params: Params, name: str) -> str:
-    corpus = _corpus(params, name)
-    return f"{corpus.ABOUT.title}; licence: {corpus.ABOUT.licence}" if corpus else "unknown"
-
-
-def _synthetic(params: Params, name: str) -> bool:
-    return hasattr(_corpus(params, name), "synthesise")
 
 
 def reliability(records: list[dict[str, Any]]) -> list[float]:

@@ -7,11 +7,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from stages.base.errors import InputError
 from stages.base.files import write_json
-from stages.base.params import Predict
+from stages.base.params import Block, Predict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,15 +25,13 @@ LOW, HIGH = QUANTILES.index(0.01), QUANTILES.index(0.99)  # the range that a new
 Quantiles = Annotated[list[float], Field(min_length=len(QUANTILES), max_length=len(QUANTILES))]
 
 
-class Profile(BaseModel):
+class Profile(Block):
     """Quantiles over the training clips.
 
     Attributes:
         corpora: the clips are from.
         quantiles: by name in MEASURES, at QUANTILES; a measure that the manifest lacks is left out.
     """
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     corpora: list[str]
     quantiles: dict[str, Quantiles]
