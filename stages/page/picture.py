@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stages.audio import recording
-from stages.audio.spectrum import LEAST_POWER, Spectrum
+from stages.audio.spectrum import Spectrum
 from stages.inference.bundle import Prediction
 from stages.inference.occlusion import Part
-from stages.reporting.figures.sound import RANGE_DB, SPECTRUM_COLOURS
+from stages.reporting.figures import sound
 from stages.reporting.figures.style import BLUE, GREY, INK, WIDTH_IN, Picture, picture, styled
 
 N_COLUMNS = 1500  # of the waveform
@@ -50,7 +50,8 @@ def of_answer(
     axes["waveform"].fill_between(time_s, -envelope, envelope, color=INK, linewidth=0)
     axes["waveform"].set(yticks=[], xlim=(0, duration_s))
     if spectrum is not None:
-        _spectrogram(axes["spectrogram"], spectrum, duration_s)
+        sound.spectrogram(axes["spectrogram"], spectrum, float(spectrum.power.max()))
+        axes["spectrogram"].set_ylabel("kHz")
     answer = axes["answer"]
     answer.set_xlabel("time, s")
     what = f"{duration_s:.1f} s of sound: its waveform" + (" and spectrogram" if spectrum is not None else "")
@@ -62,20 +63,6 @@ def of_answer(
         figure.legend(loc="outside lower center", ncols=LEGEND_COLUMNS)
         alt = f"{what}, and the probabilities of {len(prediction.timeline)} windows."
     return picture(figure, "answer", "", alt, "png")
-
-
-def _spectrogram(axes: Axes, spectrum: Spectrum, duration_s: float) -> None:
-    decibels = 10 * np.log10(spectrum.power + LEAST_POWER)
-    axes.imshow(
-        decibels.T,
-        origin="lower",
-        aspect="auto",
-        extent=(0, duration_s, 0, spectrum.sample_rate_hz / 2000),
-        vmin=decibels.max() - RANGE_DB,
-        vmax=decibels.max(),
-        cmap=SPECTRUM_COLOURS,
-    )
-    axes.set_ylabel("kHz")
 
 
 def _effects(axes: Axes, parts: Sequence[Part], emotion: str) -> None:

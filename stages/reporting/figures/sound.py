@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,15 +36,15 @@ def waveforms(spectra: Spectra) -> Picture:
 @styled
 def spectrograms(spectra: Spectra) -> Picture:
     """Returns the power of each recording by time and frequency, on one scale."""
-    loudest_db = max(
-        10 * np.log10(float(spectrum.power.max()) + LEAST_POWER) for spectrum in spectra.values()
-    )
-
-    def draw(axes: Axes, spectrum: Spectrum) -> AxesImage:
-        decibels = 10 * np.log10(spectrum.power + LEAST_POWER) - loudest_db
-        return _image(axes, spectrum, decibels, spectrum.sample_rate_hz / 2000, (-RANGE_DB, 0))
-
+    loudest = max(float(spectrum.power.max()) for spectrum in spectra.values())
+    draw = partial(spectrogram, loudest=loudest)
     return _grid(spectra, draw, "spectrograms", "Spectrograms", "frequency, kHz", "dB re maximum")
+
+
+def spectrogram(axes: Axes, spectrum: Spectrum, loudest: float) -> AxesImage:
+    """Draws the power by time and frequency in kHz, down to RANGE_DB below the power `loudest`."""
+    decibels = 10 * np.log10(spectrum.power + LEAST_POWER) - 10 * np.log10(loudest + LEAST_POWER)
+    return _image(axes, spectrum, decibels, spectrum.sample_rate_hz / 2000, (-RANGE_DB, 0))
 
 
 @styled
