@@ -32,16 +32,15 @@ class Part:
     effect: float
 
 
-def effects(model: Bundle, samples: Samples, rate_hz: int, n_parts: int = N_PARTS) -> list[Part]:
-    """Returns equal parts of a recording and the effect of each; none if the recording has no answer.
+def effects(model: Bundle, samples: Samples, rate_hz: int) -> list[Part]:
+    """Returns N_PARTS equal parts of a recording and the effect of each; none if it has no answer.
 
     Args:
         model: answers once for each part, about the whole recording with this part quieter.
         samples: float32 (n_samples,), full scale = 1.
         rate_hz: of the samples.
-        n_parts: not more than there are samples.
     """
-    edges = np.linspace(0, len(samples), n_parts + 1).astype(int).tolist()
+    edges = np.linspace(0, len(samples), N_PARTS + 1).astype(int).tolist()
     covered = []
     for start, end in pairwise(edges):
         quiet = samples.copy()

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from ruamel.yaml import YAML
 
 from stages.base import registry, workspace
 from stages.base.errors import InputError, parser_of, run
@@ -30,11 +29,10 @@ from stages.base.files import (
     PREDICTIONS,
     PRETRAINED,
     SPLITS,
-    replacing,
     write,
     write_json,
 )
-from stages.base.params import PARAMS, Params, read
+from stages.base.params import PARAMS, Params, load, read
 from stages.data import keys, tables
 from stages.data.splits import Roles, Splits
 from stages.evaluation import metrics, paired
@@ -123,11 +121,9 @@ def assign(protocol: str, **changes: object) -> Splits:
     for shared in (MANIFEST, FEATURES, PRETRAINED):
         if not (folder / shared).exists():
             (folder / shared).symlink_to(shared.resolve())
-    yaml = YAML()
-    values = yaml.load(PARAMS)
+    values = load(PARAMS)
     values["split"] |= {"protocol": protocol, **changes}
-    with replacing(folder / PARAMS) as temporary:
-        yaml.dump(values, temporary)
+    workspace.write_params(folder, values)
     stage("split", folder)
     return Splits.read(folder / SPLITS)
 
