@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from stages.base.errors import InputError
 from stages.base.files import replacing
 
 # What numpy raises for files that are not npz, are damaged, or hold objects that would have to be unpickled.
@@ -44,6 +47,20 @@ def zipped(path: Path) -> Any:
         except zipfile.BadZipFile:
             continue  # damaged: reported if it is read
     return stored
+
+
+@contextmanager
+def written_by_train(path: Path, what: str) -> Iterator[Any]:
+    """Yields the opened npz file. A fault of its arrays is found in the block, too.
+
+    Raises:
+        InputError: instead of what numpy raises: the file is not `what` that train wrote.
+    """
+    try:
+        with zipped(path) as stored:
+            yield stored
+    except (*UNREADABLE, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not {what} written by train ({error}). Run `dvc repro train`.") from error
 
 
 def check_stored(path: Path) -> None:

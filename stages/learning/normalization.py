@@ -283,18 +283,13 @@ class SpeakerMeans:
         Raises:
             InputError: the file is missing or was not written by `save`.
         """
-        try:
-            with npz.zipped(path) as stored:
-                made = cls(**{name: stored[name] for name in stored.files})
+        with npz.written_by_train(path, "speakers' means") as stored:
+            made = cls(**stored)
             vectors = (made.mean, made.ratio, made.std)
             if made.voice.ndim != 2 or any(each.shape != made.voice.shape[:1] for each in vectors):
                 raise ValueError("the arrays differ in shape")
             if not all(np.isfinite(each).all() for each in (*vectors, made.voice)) or (made.std <= 0).any():
                 raise ValueError("an array is out of range")
-        except (*npz.UNREADABLE, TypeError) as error:
-            raise InputError(
-                f"{path}: not speakers' means written by train ({error}). Run `dvc repro train`."
-            ) from error
         return made
 
 

@@ -230,13 +230,10 @@ class FittedPooling:
         Raises:
             InputError: the file is missing or was not written by `save` with this block.
         """
-        try:
-            with npz.zipped(path) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            names = {name.removesuffix(".mean") for name in arrays if name.endswith(".mean")}
-            bases = {
-                name: Basis(arrays[f"{name}.mean"], arrays[f"{name}.components"]) for name in sorted(names)
-            }
+        with npz.written_by_train(path, "a pooling") as stored:
+            arrays = dict(stored)
+            names = sorted(name.removesuffix(".mean") for name in arrays if name.endswith(".mean"))
+            bases = {name: Basis(arrays[f"{name}.mean"], arrays[f"{name}.components"]) for name in names}
             made = cls(config, bases)
             wanted = _principal(config)
             if wanted.keys() != bases.keys():
@@ -249,10 +246,6 @@ class FittedPooling:
                     raise ValueError(f"'{name}' is not finite")
             if not np.isfinite(made.scales).all():
                 raise ValueError("a weight is not finite")
-        except npz.UNREADABLE as error:
-            raise InputError(
-                f"{path}: not a pooling written by train ({error}). Run `dvc repro train`."
-            ) from error
         return made
 
 

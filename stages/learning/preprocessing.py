@@ -196,16 +196,11 @@ class Preprocessor:
         Raises:
             InputError: the file is missing or was not written by `save`.
         """
-        try:
-            with npz.zipped(path) as file:
-                stored = {name: value if value.ndim else value.item() for name, value in file.items()}
-            preprocessor = cls(**stored)
+        with npz.written_by_train(path, "a preprocessor") as stored:
+            arrays = {name: value if value.ndim else value.item() for name, value in stored.items()}
+            preprocessor = cls(**arrays)
             preprocessor._check()
-            return preprocessor
-        except (*npz.UNREADABLE, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{path}: not a preprocessor written by train ({error}). Run `dvc repro train`."
-            ) from error
+        return preprocessor
 
     def _check(self) -> None:
         """Raises ValueError for values that `fit` cannot have returned."""

@@ -77,24 +77,18 @@ class RidgeTrainer:
             InputError: there is no model written by train, or it is given other inputs.
         """
         path = folder / self.file
-        try:
-            with npz.zipped(path) as stored:
-                weights, intercept = (np.asarray(stored[name], float) for name in ("weights", "intercept"))
+        with npz.written_by_train(path, "a model") as stored:
+            weights, intercept = (np.asarray(stored[name], float) for name in ("weights", "intercept"))
             if weights.shape[1:] != (n_classes,) or intercept.shape != (n_classes,):
                 raise ValueError(f"weights {weights.shape}, not of {n_classes} classes")
-        except (*npz.UNREADABLE, TypeError) as error:
-            raise _unreadable(path, error) from error
 
         def scores(clips: Clips) -> Scores:
             if clips.x.shape[1:] != weights.shape[:1]:
-                raise _unreadable(path, f"weights {weights.shape}, inputs {clips.x.shape}")
+                shapes = f"weights {weights.shape}, inputs {clips.x.shape}"
+                raise InputError(f"{path}: not a model written by train ({shapes}). Run `dvc repro train`.")
             return np.asarray(clips.x @ weights + intercept, np.float64)
 
         return scores
-
-
-def _unreadable(path: Path, reason: object) -> InputError:
-    return InputError(f"{path}: not a model written by train ({reason}). Run `dvc repro train`.")
 
 
 def clip_groups(y: NDArray[np.int64]) -> NDArray[np.int64]:
