@@ -144,5 +144,5 @@ def _line(values: list[str]) -> str:
 
 
 def _clock(seconds: float) -> str:
-    minutes, left = divmod(seconds, 60)
+    minutes, left = divmod(round(seconds, 1), 60)
     return f"{int(minutes // 60)}:{int(minutes % 60):02d}:{left:04.1f}"

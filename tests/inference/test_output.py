@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,14 @@ def test_a_table_names_the_file_the_answer_and_the_reason() -> None:
     lines = written("table", timeline=True).splitlines()
     assert lines[0].split() == ["a,b.wav", "0:00:00.0", "-", "0:00:02.0", "anger", "0.90"]
     assert "abstained: silent" in lines[1] and "failed: not audio" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("end_s", "shown"), [(59.94, "0:00:59.9"), (59.97, "0:01:00.0"), (3599.96, "1:00:00.0")]
+)
+def test_a_table_has_no_sixtieth_second(end_s: float, shown: str) -> None:
+    text = chosen("table", timeline=True).text("a.wav", replace(LONG, end_s=end_s, timeline=()))
+    assert text.split()[3] == shown
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
