@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 from stages.inference import bundle
 from stages.inference.bundle import Bundle
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds --bundle and --speech, with which a command's user chooses the model."""
+    parser.add_argument("--bundle", type=Path, help="a folder that `ser bundle` wrote; default: data/model")
+    parser.add_argument(
+        "--speech",
+        choices=bundle.SPEECH,
+        default="levels",
+        help="how speech is detected; silero needs the extra `speech`",
+    )
 
 
 def model(folder: Path | None = None, speech: str = "levels") -> Bundle:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stages.audio import recording
 from stages.audio.spectrum import Spectrum
 from stages.base.errors import InputError, parser_of, run
-from stages.inference import bundle, chosen, occlusion
+from stages.inference import chosen, occlusion
 from stages.inference.bundle import Bundle, Prediction
 from stages.inference.occlusion import Part
 from stages.page import picture
@@ -46,12 +46,11 @@ recording too.
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--bundle", type=Path, help="a folder that `ser bundle` wrote; default: data/model")
+    chosen.add_arguments(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0 opens the page to others; default: %(default)s"
     )
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
-    parser.add_argument("--speech", choices=bundle.SPEECH, default="levels", help="see `ser predict`")
     arguments = parser.parse_args()
     model = chosen.model(arguments.bundle, arguments.speech)
     if (normalize := model.facts.train.normalize) != "global":

@@ -27,7 +27,7 @@ from stages.audio.recording import SUFFIXES
 from stages.base.errors import InputError, count, parser_of, run
 from stages.base.files import write as write_file
 from stages.data import keys
-from stages.inference import bundle, chosen, output
+from stages.inference import chosen, output
 from stages.inference.bundle import OF_SPEAKER, Bundle
 
 STDIN = "-"
@@ -57,21 +57,11 @@ def parse() -> argparse.Namespace:
     """Returns the command line's arguments."""
     parser = parser_of(__doc__)
     parser.add_argument("files", nargs="+", help="files, folders, patterns, or - for the standard input")
-    parser.add_argument(
-        "--bundle",
-        type=Path,
-        help="a folder that `ser bundle` wrote; without it, the model in data/model",
-    )
+    chosen.add_arguments(parser)
     parser.add_argument("--format", choices=output.FORMATS, help="default: table on a terminal, else csv")
     parser.add_argument("--timeline", action="store_true", help="also show each window of a long recording")
     parser.add_argument(
         "--top", type=count, default=3, help="emotions shown in table and json; default: %(default)s"
-    )
-    parser.add_argument(
-        "--speech",
-        choices=bundle.SPEECH,
-        default="levels",
-        help="how speech is detected; silero needs the extra `speech`",
     )
     parser.add_argument(
         "--speaker-from",
@@ -129,8 +119,9 @@ def in_folder(folder: Path) -> list[str]:
 def stored(folder: Path) -> Path:
     """Returns the path of the standard input's copy: formats need to be read back and forth."""
     path = folder / "stdin"
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+    if not path.exists():  # `-` may be given twice, but can be read once
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
     return path
 
 

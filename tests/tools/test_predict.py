@@ -89,6 +89,14 @@ def test_a_recording_on_the_standard_input(
     assert (name, path.read_bytes()) == ("-", b"RIFF")
 
 
+def test_the_standard_input_is_read_once(
+    model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"RIFF")))
+    found = predict.found(["-"], tmp_path) + predict.found(["-"], tmp_path)
+    assert [path.read_bytes() for _, path in found] == [b"RIFF", b"RIFF"]
+
+
 def test_a_bad_file_ends_with_exit_code_1_after_all_others(
     model: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
