@@ -19,12 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -35,6 +30,7 @@ FORMS = "choice(a, b), int(low, high), float(low, high), log(low, high) or a val
 N_DIGITS = 4  # of a chosen number: the last ones decide nothing, and a person reads and types it
 
 Values = dict[str, Any]  # the content of params.yaml
+Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
 
 
 @dataclass(frozen=True)
@@ -49,25 +45,23 @@ class Parameter:
 
     key: str
     text: str
-    distribution: BaseDistribution
+    distribution: Distribution
 
     @property
     def scale(self) -> Literal["choice", "linear", "log"]:
         """How its values are compared."""
-        if isinstance(self.distribution, CategoricalDistribution):
-            return "choice"
-        return (
-            "log" if isinstance(self.distribution, FloatDistribution) and self.distribution.log else "linear"
-        )
+        match self.distribution:
+            case CategoricalDistribution():
+                return "choice"
+            case FloatDistribution(log=True):
+                return "log"
+        return "linear"
 
     def ends(self) -> list[Any]:
         """Returns the lowest and the highest value, or all choices, as Optuna has them."""
-        match self.distribution:
-            case CategoricalDistribution(choices=choices):
-                return list(choices)
-            case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
-                return [low, high]
-        raise TypeError(self.distribution)
+        if isinstance(self.distribution, CategoricalDistribution):
+            return list(self.distribution.choices)
+        return [self.distribution.low, self.distribution.high]
 
     def rounded(self, chosen: Any) -> Any:
         """Returns what Optuna chose with N_DIGITS digits, between the ends."""
@@ -77,19 +71,15 @@ class Parameter:
 
     def chosen(self, value: Any) -> Any | None:
         """Returns a value of params.yaml as Optuna would have chosen it; None if it could not."""
-        match self.distribution:
-            case CategoricalDistribution(choices=choices):
+        if isinstance(self.distribution, CategoricalDistribution):
+            for choice in self.distribution.choices:
                 # By value: 30 is params.yaml's 30.0. And by kind: true is not 1.
-                return next((each for each in choices if _same(read(each), value)), None)
-            case IntDistribution(low=low, high=high):
-                return value if type(value) is int and low <= value <= high else None
-            case FloatDistribution(low=low, high=high):
-                return float(value) if type(value) in (int, float) and low <= value <= high else None
-        raise TypeError(self.distribution)
-
-
-def _same(a: Any, b: Any) -> bool:
-    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
+                if read(choice) == value and isinstance(read(choice), bool) == isinstance(value, bool):
+                    return choice
+            return None
+        kind = int if isinstance(self.distribution, IntDistribution) else float
+        is_possible = type(value) in (int, kind) and self.distribution.low <= value <= self.distribution.high
+        return kind(value) if is_possible else None
 
 
 def parse(settings: Iterable[str]) -> tuple[list[Parameter], Values]:
@@ -120,7 +110,7 @@ def parse(settings: Iterable[str]) -> tuple[list[Parameter], Values]:
     return [parameters[key] for key in sorted(parameters)], fixed
 
 
-def _distribution(form: str, inside: str, setting: str) -> BaseDistribution:
+def _distribution(form: str, inside: str, setting: str) -> Distribution:
     """Returns the distribution of a form, for instance `int`, with `13, 40` inside."""
     values = _yaml(f"[{inside}]", setting)
     if form == "choice":
