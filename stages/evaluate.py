@@ -84,7 +84,6 @@ def enrolment(folds: list[dict[int, pd.DataFrame]], params: Params) -> pd.DataFr
 
     Args:
         folds: of each fold, what `test` returned by number of clips.
-        params: all parameters.
     """
     rows = []
     for n in folds[0]:

@@ -66,7 +66,6 @@ def record_recordings(started_from: str | None, rows: pd.DataFrame, folder: Path
     Args:
         started_from: the folder in data/pretrained with the initial weights, or None.
         rows: the fold's train and validation rows.
-        folder: of the fold.
 
     Raises:
         InputError: the initial weights were trained on test speakers, or their recordings are not listed.

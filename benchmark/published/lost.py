@@ -49,8 +49,6 @@ def points(
     Args:
         name: of the difference; its ends are `name`_low and `name`_high.
         first, second: predictions with the same seeds, of schema PREDICTIONS.
-        n_resamples: of speakers.
-        seed: of the resamples.
 
     >>> clips = pd.DataFrame({"seed": 0, "speaker": list("aabb"), "label": "anger", "p_anger": [1, 1, 1, 0]})
     >>> clips["p_fear"] = 1 - clips["p_anger"]

@@ -66,8 +66,6 @@ def reproduce(
     """Brings a system's rows up to date, seed by seed, and says how long the rest will take.
 
     Args:
-        system: its file.
-        experiments: all of the system's.
         corpus: leaves the rows of variants without it as they are; None runs all.
     """
     path = rows.ROWS / f"{experiments[0].system}.csv"

@@ -164,10 +164,6 @@ def _remedy(revision: str) -> str:
 def compare(a: Revision, b: Revision, n_resamples: int, seed: int) -> Comparison:
     """Returns the comparison of two revisions' predictions.
 
-    Args:
-        n_resamples: number of resamples of speakers, for the intervals.
-        seed: of the resamples.
-
     Raises:
         InputError: they cannot be compared: see `match` and `paired.differences`.
     """

@@ -31,10 +31,7 @@ def summarize(predictions: pd.DataFrame, protocol: str, n_resamples: int, seed: 
     A metric that is undefined for these predictions is left out and a warning is logged.
 
     Args:
-        predictions: of schema PREDICTIONS.
         protocol: see `overall`.
-        n_resamples: number of bootstrap resamples for the intervals.
-        seed: of the resamples.
     """
     if predictions["fold"].nunique() < 2:
         logger.warning("the standard deviation over folds is undefined and left out: there is only one fold")
@@ -59,10 +56,7 @@ def overall(predictions: pd.DataFrame, protocol: str, n_resamples: int, seed: in
     """Returns the metrics of `stated` with the ends of their intervals: for a new corpus, or a new speaker.
 
     Args:
-        predictions: of schema PREDICTIONS.
         protocol: see `stated`.
-        n_resamples: number of bootstrap resamples for the intervals.
-        seed: of the resamples.
     """
     ends = {} if protocol in MEANS_OF_CORPORA else intervals(predictions, n_resamples, seed)
     return stated(predictions, protocol) | ends
@@ -72,7 +66,6 @@ def stated(predictions: pd.DataFrame, protocol: str) -> dict[str, float]:
     """Returns the metrics of `scores` as the results of a protocol state them, without resampling.
 
     Args:
-        predictions: of schema PREDICTIONS.
         protocol: a name of `splitting.protocols`; with `cross_corpus` scores are `mean_of_corpora`, otherwise
             over all clips.
     """
@@ -340,7 +333,6 @@ def intervals(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
     Args:
         predictions: of schema PREDICTIONS. With fewer than two speakers there is no interval.
         n_resamples: number of resamples.
-        seed: of the resamples.
 
     >>> predictions = pd.DataFrame(
     ...     {"speaker": list("aabbcc"), "label": "anger", "p_anger": [0.9, 0.8, 0.7, 0.6, 0.9, 0.2]}

@@ -83,7 +83,6 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
         a: predictions, with one training seed or more.
         b: predictions of the same clips.
         n_resamples: number of resamples, and of random swaps.
-        seed: of both.
 
     Raises:
         InputError: there is only one speaker.

@@ -17,7 +17,6 @@ def write(params: Params, out: Path, fold: int | None, to: str = "onnx") -> None
     """Writes the workspace's trained model.
 
     Args:
-        params: all parameters.
         out: the file.
         fold: the number of one fold, None for the mean of all.
         to: one of FORMATS.

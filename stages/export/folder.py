@@ -22,7 +22,6 @@ def write(params: Params, out: Path) -> Facts:
     """Writes the workspace's trained model as a bundle and returns its facts. bundle.json is written last.
 
     Args:
-        params: all parameters.
         out: a folder that is new, empty or a bundle, which is replaced.
 
     Raises:

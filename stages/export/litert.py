@@ -26,9 +26,7 @@ def convert(
     It has built-in operations only, so the plain runtime computes it.
 
     Args:
-        function: of a tensor.
         shape: of the tensor; None where it varies.
-        path: of the file.
         facts: stored in a zip archive behind the model, as is usual for LiteRT; `unzip` shows them.
 
     Raises:

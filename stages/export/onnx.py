@@ -24,10 +24,7 @@ def convert(
     """Writes a function of one float32 tensor as an ONNX file with the input `input` and the output `output`.
 
     Args:
-        function: of a tensor.
         shape: of the tensor; None where it varies.
-        path: of the file.
-        facts: stored as the file's metadata.
 
     Raises:
         InputError: the extra `export` is not installed.

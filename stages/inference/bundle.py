@@ -142,7 +142,6 @@ class Bundle:
         """Takes the parts of a bundle.
 
         Args:
-            facts: see `Facts`.
             folds: in the order of `facts.folds`.
             speech: how windows without speech are found: `levels`, by their levels and bandwidth, or
                 `silero`, which also knows music from speech (extra `speech`).

@@ -38,7 +38,6 @@ def effects(model: Bundle, samples: Samples, rate_hz: int) -> list[Part]:
     Args:
         model: answers once for each part, about the whole recording with this part quieter.
         samples: float32 (n_samples,), full scale = 1.
-        rate_hz: of the samples.
     """
     edges = np.linspace(0, len(samples), N_PARTS + 1).astype(int).tolist()
     covered = []

@@ -35,7 +35,6 @@ class Stream:
 
         Args:
             model: what answers.
-            rate_hz: of the samples.
             window_s: how much of the past an answer is about; None for what the training clips last (median).
             every_s: between two answers.
 

@@ -19,7 +19,6 @@ def cut(
 
     Args:
         blocks: float32 (n_samples, n_channels).
-        rate_hz: of the samples.
         whole_s: not below `window_s`.
         window_s: at least one sample.
         hop_s: at least one sample.

@@ -24,7 +24,6 @@ def bundle(params: Params, speech: str = "levels") -> Bundle:
     """Returns the trained model, which computes with the files in data/model.
 
     Args:
-        params: all parameters.
         speech: see `Bundle`.
 
     Raises:

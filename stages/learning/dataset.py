@@ -77,7 +77,6 @@ def load_pooled(rows: pd.DataFrame, inputs: Inputs, normalize: str) -> list[Fram
 
     Args:
         rows: columns clip and shard; see `normalization.standardized` for others.
-        inputs: of the model.
         normalize: params.train.normalize; without a time axis, `normalization.prepared` does it.
     """
     if normalize != "global" and inputs.layout not in WITHOUT_TIME_AXIS:
@@ -107,9 +106,6 @@ def fit_pooling(
 
     Args:
         rows: columns clip, role and shard.
-        inputs: of the model.
-        config: the model's block `pooling`.
-        place: of that block in params.yaml.
     """
     train = rows[rows["role"] == "train"]
     fitted = FittedPooling.fit(config, lambda: (clip for _, clip in _stored(train, inputs.features)), place)
@@ -125,7 +121,6 @@ def store_pooled(
     for `pooled`, which depends on the fold.
 
     Args:
-        inputs: of the model.
         clips: that the folds train or validate on.
         index: of all stored features.
         use_augmented: whether copies of the clips are pooled too.

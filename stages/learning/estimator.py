@@ -157,7 +157,6 @@ def load(path: Path, kind: type) -> Any:
     """Returns the stored classifier.
 
     Args:
-        path: of the file.
         kind: its class.
 
     Raises:

@@ -28,8 +28,6 @@ def follow(curve: pd.DataFrame, fold: int, seed: int, folder: Path) -> None:
 
     Args:
         curve: a row per epoch, with columns of COLUMNS; empty for a model without epochs.
-        fold: of the training.
-        seed: of the training.
         folder: of the training, beside those of the others.
     """
     with replacing(folder / CURVE) as temporary:

@@ -109,7 +109,6 @@ def prepared(
         clips: (1, n_dims) each.
         rows: of the clips; columns clip, parent, corpus, speaker and role. Validation clips are standardised
             as those of new speakers.
-        settings: `params.train`.
     """
     if settings.normalize not in BY_SPEAKER_MEAN:
         return standardized(clips, rows, settings.normalize), None
@@ -211,7 +210,6 @@ class SpeakerMeans:
         Args:
             vectors: (n_clips, n_dims).
             rows: of the clips; columns clip, speaker and, where there are copies, parent.
-            settings: `params.train`.
         """
         if settings.normalize == "cluster":
             return self.clustered(vectors, settings.clusters, settings.seed)(vectors)

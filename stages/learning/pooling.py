@@ -151,9 +151,7 @@ class FittedPooling:
         """Returns the pooling fitted on training clips.
 
         Args:
-            config: the block.
             clips: returns the training clips, each float32 (n_steps, n_columns); only one is used at a time.
-            place: of the block in params.yaml.
 
         Raises:
             InputError: a block names an unknown stream, or the streams are not the clips' columns.

@@ -43,7 +43,6 @@ def write(clips: pd.DataFrame, sample_rate_hz: int, path: Path) -> None:
     Args:
         clips: COLUMNS of the manifest.
         sample_rate_hz: that the model works at; half of it limits the bandwidth.
-        path: JSON file.
     """
     measured = clips.assign(
         active_fraction=clips["active_s"] / clips["duration_s"],

@@ -183,8 +183,6 @@ def check_features(params: Params, names: Sequence[str], index: pd.DataFrame) ->
     (`dvc freeze`) or left out (`dvc repro --single-item`).
 
     Args:
-        params: all parameters.
-        names: of the features.
         index: the table at INDEX.
 
     Raises:
@@ -222,7 +220,6 @@ def check_tested(
 
     Args:
         records: of the folds, as `read_records` returns them.
-        params: all parameters.
         splits: the table at SPLITS.
         inputs: the files that have to be those that the folds were trained with.
 
@@ -273,7 +270,6 @@ def check_predictions(predictions: pd.DataFrame, records: dict[str, dict[str, An
     Args:
         predictions: the table at PREDICTIONS.
         records: of the folds, as `read_records` returns them.
-        params: all parameters.
 
     Raises:
         InputError: a setting differs; or they are of other folds, or one of the files of other predictions.

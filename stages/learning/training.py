@@ -68,7 +68,6 @@ def origin(params: Params, initial: Iterable[Path]) -> dict[str, Any]:
     """Returns all that determines the result, for the folds' records: made_with, made_by and made_from.
 
     Args:
-        params: all parameters.
         initial: the files of the initial weights.
     """
     inputs = [SPLITS, dataset.INDEX, *sorted(initial)]
@@ -93,15 +92,10 @@ def train_fold(
     """Trains one fold and writes preprocessor, model, curve.csv, timing.json and, last, the record.
 
     Args:
-        params: all parameters.
-        trainer: of the model.
-        config: the model's block.
         made: the `origin` of the model.
         rows: of the fold, as `dataset.training_rows` returns them.
         pooled: the file with the clips, None to read their frames.
-        fold: its number.
         train_seed: one of `params.train.seeds`.
-        folder: of the training.
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -233,14 +227,10 @@ def cross_validated(
     has no training clip is left out.
 
     Args:
-        params: all parameters.
-        trainer: of the model.
-        inputs: of the model.
         rows: of the fold, all in train.
         clips: of the rows, pooled.
         pooling: of the fold, for the layout `pooled`.
         folder: of the fold; the models are removed again.
-        seed: of the training.
 
     Returns:
         float64 (n_clips, n_classes) and int64 (n_clips,); None if no group can be held out.

@@ -37,7 +37,6 @@ class Preparation:
         """Returns what train wrote to a fold's folder.
 
         Args:
-            folder: of the fold.
             pooling: the model's block of the layout `pooled`, None for the others.
 
         Raises:

@@ -37,7 +37,6 @@ def write(progress: Progress, best: list[NDArray[Any]], state: list[Any], path: 
         progress: epochs, counters and learning curve.
         best: the weights of the best epoch.
         state: the Keras variables that training changes.
-        path: of the file.
     """
     arrays: dict[str, Any] = {f"best_{i}": value for i, value in enumerate(best)}
     arrays |= {f"state_{i}": variable.numpy() for i, variable in enumerate(state)}

@@ -34,9 +34,6 @@ def of_answer(
     """Returns the picture, its parts above each other on one time axis.
 
     Args:
-        prediction: about the recording.
-        classes: of the model.
-        path: of the recording.
         spectrum: of the recording, or None to leave out the spectrogram.
         parts: and their effects, shown for a recording that was judged as one; else none, and the
             probabilities of each window are shown.

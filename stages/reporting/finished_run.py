@@ -110,12 +110,7 @@ def _sums(path: Path) -> dict[str, str]:
 
 
 def read_table(path: Path, columns: dict[str, str], stage: str) -> pd.DataFrame:
-    """Returns the csv file that a stage wrote.
-
-    Args:
-        path: of the file.
-        columns: type by name.
-        stage: that wrote it.
+    """Returns the csv file that a stage wrote; `columns`: the type of each, by name.
 
     Raises:
         InputError: the file is missing or damaged, for example by merge conflict markers.

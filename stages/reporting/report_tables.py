@@ -33,7 +33,6 @@ def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Tab
 
     Args:
         test: metrics/test.json.
-        predictions: of schema PREDICTIONS.
     """
     scores = [
         [text, f"{test[name]:.3f}", interval(test, name)] for name, text in NAMES.items() if name in test
@@ -84,10 +83,7 @@ def of_sexes(predictions: pd.DataFrame, votes: pd.Series, n_resamples: int, seed
     """Returns a row for all speakers and for each sex: uar, uar_low, uar_high, and the listeners' uar.
 
     Args:
-        predictions: of schema PREDICTIONS.
         votes: the listeners' majority vote by clip.
-        n_resamples: number of resamples for the intervals.
-        seed: of the resamples.
     """
     scores = {}
     for name, rows in [("all", predictions), *predictions.groupby("sex")]:

@@ -30,7 +30,6 @@ def claim(predictions: pd.DataFrame, test: dict[str, Any]) -> str:
     The numbers are recalls, so every emotion counts the same however many clips it has.
 
     Args:
-        predictions: of schema PREDICTIONS.
         test: metrics/test.json.
 
     >>> clips = pd.DataFrame({"label": list("aabb"), "predicted": list("aaab")})

@@ -75,7 +75,6 @@ def check_validation(params: Params, rows: pd.DataFrame) -> None:
     """Checks that every fold is validated on speakers that are not trained on.
 
     Args:
-        params: all parameters.
         rows: train and validation rows of the splits, of the folds to train.
 
     Raises:
@@ -108,7 +107,6 @@ def made_from(parameters: Sequence[Parameter], params: Params, rows: pd.DataFram
 
     Args:
         parameters: to search.
-        params: all parameters.
         rows: see `check_validation`; test clips are not among them.
     """
     searched = [parameter.key for parameter in parameters]

@@ -86,9 +86,7 @@ def suggest(space: Sequence[Parameter], done: Sequence[FrozenTrial], seed: int) 
     """Returns the values of the next trial: by tree-structured Parzen estimators (Bergstra et al. 2011).
 
     Args:
-        space: the parameters.
         done: all finished trials, in their order.
-        seed: `params.seed`.
     """
     sampler = TPESampler(seed=int(keys.fingerprint(seed, len(done))[:8], 16))
     study = optuna.create_study(direction="maximize", sampler=sampler)
@@ -130,11 +128,9 @@ def run(
 
     Args:
         study: where they are stored.
-        space: the parameters.
         first: the values of the first trial; None to choose them.
         measure: runs a trial; of values that are not valid together it takes no second.
         n_trials: in all.
-        seed: `params.seed`.
 
     Raises:
         InputError: the first trial, or MOST_FAILED trials in a row, failed.

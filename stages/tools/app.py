@@ -80,7 +80,6 @@ def page(model: Bundle, clips: TrainingClips | None = None) -> Any:
     """Returns the page, a `gradio.Blocks`.
 
     Args:
-        model: answers.
         clips: of the workspace's model, or None to leave out what is shown of them.
 
     Raises:

@@ -80,7 +80,6 @@ def found(names: list[str], folder: Path) -> list[tuple[str, Path]]:
     """Returns the recordings' names and paths, folders and patterns resolved, sorted within each.
 
     Args:
-        names: of the command line.
         folder: where a recording on the standard input is stored.
 
     Raises:

@@ -103,7 +103,6 @@ def measure(params: Params, every: int) -> dict[str, Any]:
     """Returns `conditions`, with uar, lost, warned and abstained of each, and what was measured.
 
     Args:
-        params: all parameters.
         every: of the test clips of a fold, in the order of their names, only each of so many.
 
     Raises:

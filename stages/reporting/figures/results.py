@@ -33,7 +33,6 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str], *, normalized: 
 
     Args:
         counts: (n_classes, n_classes).
-        classes: their names.
         normalized: whether each row is divided by its sum.
     """
     support = counts.sum(axis=1, keepdims=True)
@@ -70,7 +69,6 @@ def speakers(scores: pd.DataFrame, chance: float) -> Picture:
 
     Args:
         scores: columns speaker, sex and uar.
-        chance: the uar of guessing.
     """
     ordered = scores.sort_values(["uar", "speaker"], ignore_index=True)
     mean = float(ordered["uar"].mean())
@@ -111,7 +109,6 @@ def sexes(scores: pd.DataFrame, chance: float) -> Picture:
     Args:
         scores: a row each, named by the index; columns uar, uar_low, uar_high and listeners, NaN if
             unknown.
-        chance: the uar of guessing.
     """
     figure, (axes,) = canvas(3.2)
     voted = scores["listeners"].notna().any()
@@ -250,8 +247,6 @@ def leak_inflation(scores: pd.DataFrame, chance: float, subject: str) -> Picture
     Args:
         scores: the leaky protocol, the other one and their difference, named by the index; columns uar,
             uar_low and uar_high.
-        chance: the uar of guessing.
-        subject: the model and the corpora.
     """
     shown = scores.iloc[:2]
     leaky, independent, inflation = scores["uar"]
