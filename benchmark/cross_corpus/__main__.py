@@ -10,20 +10,17 @@ benchmark/cross_corpus, and prints the tables.
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from benchmark.cross_corpus import cells, matrix, plan
 from benchmark.published import workspace
-from stages.base.errors import InputError, run
+from stages.base.errors import InputError, parser_of, run
 from stages.base.files import write
 from stages.base.params import PARAMS, load
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.cross_corpus", description=__doc__.splitlines()[0]
-    )
+    parser = parser_of(__doc__.splitlines()[0], "python -m benchmark.cross_corpus")
     parser.add_argument("corpora", metavar="CORPUS", nargs="*", help="two or more; all in data/sources")
     base = load(PARAMS)
     chosen = parser.parse_args().corpora or workspace.available(base)

@@ -13,23 +13,20 @@ corpus or weights are missing keep their last results.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
 from collections.abc import Sequence
 from datetime import timedelta
 
 from benchmark.published import overlay, rows, workspace
-from stages.base.errors import InputError, run, unknown
+from stages.base.errors import InputError, parser_of, run, unknown
 from stages.base.files import SOURCES
 from stages.base.params import PARAMS, load
 from stages.compute import hardware
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.published.system", description=__doc__.splitlines()[0]
-    )
+    parser = parser_of(__doc__.splitlines()[0], "python -m benchmark.published.system")
     parser.add_argument("systems", metavar="SYSTEM", nargs="*", help=f"all: {', '.join(overlay.names())}")
     parser.add_argument("--corpus", help="run only variants that use this corpus")
     to = parser.parse_args()

@@ -6,14 +6,13 @@ python -m benchmark.published.table --latex table.tex    # the main table for a 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from benchmark.published import figure, page, rows
-from stages.base.errors import run
+from stages.base.errors import parser_of, run
 from stages.base.files import write
 from stages.base.params import PARAMS, load
 
@@ -21,9 +20,7 @@ DOCS = Path("docs")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.published.table", description=__doc__.splitlines()[0]
-    )
+    parser = parser_of(__doc__.splitlines()[0], "python -m benchmark.published.table")
     parser.add_argument("--latex", metavar="FILE", type=Path, help="also write the main table as LaTeX")
     to = parser.parse_args().latex
     found = rows.gather()

@@ -103,15 +103,14 @@ def stage(verb: str, loosened: str = "", environment: Mapping[str, str] = {}) ->
     code = "\n".join(
         [loosened, TIMED, f"from stages.base.errors import run\nfrom stages import {verb}\nrun({verb}.main)"]
     )
-    process = subprocess.Popen(
+    done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    _, said = process.communicate()
-    if process.returncode:
-        raise SystemExit(said.decode())
+    if done.returncode:
+        raise SystemExit(done.stderr.decode())
 
 
 def train(

@@ -17,7 +17,6 @@ processor time per clip. All write to benchmark/speed/scale.json and delete thei
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -37,10 +36,11 @@ import psutil
 import soundfile
 from distributed import LocalCluster
 
-from benchmark.speed import recordings
+from benchmark.speed import measure, recordings
 from benchmark.speed.recordings import ROOT
 from stages import augment, corpora, featurize, manifest
 from stages.base import files, params, registry
+from stages.base.errors import parser_of
 from stages.base.params import Compute
 from stages.compute import engine, hardware
 from stages.compute.task import Task
@@ -83,9 +83,7 @@ def parse(path: PurePosixPath) -> ParsedName:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.speed.scale", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = parser_of(__doc__.splitlines()[0], "python -m benchmark.speed.scale")
     parser.add_argument("what", choices=["stages", "table", "split", "overhead", "cost"])
     parser.add_argument("--clips", type=int, nargs="+", default=[2000], help="numbers of clips, one run each")
     parser.add_argument("--per-speaker", type=int, default=200, help="clips of one speaker")
@@ -249,15 +247,8 @@ def cost() -> dict[str, float]:
     limits = params.read().manifest
     work = {"manifest": lambda: [manifest.probe(path, limits) for path in paths]}
     work |= {name: shard.make for name, shard in first_shards().items()}
-    found = {}
-    for name, make in work.items():
-        times = []
-        for _ in range(1 + N_ROUNDS):
-            started = time.process_time()
-            make()
-            times.append(1000 * (time.process_time() - started) / len(paths))
-        found[name] = round(statistics.median(times[1:]), 2)
-    return found
+    seconds = measure.alternate(work, N_ROUNDS)
+    return {name: round(1000 * statistics.median(each) / len(paths), 2) for name, each in seconds.items()}
 
 
 def first_shards() -> dict[str, shards.Shard]:

@@ -7,7 +7,6 @@ bundle and its exports, emotion.onnx and emotion.tflite.
 
 from __future__ import annotations
 
-import argparse
 import re
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from benchmark.speed import features
 from stages.audio.extractor import extractor
 from stages.audio.recording import Samples, load
 from stages.audio.speech import speech
-from stages.base.errors import run
+from stages.base.errors import parser_of, run
 from stages.base.files import MANIFEST, RAW
 from stages.base.params import Params, read
 from stages.compute import hardware
@@ -36,9 +35,7 @@ Frontend = Callable[[Samples], np.ndarray]  # samples to (n_frames, n_dims)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.speed.use", description=__doc__.partition("\n")[0]
-    )
+    parser = parser_of(__doc__.splitlines()[0], "python -m benchmark.speed.use")
     parser.add_argument("bundle", type=Path, help="folder that `ser bundle` wrote")
     parser.add_argument("files", type=Path, nargs="+", help="that `ser export` wrote: .onnx, .tflite")
     parser.add_argument("--clips", type=int, default=100)

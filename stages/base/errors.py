@@ -157,9 +157,14 @@ def run_without_arguments(main: Callable[[], None]) -> NoReturn:
     run(main)
 
 
-def parser_of(text: str | None) -> argparse.ArgumentParser:
-    """Returns the parser of a tool's arguments, which explains it in the words of its docstring."""
-    return argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(text: str | None, command: str | None = None) -> argparse.ArgumentParser:
+    """Returns the parser of a tool's arguments, which explains it in the words of its docstring.
+
+    Args:
+        command: as it is typed; None for the name of the file.
+    """
+    formatter = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=command, description=text, formatter_class=formatter)
 
 
 def count(text: str) -> int:
