@@ -7,7 +7,7 @@ with the trial that it was killed in, and finds what it would have found without
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,20 +97,18 @@ def suggest(space: Sequence[Parameter], done: Sequence[FrozenTrial], seed: int) 
 
 def trial(space: Sequence[Parameter], chosen: Mapping[str, Any], result: Result) -> FrozenTrial:
     """Returns a finished trial, to be added to a study."""
-    attributes = {"uars": dict(result.uars), "seconds": result.seconds, FAILED: result.failed}
     return create_trial(
         state=TrialState.PRUNED if result.failed else TrialState.COMPLETE,
         value=None if result.failed else float(np.mean([*result.uars.values()])),
         params=dict(chosen),
         distributions={parameter.key: parameter.distribution for parameter in space},
-        user_attrs=attributes,
+        user_attrs=asdict(result),
     )
 
 
 def result(trial: FrozenTrial) -> Result:
     """Returns what came of a finished trial."""
-    attributes = trial.user_attrs
-    return Result(attributes["uars"], attributes["seconds"], attributes[FAILED])
+    return Result(**trial.user_attrs)
 
 
 def run(
