@@ -58,7 +58,11 @@ class SpectrumGraph:
 
     def __init__(self, signal: tf.Tensor, sample_rate_hz: int, settings: Spectrum) -> None:
         self.signal, self.sample_rate_hz, self.settings = signal, sample_rate_hz, settings
-        self.power = self._power()
+        n_fft = settings.n_fft
+        angle = 2 * np.pi * np.outer(np.arange(n_fft), np.arange(n_fft // 2 + 1)) / n_fft
+        window = spectrum.hann(n_fft).astype(np.float64)[:, None]
+        real, imaginary = (self.filtered(signal, window * wave(angle)) for wave in (np.cos, np.sin))
+        self.power = tf.square(real) + tf.square(imaginary)
 
     def filtered(self, samples: tf.Tensor, kernels: np.ndarray) -> tf.Tensor:
         """Returns each frame's products with kernels (n_fft, n_kernels), float32 (n_frames, n_kernels)."""
@@ -66,14 +70,6 @@ class SpectrumGraph:
         padded = tf.pad(samples, [[half, half]])[None, :, None]
         out = tf.nn.conv1d(padded, kernels[:, None, :].astype(np.float32), self.settings.hop_length, "VALID")
         return out[0]
-
-    def _power(self) -> tf.Tensor:
-        n_fft = self.settings.n_fft
-        angle = 2 * np.pi * np.outer(np.arange(n_fft), np.arange(n_fft // 2 + 1)) / n_fft
-        window = spectrum.hann(n_fft).astype(np.float64)[:, None]
-        real = self.filtered(self.signal, window * np.cos(angle))
-        imaginary = self.filtered(self.signal, window * np.sin(angle))
-        return tf.square(real) + tf.square(imaginary)
 
     def mel_db(self) -> tf.Tensor:
         """Returns the log-mel spectrum in dB, float32 (n_frames, n_mels)."""
@@ -84,10 +80,6 @@ class SpectrumGraph:
         mel = tf.matmul(self.power, filters.T.copy())
         floor = tf.maximum(spectrum.LEAST_POWER, tf.reduce_max(mel) * 10 ** (-settings.top_db / 10))
         return tf.math.log(tf.maximum(mel, floor)) * np.float32(10 / np.log(10))
-
-
-def _log_mel(graph: SpectrumGraph, _: Any) -> tf.Tensor:
-    return graph.mel_db()
 
 
 def _mfcc(graph: SpectrumGraph, config: Any) -> tf.Tensor:
@@ -116,7 +108,7 @@ def _chroma(graph: SpectrumGraph, _: Any) -> tf.Tensor:
 
 COMPUTED: dict[str, Callable[[SpectrumGraph, Any], tf.Tensor]] = {
     "chroma": _chroma,
-    "logmel": _log_mel,
+    "logmel": lambda graph, _: graph.mel_db(),
     "mfcc": _mfcc,
     "rms": _rms,
     "zcr": _zcr,
