@@ -58,13 +58,8 @@ def measure(params: Params) -> None:
     independent_protocol = choose_protocol(params, tables.read(MANIFEST, tables.MANIFEST))
     separated = assign(independent_protocol)
     mixed = assign(LEAKY, n_folds=several_folds(independent_protocol, separated))
-    independent, leaky = (
-        predict(protocol, splits)
-        for protocol, splits in zip(
-            (independent_protocol, LEAKY), equally_many(separated, mixed, params.seed), strict=True
-        )
-    )
-    independent, leaky = on_shared_clips(independent, leaky)
+    separated, mixed = equally_many(separated, mixed, params.seed)
+    independent, leaky = on_shared_clips(predict(independent_protocol, separated), predict(LEAKY, mixed))
     scores = compare(independent, leaky, params)
     scores = scores.rename({"independent": independent_protocol, "leaky": LEAKY})
     subject = f"{params.model} on {', '.join(params.corpus)}"
