@@ -39,7 +39,7 @@ def main() -> None:
     write_json(measured, METRICS / "test.json")
     write_json({name: measured[name] for name in SCORES if name in measured}, METRICS / "scores.json")
     for name, plotted in {
-        "confusion": confusion(predictions),
+        "confusion": predictions[["label", "predicted"]].rename(columns={"label": "actual"}),
         "reliability": metrics.reliability(predictions),
         "risk_coverage": metrics.risk_coverage(predictions),
         "enrolment": enrolment([curve for _, curve in parts], params),
@@ -135,12 +135,6 @@ def listeners(predictions: pd.DataFrame, merge: dict[str, str]) -> dict[str, flo
         "human_uar": metrics.human_uar(voted["label"], voted["clip"].map(votes)),
         "human_n_clips": voted["clip"].nunique(),
     }
-
-
-def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row per test clip and seed, `actual` and `predicted`, for DVC's confusion template."""
-    truth, predicted, _ = metrics.arrays(predictions)
-    return pd.DataFrame({"actual": truth, "predicted": predicted})
 
 
 if __name__ == "__main__":

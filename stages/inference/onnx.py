@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +45,10 @@ def probabilities(
     return run
 
 
-def _run(session: object, x: NDArray[np.float32], path: Path, n_classes: int) -> NDArray[np.float64]:
+def _run(session: Any, x: NDArray[np.float32], path: Path, n_classes: int) -> NDArray[np.float64]:
     try:
-        (name,) = [wanted.name for wanted in session.get_inputs()]  # type: ignore[attr-defined]
-        (out,) = session.run(None, {name: x})  # type: ignore[attr-defined]
+        (name,) = [wanted.name for wanted in session.get_inputs()]
+        (out,) = session.run(None, {name: x})
     except Exception as error:
         raise InputError(f"{path}: does not take the bundle's input ({one_line(error)}).") from error
     if out.shape != (len(x), n_classes) or not np.isfinite(out).all():

@@ -95,11 +95,9 @@ class TrainingClips:
             own = rows[rows["fold"] == fold.number]
             if own.empty:
                 continue
-            values = fold.probabilities(dataset.load(own, self.features)).to_numpy()
-            classes = fold.record["classes"]
-            at = [classes.index(label) for label in own["label"]]
-            predicted = np.array(classes)[values.argmax(axis=1)]
-            found.append(own.assign(predicted=predicted, p_label=values[np.arange(len(at)), at]))
+            said = fold.probabilities(dataset.load(own, self.features))
+            p_label = [said[f"p_{label}"].iloc[i] for i, label in enumerate(own["label"])]
+            found.append(own.assign(predicted=tables.most_probable(said).to_numpy(), p_label=p_label))
         return pd.concat(found, ignore_index=True) if found else rows.assign(predicted="", p_label=0.0)
 
     @property
