@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from pydantic import Field, ValidationError
 
 from stages.base.errors import InputError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 PROFILE = "profile.json"
 COLUMNS = ["clip", "corpus", "duration_s", "level_dbfs", "active_s", "bandwidth_hz"]  # of the manifest
-MEASURES = ("level_dbfs", "duration_s", "bandwidth_hz", "active_fraction")
 QUANTILES = (0.0, 0.01, 0.05, 0.5, 0.95, 0.99, 1.0)
 LOW, HIGH = QUANTILES.index(0.01), QUANTILES.index(0.99)  # the range that a new recording is compared with
 
@@ -30,7 +30,7 @@ class Profile(Block):
 
     Attributes:
         corpora: the clips are from.
-        quantiles: by name in MEASURES, at QUANTILES; a measure that the manifest lacks is left out.
+        quantiles: by name of `measures`, at QUANTILES; a measure that the manifest lacks is left out.
     """
 
     corpora: list[str]
@@ -44,14 +44,10 @@ def write(clips: pd.DataFrame, sample_rate_hz: int, path: Path) -> None:
         clips: COLUMNS of the manifest.
         sample_rate_hz: that the model works at; half of it limits the bandwidth.
     """
-    measured = clips.assign(
-        active_fraction=clips["active_s"] / clips["duration_s"],
-        bandwidth_hz=clips["bandwidth_hz"].clip(upper=sample_rate_hz / 2),
-    )
     quantiles = {
-        name: measured[name].astype(float).quantile(list(QUANTILES)).tolist()
-        for name in MEASURES
-        if measured[name].notna().any()
+        name: values.astype(float).quantile(list(QUANTILES)).tolist()
+        for name, values in measures(clips, sample_rate_hz).items()
+        if values.notna().any()
     }
     write_json(Profile(corpora=sorted(set(clips["corpus"])), quantiles=quantiles).model_dump(), path)
 
@@ -72,7 +68,7 @@ def unlike(measured: dict[str, float], profile: Profile, limits: Predict) -> lis
     """Returns in which measures a recording is unlike the training clips, as sentences.
 
     Args:
-        measured: value by name in MEASURES.
+        measured: as `measures` returns it.
         profile: of the training clips.
         limits: `params.predict`: by how much a value may leave the range from the 1st to the 99th percentile.
 
@@ -114,8 +110,8 @@ def _widened(name: str, low: float, high: float, limits: Predict) -> tuple[float
             return low - limits.active_fraction, high + limits.active_fraction
 
 
-def measures(probed: dict[str, Any], sample_rate_hz: int) -> dict[str, float]:
-    """Returns value by name in MEASURES of a usable recording.
+def measures(probed: Any, sample_rate_hz: int) -> dict[str, Any]:
+    """Returns each measure by name, of a usable recording or of several, which are a table's rows.
 
     Args:
         probed: duration_s, level_dbfs, active_s and bandwidth_hz.
@@ -124,6 +120,6 @@ def measures(probed: dict[str, Any], sample_rate_hz: int) -> dict[str, float]:
     return {
         "level_dbfs": probed["level_dbfs"],
         "duration_s": probed["duration_s"],
-        "bandwidth_hz": min(probed["bandwidth_hz"], sample_rate_hz / 2),
+        "bandwidth_hz": np.minimum(probed["bandwidth_hz"], sample_rate_hz / 2),
         "active_fraction": probed["active_s"] / probed["duration_s"],
     }
