@@ -7,11 +7,9 @@ from functools import partial
 import keras
 
 from stages.networks.frames import FrameTrainer
-from stages.networks.layers import FrameConvolutionConfig as Config
-from stages.networks.layers import convolutional
+from stages.networks.layers import FrameConvolutionConfig, convolutional
 
-__all__ = ["LAYOUTS", "Config", "build", "trainer"]
-
+Config = FrameConvolutionConfig
 LAYOUTS = ("frames", "flat", "mean", "stats")
 
 

@@ -7,11 +7,9 @@ from functools import partial
 import keras
 
 from stages.networks.images import ImageTrainer
-from stages.networks.layers import ImageConvolutionConfig as Config
-from stages.networks.layers import convolutional
+from stages.networks.layers import ImageConvolutionConfig, convolutional
 
-__all__ = ["LAYOUTS", "Config", "build", "trainer"]
-
+Config = ImageConvolutionConfig
 LAYOUTS = ("image",)
 
 

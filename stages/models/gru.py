@@ -7,11 +7,9 @@ from functools import partial
 import keras
 
 from stages.networks.frames import FrameTrainer
-from stages.networks.layers import RecurrentConfig as Config
-from stages.networks.layers import recurrent
+from stages.networks.layers import RecurrentConfig, recurrent
 
-__all__ = ["LAYOUTS", "Config", "build", "trainer"]
-
+Config = RecurrentConfig
 LAYOUTS = ("frames",)
 
 
