@@ -121,10 +121,7 @@ def _with_intervals(test: dict[str, Any]) -> pd.DataFrame:
 
 def _rounded(scores: pd.DataFrame) -> pd.DataFrame:
     """Returns scores as text, the ends `uar_low` and `uar_high` in one column."""
-    ends = [
-        "" if pd.isna(low) else f"{low:.3f} to {high:.3f}"
-        for low, high in zip(scores["uar_low"], scores["uar_high"], strict=True)
-    ]
+    ends = [report_tables.interval(row.dropna().to_dict(), "uar") for _, row in scores.iterrows()]
     shown = scores.drop(columns=["uar_low", "uar_high"])
     first = shown.columns[0]
     shown[first] = shown[first].map("{:.3f}".format)
