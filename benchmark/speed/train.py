@@ -29,7 +29,7 @@ from stages.base.errors import run_without_arguments
 from stages.base.params import PARAMS, Params, load, read
 from stages.compute import hardware
 from stages.corpora import ravdess
-from stages.learning.preprocessing import Partition, Preprocessor, pool
+from stages.learning.preprocessing import Frames, Partition, Preprocessor, pool
 from stages.networks import precision
 from stages.networks.layers import BatchNormalization
 from stages.networks.weights import FILE
@@ -252,35 +252,28 @@ SIDES: dict[str, Callable[[Task], Side]] = {"ours": _ours, "theirs": _theirs}
 
 def _parts(case: Case) -> tuple[Partition, Partition]:
     """Returns the training clips and the test clips, which have other speakers."""
-    paths = recordings.ravdess()
-    parsed = [ravdess.parse(PurePosixPath(path)) for path in paths]
-    speakers = sorted({each.speaker for each in parsed if each})
-    inputs = case.config.inputs
-    extract = extractor(case.settings, inputs.features, "benchmark")
-    chosen: dict[bool, list[tuple[str, NDArray[np.float32]]]] = {False: [], True: []}
-    for path, each in zip(paths, parsed, strict=True):
-        assert each
-        is_train = each.speaker not in speakers[-N_TEST:]
-        if len(chosen[is_train]) != case.n_clips:
-            features = extract(recording.load(path, case.settings.audio.sample_rate_hz))
-            chosen[is_train].append((each.emotion, np.hstack([features[name] for name in inputs.features])))
-    per_second = case.settings.audio.sample_rate_hz / case.settings.spectrum.hop_length
-    pooled = {
-        is_train: [pool(frames, inputs.layout, inputs.frames_per_step) for _, frames in clips]
-        for is_train, clips in chosen.items()
-    }
-    preprocessor = Preprocessor.fit(pooled[True], inputs, per_second)
-    classes = sorted({emotion for emotion, _ in chosen[True]})
-    train, test = (
-        Partition(
-            (clips := preprocessor.transform(pooled[is_train])).x,
-            clips.lengths,
-            np.array([classes.index(emotion) for emotion, _ in chosen[is_train]]),
-            classes,
-        )
-        for is_train in (True, False)
-    )
-    return train, test
+    parsed = {path: ravdess.parse(PurePosixPath(path)) for path in recordings.ravdess()}
+    speakers = sorted({each.speaker for each in parsed.values() if each})
+    settings, inputs = case.settings, case.config.inputs
+    extract = extractor(settings, inputs.features, "benchmark")
+
+    def pooled(chosen: list[str]) -> dict[Path, Frames]:
+        paths = [path for path, each in parsed.items() if each and each.speaker in chosen][: case.n_clips]
+        features = [extract(recording.load(path, settings.audio.sample_rate_hz)).values() for path in paths]
+        clips = [pool(np.hstack([*each]), inputs.layout, inputs.frames_per_step) for each in features]
+        return dict(zip(paths, clips, strict=True))
+
+    train, test = pooled(speakers[:-N_TEST]), pooled(speakers[-N_TEST:])
+    frames_per_second = settings.audio.sample_rate_hz / settings.spectrum.hop_length
+    preprocessor = Preprocessor.fit([*train.values()], inputs, frames_per_second)
+    classes = sorted({parsed[path].emotion for path in train})
+
+    def partition(clips: dict[Path, Frames]) -> Partition:
+        made = preprocessor.transform([*clips.values()])
+        labels = np.array([classes.index(parsed[path].emotion) for path in clips])
+        return Partition(made.x, made.lengths, labels, classes)
+
+    return partition(train), partition(test)
 
 
 if __name__ == "__main__":
