@@ -26,10 +26,7 @@ Spectra = Mapping[str, Spectrum]  # by the title of the panel
 def waveforms(spectra: Spectra) -> Picture:
     """Returns the samples of each recording on one scale."""
     loudest = max(float(np.abs(spectrum.signal).max()) for spectrum in spectra.values())
-
-    def draw(axes: Axes, spectrum: Spectrum) -> None:
-        _wave(axes, spectrum, loudest)
-
+    draw = partial(_wave, loudest=loudest)
     return _grid(spectra, draw, "waveforms", "Waveforms", "amplitude, full scale = 1")
 
 
@@ -51,10 +48,7 @@ def spectrogram(axes: Axes, spectrum: Spectrum, loudest: float) -> AxesImage:
 def log_mels(spectra: Spectra) -> Picture:
     """Returns the log-mel bands of each recording, on one scale."""
     loudest_db = max(float(spectrum.mel_db.max()) for spectrum in spectra.values())
-
-    def draw(axes: Axes, spectrum: Spectrum) -> AxesImage:
-        return _image(axes, spectrum, spectrum.mel_db - loudest_db, spectrum.settings.n_mels, (-RANGE_DB, 0))
-
+    draw = partial(_mel_bands, loudest_db=loudest_db)
     return _grid(spectra, draw, "log_mels", "Log-mel spectrograms", "mel band", "dB re maximum")
 
 
@@ -89,9 +83,7 @@ def beside(spectra: Spectra, name: str, title: str) -> Picture:
         above, below = axes[column], axes[2 + column]
         above.set_title(label, fontsize=9, weight="normal")
         _wave(above, spectrum, loudest)
-        image = _image(
-            below, spectrum, spectrum.mel_db - loudest_db, spectrum.settings.n_mels, (-RANGE_DB, 0)
-        )
+        image = _mel_bands(below, spectrum, loudest_db)
         below.set_xlabel("time, s")
     axes[0].set_xlim(0, max(map(_duration_s, spectra.values())))
     axes[0].set_ylabel("amplitude")
@@ -130,6 +122,10 @@ def _wave(axes: Axes, spectrum: Spectrum, loudest: float) -> None:
     time_s = np.arange(len(spectrum.signal)) / spectrum.sample_rate_hz
     axes.plot(time_s, spectrum.signal, color=INK, linewidth=0.3)
     axes.set_ylim(-1.05 * loudest, 1.05 * loudest)
+
+
+def _mel_bands(axes: Axes, spectrum: Spectrum, loudest_db: float) -> AxesImage:
+    return _image(axes, spectrum, spectrum.mel_db - loudest_db, spectrum.settings.n_mels, (-RANGE_DB, 0))
 
 
 def _image(
