@@ -460,8 +460,9 @@ def test_the_whole_of_a_long_clip_is_scored(workspace: Workspace) -> None:
     rng = np.random.default_rng(7)
     n_steps = trained.preparation.preprocessor.n_steps
     first, second = (rng.normal(size=(n_steps, N_DIMS)).astype(np.float32) for _ in range(2))
-    together = trained.probabilities([np.concatenate([first, second]), first])
-    each = trained.probabilities([first, second])
+    rows = pd.DataFrame({"clip": ["a", "b"]})
+    together = trained.probabilities([np.concatenate([first, second]), first], rows)
+    each = trained.probabilities([first, second], rows)
     np.testing.assert_allclose(together.iloc[0], each.mean(), atol=1e-6)
     np.testing.assert_allclose(together.iloc[1], each.iloc[0], atol=1e-6)
 

@@ -53,7 +53,7 @@ def main() -> None:
 
     folds = trained_fold.trained(params)
     clips = dataset.load(rows, folds[0].config.inputs.features)
-    expected = np.mean([fold.probabilities(clips).to_numpy() for fold in folds], axis=0)
+    expected = np.mean([fold.probabilities(clips, rows).to_numpy() for fold in folds], axis=0)
     loaded = bundle.load(folder)
     library = "Keras" if "precision" in folds[0].record else "scikit-learn"
     exported = {path.name: of_file(path) for path in arguments.files}

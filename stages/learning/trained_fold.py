@@ -55,27 +55,25 @@ class TrainedFold:
     settings: Train
     means: SpeakerMeans | None = None
 
-    def probabilities(self, clips: Sequence[Frames], rows: pd.DataFrame | None = None) -> pd.DataFrame:
+    def probabilities(self, clips: Sequence[Frames], rows: pd.DataFrame) -> pd.DataFrame:
         """Returns a row per clip and a column `p_<emotion>` per class, rows summing to one.
 
         For a clip that is longer than the model's input, this is the mean over windows of the whole clip.
 
         Args:
             clips: float32 (n_frames, n_dims) each, the config's features side by side.
-            rows: of the clips; columns clip, corpus, role and speaker. Unless trained with `normalize:
-                global`, clips are standardised by others among them, so give all clips of a batch at once.
+            rows: of the clips; columns clip, corpus, role and speaker, which `normalize: global` does not
+                read. Otherwise clips are standardised by others among them, so give a whole batch at once.
 
         Raises:
             InputError: the model was not written by train.
         """
         if self.preparation.preprocessor.layout in WITHOUT_TIME_AXIS:
             return self.of_vectors(self.preparation.vectors(clips), rows)
-        if self.settings.normalize != "global":
-            clips = standardized(clips, _given(rows), self.settings.normalize)
-        return self._scored(*self.preparation(clips))
+        return self._scored(*self.preparation(standardized(clips, rows, self.settings.normalize)))
 
     def of_vectors(
-        self, vectors: Sequence[Frames], rows: pd.DataFrame | None, n_enrolled: int | None = None
+        self, vectors: Sequence[Frames], rows: pd.DataFrame, n_enrolled: int | None = None
     ) -> pd.DataFrame:
         """Returns what `probabilities` does, of what `preparation.vectors` returned.
 
@@ -88,9 +86,9 @@ class TrainedFold:
             settings = self.settings
             if n_enrolled is not None:
                 settings = settings.model_copy(update={"enrolled_clips": n_enrolled})
-            vectors = [*self.means.removed(np.concatenate(vectors), _given(rows), settings)[:, None]]
-        elif self.settings.normalize != "global":
-            vectors = standardized(vectors, _given(rows), self.settings.normalize)
+            vectors = [*self.means.removed(np.concatenate(vectors), rows, settings)[:, None]]
+        else:
+            vectors = standardized(vectors, rows, self.settings.normalize)
         return self._scored(*self.preparation.of_vectors(vectors))
 
     def _scored(self, inputs: Clips, n_windows: NDArray[np.int64]) -> pd.DataFrame:
@@ -122,12 +120,6 @@ class TrainedFold:
     @cached_property
     def _model(self) -> Model:
         return self.trainer.load(self.folder, len(self.record["classes"]))
-
-
-def _given(rows: pd.DataFrame | None) -> pd.DataFrame:
-    if rows is None:
-        raise ValueError("clips of a model that is not trained with `normalize: global` need their rows")
-    return rows
 
 
 def read_records(params: Params) -> dict[str, dict[str, Any]]:

@@ -95,7 +95,7 @@ class TrainingClips:
             own = rows[rows["fold"] == fold.number]
             if own.empty:
                 continue
-            said = fold.probabilities(dataset.load(own, self.features))
+            said = fold.probabilities(dataset.load(own, self.features), own)
             p_label = [said[f"p_{label}"].iloc[i] for i, label in enumerate(own["label"])]
             found.append(own.assign(predicted=tables.most_probable(said).to_numpy(), p_label=p_label))
         return pd.concat(found, ignore_index=True) if found else rows.assign(predicted="", p_label=0.0)
