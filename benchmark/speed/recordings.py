@@ -67,19 +67,12 @@ def workspace(folder: Path, paths: list[Path], n_times: int = 1, **changes: Any)
     hashes = [keys.sha256(path) for path in paths]
     for time in range(n_times):
         for path, content in zip(paths, hashes, strict=True):
-            speaker = f"{path.stem[-2:]}x{time}"
-            clip = f"ravdess/{path.stem}x{time}"
-            link(path, folder / RAW / f"{clip}{path.suffix}")
-            rows.append(
-                {
-                    "path": f"{clip}{path.suffix}",
-                    "clip": clip,
-                    "speaker": f"ravdess/{speaker}",
-                    "sha256": content,
-                }
-            )
+            clip, speaker = f"ravdess/{path.stem}x{time}", f"ravdess/{path.stem[-2:]}x{time}"
+            file = f"{clip}{path.suffix}"
+            link(path, folder / RAW / file)
+            rows.append({"path": file, "clip": clip, "speaker": speaker, "sha256": content})
     same = {"corpus": "ravdess", "emotion": "anger", "n_bytes": 0, "problem": "", "notices": ""}
-    table = pd.DataFrame([row | same for row in rows]).reindex(columns=list(tables.MANIFEST.columns))
+    table = pd.DataFrame(rows).assign(**same).reindex(columns=list(tables.MANIFEST.columns))
     tables.write(tables.typed(table, tables.MANIFEST), tables.MANIFEST, folder / MANIFEST)
     return folder
 

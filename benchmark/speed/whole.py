@@ -9,6 +9,8 @@ import sys
 from pathlib import Path, PurePosixPath
 from statistics import median
 
+import pandas as pd
+
 from benchmark.speed import measure, peers, record, recordings
 from benchmark.speed.record import Row
 from stages.base.errors import InputError, run_without_arguments
@@ -79,12 +81,10 @@ def _pipeline(folder: Path, paths: list[Path]) -> None:
 def _experiment(folder: Path, paths: list[Path]) -> None:
     folder.mkdir()
     (folder / "experiment.ini").write_text(EXPERIMENT)
-    lines = ["file,emotion,speaker,gender"]
-    for path in paths:
-        parsed = ravdess.parse(PurePosixPath(path.name))
-        if parsed is not None:
-            lines.append(f"{path},{parsed.emotion},{parsed.speaker},{parsed.sex}")
-    (folder / "ravdess.csv").write_text("\n".join(lines) + "\n")
+    parsed = {path: ravdess.parse(PurePosixPath(path.name)) for path in paths}
+    rows = [(path, each.emotion, each.speaker, each.sex) for path, each in parsed.items() if each]
+    table = pd.DataFrame(rows, columns=["file", "emotion", "speaker", "gender"])
+    table.to_csv(folder / "ravdess.csv", index=False)
 
 
 if __name__ == "__main__":
