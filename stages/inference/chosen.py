@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def model(folder: Path | None = None, speech: str = "levels") -> Bundle:
+def model(folder: Path | None, speech: str) -> Bundle:
     """Returns the bundle in the folder, or without one the workspace's model.
 
     Args:
