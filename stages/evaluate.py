@@ -61,14 +61,10 @@ def test(
     """
     rows = dataset.test_rows(splits, index, trained.number)
     clips = dataset.load(rows, trained.config.inputs.features)
-    curve, seed = {}, int(trained.record["seed"])
-    if trained.settings.normalize == "enrol":
-        vectors = trained.preparation.vectors(clips)
-        probabilities = trained.of_vectors(vectors, rows)
-        curve = {n: described(rows, trained.of_vectors(vectors, rows, n), seed) for n in ENROLLED}
-    else:
-        probabilities = trained.probabilities(clips, rows)
-    return described(rows, probabilities, seed), curve
+    begun, seed = trained.preparation.before_statistics(clips), int(trained.record["seed"])
+    numbers = ENROLLED if trained.settings.normalize == "enrol" else ()
+    curve = {n: described(rows, trained.after_statistics(begun, rows, n), seed) for n in numbers}
+    return described(rows, trained.after_statistics(begun, rows), seed), curve
 
 
 def described(rows: pd.DataFrame, probabilities: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -107,20 +107,12 @@ class Fold:
     means: SpeakerMeans | None = None
     standardize: Callable[[Frames], Frames] | None = None
 
-    def before_statistics(self, frames: Frames) -> Frames:
-        """Returns what is standardised of a clip: its frames or, without a time axis, its vector."""
-        if self.preparation.preprocessor.layout in WITHOUT_TIME_AXIS:
-            return self.preparation.vectors([frames])[0]
-        return frames
-
     def prepared(self, clips: Sequence[Frames]) -> tuple[Clips, NDArray[np.int64]]:
         """Returns what `preparation` does, of clips standardised by the statistics of others."""
-        if self.standardize is None:
-            return self.preparation(clips)
-        standardized = [self.standardize(self.before_statistics(frames)) for frames in clips]
-        if self.preparation.preprocessor.layout in WITHOUT_TIME_AXIS:
-            return self.preparation.of_vectors(standardized)
-        return self.preparation(standardized)
+        begun = self.preparation.before_statistics(clips)
+        if self.standardize is not None:
+            begun = [self.standardize(each) for each in begun]
+        return self.preparation.after_statistics(begun)
 
 
 SpeechFraction = Callable[[Samples, int], float]
@@ -185,7 +177,9 @@ class Bundle:
         clips = self._usable(paths, left_out)
         made = copy(self)
         if all(fold.preparation.preprocessor.layout in WITHOUT_TIME_AXIS for fold in self.folds):
-            vectors = [[fold.before_statistics(frames) for fold in self.folds] for frames in clips]
+            vectors = [
+                [fold.preparation.before_statistics([frames])[0] for fold in self.folds] for frames in clips
+            ]
             made.folds = [
                 replace(fold, standardize=normalization.by_statistics_of(of_fold, train, fold.means))
                 for fold, of_fold in zip(self.folds, zip(*vectors, strict=True), strict=True)

@@ -23,7 +23,7 @@ from stages.data.splits import Splits
 from stages.learning import calibration, windows
 from stages.learning.dataset import INDEX
 from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, SpeakerMeans, standardized
-from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Clips, Frames
+from stages.learning.preprocessing import Clips, Frames
 from stages.learning.record import RECORD, TRAINED_ON, folder_name, read_record
 from stages.learning.trainer import Model, Trainer
 from stages.learning.windows import Preparation
@@ -68,17 +68,14 @@ class TrainedFold:
         Raises:
             InputError: the model was not written by train.
         """
-        if self.preparation.preprocessor.layout in WITHOUT_TIME_AXIS:
-            return self.of_vectors(self.preparation.vectors(clips), rows)
-        return self._scored(*self.preparation(standardized(clips, rows, self.settings.normalize)))
+        return self.after_statistics(self.preparation.before_statistics(clips), rows)
 
-    def of_vectors(
-        self, vectors: Sequence[Frames], rows: pd.DataFrame, n_enrolled: int | None = None
+    def after_statistics(
+        self, clips: Sequence[Frames], rows: pd.DataFrame, n_enrolled: int | None = None
     ) -> pd.DataFrame:
-        """Returns what `probabilities` does, of what `preparation.vectors` returned.
+        """Returns what `probabilities` does, of what `preparation.before_statistics` returned.
 
         Args:
-            vectors: (1, n_dims) each.
             rows: see `probabilities`.
             n_enrolled: another number of clips than the model was trained with, for `normalize: enrol`.
         """
@@ -86,13 +83,10 @@ class TrainedFold:
             settings = self.settings
             if n_enrolled is not None:
                 settings = settings.model_copy(update={"enrolled_clips": n_enrolled})
-            vectors = [*self.means.removed(np.concatenate(vectors), rows, settings)[:, None]]
+            clips = [*self.means.removed(np.concatenate(clips), rows, settings)[:, None]]
         else:
-            vectors = standardized(vectors, rows, self.settings.normalize)
-        return self._scored(*self.preparation.of_vectors(vectors))
-
-    def _scored(self, inputs: Clips, n_windows: NDArray[np.int64]) -> pd.DataFrame:
-        """Returns the mean probabilities of each clip's windows, which follow one another in `inputs`."""
+            clips = standardized(clips, rows, self.settings.normalize)
+        inputs, n_windows = self.preparation.after_statistics(clips)
         mean = windows.means(self.window_probabilities(inputs), n_windows)
         return pd.DataFrame(mean, columns=[f"p_{emotion}" for emotion in self.record["classes"]])
 

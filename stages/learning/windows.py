@@ -51,26 +51,28 @@ class Preparation:
         Args:
             clips: float32 (n_frames, n_dims) each, the config's features side by side.
         """
-        layout = self.preprocessor.layout
-        if layout in WITHOUT_TIME_AXIS:
-            return self.of_vectors(self.vectors(clips))
-        steps = [pool(frames, layout, self.preprocessor.frames_per_step) for frames in clips]
-        split = [windows(each, self.preprocessor.n_steps) for each in steps]
-        every = [window for each in split for window in each]
-        return self.preprocessor.transform(every), np.array([len(each) for each in split], np.int64)
+        return self.after_statistics(self.before_statistics(clips))
 
-    def vectors(self, clips: Sequence[Frames]) -> list[Frames]:
-        """Returns float32 (1, n_dims) of each clip, for the layouts without a time axis."""
+    def before_statistics(self, clips: Sequence[Frames]) -> list[Frames]:
+        """Returns what is standardised of each clip: its frames, without a time axis float32 (1, n_dims)."""
+        if self.preprocessor.layout not in WITHOUT_TIME_AXIS:
+            return list(clips)
         if self.pooling is not None:
             return [self.pooling(frames) for frames in clips]
         return [pool(frames, self.preprocessor.layout) for frames in clips]
 
-    def of_vectors(self, vectors: Sequence[Frames]) -> tuple[Clips, NDArray[np.int64]]:
-        """Returns what a call does, of what `vectors` returned: a window for each clip."""
-        inputs = self.preprocessor.transform(vectors)
+    def after_statistics(self, clips: Sequence[Frames]) -> tuple[Clips, NDArray[np.int64]]:
+        """Returns what a call does, of what `before_statistics` returned, standardised or not."""
+        fitted = self.preprocessor
+        if fitted.layout not in WITHOUT_TIME_AXIS:
+            steps = [pool(frames, fitted.layout, fitted.frames_per_step) for frames in clips]
+            split = [windows(each, fitted.n_steps) for each in steps]
+            every = [window for each in split for window in each]
+            return fitted.transform(every), np.array([len(each) for each in split], np.int64)
+        inputs = fitted.transform(clips)
         if self.pooling is not None:
             inputs = self.pooling.weigh(inputs)
-        return inputs, np.ones(len(vectors), np.int64)
+        return inputs, np.ones(len(clips), np.int64)
 
 
 def windows(steps: Frames, n_steps: int) -> list[Frames]:
