@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -65,7 +66,7 @@ def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Tab
     }
 
 
-def interval(test: dict[str, Any], name: str) -> str:
+def interval(test: Mapping[Any, Any], name: str) -> str:
     """Returns `0.535 to 0.690`, or "" if there is no interval."""
     return f"{test[f'{name}_low']:.3f} to {test[f'{name}_high']:.3f}" if f"{name}_low" in test else ""
 
