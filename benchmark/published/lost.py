@@ -50,9 +50,10 @@ def points(
         name: of the difference; its ends are `name`_low and `name`_high.
         first, second: predictions with the same seeds, of schema PREDICTIONS.
 
-    >>> clips = pd.DataFrame({"seed": 0, "speaker": list("aabb"), "label": "anger", "p_anger": [1, 1, 1, 0]})
-    >>> clips["p_fear"] = 1 - clips["p_anger"]
-    >>> found = points("lost", clips, clips.assign(p_anger=[1, 0, 0, 0]), n_resamples=100, seed=20)
+    >>> clips = pd.DataFrame({"seed": 0, "speaker": list("aabb"), "label": "anger"})
+    >>> first = clips.assign(p_anger=[1, 1, 1, 0], p_fear=[0, 0, 0, 1])
+    >>> second = clips.assign(p_anger=[0, 0, 1, 0], p_fear=[1, 1, 0, 1])
+    >>> found = points("lost", first, second, n_resamples=100, seed=20)
     >>> found["lost"], found["lost_low"] <= 0 <= found["lost_high"]
     (0.5, True)
     """
