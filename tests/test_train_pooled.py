@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages import evaluate, train
+from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import FEATURES, METRICS, MODEL
 from stages.learning.preprocessing import Preprocessor
-from tests.support import long_splits
+from stages.learning.training import selected
+from tests.support import long_splits, shipped
 from tests.support.workspace import Workspace
 from tests.test_train import N_DIMS, model_bytes, workspace
 
@@ -28,7 +31,7 @@ def pooled(workspace: Workspace) -> Workspace:
         train__fold=0,
         models__ridge__inputs__features=["mfcc"],
         models__ridge__pooling={
-            "streams": {"mfcc": {"feature": "mfcc", "columns": N_DIMS, "frames": 1}},
+            "streams": [{"name": "mfcc", "feature": "mfcc", "columns": N_DIMS, "frames": 1}],
             "blocks": [
                 block | {"difference_frames": 0, "weight": 0.5} for block in (statistics, covariances)
             ],
@@ -114,11 +117,33 @@ def test_streams_of_features_that_are_not_inputs_change_nothing(pooled: Workspac
     train.main()
     before = model_bytes()["fold_00/ridge.npz"]
     block = pooled.params["models"]["ridge"]["pooling"]
-    block["streams"] = {"bands": {"feature": "logmel", "columns": 64, "frames": 1}} | block["streams"]
+    bands = {"name": "bands", "feature": "logmel", "columns": 64, "frames": 1}
+    block["streams"] = [bands, *block["streams"]]
     block["blocks"][0]["streams"].append("bands")
     pooled.set(models__ridge__pooling=block)
     train.main()
     assert model_bytes()["fold_00/ridge.npz"] == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("layers", ["f2", "c1", "c2", "c3", "f1", "logmel"], r"byol_s.layers are f2 \(512 columns\), c1"),
+        ("layers", ["logmel", "c1"], r"byol_s\.layers are logmel \(512 columns\), c1 \(2048 columns\)\."),
+        ("columns", 256, r"byol_s are logmel \(256 columns\)"),
+    ],
+)
+def test_the_streams_of_a_network_are_its_layers(key: str, value: Any, named: str) -> None:
+    values = shipped.values() | {"model": "ridge"}
+    selected(params.checked(values))
+    changed = (
+        values["features"]["byol_s"]
+        if key == "layers"
+        else values["models"]["ridge"]["pooling"]["streams"][0]
+    )
+    changed[key] = value
+    with pytest.raises(InputError, match=rf"params\.models\.ridge\.pooling\.streams: .*{named}"):
+        selected(params.checked(values))
 
 
 def change_test_clips(change: object) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import scipy.fft
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from stages.base import npz
 from stages.base.errors import InputError, unknown
@@ -37,11 +37,13 @@ class Stream(Block):
     """Some columns of a feature's step.
 
     Attributes:
+        name: by which blocks use it.
         feature: entry of stages/features.
         columns: how many; the streams of a feature are its columns, in their order.
         frames: of the stream in a step, one after the other; `columns / frames` dimensions each.
     """
 
+    name: str
     feature: str
     columns: Count
     frames: Count
@@ -97,22 +99,25 @@ class Pooling(Block):
     """What is computed of a clip's frames.
 
     Attributes:
-        streams: by name.
+        streams: each with a name of its own. A list, because its order counts.
         blocks: of the pooled vector.
     """
 
-    streams: dict[str, Stream]
+    streams: list[Stream]
     blocks: Annotated[list[AnyBlock], Field(min_length=1)]
+
+    @field_validator("streams")
+    @classmethod
+    def _with_names_of_their_own(cls, streams: list[Stream]) -> list[Stream]:
+        names = [stream.name for stream in streams]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two streams have the name '{repeated[0]}'")
+        return streams
 
     def of(self, features: Sequence[str]) -> Pooling:
         """Returns what is left with these features: their streams, in their order, and blocks of those."""
-        left = {
-            name: stream
-            for feature in features
-            for name, stream in self.streams.items()
-            if stream.feature == feature
-        }
-        others = self.streams.keys() - left
+        left = [stream for feature in features for stream in self.streams if stream.feature == feature]
+        others = {stream.name for stream in self.streams if stream not in left}
         blocks = [
             block.model_copy(update={"streams": names})
             for block in self.blocks
@@ -199,10 +204,10 @@ class FittedPooling:
     @cached_property
     def scales(self) -> Frames:
         """float32 (n_dims,): the factors that give each block of a standardised vector its weight."""
-        n_rows = 4 * max(stream.frames for stream in self.config.streams.values())
+        n_rows = 4 * max(stream.frames for stream in self.config.streams)
         streams = {
-            name: np.zeros((n_rows * stream.frames, stream.columns // stream.frames), np.float32)
-            for name, stream in self.config.streams.items()
+            stream.name: np.zeros((n_rows * stream.frames, stream.columns // stream.frames), np.float32)
+            for stream in self.config.streams
         }
         each = [
             np.full(len(part), np.sqrt(block.weight / len(part)))
@@ -236,8 +241,9 @@ class FittedPooling:
             wanted = _principal(config)
             if wanted.keys() != bases.keys():
                 raise ValueError(f"components of {', '.join(sorted(bases))}")
+            n_dims_of = {stream.name: stream.columns // stream.frames for stream in config.streams}
             for name, basis in bases.items():
-                n_dims = config.streams[name].columns // config.streams[name].frames
+                n_dims = n_dims_of[name]
                 if basis.mean.shape != (n_dims,) or basis.components.shape != (n_dims, wanted[name]):
                     raise ValueError(f"'{name}' has other dimensions")
                 if not all(np.isfinite(array).all() for array in (basis.mean, basis.components)):
@@ -287,15 +293,15 @@ def split(clip: Frames, config: Pooling, place: str) -> dict[str, Frames]:
     Raises:
         InputError: the streams' columns are not the clip's.
     """
-    n_columns = sum(stream.columns for stream in config.streams.values())
+    n_columns = sum(stream.columns for stream in config.streams)
     if clip.shape[1] != n_columns:
         raise InputError(
             f"{place}.streams: have {n_columns} columns together, but the features have {clip.shape[1]}."
         )
     streams, start = {}, 0
-    for name, stream in config.streams.items():
+    for stream in config.streams:
         columns = clip[:, start : start + stream.columns]
-        streams[name] = columns.reshape(len(clip) * stream.frames, -1)
+        streams[stream.name] = columns.reshape(len(clip) * stream.frames, -1)
         start += stream.columns
     return streams
 
@@ -362,12 +368,14 @@ def _cosines(n_dims: int, n_components: int) -> Frames:
 
 def _check(config: Pooling, place: str) -> None:
     """Raises InputError for a stream that is not defined or does not divide into its frames."""
+    names = [stream.name for stream in config.streams]
     for block in config.blocks:
         for name in block.streams:
-            if name not in config.streams:
-                raise unknown(f"{place}.blocks", name, list(config.streams))
-    for name, stream in config.streams.items():
+            if name not in names:
+                raise unknown(f"{place}.blocks", name, names)
+    for stream in config.streams:
         if stream.columns % stream.frames:
             raise InputError(
-                f"{place}.streams.{name}: {stream.columns} columns are no multiple of {stream.frames} frames."
+                f"{place}.streams: {stream.name}: {stream.columns} columns are no multiple of its "
+                f"{stream.frames} frames."
             )

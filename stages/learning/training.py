@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from stages.base.params import Params
 from stages.data import keys
 from stages.learning import calibration, dataset, live, normalization
 from stages.learning.normalization import SPEAKER_MEANS, SpeakerMeans
-from stages.learning.pooling import FittedPooling
+from stages.learning.pooling import FittedPooling, Stream
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
 from stages.learning.profile import PROFILE
 from stages.learning.record import RECORD, TRAINED_ON, folder_name, summary
@@ -61,7 +61,29 @@ def selected(params: Params) -> tuple[Any, Trainer]:
         raise InputError(f"params.models.{params.model}.pooling: empty, but the layout 'pooled' needs it.")
     for feature in inputs.features:
         registry.check("features", feature, f"{place}.features")
+        if inputs.layout == "pooled":
+            _check_streams(config.pooling.streams, feature, params)
     return config, entry.trainer(config)
+
+
+def _check_streams(streams: Sequence[Stream], feature: str, params: Params) -> None:
+    """Checks that the streams of a feature are its layers, if it has layers: `WIDTHS` in its file.
+
+    Raises:
+        InputError: they have other names, another order or other widths.
+    """
+    widths = getattr(registry.load("features", feature, "params.models"), "WIDTHS", None)
+    if widths is None:
+        return
+    layers = params.config("features", feature, "params.models").layers
+    wanted = [f"{layer} ({widths.get(layer)} columns)" for layer in layers]
+    found = [f"{each.name} ({each.columns} columns)" for each in streams if each.feature == feature]
+    if found != wanted:
+        raise InputError(
+            f"params.models.{params.model}.pooling.streams: those of {feature} are "
+            f"{', '.join(found) or 'none'}, but params.features.{feature}.layers are "
+            f"{', '.join(wanted)}. Make them the same."
+        )
 
 
 def origin(params: Params, initial: Iterable[Path]) -> dict[str, Any]:

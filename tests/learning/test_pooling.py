@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stages.base.errors import InputError
+from stages.base.params import check
 from stages.learning.pooling import (
     Covariances,
     FittedPooling,
@@ -20,10 +21,10 @@ from stages.learning.pooling import (
 def block(**changes: object) -> Pooling:
     covariances = {"streams": ["b"], "basis": "principal", "n_components": 2, "lags_frames": [0, 1]}
     return Pooling(
-        streams={
-            "a": Stream(feature="x", columns=4, frames=2),
-            "b": Stream(feature="y", columns=3, frames=1),
-        },
+        streams=[
+            Stream(name="a", feature="x", columns=4, frames=2),
+            Stream(name="b", feature="y", columns=3, frames=1),
+        ],
         blocks=[
             Statistics(streams=["a", "b"], statistics=["mean", "p90"], difference_frames=0, weight=0.4),
             Covariances(**covariances | {"difference_frames": 0, "weight": 0.3} | changes),
@@ -88,9 +89,9 @@ def test_a_saved_pooling_is_the_same(clips: list[np.ndarray], tmp_path: Path) ->
 
 def test_what_other_features_have_is_left_out(clips: list[np.ndarray]) -> None:
     assert block().of(["x", "y"]) == block()
-    assert [*block().of(["y", "x"]).streams] == ["b", "a"]  # the order of the columns
+    assert [each.name for each in block().of(["y", "x"]).streams] == ["b", "a"]  # the order of the columns
     alone = block().of(["x"])
-    assert [*alone.streams] == ["a"]
+    assert [each.name for each in alone.streams] == ["a"]
     assert [each.streams for each in alone.blocks] == [["a"]]
     pooled = FittedPooling.fit(alone, lambda: [clips[0][:, :4]], "p")(clips[0][:, :4])
     both = FittedPooling.fit(block(), lambda: clips, "p")(clips[0])
@@ -106,3 +107,6 @@ def test_mistakes_are_named(clips: list[np.ndarray]) -> None:
         FittedPooling.fit(block(n_components=9), lambda: clips, "p")
     with pytest.raises(InputError, match=r"p\.streams.* 7 .* 5"):
         FittedPooling.fit(block(), lambda: [clips[0][:, :5]], "p")
+    streams = [{"name": "a", "feature": "x", "columns": 4, "frames": 1}] * 2
+    with pytest.raises(InputError, match=r"p\.streams.*'a'"):
+        check(Pooling, {"streams": streams, "blocks": block().model_dump()["blocks"]}, "p")
