@@ -17,7 +17,8 @@ STAGES = Path(__file__).resolve().parents[1]
 # `METADATA`, the names of those files (csv and txt without it),
 # `synthesise(folder, config, seed) -> int`, which makes its recordings if data/sources has none, and
 # `CHECKSUMS` and `CHECKSUMS_OF`, of each speaker's published recordings, as data.published computes them; a
-# feature `OWN_FRAMES = True`, if its frames are not those of the spectrum.
+# feature `OWN_FRAMES = True`, if its frames are not those of the spectrum, and `FILE`, the key of its block
+# that names a file, or a folder of which it needs `FILES`; their checksum is the key `sha256`.
 CONTRACTS: dict[str, dict[str, str]] = {
     "corpora": {
         "ABOUT": "a data.vocabulary.Corpus: licence, citation, address, counts",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,42 @@ from stages.inference import workspace
 from stages.inference.facts import Facts
 from stages.learning import trained_fold
 from stages.learning.normalization import SPEAKER_MEANS
+from stages.learning.trained_fold import TrainedFold
 from stages.learning.windows import POOLING, PREPROCESSOR
 
 
 def write(params: Params, out: Path) -> Facts:
-    """Writes the workspace's trained model as a bundle and returns its facts. bundle.json is written last.
+    """Writes the workspace's trained model as a bundle and returns its facts.
+
+    It is written beside `out` and then moved there, so a bundle that is already there is replaced as a whole.
 
     Args:
         out: a folder that is new, empty or a bundle, which is replaced.
 
     Raises:
-        InputError: see `trained_fold.trained`; or `out` contains other files.
+        InputError: see `trained_fold.trained`; `out` contains other files; or a file of a feature is missing
+            or is not that of the checksum.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / facts_file.FILE).is_file():
         raise InputError(f"{out}: exists and is not a bundle. Choose another folder, or delete it.")
     trained = trained_fold.trained(params)
     facts = workspace.facts(params, trained)
-    shutil.rmtree(out, ignore_errors=True)
+    for name, block in facts.features.items():
+        _check_files(name, block)
+    out = out.resolve()
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        facts = _write(trained, facts, unfinished)
+        shutil.rmtree(out, ignore_errors=True)
+        unfinished.rename(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return facts
+
+
+def _write(trained: Sequence[TrainedFold], facts: Facts, out: Path) -> Facts:
+    """Writes a bundle into the new folder `out`, bundle.json last, and returns what that says."""
     of_folds = []
     for fold, of_fold in zip(trained, facts.folds, strict=True):
         shape, folder = fold.preparation.preprocessor.shape, out / of_fold.folder
@@ -42,7 +62,7 @@ def write(params: Params, out: Path) -> Facts:
             if (fold.folder / name).is_file():
                 shutil.copyfile(fold.folder / name, folder / name)
         of_folds.append(of_fold.model_copy(update={"padded": lengths}))
-    features = {name: _with_files(block, out) for name, block in facts.features.items()}
+    features = {name: _with_files(name, block, out) for name, block in facts.features.items()}
     facts = facts.model_copy(update={"folds": of_folds, "features": features})
     (out / card.FILE).write_text(card.text(facts), encoding="utf-8")
     files = sorted(path for path in out.rglob("*") if path.is_file())
@@ -52,12 +72,22 @@ def write(params: Params, out: Path) -> Facts:
     return facts
 
 
-def _with_files(block: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Returns a feature's block that names its file within the bundle, after copying it there."""
-    if facts_file.WEIGHTS not in block:
+def _check_files(feature: str, block: dict[str, Any]) -> None:
+    """Raises InputError if a file that the feature needs is missing or is not that of its checksum."""
+    if key := facts_file.file_key(feature):
+        path = Path(block[key])
+        names = [Path(file).relative_to(path) for file in facts_file.feature_files(feature, block)]
+        of_folder = [str(name) for name in names if name != Path()]
+        keys.check_weights(path, block["sha256"], f"params.features.{feature}", key, of_folder)
+
+
+def _with_files(feature: str, block: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Returns a feature's block that names its file or folder within the bundle, after copying it there."""
+    if (key := facts_file.file_key(feature)) is None:
         return block
-    source = Path(block[facts_file.WEIGHTS])
-    target = Path("features") / source.name
-    (out / target).parent.mkdir(exist_ok=True)
-    shutil.copyfile(source, out / target)
-    return block | {facts_file.WEIGHTS: target.as_posix()}
+    target = Path("features", feature, Path(block[key]).name)
+    for file in facts_file.feature_files(feature, block):
+        copy = out / target / Path(file).relative_to(block[key])
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    return block | {key: target.as_posix()}

@@ -20,6 +20,7 @@ from stages.audio.log_mel import STEP_FRAMES
 from stages.audio.spectrum import Frames, Spectrum
 
 OWN_FRAMES = True  # a step of 80 ms, not a frame of the shared spectrum
+FILE = "weights"  # key of its block: what a bundle contains a copy of
 
 LICENCE = "EfficientNet-Lite0, by Google, Apache License 2.0"
 

@@ -22,6 +22,7 @@ from stages.data import keys
 from stages.data.shards import N_THREADS
 
 OWN_FRAMES = True  # the encoder's, not those of the shared spectrum
+FILE = "preset"  # key of its block: what a bundle contains a copy of, the FILES of a folder
 
 PLACE = "params.features.keras_hub"
 FILES = ("config.json", "audio_converter.json", "model.weights.h5")  # of a preset: they determine the frames

@@ -21,6 +21,7 @@ from stages.base.params import Block, Positive, Sha256
 from stages.data import keys, onnx
 
 OWN_FRAMES = True  # the encoder's, not those of the shared spectrum
+FILE = "model"  # key of its block: what a bundle contains a copy of
 
 PLACE = "params.features.onnx"
 LEAST_STD = 1e-7  # of a waveform, which is divided by it

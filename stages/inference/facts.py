@@ -20,8 +20,7 @@ from stages.learning.windows import POOLING, PREPROCESSOR
 
 FILE = "bundle.json"
 PROBABILITIES = "probabilities.onnx"  # of a fold: prepared windows to probabilities
-FORMAT = 3
-WEIGHTS = "weights"  # key of a feature's block: a file
+FORMAT = 4
 LARGEST_BYTES = 4 << 20  # of FILE
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"  # of a file in a bundle
 
@@ -84,7 +83,7 @@ class Facts(Block):
         sha256: of every other file of the bundle.
     """
 
-    format: Literal[3]
+    format: Literal[4]
     model: str
     classes: Annotated[list[Annotated[str, Field(pattern=LABEL)]], Field(min_length=1)]
     audio: params.Audio
@@ -156,7 +155,7 @@ def read(folder: Path) -> Facts:
     names += [POOLING] if facts.pooling is not None else []
     names += [SPEAKER_MEANS] if facts.train.normalize in BY_SPEAKER_MEAN else []
     used = [f"{fold.folder}/{name}" for fold in facts.folds for name in names]
-    used += [str(block[WEIGHTS]) for block in facts.features.values() if WEIGHTS in block]
+    used += [file for name, block in facts.features.items() for file in feature_files(name, block)]
     if unlisted := [name for name in used if name not in facts.sha256]:
         raise InputError(f"{path}: has no checksum of {shown(unlisted[0])}. Copy the bundle again.")
     for name, written in facts.sha256.items():
@@ -167,14 +166,27 @@ def read(folder: Path) -> Facts:
 
 
 def write(facts: Facts, folder: Path) -> None:
-    """Writes the facts of a bundle, keys in their order: features and streams have that of the columns."""
+    """Writes the facts of a bundle, keys in their order: features have that of the columns."""
     files.write(json.dumps(facts.model_dump(), indent=2, allow_nan=False) + "\n", folder / FILE)
 
 
 def located(facts: Facts, folder: Path) -> Facts:
     """Returns the facts with the features' files, named relative to the bundle, where the bundle is."""
-    features = {
-        name: block | ({WEIGHTS: str(folder / block[WEIGHTS])} if WEIGHTS in block else {})
-        for name, block in facts.features.items()
-    }
+    features = {}
+    for name, block in facts.features.items():
+        key = file_key(name)
+        features[name] = block | ({key: str(folder / block[key])} if key else {})
     return facts.model_copy(update={"features": features})
+
+
+def file_key(feature: str) -> str | None:
+    """Returns the key of a feature's block that names its file or folder; None for a feature without."""
+    return getattr(registry.load("features", feature, "features"), "FILE", None)
+
+
+def feature_files(feature: str, block: dict[str, Any]) -> list[str]:
+    """Returns the files that a feature needs, by its block."""
+    if (key := file_key(feature)) is None:
+        return []
+    names = getattr(registry.load("features", feature, "features"), "FILES", None)
+    return [str(Path(block[key], name)) for name in names] if names else [str(block[key])]

@@ -54,7 +54,7 @@ def facts(params: Params, trained: list[TrainedFold]) -> Facts:
     corpora = {name: params.corpus_of(name) if name in params.corpora else None for name in names}
     right = reliability([*records.values()])
     return Facts(
-        format=3,
+        format=4,
         model=params.model,
         classes=trained[0].record["classes"],
         audio=params.audio,

@@ -22,6 +22,7 @@ from stages.base import params
 from stages.base.errors import InputError
 from stages.data.keys import sha256
 from stages.export import card as model_card
+from stages.features import keras_hub
 from stages.inference import bundle, facts, workspace
 from stages.inference.bundle import Bundle
 from stages.learning import trained_fold
@@ -74,7 +75,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "gru": {"models__gru__units": [4], "models__gru__dense": [4]},
     "ridge": {
         "models__ridge__pooling": {
-            "streams": {"mfcc": {"feature": "mfcc", "columns": N_DIMS, "frames": 1}},
+            "streams": [{"name": "mfcc", "feature": "mfcc", "columns": N_DIMS, "frames": 1}],
             "blocks": [
                 {
                     "streams": ["mfcc"],
@@ -290,7 +291,7 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
     "no folder": (lambda: shutil.rmtree("bundle"), r"bundle\.json: No such file.*not a bundle"),
     "no JSON": (lambda: Path("bundle/bundle.json").write_text("{"), r"bundle\.json: not readable JSON"),
     "a list": (lambda: Path("bundle/bundle.json").write_text("[]"), r"bundle\.json: \[\] is not valid"),
-    "another version": (damage_text(format=99), r"bundle\.json: format 99, .* reads 3"),
+    "another version": (damage_text(format=99), r"bundle\.json: format 99, .* reads 4"),
     "an unknown key": (damage_text(run="rm"), r"bundle\.json\.run: unknown key"),
     "a strange feature": (damage_text(features={"os": {}}), r"features: no 'os'"),
     "no checksums": (damage_text(sha256={}), r"no checksum of 'fold_00/probabilities\.onnx'"),
@@ -340,6 +341,61 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(here: Path) -> None:
     with pytest.raises(InputError, match=r"^mine: exists and is not a bundle"):
         written.write(params.read(), Path("mine"))
     assert Path("mine/thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("fault", ["a missing file", "another file", "interrupted"])
+def test_a_bundle_is_replaced_as_a_whole_or_not_at_all(
+    here: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.export import folder as written
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in Path("bundle").rglob("*") if path.is_file()}
+
+    before, of_workspace = files(), workspace.facts
+
+    def with_an_encoder(*given: Any) -> Any:
+        made = of_workspace(*given)
+        block = {"model": "encoder.onnx", "sha256": "0" * 64}
+        return made.model_copy(update={"features": made.features | {"onnx": block}})
+
+    def stop(_: Any) -> str:
+        raise KeyboardInterrupt
+
+    if fault == "another file":
+        Path("encoder.onnx").write_bytes(b"another")
+    if fault == "interrupted":
+        monkeypatch.setattr(model_card, "text", stop)
+    else:
+        monkeypatch.setattr(workspace, "facts", with_an_encoder)
+    error, said = (KeyboardInterrupt, "") if fault == "interrupted" else (InputError, r"onnx.*encoder\.onnx")
+    with pytest.raises(error, match=said):
+        written.write(params.read(), Path("bundle"))
+    assert files() == before
+    assert sorted(path.name for path in Path.cwd().glob("*bundle*")) == ["bundle"]
+
+
+def test_what_a_feature_needs_is_copied_and_found_in_the_bundle(tmp_path: Path, model: Bundle) -> None:
+    from stages.export import folder as written
+
+    preset = tmp_path / "whisper"
+    preset.mkdir()
+    for name in keras_hub.FILES:
+        (preset / name).write_text(name)
+    (tmp_path / "encoder.onnx").write_text("encoder")
+    blocks = {"onnx": {"model": str(tmp_path / "encoder.onnx")}, "keras_hub": {"preset": str(preset)}}
+    blocks |= {"byol_s": {"weights": str(tmp_path / "encoder.onnx")}, "mfcc": {"n_mfcc": 4}}
+    copied = {name: written._with_files(name, block, tmp_path / "made") for name, block in blocks.items()}
+    moved = (tmp_path / "made").rename(tmp_path / "moved")
+    found = facts.located(model.facts.model_copy(update={"features": copied}), moved).features
+    assert (
+        Path(found["onnx"]["model"]).read_text() == Path(found["byol_s"]["weights"]).read_text() == "encoder"
+    )
+    assert [Path(found["keras_hub"]["preset"], name).read_text() for name in keras_hub.FILES] == [
+        *keras_hub.FILES
+    ]
+    assert all(str(moved) in str(found[name]) for name in ("onnx", "keras_hub", "byol_s"))
+    assert found["mfcc"] == {"n_mfcc": 4}
 
 
 def test_using_a_bundle_imports_no_heavy_package(here: Path) -> None:
