@@ -25,6 +25,10 @@ def main() -> None:
         corpus = params.corpus_of(name)
         if hasattr(corpus, "sources"):  # a table lists its recordings itself
             print(f"{name}: {mirror.update(corpus.sources(), RAW / name)}")
+            if unlisted := corpus.unlisted():
+                print(
+                    f"  notice: {len(unlisted)} recordings are not in the table, the first is '{unlisted[0]}'"
+                )
             continue
         with sources.opened(name, corpus, params) as (found, ignored):
             n_clips = sources.count_recordings(found, name, corpus)

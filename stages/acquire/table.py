@@ -150,7 +150,7 @@ def _delimited(text: str) -> pd.DataFrame:
 
 
 def _json_lines(path: Path) -> pd.DataFrame:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")  # splitlines also splits within texts
     return _as_text(pd.DataFrame([json.loads(line) for line in lines if line.strip()]))
 
 

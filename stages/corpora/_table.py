@@ -12,9 +12,9 @@ import pandas as pd
 import soundfile
 from pydantic import Field, field_validator
 
-from stages.acquire import segments, table
+from stages.acquire import segments, sources, table
 from stages.acquire.source_file import SourceFile
-from stages.acquire.sources import check_clashes, check_kind
+from stages.audio.recording import SUFFIXES
 from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.files import SOURCES
@@ -103,7 +103,7 @@ class TableCorpus:
             InputError: names the table, the row and the value.
         """
         path = Path(self.config.table)
-        check_kind(path)
+        sources.check_kind(path)
         rules = table.Rules(
             place=f"params.corpora.{self.name}",
             columns=self.config.columns,
@@ -137,9 +137,16 @@ class TableCorpus:
             raise InputError(
                 f"{self.config.table}: none of its {len(rows)} rows is usable; the first: {reason}."
             )
-        check_clashes(found)
+        sources.check_clashes(found)
         content = rows.sort_values("place").to_csv(index=False).encode()
         return [*found, SourceFile(PurePosixPath(ROWS), Path(ROWS), len(content), partial(list, [content]))]
+
+    def unlisted(self) -> list[Path]:
+        """Returns the recordings below `root` that no row of the table names, sorted."""
+        listed = set(self.rows()["path"].str.normalize("NFC"))
+        found = [path for path in sources.walk(self.root) if path.suffix.lower() in SUFFIXES]
+        names = (unicodedata.normalize("NFC", path.relative_to(self.root).as_posix()) for path in found)
+        return [path for path, name in zip(found, names, strict=True) if name not in listed]
 
     def listed(self, folder: Path) -> dict[Path, Any]:
         """Returns the columns of the manifest that the table gives, by the recording's path in `folder`."""
@@ -162,7 +169,7 @@ class TableCorpus:
 
     def _source(self, row: pd.Series) -> SourceFile:
         file = self._file(row["path"])
-        check_kind(file)
+        sources.check_kind(file)
         place = PurePosixPath(row["place"])
         if row["start"] or row["end"]:
             return segments.cut(file, place, float(row["start"] or 0), float(row["end"] or "inf"))

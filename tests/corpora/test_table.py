@@ -580,3 +580,19 @@ def test_group_and_session_protocols_test_whole_groups(project: Project) -> None
             .agg(lambda s: "".join(sorted({*s.str[-1]})))
         )
         assert sorted(tested) == ["ab", "cd", "ef"]
+
+
+def test_recordings_that_no_row_names_are_counted(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = grid().splitlines()
+    # A quotation mark that is closed three rows later makes one cell of what is between: valid CSV.
+    rows = [
+        f"{row},{note}"
+        for row, note in zip(rows, ["note", "", '"loud', "", "", '5"', *[""] * 13], strict=True)
+    ]
+    project("\n".join(rows))
+    ingest.main()
+    assert "notice: 3 recordings are not in the table, the first is 'data/sources/calls/a/Anger0.wav'" in (
+        printed := capsys.readouterr().out
+    ), printed
