@@ -97,7 +97,9 @@ def test_the_stages_start_from_a_workspace_of_recordings(tmp_path: Path) -> None
     path = tmp_path / "03-01-01-01-01-01-01.wav"
     noise = np.random.default_rng(0).normal(scale=0.1, size=16_000)
     soundfile.write(path, noise, 16_000)
-    place = recordings.workspace(tmp_path / "w", [path], n_times=2, augment__copies=1)
+    place = recordings.workspace(
+        tmp_path / "w", [path], n_times=2, augment__copies=1, featurize__features=["mfcc"]
+    )
     for name in ("augment", "featurize"):
         recordings.stage(name, place)
     index = tables.read(place / dataset.INDEX, tables.FEATURES)
