@@ -20,8 +20,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def model(folder: Path | None, speech: str) -> Bundle:
-    """Returns the bundle in the folder, or without one the workspace's model.
+def model(folder: Path | None = None, speech: str = "levels") -> Bundle:
+    """Returns the bundle in the folder, or without one the workspace's model; docs/quickstart.ipynb does that.
 
     Args:
         folder: that `ser bundle` wrote, or None.

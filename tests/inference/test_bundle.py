@@ -23,7 +23,7 @@ from stages.base.errors import InputError
 from stages.data.keys import sha256
 from stages.export import card as model_card
 from stages.features import keras_hub
-from stages.inference import bundle, facts, workspace
+from stages.inference import bundle, chosen, facts, workspace
 from stages.inference.bundle import Bundle
 from stages.learning import trained_fold
 from tests.faults import trained
@@ -137,6 +137,12 @@ def test_recordings_are_standardised_by_others_as_test_clips_are(
     with pytest.raises(InputError, match=f"trained with train.normalize '{normalize}'"):
         model.predict(syllables(1.0), RATE_HZ)
     assert f"statistics '{model.facts.statistics}'" in model.facts.notice()
+
+
+def test_without_arguments_the_model_is_that_of_the_workspace(here: Path, model: Bundle) -> None:
+    clip = syllables(1.0).astype(np.float32)
+    found = chosen.model().predict(clip, RATE_HZ).probabilities
+    assert found == pytest.approx(model.predict(clip, RATE_HZ).probabilities, abs=1e-5)
 
 
 def test_statistics_are_of_usable_recordings_and_only_of_models_that_use_them(
