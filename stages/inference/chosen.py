@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def model(folder: Path | None = None, speech: str = "levels") -> Bundle:
-    """Returns the bundle in the folder, or without one the workspace's model; docs/quickstart.ipynb does that.
+    """Returns the bundle in the folder, or without one the workspace's model, as docs/quickstart.ipynb.
 
     Args:
         folder: that `ser bundle` wrote, or None.
