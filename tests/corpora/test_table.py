@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from stages import augment, evaluate, featurize, ingest, manifest, report, select, split, train
+from stages.acquire import table
 from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import MANIFEST, METRICS, PREDICTIONS, RAW
@@ -596,3 +597,12 @@ def test_recordings_that_no_row_names_are_counted(
     assert "notice: 3 recordings are not in the table, the first is 'data/sources/calls/a/Anger0.wav'" in (
         printed := capsys.readouterr().out
     ), printed
+
+
+def test_a_text_of_json_lines_may_contain_other_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    rows = [{"file": "a.wav", "words": "one\u2028two\u0085three"}, {"file": "b.wav", "words": "four"}]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    path.write_bytes("\r\n".join(lines).encode())
+    read, _ = table.read(path, None)
+    assert read.to_dict("records") == rows
