@@ -13,6 +13,7 @@ from stages import evaluate, train
 from stages.base import params
 from stages.base.errors import InputError
 from stages.base.files import FEATURES, METRICS, MODEL
+from stages.learning import trained_fold
 from stages.learning.preprocessing import Preprocessor
 from stages.learning.training import selected
 from tests.support import long_splits, shipped
@@ -123,6 +124,18 @@ def test_streams_of_features_that_are_not_inputs_change_nothing(pooled: Workspac
     pooled.set(models__ridge__pooling=block)
     train.main()
     assert model_bytes()["fold_00/ridge.npz"] == before
+
+
+def test_a_model_is_refused_if_its_streams_have_another_order(pooled: Workspace) -> None:
+    block = pooled.params["models"]["ridge"]["pooling"]
+    halves = [{"name": name, "feature": "mfcc", "columns": N_DIMS // 2, "frames": 1} for name in ("a", "b")]
+    blocks = [each | {"streams": ["a"]} for each in block["blocks"]]
+    pooled.set(models__ridge__pooling={"streams": halves, "blocks": blocks})
+    train.main()
+    assert trained_fold.trained(params.read())
+    pooled.set(models__ridge__pooling={"streams": halves[::-1], "blocks": blocks})
+    with pytest.raises(InputError, match=r"models.*ridge"):
+        trained_fold.trained(params.read())
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,8 @@ class TableCorpus:
     def unlisted(self) -> list[Path]:
         """Returns the recordings below `root` that no row of the table names, sorted."""
         listed = set(self.rows()["path"].str.normalize("NFC"))
-        found = [path for path in sources.walk(self.root) if path.suffix.lower() in SUFFIXES]
+        every = sorted(self.root.rglob("*"))
+        found = [path for path in every if path.suffix.lower() in SUFFIXES and path.is_file()]
         names = (unicodedata.normalize("NFC", path.relative_to(self.root).as_posix()) for path in found)
         return [path for path, name in zip(found, names, strict=True) if name not in listed]
 

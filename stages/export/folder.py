@@ -75,10 +75,8 @@ def _write(trained: Sequence[TrainedFold], facts: Facts, out: Path) -> Facts:
 def _check_files(feature: str, block: dict[str, Any]) -> None:
     """Raises InputError if a file that the feature needs is missing or is not that of its checksum."""
     if key := facts_file.file_key(feature):
-        path = Path(block[key])
-        names = [Path(file).relative_to(path) for file in facts_file.feature_files(feature, block)]
-        of_folder = [str(name) for name in names if name != Path()]
-        keys.check_weights(path, block["sha256"], f"params.features.{feature}", key, of_folder)
+        place, names = f"params.features.{feature}", facts_file.file_names(feature)
+        keys.check_weights(Path(block[key]), block["sha256"], place, key, names)
 
 
 def _with_files(feature: str, block: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -86,8 +84,8 @@ def _with_files(feature: str, block: dict[str, Any], out: Path) -> dict[str, Any
     if (key := facts_file.file_key(feature)) is None:
         return block
     target = Path("features", feature, Path(block[key]).name)
-    for file in facts_file.feature_files(feature, block):
-        copy = out / target / Path(file).relative_to(block[key])
+    for name in facts_file.file_names(feature):
+        copy = out / target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+        shutil.copyfile(Path(block[key], name), copy)
     return block | {key: target.as_posix()}

@@ -155,7 +155,9 @@ def read(folder: Path) -> Facts:
     names += [POOLING] if facts.pooling is not None else []
     names += [SPEAKER_MEANS] if facts.train.normalize in BY_SPEAKER_MEAN else []
     used = [f"{fold.folder}/{name}" for fold in facts.folds for name in names]
-    used += [file for name, block in facts.features.items() for file in feature_files(name, block)]
+    for name, block in facts.features.items():
+        if key := file_key(name):
+            used += [Path(block[key], file).as_posix() for file in file_names(name)]
     if unlisted := [name for name in used if name not in facts.sha256]:
         raise InputError(f"{path}: has no checksum of {shown(unlisted[0])}. Copy the bundle again.")
     for name, written in facts.sha256.items():
@@ -184,9 +186,6 @@ def file_key(feature: str) -> str | None:
     return getattr(registry.load("features", feature, "features"), "FILE", None)
 
 
-def feature_files(feature: str, block: dict[str, Any]) -> list[str]:
-    """Returns the files that a feature needs, by its block."""
-    if (key := file_key(feature)) is None:
-        return []
-    names = getattr(registry.load("features", feature, "features"), "FILES", None)
-    return [str(Path(block[key], name)) for name in names] if names else [str(block[key])]
+def file_names(feature: str) -> tuple[str, ...]:
+    """Returns what the feature needs of its folder; "" for a feature with a file of its own."""
+    return getattr(registry.load("features", feature, "features"), "FILES", ("",))

@@ -593,6 +593,7 @@ def test_recordings_that_no_row_names_are_counted(
         for row, note in zip(rows, ["note", "", '"loud', "", "", '5"', *[""] * 13], strict=True)
     ]
     project("\n".join(rows))
+    (FOLDER / "dangling.wav").symlink_to("nowhere")  # what no row names is not read
     ingest.main()
     assert "notice: 3 recordings are not in the table, the first is 'data/sources/calls/a/Anger0.wav'" in (
         printed := capsys.readouterr().out
