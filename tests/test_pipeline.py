@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,13 @@ pytestmark = pytest.mark.slow
 def run(folder: Path, *command: str) -> str:
     """Returns what the command printed, and fails when it does."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
+    # Not a pipe: the workers of `dvc queue start` keep it open, and reading it would wait for them.
+    with tempfile.TemporaryFile("w+") as printed:
+        done = subprocess.run(command, cwd=folder, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+        printed.seek(0)
+        output = printed.read()
+    assert done.returncode == 0, f"{' '.join(command)}\n{output}"
+    return output
 
 
 def ran(output: str) -> list[str]:

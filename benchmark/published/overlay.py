@@ -38,6 +38,8 @@ class Variant(Block):
     """One set of recordings or features that a system is run on, or one change of the system.
 
     `against` is the variant that this one changes in one point: what the change is worth is measured.
+    `pretrain` has the changes of params.yaml for an earlier training, such as another corpus: the variant
+    starts from the weights of its first fold.
     """
 
     # what the report's scores are computed on; the closest available corpus; what it compares in addition
@@ -45,6 +47,7 @@ class Variant(Block):
     about: str
     params: dict[str, Any]
     against: str | None = None
+    pretrain: dict[str, Any] | None = None
 
 
 class System(Block):
@@ -74,16 +77,25 @@ class System(Block):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What one row of a benchmark runs; `values` is the whole of params.yaml, merged."""
+    """What one row of a benchmark runs; `values` is the whole of params.yaml, merged.
+
+    `pretraining` runs before it: `training.init_from` names its weights.
+    """
 
     system: str
     variant: str
     protocol: str
     values: dict[str, Any]
+    pretraining: Experiment | None = None
 
     @property
     def name(self) -> str:
         return f"{self.variant}-{self.protocol}"
+
+    @property
+    def weights(self) -> str:
+        """The folder in data/pretrained for its trained fold, if it is a pretraining."""
+        return f"{self.system}-{self.variant}"
 
     def run(self, number: int, train_clips: int | None) -> Experiment:
         """Returns the experiment with the seeds of its run `number`, from 0, and a limit of training clips.
@@ -137,16 +149,22 @@ def experiments(name: str, base: dict[str, Any]) -> list[Experiment]:
     """Returns a system's experiments on the params `base`: each variant with each protocol."""
     system, found = load(name), []
     for variant, chosen in system.variants.items():
+        before = reduce(merged, (AS_RECORDED, system.params, chosen.params), base)
+        pretraining, start = None, {}
+        if chosen.pretrain is not None:
+            pretraining = Experiment(name, variant, "pretrain", merged(before, chosen.pretrain))
+            start = {"models": {before["model"]: {"training": {"init_from": pretraining.weights}}}}
         for protocol, split in system.protocols.items():
-            values = reduce(merged, (AS_RECORDED, system.params, chosen.params, split), base)
-            found.append(Experiment(name, variant, protocol, values))
+            values = reduce(merged, (split, start), before)
+            found.append(Experiment(name, variant, protocol, values, pretraining))
     return found
 
 
 def settings(system: System, variant: str, protocol: str) -> str:
     """Returns the fingerprint of what a system's file sets for a row: a row with another one is outdated."""
-    blocks = system.params, system.variants[variant].params, system.protocols.get(protocol)  # type: ignore[call-overload]
-    return fingerprint(*blocks)
+    chosen = system.variants[variant]
+    blocks = [system.params, chosen.params, system.protocols.get(protocol)]  # type: ignore[call-overload]
+    return fingerprint(*blocks, *([] if chosen.pretrain is None else [chosen.pretrain]))
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,11 @@
     python -m benchmark.published.system --corpus crema_d     those on CREMA-D, on it alone
 
 Each run is this pipeline in a workspace of its own in benchmark/published/runs, with params.yaml as
-benchmark/published/systems/B1_svm.yaml changes it. Both protocols are run with the same seeds, `n_seeds` of
-them, and with equally many training clips. Only what changed runs again, a killed run resumes, and several
-systems may run side by side. benchmark/published/rows/B1_svm.csv is written after each seed. Rows whose
-corpus or weights are missing keep their last results.
+benchmark/published/systems/B1_svm.yaml changes it. The weights that a variant with `pretrain` starts from are
+trained once, before its first run, and put in data/pretrained. Both protocols are run with the same seeds,
+`n_seeds` of them, and with equally many training clips. Only what changed runs again, a killed run resumes,
+and several systems may run side by side. benchmark/published/rows/B1_svm.csv is written after each seed.
+Rows whose corpus or weights are missing keep their last results.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def main() -> None:
     with hardware.quiet():  # checking a network's block loads TensorFlow
         for experiment in itertools.chain(*chosen.values()):
             experiment.params()  # a mistake in the last one is reported before the first one is trained
+            if experiment.pretraining is not None:
+                experiment.pretraining.params()
     for name, experiments in chosen.items():
         if any(uses(each, to.corpus) for each in experiments):
             reproduce(overlay.load(name), experiments, to.corpus)
@@ -80,6 +83,7 @@ def reproduce(
     started = time.monotonic()
     for n_done, (variant, number) in enumerate(runs):
         pair = [each for each in experiments if each.variant == variant]
+        workspace.pretrain(pair[0])
         limited = workspace.equal_runs(pair, number)
         if n_done:
             seconds = (time.monotonic() - started) / n_done

@@ -7,6 +7,7 @@ again only where something changed. All share one cache, which stores equal file
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -17,10 +18,11 @@ import numpy as np
 from benchmark.published.overlay import Experiment
 from stages.acquire import archive
 from stages.base import workspace
-from stages.base.files import MANIFEST, PRETRAINED, SOURCES
+from stages.base.files import MANIFEST, MODEL, PRETRAINED, SOURCES
 from stages.base.params import checked
 from stages.data import tables
 from stages.learning import training
+from stages.learning.record import folder_name
 from stages.splitting import labels, protocols
 
 RUNS = Path("benchmark/published/runs")
@@ -87,8 +89,12 @@ def _missing_channels(corpus: Any, paths: list[Path], channels: list[str]) -> li
 
 
 def missing(experiment: Experiment) -> list[str]:
-    """Returns what the row reads and is not here, by title."""
-    return [title for title, paths in inputs(experiment).items() if not paths]
+    """Returns what the row and its pretraining read and is not here, by title."""
+    read = inputs(experiment)
+    if (earlier := experiment.pretraining) is not None:
+        read.pop(earlier.weights)  # `pretrain` makes them
+        read |= inputs(earlier)
+    return [title for title, paths in read.items() if not paths]
 
 
 def folder(experiment: Experiment) -> Path:
@@ -108,6 +114,22 @@ def prepare(experiment: Experiment) -> Path:
         workspace.start_from(max(finished, key=lambda lock: lock.stat().st_mtime).parent, place)
     workspace.prepare(place, experiment.values, itertools.chain(*inputs(experiment).values()), CACHE)
     return place
+
+
+def pretrain(experiment: Experiment) -> None:
+    """Trains the weights that an experiment starts from, where they are not up to date, if it needs any.
+
+    They are put in data/pretrained, as a user would do it.
+    """
+    if (earlier := experiment.pretraining) is None:
+        return
+    place, weights = prepare(earlier), PRETRAINED / earlier.weights
+    reproduce(place, "train")
+    unfinished = weights.with_suffix(workspace.UNFINISHED)
+    for folder in (unfinished, weights):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(place / MODEL / folder_name(0), unfinished)
+    unfinished.rename(weights)
 
 
 def equal_runs(experiments: Sequence[Experiment], number: int) -> list[Experiment]:

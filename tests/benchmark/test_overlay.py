@@ -225,3 +225,23 @@ def test_params_survive_being_written_and_read(tmp_path: Path) -> None:
     base = shipped.values()
     YAML().dump(base, tmp_path / "params.yaml")
     assert load(tmp_path / "params.yaml") == base
+
+
+def test_a_variant_with_pretraining_starts_from_its_weights(only_x: Path) -> None:
+    def experiments(**pretrain: Any) -> list[overlay.Experiment]:
+        network = {"model": "cnn2d", "models": {"cnn2d": {"training": {"epochs": 2}}}}
+        variant = {"role": "reported", "about": "", "params": {"corpus": ["ravdess"]}, **pretrain}
+        YAML().dump(written(params=network, variants={"a": variant}), only_x)
+        return overlay.experiments("X", shipped.values())
+
+    without, _ = experiments()
+    both = experiments(pretrain={"corpus": ["tess"], "split": {"protocol": "random", "n_folds": 1}})
+    for each in both:
+        assert each.pretraining is not None
+        assert each.block["training"]["init_from"] == each.pretraining.weights
+        own, earlier = each.params(), each.pretraining.params()
+        assert (own.corpus, earlier.corpus) == (["ravdess"], ["tess"])
+        assert (earlier.split.protocol, earlier.split.n_folds) == ("random", 1)
+        assert each.pretraining.block["training"].get("init_from") is None
+    assert without.pretraining is None
+    assert without.block["training"].get("init_from") is None

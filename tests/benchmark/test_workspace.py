@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,14 @@ def test_a_workspace_has_the_weights_that_the_row_starts_from_and_no_others(proj
     for name in ("other", "imagenet"):
         place = workspace.prepare(starting_from(name)) / "data" / "pretrained"
         assert set(files(place)) == {f"{name}/model.weights.h5"}
+
+
+def test_pretraining_makes_the_weights_and_needs_its_own_corpus(project: Path) -> None:
+    earlier = Experiment("X", "all", "pretrain", row(corpus=["tess"]).values)
+    later = replace(starting_from(earlier.weights), pretraining=earlier)
+    assert workspace.missing(later) == ["TESS"]
+    put(project, "tess/OAF_back_angry.wav")
+    assert workspace.missing(later) == []
 
 
 def test_a_packed_corpus_is_not_missing(project: Path) -> None:
