@@ -54,8 +54,8 @@ class Row:
             return DASH
         ends = ""
         if self.values.get(f"{column}_low"):
-            ends = f" [{self.percent(f'{column}_low'):.0f}, {self.percent(f'{column}_high'):.0f}]"
-        return f"{self.percent(column):.1f}{ends}"
+            ends = f" [{self.percent(f'{column}_low'):z.0f}, {self.percent(f'{column}_high'):z.0f}]"
+        return f"{self.percent(column):z.1f}{ends}"
 
     def over_seeds(self, column: str) -> str:
         """Returns ` ± 0.9`, the standard deviation over seeds, or nothing with one seed."""
@@ -189,7 +189,7 @@ class Entry:
     def lost(self) -> str:
         """The points lost, with their interval where it was measured."""
         row = self.new_speakers
-        return row.score("lost") if row.text("lost") else f"{self.points_lost:.1f}"
+        return row.score("lost") if row.text("lost") else f"{self.points_lost:z.1f}"
 
     @property
     def is_outdated(self) -> bool:
@@ -246,9 +246,9 @@ def mean_lost(found: Sequence[Entry]) -> str:
     """Returns the mean of the points lost, with its 95 % interval over systems: `25 [14, 36]`."""
     lost = np.array([entry.points_lost for entry in found])
     if len(lost) < 3:  # it would be wider than the scale
-        return f"{lost.mean():.0f}"
+        return f"{lost.mean():z.0f}"
     margin = stats.t.ppf(0.975, len(lost) - 1) * stats.sem(lost)
-    return f"{lost.mean():.0f} [{lost.mean() - margin:.0f}, {lost.mean() + margin:.0f}]"
+    return f"{lost.mean():z.0f} [{lost.mean() - margin:z.0f}, {lost.mean() + margin:z.0f}]"
 
 
 def by_kind(found: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:

@@ -89,10 +89,20 @@ def sweep() -> None:
         try:
             days = (time.time() - path.stat().st_mtime) / (24 * 60 * 60)
             ours = match[1] == _host()
-            if not psutil.pid_exists(int(match[2])) if ours else days > ABANDONED_DAYS:
+            if not _is_running(int(match[2])) if ours else days > ABANDONED_DAYS:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         except FileNotFoundError:  # its process, or another sweep, was faster
             continue
+
+
+def _is_running(number: int) -> bool:
+    """Returns whether a process runs; one that has ended may stay listed, where nobody asks how it ended."""
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # of another user
+        return True
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
@@ -170,8 +170,9 @@ class Split(Block):
             case _:
                 return values
         if name not in maps:
-            raise ValueError(
-                f"labels.merge: no '{name}' in label_maps; choose from {', '.join(sorted(maps))}"
+            choices = {"name": shown(name), "maps": ", ".join(map(shown_key, sorted(maps)))}
+            raise PydanticCustomError(
+                "of_key", "labels.merge: no {name} in label_maps; choose from {maps}", choices
             )
         dropped = labels.get("drop") or []
         merge = {label: target for label, target in maps[name].items() if label not in dropped}
@@ -462,6 +463,8 @@ def check(cls: type[T], values: object, place: str) -> T:
             raise InputError(f"{where}: unknown key{hint}")
         case "missing":
             raise InputError(f"{where}: missing.")
+        case "of_key":  # of a block's validator: the message begins with the key in the block
+            raise InputError(f"{where}.{fault['msg']}.")
         case "value_error":
             raise InputError(f"{where}: {fault['ctx']['error']}.")
         case _:

@@ -138,7 +138,7 @@ def read_records(params: Params) -> dict[str, dict[str, Any]]:
             if not path.is_file() or keys.sha256(path) != written:
                 raise InputError(f"{path}: missing, or changed since train wrote it. Run `dvc repro train`.")
         _check_same("params.", made_with(params), record["made_with"])
-        _check_same("", made_by(params), record["made_by"], stage="-f train")
+        _check_same("", made_by(params), record["made_by"])
     if not records:
         raise InputError(f"{MODEL}: contains no trained fold. Run `dvc repro train`.")
     return records
@@ -324,7 +324,7 @@ def _check_same(
             place = key if key in now else shown_key(key)
             raise InputError(
                 f"{prefix}{place}: {_shown(now, key)}, but {made} was made with {_shown(then, key)}. "
-                f"Set it back, or run `dvc repro {stage}`."
+                f"Set it back, or run `dvc repro {stage}`, with `-sf` if DVC sees no change."
             )
 
 

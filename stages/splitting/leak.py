@@ -67,7 +67,7 @@ def broken(rows: pd.DataFrame, column: str, few: bool) -> pd.DataFrame:
     """
     role = rows["role"]
     shared = column == "corpus" or (few and column in ("speaker", "sentence"))
-    return straddling(rows, column, role == "test" if shared else role)
+    return straddling(rows, column, role.eq("test") if shared else role)
 
 
 def check(splits: Splits, protocol: str) -> None:

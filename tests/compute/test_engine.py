@@ -331,7 +331,7 @@ def test_what_a_killed_client_of_a_cluster_leaves_is_removed(
     assert next(running) == 9
     assert [*DATA.glob(".*.part")] != []
     with monkeypatch.context() as killed:
-        killed.setattr(files.psutil, "pid_exists", lambda number: False)
+        killed.setattr(files, "_is_running", lambda number: False)
         files.sweep()
     assert [*DATA.glob(".*.part")] == []
     running.close()
