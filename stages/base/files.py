@@ -98,7 +98,7 @@ def sweep() -> None:
 def _is_running(number: int) -> bool:
     """Returns whether a process runs; one that has ended may stay listed, where nobody asks how it ended."""
     try:
-        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(number).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:  # of another user
