@@ -108,7 +108,11 @@ def start(network: keras.Model, name: str, build: Build, classes: list[str]) -> 
             "Rename them by params.split.labels.merge, or start from other weights."
         )
     source = build(network.input_shape[1:], max(len(known), 1))
-    load(source, folder / FILE, "Choose other weights as `training.init_from`, or their model.")
+    advice = (
+        "Choose other weights as `training.init_from`, or their model and inputs: with `duration_s: null`, "
+        "each corpus has an input of its own length."
+    )
+    load(source, folder / FILE, advice)
     for layer, pretrained in zip(network.layers[:-1], source.layers[:-1], strict=True):
         layer.set_weights(pretrained.get_weights())
     to, from_ = [classes.index(c) for c in shared], [known.index(c) for c in shared]
