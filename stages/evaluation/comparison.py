@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.base.files import PREDICTIONS
 from stages.base.params import Params
 from stages.data import keys, tables
@@ -93,14 +94,17 @@ def read(revision: str) -> Revision:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    if not revision:
+        raise InputError("a revision is empty. Give a Git revision or an experiment, or leave it out.")
     try:
         # Not DVCFileSystem(rev=revision): it begins at Git's root, and the project may be a subfolder.
         with Repo() as repo, repo.switch(_commit(repo, revision)):
             files = repo.dvcfs.fs
-            stage = YAML(typ="safe", pure=True).load(files.read_text(LOCK))["stages"]["evaluate"]
+            stage = _stages(revision, files.read_text(LOCK))["evaluate"]
             predictions = _read_predictions(revision, files)
             if revision == WORKSPACE:
                 _check_recorded(stage)
+                _check_unchanged(repo)
     except (FileNotFoundError, KeyError) as error:
         raise InputError(
             f"{revision}: has no predictions, because its {LOCK} has no stage `evaluate`. Run `dvc repro` "
@@ -109,8 +113,24 @@ def read(revision: str) -> Revision:
     except DvcException as error:
         raise InputError(f"{revision}: {error}.") from error
     if predictions.empty:
-        raise InputError(f"{revision}: {PREDICTIONS} is empty. Run `dvc repro -f evaluate`.")
+        raise InputError(f"{revision}: {PREDICTIONS} is empty. Run `dvc repro -sf evaluate`.")
     return Revision(revision, predictions, keys.leaves(stage.get("params", {}).get("params.yaml", {})))
+
+
+def _stages(revision: str, lock: str) -> dict[str, Any]:
+    """Returns the stages of a dvc.lock.
+
+    Raises:
+        InputError: it is not one: it may have conflicts of a merge.
+    """
+    try:
+        stages: dict[str, Any] = YAML(typ="safe", pure=True).load(lock)["stages"]
+        return dict(stages)
+    except (YAMLError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{revision}: {LOCK} is not as DVC writes it ({one_line(error)}). Resolve its conflicts, or run "
+            "`dvc repro`, and commit it."
+        ) from error
 
 
 def _commit(repo: Any, revision: str) -> str:
@@ -121,6 +141,8 @@ def _commit(repo: Any, revision: str) -> str:
     """
     from scmrepo.exceptions import RevError
 
+    if revision == WORKSPACE:  # not a branch of that name
+        return revision
     try:
         return str(repo.scm.resolve_rev(revision))
     except RevError:
@@ -134,8 +156,33 @@ def _check_recorded(stage: dict[str, Any]) -> None:
         InputError: they are not.
     """
     recorded = {out["path"]: out.get("md5") for out in stage.get("outs", [])}
+    if not PREDICTIONS.is_file():
+        raise InputError(f"{WORKSPACE}: {PREDICTIONS} is missing. {_remedy(WORKSPACE)}")
     if recorded.get(PREDICTIONS.as_posix()) != hashlib.md5(PREDICTIONS.read_bytes()).hexdigest():  # noqa: S324
-        raise InputError(f"{WORKSPACE}: {PREDICTIONS} is not the one that {LOCK} records. Run `dvc repro`.")
+        raise InputError(
+            f"{WORKSPACE}: {PREDICTIONS} is not the one that {LOCK} records. {_remedy(WORKSPACE)}"
+        )
+
+
+def _check_unchanged(repo: Any) -> None:
+    """Checks that the workspace's predictions are of its present parameters, code and data.
+
+    What is missing is no change: a colleague may have pulled the predictions alone.
+
+    Raises:
+        InputError: names the first that has changed, and its stage.
+    """
+    for stage, changes in repo.status(targets=["evaluate"], with_deps=True).items():
+        changed = [each["changed deps"] for each in changes if "changed deps" in each]
+        for path, state in [item for each in changed for item in each.items()]:
+            params = (
+                [key for key, each in state.items() if each != "deleted"] if isinstance(state, dict) else []
+            )
+            if params or state in ("modified", "new"):
+                raise InputError(
+                    f"{WORKSPACE}: {': '.join([path, *params[:1]])} has changed since `{stage}` ran, so "
+                    f"{PREDICTIONS} is of another version. Run `dvc repro`."
+                )
 
 
 def _read_predictions(revision: str, files: Any) -> pd.DataFrame:
@@ -154,7 +201,7 @@ def _read_predictions(revision: str, files: Any) -> pd.DataFrame:
 def _remedy(revision: str) -> str:
     """Returns how to get a revision's predictions."""
     if revision == WORKSPACE:
-        return f"Run `dvc pull {PREDICTIONS}` or `dvc repro`."
+        return f"Run `dvc checkout`, `dvc pull {PREDICTIONS}` or `dvc repro`."
     return (
         f"Run `dvc fetch --all-commits {PREDICTIONS}` to get it from a remote, or "
         f"`make base BASE={revision}` to reproduce it under the tag `base`, and compare with `base`."

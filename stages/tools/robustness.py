@@ -89,7 +89,9 @@ CONDITIONS: dict[str, Callable[[Samples], bytes]] = {
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--every", type=count, default=1, metavar="N", help="score every Nth test clip")
+    parser.add_argument(
+        "--every", type=count, default=1, metavar="N", help="score one test clip in N, drawn at random"
+    )
     every = parser.parse_args().every
     params = read()
     hardware.limit(params.train.threads)
@@ -103,7 +105,7 @@ def measure(params: Params, every: int) -> dict[str, Any]:
     """Returns `conditions`, with uar, lost, warned and abstained of each, and what was measured.
 
     Args:
-        every: of the test clips of a fold, in the order of their names, only each of so many.
+        every: of the test clips of a fold and label, one in so many, drawn by `params.seed`.
 
     Raises:
         InputError: the trained folds do not belong to params.yaml and the splits, or a recording in data/raw
@@ -132,6 +134,7 @@ def measure(params: Params, every: int) -> dict[str, Any]:
         "made_from": made_from(trained_fold.origin(records, params)),
         "statistics": statistics(params.train.model_dump()),
         "n_clips": int(scored[CLEAN]["clip"].nunique()),
+        "n_speakers": int(scored[CLEAN]["speaker"].nunique()),
         "conditions": {
             name: {
                 "uar": uars[name],
@@ -142,6 +145,18 @@ def measure(params: Params, every: int) -> dict[str, Any]:
             for name, scores in scored.items()
         },
     }
+
+
+def drawn(rows: pd.DataFrame, every: int, seed: int) -> pd.DataFrame:
+    """Returns one row in `every`, with all labels alike; the names of clips follow speakers and labels.
+
+    >>> rows = pd.DataFrame({"clip": [*"abcdefgh"], "label": ["anger"] * 4 + ["fear"] * 4})
+    >>> drawn(rows, 2, seed=20)["label"].value_counts().to_dict()
+    {'anger': 2, 'fear': 2}
+    """
+    by_key = rows.assign(key=[keys.fingerprint(seed, clip) for clip in rows["clip"]])
+    chosen = by_key.sort_values(["label", "key"]).index[::every]
+    return rows.loc[chosen.sort_values()].reset_index(drop=True)
 
 
 def check_recordings(splits: Splits) -> None:
@@ -175,7 +190,7 @@ def score(
         paths: of the recordings in data/raw, by clip.
         every: see `measure`.
     """
-    rows = splits.fold(fold.number, "test").iloc[::every].reset_index(drop=True)
+    rows = drawn(splits.fold(fold.number, "test"), every, params.seed)
     frames, actions = [], []
     with tempfile.NamedTemporaryFile() as file:
         for clip in rows["clip"]:

@@ -231,6 +231,41 @@ def test_invalid_predictions_are_refused(revisions: Revisions, said) -> None:
         said()
 
 
+def test_a_workspace_of_other_parameters_is_refused(revisions: Revisions, said) -> None:
+    path = revisions.folder / "dvc.yaml"
+    pipeline = YAML().load(path)
+    pipeline["stages"]["evaluate"]["params"] = ["seed"]
+    YAML().dump(pipeline, path)
+    values = read_params()
+    revisions.evaluate(WORSE, seed=values.seed)
+    assert "worse" in said()
+    revisions.evaluate(WORSE, seed=values.seed + 1)
+    with pytest.raises(InputError, match=r"^workspace: .*seed .*evaluate.* Run `dvc repro`"):
+        said()
+    assert "difference" in said("before", "HEAD")
+
+
+def test_missing_predictions_and_a_broken_lock_have_their_own_messages(revisions: Revisions, said) -> None:
+    (revisions.folder / PREDICTIONS).unlink()
+    with pytest.raises(InputError, match=r"^workspace: data/predictions\.parquet.*`dvc checkout`"):
+        said()
+    lock = revisions.folder / "dvc.lock"
+    for content in ("<<<<<<< HEAD\n" + lock.read_text(), "", "stages:\n", "a\n"):
+        lock.write_text(content)
+        with pytest.raises(InputError, match=r"^workspace: dvc\.lock"):
+            said()
+
+
+def test_a_branch_called_workspace_is_not_the_workspace(revisions: Revisions, said) -> None:
+    subprocess.run(["git", "branch", "workspace", "before"], cwd=revisions.folder, check=True)
+    assert said().startswith("UAR 0.775 -> 0.533")
+
+
+def test_an_empty_revision_is_refused(said) -> None:
+    with pytest.raises(InputError, match="empty"):
+        said("")
+
+
 @pytest.mark.parametrize(
     ("table", "protocol", "message"),
     [

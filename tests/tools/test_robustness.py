@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stages.audio.recording import decode
@@ -58,3 +59,15 @@ def test_the_manifest_is_read_once_for_all_conditions(
     measured = robustness.measure(params.read(), every=4)
     assert {*measured["conditions"]} == {*conditions} and measured["n_clips"] > 1
     assert reads.count(["clip", "path"]) == 1
+
+
+def test_clips_of_all_speakers_and_labels_are_drawn() -> None:
+    labels, speakers = ["anger", "fear", "happiness", "sadness"], [f"c/{n:02}" for n in range(6)]
+    clips = [f"{speaker}-{label}-{n}" for speaker in speakers for label in labels for n in range(8)]
+    rows = pd.DataFrame({"clip": clips})
+    rows[["speaker", "label"]] = [clip.split("-")[:2] for clip in clips]
+    drawn = robustness.drawn(rows, 8, seed=20)
+    assert drawn["label"].value_counts().to_dict() == dict.fromkeys(labels, 6)
+    assert drawn["speaker"].nunique() > 4  # every eighth is of each speaker's first clip
+    assert drawn["clip"].is_monotonic_increasing
+    assert not drawn.equals(robustness.drawn(rows, 8, seed=21))
