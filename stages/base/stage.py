@@ -82,12 +82,24 @@ def check_not_edited_at_start(stage: str) -> None:
     Raises:
         InputError: names the file.
     """
-    started = psutil.Process().create_time()
+    started = _started()
     for path in _yaml(PIPELINE)["stages"][stage].get("deps", []):
         for file in _files(path) if path.startswith(CODE) else []:
             # A date in the future is of a disk whose clock is ahead.
             if started < Path(file).stat().st_mtime <= time.time():
                 raise InputError(f"{file}: edited while {stage} was starting. Run the same command again.")
+
+
+def _started() -> float:
+    """Returns when this process started, in seconds since the epoch.
+
+    On Linux, psutil counts from a boot time in whole seconds, so its start is up to a second too early: a file
+    that was edited just before would count as edited since.
+    """
+    created = psutil.Process().create_time()
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return created
+    return created - psutil.boot_time() + time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def check_unchanged() -> None:

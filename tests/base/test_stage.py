@@ -126,3 +126,10 @@ def test_a_stage_runs_nothing_when_it_is_given_an_argument(argument: str, tmp_pa
         assert done.returncode == 2
         assert argument in done.stderr
     assert [*tmp_path.iterdir()] == []
+
+
+def test_the_start_of_a_process_is_not_before_it() -> None:
+    before = time.time()
+    command = [sys.executable, "-c", "from stages.base import stage; print(stage._started())"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert before - 0.05 <= float(done.stdout) <= time.time()

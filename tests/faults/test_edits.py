@@ -215,7 +215,7 @@ def test_an_edit_while_dvc_repro_runs(
         try:
             pipeline.run(folder, "dvc", "repro")
         except AssertionError as refused:
-            stage = re.search(r"^error: .* run `dvc repro (\w+)`, with `-sf`", str(refused), re.MULTILINE)
+            stage = re.search(r"^ *error: .* run `dvc repro (\w+)`, with `-sf`", str(refused), re.MULTILINE)
             assert stage, refused
             pipeline.run(folder, "dvc", "repro", "-sf", stage[1])
             pipeline.run(folder, "dvc", "repro")
