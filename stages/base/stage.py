@@ -93,13 +93,13 @@ def check_not_edited_at_start(stage: str) -> None:
 def _started() -> float:
     """Returns when this process started, in seconds since the epoch.
 
-    On Linux, psutil counts from a boot time in whole seconds, so its start is up to a second too early: a file
-    that was edited just before would count as edited since.
+    On Linux, psutil counts from a boot time in whole seconds, so its start is up to a second too early: a
+    file that was edited just before would count as edited since.
     """
-    created = psutil.Process().create_time()
+    created = float(psutil.Process().create_time())
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return created
-    return created - psutil.boot_time() + time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return created - float(psutil.boot_time()) + time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def check_unchanged() -> None:
