@@ -6,8 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
+from stages.base.errors import shown
 from stages.inference.bundle import Prediction, Window
 
 COLUMNS = ("file", "start_s", "end_s", "speech", "emotion")
@@ -107,34 +109,56 @@ FORMATS: dict[str, type[Format]] = {"table": Table, "csv": Csv, "json": Json, "j
 RESUMABLE = ("csv", "jsonl")
 
 
-def finished(text: str, chosen: Format) -> tuple[str, set[str]]:
-    """Returns the part of an interrupted output to keep, and the files whose rows it has.
+def finished(text: str, chosen: Format, names: list[str]) -> tuple[str, int, int]:
+    """Returns the part of an interrupted output to keep, how many recordings it has, and how many failed.
 
-    The last file may be incomplete, so it is left out.
+    The last recording may be incomplete, so it is left out, to be predicted again.
+
+    Args:
+        names: of the recordings to predict, in their order; the output has the first ones.
 
     Raises:
-        ValueError: the text is of another format, other columns, or another model.
+        ValueError: the text is of another format, other columns, another model, or other recordings.
     """
     if not text.startswith(chosen.begin):
         raise ValueError("other columns")
     body = text[len(chosen.begin) :]
     rows = [*_rows(body[: body.rfind("\n") + 1], isinstance(chosen, Csv))]
-    if any(model != chosen.model for _, model, _ in rows):
+    if any(row.model != chosen.model for row in rows):
         raise ValueError("another model or other settings")
-    last = rows[-1][0] if rows else None
-    kept = [(file, row) for file, _, row in rows if file != last]
-    return chosen.begin + "".join(row for _, row in kept), {file for file, _ in kept}
+    # A recording may have several rows, and a name may be given twice in a row: such stay together.
+    there = [(file, [*of_file]) for file, of_file in groupby(rows, key=lambda row: row.file)]
+    expected = [(name, len([*same])) for name, same in groupby(names)]
+    for number, (file, _) in enumerate(there):
+        name = expected[number][0] if number < len(expected) else None
+        if file != name:
+            instead = (
+                f"in place of {shown(name)}" if name is not None else "which this command does not predict"
+            )
+            raise ValueError(f"it has other recordings: {shown(file)}, {instead}")
+    kept = [row for _, of_file in there[:-1] for row in of_file]
+    n_done = sum(n for _, n in expected[: max(len(there) - 1, 0)])
+    return chosen.begin + "".join(row.text for row in kept), n_done, sum(row.failed for row in kept)
 
 
-def _rows(body: str, is_csv: bool) -> Iterator[tuple[str, str, str]]:
-    """Yields file, model and text of each row."""
+class _Row(NamedTuple):
+    """What an output says in a row, and the row itself."""
+
+    file: str
+    model: str
+    failed: bool
+    text: str
+
+
+def _rows(body: str, is_csv: bool) -> Iterator[_Row]:
+    """Yields the rows of an output."""
     if is_csv:
         for row in csv.reader(io.StringIO(body)):
-            yield row[0], row[-1], _line(row)
+            yield _Row(row[0], row[-1], row[-3] == "failed", _line(row))
         return
     for line in body.split("\n")[:-1]:  # not splitlines: a file name may have other breaks
         found = json.loads(line)
-        yield found["file"], found["model"], f"{line}\n"
+        yield _Row(found["file"], found["model"], found["status"] == "failed", f"{line}\n")
 
 
 def _line(values: list[str]) -> str:

@@ -45,10 +45,12 @@ def main() -> None:
         model = adapted(model, others) if others else model
         kind = arguments.format or ("table" if sys.stdout.isatty() and not arguments.output else "csv")
         sums = [keys.sha256(path) for _, path in others]
-        name = keys.fingerprint(model.facts.model_dump(), arguments.speech, arguments.timeline, *sums)
+        settings = [arguments.speech, arguments.timeline, *sums]
+        settings += [arguments.top] if kind != "csv" else []  # a csv file has all emotions
+        name = keys.fingerprint(model.facts.model_dump(), *settings)
         form = output.FORMATS[kind](model.classes, arguments.top, arguments.timeline, name)
-        with target(arguments.output, kind, form) as (file, done):
-            failed = write(file, model, [pair for pair in recordings if pair[0] not in done], form)
+        with target(arguments.output, kind, form, [each for each, _ in recordings]) as (file, done, failed):
+            failed += write(file, model, recordings[done:], form)
     if failed:
         sys.exit(1)
 
@@ -154,32 +156,40 @@ def adapted(model: Bundle, others: list[tuple[str, Path]]) -> Bundle:
 
 
 @contextmanager
-def target(path: Path | None, kind: str, chosen: output.Format) -> Iterator[tuple[IO[str], set[str]]]:
-    """Yields the file to write to, and the names of the recordings that it already has.
+def target(
+    path: Path | None, kind: str, chosen: output.Format, names: list[str]
+) -> Iterator[tuple[IO[str], int, int]]:
+    """Yields the file to write to, how many of the recordings it already has, and how many of these failed.
+
+    Args:
+        names: of the recordings to predict.
 
     Raises:
         InputError: the file is of a format that cannot be continued, or was not written by this command.
     """
     if path is None:
         sys.stdout.write(chosen.begin)
-        yield sys.stdout, set()
+        yield sys.stdout, 0, 0
         sys.stdout.write(chosen.end)
         return
     if kind not in output.RESUMABLE:
         raise InputError(
             f"--output: '{kind}' cannot be continued. Choose from {', '.join(output.RESUMABLE)}."
         )
-    kept: str = chosen.begin
-    done: set[str] = set()
+    kept, n_done, n_failed = chosen.begin, 0, 0
     if path.exists() and path.stat().st_size:
         try:
-            kept, done = output.finished(path.read_text(encoding="utf-8"), chosen)
+            # Not read_text, which changes the line breaks that a name may have.
+            kept, n_done, n_failed = output.finished(path.read_bytes().decode(), chosen, names)
         except (ValueError, LookupError, TypeError, csv.Error) as error:
-            raise InputError(f"{path}: not the unfinished output of this command ({error}).") from error
-        print(f"notice: {path} has {len(done)} files already; continuing", file=sys.stderr)
+            raise InputError(
+                f"{path}: not the unfinished output of this command ({error}). "
+                "Choose another --output, or delete this one."
+            ) from error
+        print(f"notice: {path} has {n_done} files already; continuing", file=sys.stderr)
     write_file(kept, path)
     with path.open("a", encoding="utf-8") as file:
-        yield file, done
+        yield file, n_done, n_failed
 
 
 def write(file: IO[str], model: Bundle, recordings: list[tuple[str, Path]], chosen: output.Format) -> int:

@@ -71,12 +71,10 @@ def test_an_interrupted_output_keeps_all_but_the_last_file(kind: str, timeline: 
     text = written(kind, timeline)
     first = chosen(kind, timeline).text("a,b.wav", LONG)
     for n in range(len(text) - len(chosen(kind, timeline).text("c.wav", BAD)) + 1, len(text) + 1):
-        kept, done = finished(text[:n], chosen(kind, timeline))
+        kept = finished(text[:n], chosen(kind, timeline), ["a,b.wav", "c.wav"])
         complete = text[:n].endswith("\n") and n == len(text)
-        assert (kept, done) == (
-            (chosen(kind, timeline).begin + first, {"a,b.wav"})
-            if complete
-            else (chosen(kind, timeline).begin, set())
+        assert kept == (
+            (chosen(kind, timeline).begin + first, 1, 0) if complete else (chosen(kind, timeline).begin, 0, 0)
         )
 
 
@@ -85,12 +83,32 @@ def test_names_with_unusual_line_breaks_are_continued(kind: str) -> None:
     names = ["a\u2028b.wav", "c\x85d.wav"]
     made = chosen(kind)
     text = made.begin + "".join(made.text(name, LONG) for name in names)
-    assert finished(text, made) == (made.begin + made.text(names[0], LONG), {names[0]})
+    assert finished(text, made, names) == (made.begin + made.text(names[0], LONG), 1, 0)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_an_output_of_other_recordings_is_not_continued(kind: str) -> None:
+    for names, words in (
+        (["a,b.wav"], "'c.wav', which this command does not predict"),
+        (["a,b.wav", "d.wav", "c.wav"], "'c.wav', in place of 'd.wav'"),
+        (["c.wav", "a,b.wav"], "'a,b.wav', in place of 'c.wav'"),
+    ):
+        with pytest.raises(ValueError, match=f"^it has other recordings: {words}$"):
+            finished(written(kind), chosen(kind), names)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_name_that_is_given_twice_and_a_failure_are_counted(kind: str) -> None:
+    made, names = chosen(kind), ["c.wav", "c.wav", "a,b.wav", "c.wav"]
+    rows = [made.text(name, BAD if name == "c.wav" else LONG) for name in names]
+    text = made.begin + "".join(rows)
+    assert finished(text, made, names) == (made.begin + "".join(rows[:3]), 3, 2)
+    assert finished(made.begin + rows[0], made, names) == (made.begin, 0, 0)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_an_output_of_another_model_is_not_continued(kind: str) -> None:
     with pytest.raises(ValueError, match="another model"):
-        finished(written(kind), chosen(kind, model="other"))
+        finished(written(kind), chosen(kind, model="other"), ["a,b.wav", "c.wav"])
     with pytest.raises(ValueError, match=r"columns|JSON|Expecting"):
-        finished("year,profit\n2020,3\n", chosen(kind))
+        finished("year,profit\n2020,3\n", chosen(kind), ["a,b.wav"])

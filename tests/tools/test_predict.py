@@ -174,3 +174,43 @@ def test_an_output_that_is_not_ones_own_is_kept(model: Model, monkeypatch: pytes
     with pytest.raises(InputError, match=r"^--output: 'table' cannot be continued"):
         run(monkeypatch, "--format", "table", "--output", "out", "a.wav")
     assert Path("out").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_finished_output_keeps_its_rows_when_other_recordings_are_asked_for(
+    model: Model, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch("a.wav", "b.wav", "c.wav")
+    command = ["--format", kind, "--output", "out"]
+    run(monkeypatch, *command, "a.wav", "b.wav")
+    whole = Path("out").read_text()
+    for others in (["c.wav"], ["a.wav"], ["b.wav", "a.wav"], ["a.wav", "c.wav", "b.wav"]):
+        with pytest.raises(InputError, match=r"^out: .*other recordings: '.\.wav', .*another --output"):
+            run(monkeypatch, *command, *others)
+        assert Path("out").read_text() == whole
+    run(monkeypatch, *command, "a.wav", "b.wav", "c.wav")
+    assert Path("out").read_text().startswith(whole)
+    assert Path("out").read_text().count("c.wav") == 1
+
+
+def test_another_number_of_emotions_is_another_output_of_jsonl_only(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch("a.wav", "b.wav")
+    for kind in ("csv", "jsonl"):
+        run(monkeypatch, "--format", kind, "--output", kind, "--top", "1", "a.wav", "b.wav")
+    run(monkeypatch, "--format", "csv", "--output", "csv", "--top", "2", "a.wav", "b.wav")
+    with pytest.raises(InputError, match=r"^jsonl: .*other settings"):
+        run(monkeypatch, "--format", "jsonl", "--output", "jsonl", "--top", "2", "a.wav", "b.wav")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_failure_before_the_interruption_counts(
+    model: Model, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch("a.txt", "b.wav")
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            run(monkeypatch, "--format", kind, "--output", "out", "a.txt", "b.wav")
+        assert ended.value.code == 1
+    assert model.asked == ["a.txt", "b.wav", "b.wav"]
