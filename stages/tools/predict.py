@@ -31,7 +31,7 @@ from stages.inference import chosen, output
 from stages.inference.bundle import OF_SPEAKER, Bundle
 
 STDIN = "-"
-N_NAMED = 5  # missing files that the error lists
+N_NAMED = 5  # files that an error or notice lists
 
 
 def main() -> None:
@@ -44,7 +44,8 @@ def main() -> None:
         others = statistics_of(model.facts.train.normalize, of_speaker, recordings)
         model = adapted(model, others) if others else model
         kind = arguments.format or ("table" if sys.stdout.isatty() and not arguments.output else "csv")
-        sums = [keys.sha256(path) for _, path in others]
+        # Reading a named pipe would wait forever, and a broken link has no content.
+        sums = [keys.sha256(path) if path.is_file() else "" for _, path in others]
         settings = [arguments.speech, arguments.timeline, *sums]
         settings += [arguments.top] if kind != "csv" else []  # a csv file has all emotions
         name = keys.fingerprint(model.facts.model_dump(), *settings)
@@ -101,20 +102,32 @@ def found(names: list[str], folder: Path) -> list[tuple[str, Path]]:
     # A name that is not UTF-8 cannot be written as it is.
     recordings = [(os.fsencode(name).decode(errors="backslashreplace"), path) for name, path in recordings]
     if missing:
-        listed = ", ".join(missing[:N_NAMED]) + (
-            f" and {len(missing) - N_NAMED} more" * (len(missing) > N_NAMED)
-        )
-        raise InputError(f"{listed}: no such file, or no recording there. Nothing was predicted.")
+        raise InputError(f"{first_of(missing)}: no such file, or no recording there. Nothing was predicted.")
     return recordings
 
 
 def in_folder(folder: Path) -> list[str]:
-    """Returns the recordings in a folder and below, and says how many other files are there."""
-    here = sorted(path for path in folder.rglob("*") if path.is_file())
-    audio = [path for path in here if path.suffix.lower() in SUFFIXES]
-    if len(audio) < len(here):
-        print(f"notice: {folder}: {len(here) - len(audio)} files are not audio by name", file=sys.stderr)
+    """Returns the recordings in a folder and below, and says what else is there.
+
+    Broken links and named pipes that are audio by name are among them: they fail as if named directly.
+    """
+    there = sorted(folder.rglob("*"))
+    files = [path for path in there if not path.is_dir()]
+    audio = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if len(audio) < len(files):
+        print(f"notice: {folder}: {len(files) - len(audio)} files are not audio by name", file=sys.stderr)
+    if linked := [str(path) for path in there if path.is_dir() and path.is_symlink()]:
+        print(
+            f"notice: {folder}: linked folders are not followed, name them to predict what they have: "
+            f"{first_of(linked)}",
+            file=sys.stderr,
+        )
     return [str(path) for path in audio]
+
+
+def first_of(names: list[str]) -> str:
+    """Returns the first names in one line, and how many more there are."""
+    return ", ".join(names[:N_NAMED]) + (f" and {len(names) - N_NAMED} more" * (len(names) > N_NAMED))
 
 
 def stored(folder: Path) -> Path:

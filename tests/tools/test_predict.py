@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +69,27 @@ def test_folders_and_patterns_are_resolved(model: Model, capsys: pytest.CaptureF
     assert "1 files are not audio" in capsys.readouterr().err
     found = predict.found(["c*", "calls/**/*[!c]", "./x1.flac"], Path())
     assert [name for name, _ in found] == 2 * ["calls/b.mp3", "calls/deep/a.WAV"] + ["./x1.flac"]
+
+
+def test_nothing_in_a_folder_is_left_out_in_silence(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    touch("calls/a.wav", "elsewhere/b.wav")
+    Path("calls/broken.wav").symlink_to("gone.wav")
+    os.mkfifo("calls/pipe.wav")
+    Path("calls/linked").symlink_to("../elsewhere")
+    names = [name for name, _ in predict.found(["calls"], Path())]
+    assert names == ["calls/a.wav", "calls/broken.wav", "calls/pipe.wav"]
+    assert "linked folders are not followed" in (notice := capsys.readouterr().err)
+    assert notice.endswith(": calls/linked\n")
+    assert [name for name, _ in predict.found(["calls/linked"], Path())] == ["calls/linked/b.wav"]
+
+
+def test_what_cannot_be_read_has_no_sum(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("calls/a.wav")
+    Path("calls/broken.wav").symlink_to("gone.wav")
+    os.mkfifo("calls/pipe.wav")
+    model.facts.train.normalize = "cluster"
+    run(monkeypatch, "calls")
+    assert model.asked == ["a.wav", "broken.wav", "pipe.wav"]
 
 
 def test_missing_files_are_reported_before_the_model_is_loaded(
