@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import os
@@ -15,7 +16,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 N_SHOWN = 60  # characters of a value that a message repeats
 N_LISTED = 400  # characters of the names it lists
@@ -168,14 +169,26 @@ def parser_of(text: str | None, command: str | None = None) -> argparse.Argument
 
 
 def count(text: str) -> int:
-    """Returns a number from 1 on that stands in an argument; argparse reports the ValueError of any other.
+    """Returns a number from 1 on that stands in an argument; argparse reports the error of any other.
 
     >>> count("3")
     3
     """
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
+    with contextlib.suppress(ValueError):
+        if int(text) >= 1:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{shown(text)} is not possible. Give a whole number from 1 on.")
+
+
+def standard_input(place: str) -> BinaryIO:
+    """Returns the bytes of the standard input.
+
+    Raises:
+        InputError: it is closed, as in `ser stream <&-`.
+    """
+    if sys.stdin is None:
+        raise InputError(f"{place}: the standard input is closed. Pipe a recording into the command.")
+    return sys.stdin.buffer
 
 
 def _terminate(*_: object) -> NoReturn:

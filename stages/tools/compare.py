@@ -10,9 +10,10 @@ The verdict is about UAR: better or worse if the difference is significant at 5 
 from __future__ import annotations
 
 import argparse
+import contextlib
 
 from stages.base import params
-from stages.base.errors import parser_of, run
+from stages.base.errors import parser_of, run, shown
 from stages.evaluation import comparison
 from stages.reporting.comparison import as_json, markdown, text
 
@@ -45,14 +46,11 @@ def parse() -> argparse.Namespace:
 
 
 def margin(word: str) -> float:
-    """Returns a number in [0, 1).
-
-    Raises:
-        ValueError: `word` is not one.
-    """
-    if not 0 <= float(word) < 1:
-        raise ValueError(word)
-    return float(word)
+    """Returns a number in [0, 1); argparse reports the error of any other."""
+    with contextlib.suppress(ValueError):
+        if 0 <= float(word) < 1:
+            return float(word)
+    raise argparse.ArgumentTypeError(f"{shown(word)} is not possible. Give a number from 0 to below 1.")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import IO
 from tqdm import tqdm
 
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, count, parser_of, run
+from stages.base.errors import InputError, count, parser_of, run, standard_input
 from stages.base.files import write as write_file
 from stages.data import keys
 from stages.inference import chosen, output
@@ -134,8 +134,9 @@ def stored(folder: Path) -> Path:
     """Returns the path of the standard input's copy: formats need to be read back and forth."""
     path = folder / "stdin"
     if not path.exists():  # `-` may be given twice, but can be read once
+        source = standard_input("predict -")
         with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+            shutil.copyfileobj(source, file)
     return path
 
 

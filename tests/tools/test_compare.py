@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -185,6 +186,13 @@ def test_failing_if_worse_asks_for_the_whole_interval(revisions: Revisions, said
     for wrong in ("-1", "nan", "much"):
         with pytest.raises(SystemExit, match="2"):
             said("--fail-if-worse", wrong)
+
+
+@pytest.mark.parametrize("wrong", ["-1", "1", "nan", "much"])
+def test_a_wrong_margin_is_a_sentence(wrong: str) -> None:
+    words = rf"^'{wrong}' is not possible\. Give a number from 0 to below 1\.$"
+    with pytest.raises(argparse.ArgumentTypeError, match=words):
+        compare.margin(wrong)
 
 
 def test_a_revision_that_does_not_exist(said) -> None:

@@ -119,6 +119,14 @@ def test_the_standard_input_is_read_once(
     assert [path.read_bytes() for _, path in found] == [b"RIFF", b"RIFF"]
 
 
+def test_a_closed_standard_input_is_one_sentence(
+    model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(InputError, match=r"^predict -: the standard input is closed"):
+        predict.found(["-"], tmp_path)
+
+
 def test_a_bad_file_ends_with_exit_code_1_after_all_others(
     model: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,7 +176,7 @@ def test_fewer_than_one_emotion_cannot_be_shown(
     touch("a.wav")
     with pytest.raises(SystemExit):
         run(monkeypatch, "a.wav", "--top", n)
-    assert f"--top: invalid count value: '{n}'" in capsys.readouterr().err
+    assert f"--top: '{n}' is not possible. Give a whole number from 1 on." in capsys.readouterr().err
     assert model.asked == []
 
 
