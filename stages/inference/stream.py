@@ -5,18 +5,18 @@ The recording's mean, its level and the floor of its spectrum are those of the w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stages.audio.recording import LOWEST_RATE_HZ, Samples
-from stages.base.errors import InputError
+from stages.audio.recording import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, Samples
+from stages.base.errors import InputError, shown
 from stages.inference.bundle import Bundle, Window, full_scale
 
 EVERY_S = 0.25
+LONGEST_S = 3600.0  # of a window, and between answers
 
 
 class Stream:
@@ -39,21 +39,32 @@ class Stream:
             every_s: between two answers.
 
         Raises:
-            InputError: a rate or duration is too small, or a duration is not finite.
+            InputError: a rate or duration is too small or too large.
         """
         window_s = model.window_s if window_s is None else window_s
-        is_possible = rate_hz >= LOWEST_RATE_HZ and all(
-            1 / rate_hz <= seconds < math.inf for seconds in (window_s, every_s)
+        is_possible = LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ and all(
+            1 / rate_hz <= seconds <= LONGEST_S for seconds in (window_s, every_s)
         )
         if not is_possible:
             raise InputError(
-                f"stream: {rate_hz} Hz, or a window of {window_s:g} s every {every_s:g} s, is not possible. "
-                f"Choose {LOWEST_RATE_HZ} Hz or more, and finite times of at least one sample."
+                f"stream: {shown(rate_hz)} Hz, or a window of {window_s:g} s every {every_s:g} s, is not "
+                f"possible. Choose {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz, and times from one sample to "
+                f"{LONGEST_S:g} s."
             )
         self.n_window, self.n_every = round(window_s * rate_hz), round(every_s * rate_hz)
         self.model, self.rate_hz = model, rate_hz
         self._held: Samples = np.zeros(0, np.float32)
         self._n_received = self._n_new = 0
+
+    @property
+    def received_s(self) -> float:
+        """How long the sound is until now."""
+        return self._n_received / self.rate_hz
+
+    @property
+    def first_s(self) -> float:
+        """How long the sound has to be for an answer."""
+        return -(-self.n_window // self.n_every) * self.n_every / self.rate_hz
 
     def add(self, samples: ArrayLike) -> Iterator[Window]:
         """Yields an answer for each `every_s` that the samples complete; none before the first `window_s`.

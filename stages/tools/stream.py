@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import parser_of, run
+from stages.base.errors import parser_of, run, standard_input
 from stages.inference import bundle
 from stages.inference.stream import EVERY_S, Stream
 
@@ -40,11 +40,19 @@ def main() -> None:
     model = bundle.load(arguments.bundle, arguments.speech)
     print(f"notice: {model.facts.notice()}", file=sys.stderr)
     listening = Stream(model, arguments.rate, arguments.window, arguments.every)
-    for samples in blocks(sys.stdin.buffer, listening.n_every):
+    n_answers = 0
+    for samples in blocks(standard_input("stream"), listening.n_every):
         for window in listening.add(samples):
+            n_answers += 1
             found = {"end_s": round(window.end_s, 3), "emotion": window.emotion, "status": window.status}
             rounded = {name: round(p, 3) for name, p in window.probabilities.items()}
             print(json.dumps(found | {"reason": window.reason, "probabilities": rounded}), flush=True)
+    if not n_answers:
+        print(
+            f"notice: no answer: the stream ended after {listening.received_s:.2f} s, and the first answer "
+            f"comes after {listening.first_s:.2f} s; see --window and --every",
+            file=sys.stderr,
+        )
 
 
 def blocks(source: BinaryIO, n_samples: int) -> Iterator[NDArray[np.int16]]:

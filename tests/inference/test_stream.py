@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from stages.base.errors import InputError
 from stages.inference.bundle import Bundle, Prediction
 from stages.inference.stream import Stream
+from stages.tools import stream as tool
 from stages.tools.stream import blocks
 
 RATE_HZ = 16_000
@@ -56,8 +59,10 @@ def test_integers_are_scaled() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(InputError, match=r"^stream: 16000 Hz, or a window of 0 s"):
         stream(window_s=0.0)
-    for every_s in (float("nan"), float("inf"), -1.0):
-        with pytest.raises(InputError, match=rf"^stream: .* every {every_s:g} s"):
+    with pytest.raises(InputError, match=r"^stream: 768001 Hz"):
+        Stream(cast(Bundle, Loudest()), 768_001)
+    for every_s in (float("nan"), float("inf"), -1.0, 1e300):
+        with pytest.raises(InputError, match=f"^stream: .* every {re.escape(f'{every_s:g}')} s"):
             stream(every_s=every_s)
     with pytest.raises(InputError, match=r"^stream: samples of shape \(5, 2\)"):
         [*stream().add(np.zeros((5, 2)))]
@@ -66,3 +71,36 @@ def test_mistakes_are_named() -> None:
 def test_a_pipe_is_read_in_blocks_and_half_a_sample_is_left_out() -> None:
     source = io.BytesIO(np.arange(5, dtype="<i2").tobytes() + b"\x01")
     assert [block.tolist() for block in blocks(source, 2)] == [[0, 1], [2, 3], [4]]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, stdin: Any, *arguments: str) -> None:
+    model = Loudest()
+    model.facts = SimpleNamespace(notice=lambda: "a model")  # type: ignore[attr-defined]
+    monkeypatch.setattr(tool.bundle, "load", lambda *_: model)
+    monkeypatch.setattr("sys.stdin", stdin)
+    monkeypatch.setattr("sys.argv", ["stream", *arguments])
+    tool.main()
+
+
+@pytest.mark.parametrize(
+    ("length_s", "every_s", "first_s"), [(0.0, 0.25, "1.00"), (0.5, 0.3, "1.20"), (1.0, 1.5, "1.50")]
+)
+def test_a_stream_that_is_too_short_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    length_s: float,
+    every_s: float,
+    first_s: str,
+) -> None:
+    for seconds, n_answers in ((length_s, 0), (float(first_s), 1)):
+        stdin = SimpleNamespace(buffer=io.BytesIO(bytes(2 * round(seconds * RATE_HZ))))
+        run(monkeypatch, stdin, "--every", str(every_s))
+        out, err = capsys.readouterr()
+        assert len(out.splitlines()) == n_answers
+        words = f"ended after {seconds:.2f} s, and the first answer comes after {first_s} s"
+        assert (words in err) == (n_answers == 0)
+
+
+def test_a_closed_standard_input_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"^stream: the standard input is closed"):
+        run(monkeypatch, None)
