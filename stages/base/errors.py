@@ -22,6 +22,7 @@ N_SHOWN = 60  # characters of a value that a message repeats
 N_LISTED = 400  # characters of the names it lists
 N_REASON = 200  # characters of another library's message
 INTERRUPTED = "interrupted: finished work is kept; run the same command to continue"
+CLOSED = 128 + 13  # as if SIGPIPE ended it, which Python ignores
 MEMORY = "Free some, or use a machine with more, and run the same command again; finished work is kept."
 
 # Why a disk refuses a file, and what to do about it.
@@ -131,11 +132,18 @@ def unreadable(path: Path, reason: str) -> InputError:
 def run(main: Callable[[], None]) -> NoReturn:
     """Runs a stage or tool: an error that the user can fix becomes one line on stderr and exit code 1.
 
-    Ctrl-C ends it with exit code 130 and SIGTERM with 143, both after cleaning up.
+    Ctrl-C ends it with exit code 130 and SIGTERM with 143, both after cleaning up; a reader of the output
+    that stops early, as `head` does, with 141.
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if _is_written("\n"):  # another pipe broke
+            raise
+        sys.exit(CLOSED)
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
@@ -148,7 +156,24 @@ def run(main: Callable[[], None]) -> NoReturn:
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)
+    finally:
+        _is_written()
     sys.exit(0)
+
+
+def _is_written(text: str = "") -> bool:
+    """Writes `text` and what the output still holds, and returns whether that was possible.
+
+    If not, it goes nowhere: Python would report at its end that it cannot be written.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def run_without_arguments(main: Callable[[], None]) -> NoReturn:

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,36 @@ def test_a_device_or_pipe_is_not_replaced(tmp_path: Path) -> None:
         files.write("", path)
     assert path.is_fifo()
     assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ("print('x')", errors.CLOSED, ""),
+        ("while True: print('x' * 10000)", errors.CLOSED, ""),
+        ("raise errors.InputError('a.b: bad.')", 1, "error: a.b: bad.\n"),
+    ],
+    ids=["little", "much", "error"],
+)
+def test_a_reader_that_stops_early_gets_no_traceback(
+    body: str, code: int, words: str, unbuffered: str
+) -> None:
+    program = f"import sys\nfrom stages.base import errors\ndef main():\n  {body}\nerrors.run(main)"
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        cwd=Path(__file__).parents[2],
+    )
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (code, words)
+
+
+def test_another_broken_pipe_is_a_bug() -> None:
+    with pytest.raises(BrokenPipeError):
+        errors.run(fail(BrokenPipeError(errno.EPIPE, "of a worker")))  # type: ignore[arg-type]
