@@ -7,14 +7,17 @@ clips, and what training on the speaker changes. Needs the extra `app`.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
+import socket
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.audio import recording
 from stages.audio.spectrum import Spectrum
-from stages.base.errors import InputError, parser_of, run
+from stages.base.errors import InputError, one_line, parser_of, run, shown
 from stages.inference import chosen, occlusion
 from stages.inference.bundle import Bundle, Prediction
 from stages.inference.occlusion import Part
@@ -29,6 +32,7 @@ KEPT_S = 60  # a recording can be played so long
 DETAIL_S = 30  # longer recordings have no spectrogram
 WIDEST_PX = 720  # of the picture
 N_TOP = 3
+LAST_PORT = 65_535
 TEMPLATES = Path(picture.__file__).parent
 UAR = "UAR is how often an emotion was found, the mean of all emotions."
 LIMITS = """
@@ -50,11 +54,12 @@ def main() -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0 opens the page to others; default: %(default)s"
     )
-    parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    parser.add_argument("--port", type=port_number, default=7860, help="default: %(default)s")
     arguments = parser.parse_args()
     model = chosen.model(arguments.bundle, arguments.speech)
     if (normalize := model.facts.train.normalize) != "global":
         raise InputError(f"app: a model trained with train.normalize '{normalize}' needs other recordings.")
+    check_address(arguments.host, arguments.port)
     clips = training_clips() if arguments.bundle is None else None
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}  # read at the import
@@ -66,6 +71,32 @@ def main() -> None:
             footer_links=[],
             enable_monitoring=False,
         )
+
+
+def port_number(text: str) -> int:
+    """Returns the number of a port; argparse reports the error of any other."""
+    with contextlib.suppress(ValueError):
+        if 1 <= int(text) <= LAST_PORT:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{shown(text)} is not possible. Give a number from 1 to {LAST_PORT}.")
+
+
+def check_address(host: str, port: int) -> None:
+    """Checks that the page can be served, where gradio would end in a traceback.
+
+    Raises:
+        InputError: the port is in use, or the host is not of this machine.
+    """
+    for each in dict.fromkeys([host, "127.0.0.1"]):  # gradio needs the port there, too
+        bare = each.removeprefix("[").removesuffix("]")
+        family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+        try:
+            socket.create_server((bare, port), family=family).close()
+        except (OSError, UnicodeError) as error:  # UnicodeError: an impossible name
+            reason = (getattr(error, "strerror", None) or one_line(error)).partition(" (while")[0]
+            raise InputError(
+                f"app: no page at {shown(host)}, port {port}: {reason}. Choose another --port or --host."
+            ) from error
 
 
 def training_clips() -> TrainingClips:

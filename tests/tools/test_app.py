@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,31 @@ def test_a_model_that_needs_other_recordings_has_no_page(
     monkeypatch.setattr("sys.argv", ["app", "--bundle", "bundle"])
     with pytest.raises(InputError, match=r"^app: .*'enrol'"):
         app.main()
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "0.0.0.0", "256.1.1.1", "192.0.2.1", "a..b", "::ffff:192.0.2.1"]
+)
+def test_an_address_that_cannot_be_served_is_one_sentence(
+    model: Bundle, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setattr(app.chosen, "model", lambda *_: model)
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        number = used.getsockname()[1]
+        monkeypatch.setattr("sys.argv", ["app", "--bundle", "bundle", "--host", host, "--port", str(number)])
+        with pytest.raises(InputError, match=rf"^app: no page at '{host}', port {number}: .* another --port"):
+            app.main()
+    app.check_address("127.0.0.1", number)
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "65536", "http"])
+def test_a_wrong_port_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["app", "--port", wrong])
+    with pytest.raises(SystemExit):
+        app.main()
+    assert f"'{wrong}' is not possible. Give a number from 1 to 65535." in capsys.readouterr().err
 
 
 def test_similar_clips_and_the_lesson_can_be_played(model: Bundle, tmp_path: Path) -> None:
