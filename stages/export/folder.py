@@ -32,8 +32,7 @@ def write(params: Params, out: Path) -> Facts:
         InputError: see `trained_fold.trained`; `out` contains other files; or a file of a feature is missing
             or is not that of the checksum.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / facts_file.FILE).is_file():
-        raise InputError(f"{out}: exists and is not a bundle. Choose another folder, or delete it.")
+    _check_replaceable(out)
     trained = trained_fold.trained(params)
     facts = workspace.facts(params, trained)
     for name, block in facts.features.items():
@@ -43,11 +42,26 @@ def write(params: Params, out: Path) -> Facts:
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         facts = _write(trained, facts, unfinished)
+        _check_replaceable(out)  # again: writing took a while
         shutil.rmtree(out, ignore_errors=True)
         unfinished.rename(out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return facts
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raises InputError if replacing `out` would delete anything that is not of a bundle."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    names = facts_file.listed(out)
+    if names is None:
+        raise InputError(f"{out}: exists and is not a bundle. Choose another folder, or delete it.")
+    if foreign := facts_file.unlisted(out, names):
+        raise InputError(
+            f"{foreign}: not a file of the bundle {out}, and would be deleted with it. Move it, or choose "
+            "another folder."
+        )
 
 
 def _write(trained: Sequence[TrainedFold], facts: Facts, out: Path) -> Facts:

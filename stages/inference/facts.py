@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -158,13 +159,31 @@ def read(folder: Path) -> Facts:
     for name, block in facts.features.items():
         if key := file_key(name):
             used += [Path(block[key], file).as_posix() for file in file_names(name)]
-    if unlisted := [name for name in used if name not in facts.sha256]:
-        raise InputError(f"{path}: has no checksum of {shown(unlisted[0])}. Copy the bundle again.")
+    if missing := [name for name in used if name not in facts.sha256]:
+        raise InputError(f"{path}: has no checksum of {shown(missing[0])}. Copy the bundle again.")
     for name, written in facts.sha256.items():
         file = folder / name
         if not file.is_file() or keys.sha256(file) != written:
             raise InputError(f"{file}: missing, or not the file that was bundled. Copy the bundle again.")
     return facts
+
+
+def listed(folder: Path) -> list[str] | None:
+    """Returns the names of the files that a bundle of any version lists; None if the folder is no bundle."""
+    try:
+        values = json.loads((folder / FILE).read_bytes())
+        if isinstance(values["format"], int):
+            return [*values["sha256"].keys()]
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        pass
+    return None
+
+
+def unlisted(folder: Path, names: Iterable[str]) -> Path | None:
+    """Returns the first file or folder in a bundle that is neither FILE nor listed; None if all are."""
+    known = {Path(FILE), *map(Path, names)}
+    known |= {parent for name in known for parent in name.parents}
+    return min((path for path in folder.rglob("*") if path.relative_to(folder) not in known), default=None)
 
 
 def write(facts: Facts, folder: Path) -> None:

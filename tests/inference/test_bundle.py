@@ -349,6 +349,39 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(here: Path) -> None:
     assert Path("mine/thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("text", ['{"name": "x"}', '{"format": 4}', "[]", "{"])
+def test_a_folder_with_another_bundle_json_is_not_replaced(here: Path, text: str) -> None:
+    from stages.export import folder as written
+
+    Path("mine").mkdir()
+    (Path("mine") / facts.FILE).write_text(text)
+    Path("mine/thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"^mine: exists and is not a bundle"):
+        written.write(params.read(), Path("mine"))
+    assert Path("mine/thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "fold_00/thesis.txt", "mine/thesis.txt"])
+def test_a_bundle_with_a_file_of_its_users_is_not_replaced(here: Path, name: str) -> None:
+    from stages.export import folder as written
+
+    path = Path("bundle", name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("years of work")
+    foreign = Path("bundle/mine") if name.startswith("mine") else path
+    with pytest.raises(InputError, match=rf"^{foreign}: not a file of the bundle bundle"):
+        written.write(params.read(), Path("bundle"))
+    assert path.read_text() == "years of work"
+
+
+def test_a_bundle_of_another_version_is_replaced(here: Path) -> None:
+    from stages.export import folder as written
+
+    damage_text(format=3)()
+    written.write(params.read(), Path("bundle"))
+    assert bundle.load("bundle")
+
+
 @pytest.mark.parametrize("fault", ["a missing file", "another file", "interrupted"])
 def test_a_bundle_is_replaced_as_a_whole_or_not_at_all(
     here: Path, fault: str, monkeypatch: pytest.MonkeyPatch
