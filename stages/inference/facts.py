@@ -161,6 +161,8 @@ def read(folder: Path) -> Facts:
             used += [Path(block[key], file).as_posix() for file in file_names(name)]
     if missing := [name for name in used if name not in facts.sha256]:
         raise InputError(f"{path}: has no checksum of {shown(missing[0])}. Copy the bundle again.")
+    if added := unlisted(folder, facts.sha256):
+        raise InputError(f"{added}: not listed in {path}. Delete it, or copy the bundle again.")
     for name, written in facts.sha256.items():
         file = folder / name
         if not file.is_file() or keys.sha256(file) != written:

@@ -306,6 +306,11 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
         lambda: Path("bundle/fold_00/probabilities.onnx").write_bytes(b"x"),
         r"probabilities\.onnx: missing, or not the file",
     ),
+    "an added file": (
+        lambda: Path("bundle/fold_00/extra.onnx").write_bytes(b"x"),
+        r"^bundle/fold_00/extra\.onnx: not listed in bundle/bundle\.json",
+    ),
+    "an added folder": (lambda: Path("bundle/fold_01").mkdir(), r"^bundle/fold_01: not listed"),
     "a model that is none": (
         pass_off("fold_00/probabilities.onnx", b"\x80\x04cos\nsystem\n(S'touch hacked'\ntR."),
         r"probabilities\.onnx: not a model that ONNX Runtime loads",
