@@ -9,6 +9,7 @@ from typing import Any
 
 from stages.base.errors import InputError
 from stages.base.params import Params
+from stages.base.workspace import alone
 from stages.data import keys
 from stages.export import card, graph, onnx
 from stages.inference import facts as facts_file
@@ -29,24 +30,26 @@ def write(params: Params, out: Path) -> Facts:
         out: a folder that is new, empty or a bundle, which is replaced.
 
     Raises:
-        InputError: see `trained_fold.trained`; `out` contains other files; or a file of a feature is missing
-            or is not that of the checksum.
+        InputError: see `trained_fold.trained`; `out` contains other files; another process is writing it; or
+            a file of a feature is missing or is not that of the checksum.
     """
     _check_replaceable(out)
     trained = trained_fold.trained(params)
     facts = workspace.facts(params, trained)
     for name, block in facts.features.items():
         _check_files(name, block)
-    out = out.resolve()
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        facts = _write(trained, facts, unfinished)
-        _check_replaceable(out)  # again: writing took a while
-        shutil.rmtree(out, ignore_errors=True)
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    target = out.resolve()
+    place = target.with_name(f".{target.name}.unfinished")
+    with alone(place):
+        try:
+            unfinished = place / "bundle"
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+            facts = _write(trained, facts, unfinished)
+            _check_replaceable(out)  # again: writing took a while
+            shutil.rmtree(target, ignore_errors=True)
+            unfinished.rename(target)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
     return facts
 
 

@@ -20,6 +20,7 @@ from stages.audio import extractor
 from stages.audio.recording import load
 from stages.base import params
 from stages.base.errors import InputError
+from stages.base.workspace import alone
 from stages.data.keys import sha256
 from stages.export import card as model_card
 from stages.features import keras_hub
@@ -385,6 +386,17 @@ def test_a_bundle_of_another_version_is_replaced(here: Path) -> None:
     damage_text(format=3)()
     written.write(params.read(), Path("bundle"))
     assert bundle.load("bundle")
+
+
+def test_one_process_at_a_time_writes_a_bundle(here: Path) -> None:
+    from stages.export import folder as written
+
+    before = Path("bundle/bundle.json").stat().st_ino
+    with alone(Path(".bundle.unfinished")), pytest.raises(InputError, match="another run is working there"):
+        written.write(params.read(), Path("bundle"))
+    assert Path("bundle/bundle.json").stat().st_ino == before
+    written.write(params.read(), Path("bundle"))
+    assert bundle.load("bundle") and not Path(".bundle.unfinished").exists()
 
 
 @pytest.mark.parametrize("fault", ["a missing file", "another file", "interrupted"])
