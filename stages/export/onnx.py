@@ -23,6 +23,8 @@ def convert(
 ) -> None:
     """Writes a function of one float32 tensor as an ONNX file with the input `input` and the output `output`.
 
+    The same function gives the same bytes.
+
     Args:
         shape: of the tensor; None where it varies.
 
@@ -31,6 +33,8 @@ def convert(
     """
     try:
         import tf2onnx
+
+        from stages.export import canonical
     except ImportError as error:
         raise InputError(
             "ONNX export: needs the extra `export`. Run `pip install -e '.[export]'`."
@@ -42,6 +46,7 @@ def convert(
     )
     model: Any
     model, _ = tf2onnx.convert.from_function(graph, signature, opset=OPSET)
+    canonical.rename(model.graph)
     for name, value in (facts or {}).items():
         model.metadata_props.add(key=name, value=value)
     write(model.SerializeToString(deterministic=True), path)

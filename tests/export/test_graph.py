@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -20,6 +23,7 @@ from tests.test_train import N_DIMS, RATE_HZ, syllables
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
 pytest.importorskip("tf2onnx", reason="needs the extra `export`")
+ROOT = Path(__file__).resolve().parents[2]
 MOST = 1e-4  # that a probability may differ
 FACTS = {"classes": "anger\nfear\nsadness", "sample_rate_hz": "16000"}  # a label may have a comma
 
@@ -92,6 +96,39 @@ def test_so_does_a_litert_file(
         assert {name: archive.read(name).decode() for name in archive.namelist()} == FACTS
     run = interpreter.Interpreter(str(out)).get_signature_runner()
     check_equal(lambda clip: run(input=clip)["output"])
+
+
+# Runs differ in the order of Python's sets, which their hash seeds decide.
+EXPORT = "from pathlib import Path; from stages.base.params import read; from stages.export import file;"
+
+
+@pytest.mark.parametrize(
+    "name", ["svm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn1d", "gru"))]
+)
+def test_another_run_writes_the_same_bytes(
+    name: str, finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished(name))
+    for seed in ("1", "2", "3"):
+        command = [sys.executable, "-c", f"{EXPORT} file.write(read(), Path('{seed}.onnx'), None)"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert len({Path(f"{seed}.onnx").read_bytes() for seed in (1, 2, 3)}) == 1
+
+
+def test_renaming_a_graph_changes_no_score(
+    finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.export import canonical, file
+
+    monkeypatch.chdir(finished("svm"))
+    clip = quiet_around(syllables(1.0))
+    scores = []
+    for number, rename in enumerate((canonical.rename, lambda _: None)):
+        monkeypatch.setattr(canonical, "rename", rename)
+        file.write(params.read(), Path(f"{number}.onnx"), None)
+        scores.append(onnxruntime.InferenceSession(f"{number}.onnx").run(None, {"input": clip})[0])
+    np.testing.assert_array_equal(*scores)
 
 
 def check_equal(answer: Callable[[np.ndarray], np.ndarray]) -> None:
