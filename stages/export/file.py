@@ -11,20 +11,23 @@ from stages.export.front_end import FrontEnd
 from stages.learning import trained_fold
 
 FORMATS = {"onnx": onnx.convert, "litert": litert.convert}
+SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
+RATE = "sample_rate_hz"  # a fact that every exported file has, and by which one is known
 
 
 def write(params: Params, out: Path, fold: int | None, to: str = "onnx") -> None:
     """Writes the workspace's trained model.
 
     Args:
-        out: the file.
+        out: the file, with the suffix of its format; an earlier export is replaced.
         fold: the number of one fold, None for the mean of all.
         to: one of FORMATS.
 
     Raises:
-        InputError: see `trained_fold.trained`; or the model, its layout or a feature has no graph, or it
-            needs the statistics of other recordings.
+        InputError: see `trained_fold.trained`; or `out` has another suffix or is a file of another origin; or
+            the model, its layout or a feature has no graph, or it needs the statistics of other recordings.
     """
+    _check_out(out, to)
     folds = trained_fold.trained(params)
     if (normalize := params.train.normalize) != "global":
         raise InputError(
@@ -41,5 +44,13 @@ def write(params: Params, out: Path, fold: int | None, to: str = "onnx") -> None
     front_end = FrontEnd(params.audio, params.spectrum, features)
     answer = graph.whole(front_end, folds)
     classes = folds[0].record["classes"]
-    facts = {"classes": "\n".join(classes), "sample_rate_hz": str(params.audio.sample_rate_hz)}
+    facts = {"classes": "\n".join(classes), RATE: str(params.audio.sample_rate_hz)}
     FORMATS[to](answer, (None,), out, facts)
+
+
+def _check_out(out: Path, to: str) -> None:
+    """Raises InputError if `out` has not the name of an exported file, or is a file that is none."""
+    if out.suffix != SUFFIXES[to]:
+        raise InputError(f"{out}: not a name for '{to}'. Choose one that ends in {SUFFIXES[to]}.")
+    if out.is_file() and RATE.encode() not in out.read_bytes():
+        raise InputError(f"{out}: exists and was not written by `ser export`. Choose another name.")

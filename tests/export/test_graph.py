@@ -154,6 +154,43 @@ def test_what_has_no_graph_is_refused(
         FrontEnd(chosen.audio, chosen.spectrum, {"byol_s": None})
 
 
+@pytest.mark.parametrize(
+    ("name", "to", "message"),
+    [
+        ("params.yaml", "onnx", r"^params\.yaml: not a name for 'onnx'. Choose one that ends in \.onnx"),
+        ("new", "onnx", "^new: not a name for 'onnx'"),
+        ("mine.onnx", "litert", r"^mine\.onnx: not a name for 'litert'. Choose one that ends in \.tflite"),
+        ("mine.onnx", "onnx", r"^mine\.onnx: exists and was not written by `ser export`"),
+        ("mine.tflite", "litert", r"^mine\.tflite: exists and was not written by `ser export`"),
+    ],
+)
+def test_no_file_but_an_earlier_export_is_replaced(
+    name: str, to: str, message: str, finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.export import file
+
+    monkeypatch.chdir(finished("svm"))
+    for mine in ("mine.onnx", "mine.tflite"):
+        Path(mine).write_bytes(b"an encoder")
+    before = {path: path.read_bytes() for path in Path.cwd().iterdir() if path.is_file()}
+    with pytest.raises(InputError, match=message):
+        file.write(params.read(), Path(name), None, to)
+    assert {path: path.read_bytes() for path in Path.cwd().iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("name", "to"), [("again.onnx", "onnx"), ("again.tflite", "litert")])
+def test_an_earlier_export_is_replaced(
+    name: str, to: str, finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.export import file
+
+    monkeypatch.chdir(finished("svm"))
+    for _ in range(2):
+        before = Path(name).stat().st_ino if Path(name).exists() else None
+        file.write(params.read(), Path(name), None, to)
+    assert Path(name).stat().st_ino != before
+
+
 def test_a_model_that_needs_other_recordings_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
