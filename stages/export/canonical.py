@@ -24,7 +24,8 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str], numbers: Iterator[int
     merged: dict[tuple[int, tuple[int, ...], bytes], str] = {}
     kept = []
     nodes = _ordered(graph)
-    for node in nodes:
+    outputs = onnx.NodeProto(input=[value.name for value in graph.output])  # one may be a constant
+    for node in (*nodes, outputs):
         for name in _used(node):
             if name in constants and name not in names:
                 tensor = constants[name]
@@ -65,14 +66,14 @@ def _ordered(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
             inner.ClearField("node")
             inner.node.extend(nodes)
     nodes = list(graph.node)
-    maker = {name: i for i, node in enumerate(nodes) for name in node.output}
+    maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
     done: dict[int, None] = {}
     waiting = [value.name for value in graph.output][::-1]
     while waiting:
         i = maker.get(waiting[-1])
         if i is None or i in done:
             waiting.pop()
-        elif needed := [name for name in _used(nodes[i]) if maker.get(name, i) not in {i, *done}]:
+        elif needed := [name for name in _used(nodes[i]) if name in maker and maker[name] not in done]:
             waiting += reversed(needed)
         else:
             done[i] = None
