@@ -126,9 +126,9 @@ def pretrain(experiment: Experiment) -> None:
     place, weights = prepare(earlier), PRETRAINED / earlier.weights
     reproduce(place, "train")
     unfinished = weights.with_suffix(workspace.UNFINISHED)
-    for folder in (unfinished, weights):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(place / MODEL / folder_name(0), unfinished)
+    shutil.rmtree(weights, ignore_errors=True)
     unfinished.rename(weights)
 
 

@@ -175,13 +175,11 @@ def _check_unchanged(repo: Any) -> None:
     for stage, changes in repo.status(targets=["evaluate"], with_deps=True).items():
         changed = [each["changed deps"] for each in changes if "changed deps" in each]
         for path, state in [item for each in changed for item in each.items()]:
-            params = (
-                [key for key, each in state.items() if each != "deleted"] if isinstance(state, dict) else []
-            )
-            if params or state in ("modified", "new"):
+            if state != "deleted":
+                key = f", {next(iter(state))}" if isinstance(state, dict) else ""  # of params.yaml
                 raise InputError(
-                    f"{WORKSPACE}: {': '.join([path, *params[:1]])} has changed since `{stage}` ran, so "
-                    f"{PREDICTIONS} is of another version. Run `dvc repro`."
+                    f"{WORKSPACE}: {path}{key} has changed since `{stage}` ran, so {PREDICTIONS} is of "
+                    "another version. Run `dvc repro`."
                 )
 
 

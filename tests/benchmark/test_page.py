@@ -393,3 +393,8 @@ def test_every_row_that_is_not_run_says_what_it_needs_and_has_no_number() -> Non
         if row["status"] != rows.RAN:
             assert row["status"] == rows.NOT_YET or row["status"].startswith("not run here: needs ")
             assert row["accuracy"] == row["uar"] == row["n_clips"] == ""
+
+
+def test_a_score_that_rounds_to_zero_has_no_sign(experiments: dict[str, Experiment]) -> None:
+    values = {"gain": "-0.0004", "gain_low": "-0.09", "gain_high": "-0.004"}
+    assert page.Row(values, next(iter(experiments.values()))).score("gain") == "0.0 [-9, 0]"

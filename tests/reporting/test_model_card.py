@@ -40,7 +40,7 @@ def test_the_scores_are_those_of_the_metrics(run: finished_run.FinishedRun) -> N
 
 def test_robustness_is_shown_of_these_models_only(run: finished_run.FinishedRun) -> None:
     measured = {"uar": 0.123, "lost": 0.456, "warned": 0.25, "abstained": 0.0}
-    written = {"n_clips": 9, "conditions": {"-20 dB": measured}}
+    written = {"n_clips": 9, "n_speakers": 3, "conditions": {"-20 dB": measured}}
     origin = trained_fold.origin(trained_fold.read_records(run.params), run.params)
     assert "Not measured" in model_card.render(run)
     for changes, shown in (({}, True), ({"models": {"0": "another"}}, False)):
