@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import errno
+import io
 import os
 import platform
 import re
@@ -136,6 +137,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     that stops early, as `head` does, with 141.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    encode_output()
     try:
         main()
         if sys.stdout is not None:
@@ -159,6 +161,15 @@ def run(main: Callable[[], None]) -> NoReturn:
     finally:
         _is_written()
     sys.exit(0)
+
+
+def encode_output(encoding: str | None = None) -> None:
+    """Sets the encoding of the standard output; None keeps it. A character that it lacks is escaped.
+
+    On Windows a pipe has an encoding of few characters, and printing any other would end in an error.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _is_written(text: str = "") -> bool:

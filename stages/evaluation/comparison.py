@@ -138,15 +138,25 @@ def _commit(repo: Any, revision: str) -> str:
 
     DVC itself takes HEAD to be the commit that a running experiment started from, also of an experiment in
     another worktree, or of one that was killed long ago.
+
+    Raises:
+        InputError: it is a file or folder of a commit.
     """
     from scmrepo.exceptions import RevError
 
     if revision == WORKSPACE:  # not a branch of that name
         return revision
     try:
-        return str(repo.scm.resolve_rev(revision))
+        found = str(repo.scm.resolve_rev(revision))
     except RevError:
         return revision
+    try:
+        return str(repo.scm.resolve_rev(f"{found}^{{commit}}"))  # an annotated tag has its commit
+    except RevError as error:
+        raise InputError(
+            f"{revision}: not a commit, but a file or folder of one. Give a branch, a tag, a commit or an "
+            "experiment."
+        ) from error
 
 
 def _check_recorded(stage: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ FILE = "bundle.json"
 PROBABILITIES = "probabilities.onnx"  # of a fold: prepared windows to probabilities
 FORMAT = 4
 LARGEST_BYTES = 4 << 20  # of FILE
+OF_FILE_MANAGERS = (".DS_Store", "Thumbs.db", "desktop.ini")  # of macOS and Windows
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"  # of a file in a bundle
 
 
@@ -182,10 +183,14 @@ def listed(folder: Path) -> list[str] | None:
 
 
 def unlisted(folder: Path, names: Iterable[str]) -> Path | None:
-    """Returns the first file or folder in a bundle that is neither FILE nor listed; None if all are."""
+    """Returns the first file or folder in a bundle that is neither FILE nor listed; None if all are.
+
+    What file managers put into every folder that they show does not count.
+    """
     known = {Path(FILE), *map(Path, names)}
     known |= {parent for name in known for parent in name.parents}
-    return min((path for path in folder.rglob("*") if path.relative_to(folder) not in known), default=None)
+    odd = [path for path in folder.rglob("*") if path.relative_to(folder) not in known]
+    return min((path for path in odd if path.name not in OF_FILE_MANAGERS), default=None)
 
 
 def write(facts: Facts, folder: Path) -> None:

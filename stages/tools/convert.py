@@ -119,6 +119,10 @@ def efficientnet(source: str) -> list[NDArray[np.float32]]:
             found = {name: arrays[name] for name in arrays.files if not name.startswith("_fc.")}
     except npz.UNREADABLE as error:
         raise InputError(f"{source}: cannot be read as an npz file ({error}). Give {CHOICES}.") from error
+    if wrong := next((name for name, value in found.items() if value.dtype.kind != "f"), None):
+        raise InputError(
+            f"{source}: {shown(wrong)} is of {found[wrong].dtype}, not of floats. Give {CHOICES}."
+        )
     values = [_keras_layout(name, value) for name, value in found.items()]
     if not values or values[0].ndim != 4:
         raise InputError(f"{source}: does not begin with the kernel of a convolution. Give {CHOICES}.")

@@ -24,7 +24,7 @@ from typing import IO
 from tqdm import tqdm
 
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, count, parser_of, run, standard_input
+from stages.base.errors import InputError, count, encode_output, parser_of, run, standard_input
 from stages.base.files import write as write_file
 from stages.data import keys
 from stages.inference import chosen, output
@@ -110,19 +110,29 @@ def in_folder(folder: Path) -> list[str]:
     """Returns the recordings in a folder and below, and says what else is there.
 
     Broken links and named pipes that are audio by name are among them: they fail as if named directly.
+
+    Raises:
+        OSError: a folder cannot be read.
     """
-    there = sorted(folder.rglob("*"))
-    files = [path for path in there if not path.is_dir()]
+    files, folders = [], []
+    for parent, inside, names in os.walk(folder, onerror=_raise):
+        folders += [Path(parent, name) for name in inside]
+        files += [Path(parent, name) for name in names]
+    files.sort()
     audio = [path for path in files if path.suffix.lower() in SUFFIXES]
     if len(audio) < len(files):
         print(f"notice: {folder}: {len(files) - len(audio)} files are not audio by name", file=sys.stderr)
-    if linked := [str(path) for path in there if path.is_dir() and path.is_symlink()]:
+    if linked := sorted(str(path) for path in folders if path.is_symlink()):
         print(
             f"notice: {folder}: linked folders are not followed, name them to predict what they have: "
             f"{first_of(linked)}",
             file=sys.stderr,
         )
     return [str(path) for path in audio]
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def first_of(names: list[str]) -> str:
@@ -182,6 +192,8 @@ def target(
         InputError: the file is of a format that cannot be continued, or was not written by this command.
     """
     if path is None:
+        if kind != "table":  # for programs: the same bytes as with --output
+            encode_output("utf-8")
         sys.stdout.write(chosen.begin)
         yield sys.stdout, 0, 0
         sys.stdout.write(chosen.end)

@@ -175,6 +175,17 @@ def test_a_reader_that_stops_early_gets_no_traceback(
     assert (ended.returncode, ended.stderr) == (code, words)
 
 
+def test_a_character_that_the_output_lacks_is_escaped() -> None:
+    program = "from stages.base import errors\nerrors.run(lambda: print('caf\xe9 \u559c'))"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+        cwd=Path(__file__).parents[2],
+    )
+    assert (ended.returncode, ended.stdout.rstrip(), ended.stderr) == (0, b"caf\xe9 \\u559c", b"")
+
+
 def test_another_broken_pipe_is_a_bug() -> None:
     with pytest.raises(BrokenPipeError):
         errors.run(fail(BrokenPipeError(errno.EPIPE, "of a worker")))  # type: ignore[arg-type]

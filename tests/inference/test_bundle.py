@@ -333,6 +333,12 @@ def test_a_damaged_or_foreign_bundle_is_refused_and_runs_no_code(here: Path, kin
     assert not Path("hacked").exists()
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "fold_00/Thumbs.db"])
+def test_a_bundle_that_a_file_manager_has_shown_can_be_used(here: Path, name: str) -> None:
+    Path("bundle", name).write_bytes(b"x")
+    assert bundle.load("bundle").classes
+
+
 def test_a_pooled_model_needs_a_checksum_of_its_pooling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

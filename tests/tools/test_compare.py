@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +199,12 @@ def test_a_wrong_margin_is_a_sentence(wrong: str) -> None:
 def test_a_revision_that_does_not_exist(said) -> None:
     with pytest.raises(InputError, match=r"^nope: unknown Git revision 'nope'\.$"):
         said("nope")
+
+
+@pytest.mark.parametrize("revision", ["before^{tree}", "before:dvc.lock"])
+def test_a_revision_that_is_not_a_commit(said, revision: str) -> None:
+    with pytest.raises(InputError, match=rf"^{re.escape(revision)}: not a commit"):
+        said(revision)
 
 
 def test_a_revision_before_the_pipeline(said) -> None:

@@ -174,7 +174,7 @@ def test_arrays_of_efficientnet_become_initial_weights(
     np.testing.assert_array_equal(kernels[5], depthwise.transpose(2, 3, 0, 1))
 
 
-@pytest.mark.parametrize("fault", ["missing", "no archive", "other arrays", "cut"])
+@pytest.mark.parametrize("fault", ["missing", "no archive", "other arrays", "integers", "cut"])
 def test_arrays_that_are_not_efficientnets_are_reported(
     tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +183,8 @@ def test_arrays_that_are_not_efficientnets_are_reported(
     if fault == "no archive":
         path.write_bytes(b"not an archive")
     elif fault != "missing":
-        np.savez(path, **({"_conv_stem.weight": np.zeros((32, 3, 3, 3), np.float32)}))
+        dtype = np.int8 if fault == "integers" else np.float32
+        np.savez(path, **({"_conv_stem.weight": np.zeros((32, 3, 3, 3), dtype)}))
     if fault == "cut":
         path.write_bytes(path.read_bytes()[:-200])
     lite = shipped.read().config("models", "efficientnet_lite0", "params.models")

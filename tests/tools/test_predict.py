@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,6 +83,20 @@ def test_nothing_in_a_folder_is_left_out_in_silence(model: Model, capsys: pytest
     assert "linked folders are not followed" in (notice := capsys.readouterr().err)
     assert notice.endswith(": calls/linked\n")
     assert [name for name, _ in predict.found(["calls/linked"], Path())] == ["calls/linked/b.wav"]
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("calls/a.wav", "calls/private/b.wav")
+    scan = os.scandir
+
+    def refuse(place: str) -> Any:
+        if str(place).endswith("private"):  # permissions do not keep root out
+            raise PermissionError(errno.EACCES, "Permission denied", place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="calls/private"):
+        predict.found(["calls"], Path())
 
 
 def test_what_cannot_be_read_has_no_sum(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +194,17 @@ def test_fewer_than_one_emotion_cannot_be_shown(
         run(monkeypatch, "a.wav", "--top", n)
     assert f"--top: '{n}' is not possible. Give a whole number from 1 on." in capsys.readouterr().err
     assert model.asked == []
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_pipe_gets_the_bytes_of_an_output(model: Model, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("caf\xe9 \u559c.wav")
+    pipe = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")  # as on Windows
+    monkeypatch.setattr(sys, "stdout", pipe)
+    run(monkeypatch, "--format", kind, "caf\xe9 \u559c.wav")
+    run(monkeypatch, "--format", kind, "--output", "out", "caf\xe9 \u559c.wav")
+    pipe.flush()
+    assert pipe.buffer.getvalue() == Path("out").read_bytes()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
