@@ -22,8 +22,7 @@ from stages.audio.recording import AudioError, Recording, Samples
 from stages.base import params
 from stages.base.errors import InputError, unknown
 from stages.inference import facts as facts_file
-from stages.inference import onnx, windows
-from stages.inference import speech as speech_detection
+from stages.inference import onnx, silero, windows
 from stages.inference.facts import Facts
 from stages.learning import normalization, profile
 from stages.learning.normalization import BY_SPEAKER_MEAN, SPEAKER_MEANS, SpeakerMeans
@@ -145,7 +144,7 @@ class Bundle:
             raise unknown("speech", speech, SPEECH)
         self.facts, self.folds = facts, folds
         self._extract = extractor.extractor(facts, list(facts.features), "features")
-        self._speech = speech_detection.detector() if speech == "silero" else None
+        self._speech = silero.detector() if speech == "silero" else None
         self.window_s = facts.quantile_s(profile.QUANTILES.index(0.5))
         self.whole_s = max(self.window_s, facts.quantile_s(-1) * facts.predict.duration_factor)
 
