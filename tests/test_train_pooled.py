@@ -159,6 +159,16 @@ def test_the_streams_of_a_network_are_its_layers(key: str, value: Any, named: st
         selected(params.checked(values))
 
 
+def test_a_duration_is_refused_for_frames_of_another_rate() -> None:
+    values = shipped.values() | {"model": "gru"}
+    inputs = values["models"]["gru"]["inputs"]
+    inputs["features"] = ["byol_s"]
+    with pytest.raises(InputError, match=r"^params\.models\.gru\.inputs\.duration_s: .*byol_s"):
+        selected(params.checked(values))
+    inputs["duration_s"] = None
+    selected(params.checked(values))
+
+
 def change_test_clips(change: object) -> None:
     """Applies `change` to the stored frames of fold 0's test clips and of their copies."""
     splits = long_splits.read()

@@ -18,6 +18,7 @@ from stages.reporting import page
 
 TEMPLATE = Path("benchmark/published/page.md.j2")
 DASH = "–"
+ONE_SEED = "\\*"
 VECTORS = {"mean", "stats", "pooled"}  # layouts with one vector for the whole clip
 MAX_MISSING = 0.01  # fraction of clips that a complete copy may exclude as duplicate or broken
 CHANCE_MARGIN = 0.01  # accuracy above the majority-class baseline that still counts as chance
@@ -56,6 +57,11 @@ class Row:
         if self.values.get(f"{column}_low"):
             ends = f" [{self.percent(f'{column}_low'):z.0f}, {self.percent(f'{column}_high'):z.0f}]"
         return f"{self.percent(column):z.1f}{ends}"
+
+    def points(self, column: str) -> str:
+        """Returns `score` of a difference, with `*` where its interval is over speakers only."""
+        of_one_seed = self.text("n_seeds") == "1" and self.values.get(f"{column}_low")
+        return f"{self.score(column)}{ONE_SEED if of_one_seed else ''}"
 
     def over_seeds(self, column: str) -> str:
         """Returns ` ± 0.9`, the standard deviation over seeds, or nothing with one seed."""
@@ -189,7 +195,7 @@ class Entry:
     def lost(self) -> str:
         """The points lost, with their interval where it was measured."""
         row = self.new_speakers
-        return row.score("lost") if row.text("lost") else f"{self.points_lost:z.1f}"
+        return row.points("lost") if row.text("lost") else f"{self.points_lost:z.1f}"
 
     @property
     def is_outdated(self) -> bool:

@@ -117,7 +117,7 @@ def row(experiment: Experiment, system: System, places: Sequence[Path]) -> dict[
     )
     folds = [fold for seed in timing for fold in seed.values()]
     has_epochs = bool(train[0].get("n_epochs"))
-    over_seeds = metrics.over(predictions, "seed")
+    over_seeds = metrics.over(predictions, "seed", values["split"]["protocol"])
     return {
         **description(experiment, system),
         "status": RAN,

@@ -15,6 +15,8 @@ from stages.base.params import Augmentation, Range
 
 RATES_HZ = (16_000, 24_000)  # of MPEG-2, whose bit rates are the lowest
 LOWEST_KBIT_S, HIGHEST_KBIT_S = 8.0, 160.0  # of MPEG-2 layer III
+MOST_COMPRESSION = 0.999  # libsndfile rejects 1, the lowest bit rate
+DELAY = 576 + 529  # samples, of LAME's encoder and of any decoder
 
 
 class Config(Augmentation):
@@ -26,14 +28,18 @@ def apply(
     signal: NDArray[np.float32], sample_rate_hz: int, rng: np.random.Generator, *, kbit_s: float
 ) -> NDArray[np.float32]:
     """Returns the decoded signal, float32 (n_samples,), without the encoder's delay."""
-    rate_hz = min(RATES_HZ, key=lambda each: (each < sample_rate_hz, each))
+    rate_hz = next((each for each in RATES_HZ if each >= sample_rate_hz), RATES_HZ[-1])
     given = soxr.resample(signal, sample_rate_hz, rate_hz, "HQ")
     file = io.BytesIO()
     quality = (HIGHEST_KBIT_S - kbit_s) / (HIGHEST_KBIT_S - LOWEST_KBIT_S)
+    compression = min(quality, MOST_COMPRESSION)
     soundfile.write(
-        file, given, rate_hz, format="MP3", bitrate_mode="CONSTANT", compression_level=min(quality, 1.0)
+        file, given, rate_hz, format="MP3", bitrate_mode="CONSTANT", compression_level=compression
     )
     file.seek(0)
     decoded, _ = soundfile.read(file, dtype="float32")
+    # The tag that tells the decoder the delay does not fit into a frame of a low bit rate.
+    if len(decoded) > len(given):
+        decoded = decoded[DELAY:]
     back = soxr.resample(decoded, rate_hz, sample_rate_hz, "HQ")[: len(signal)]
     return np.pad(back, (0, len(signal) - len(back))).astype(np.float32)

@@ -68,6 +68,7 @@ MANIFEST = _schema(
         "peak_dbfs": _number("float64", nullable=True),  # null where all samples are equal, as the next
         "level_dbfs": _number("float64", nullable=True),  # RMS of the active frames
         "active_s": _number("float64", 0, nullable=True),  # total duration of the active frames
+        "level_range_db": _number("float64", 0, nullable=True),  # 5th to 95th percentile of the levels
         "bandwidth_hz": _number("float64", 0, nullable=True),
         "n_bytes": _number("int64", 0),
         "sha256": _text(),  # of the file

@@ -259,6 +259,7 @@ def match(a: Revision, b: Revision) -> tuple[pd.DataFrame, pd.DataFrame]:
         "recordings": ["clip", "audio_sha256"],
         "folds": ["fold", "clip"],
         "labels": ["clip", "label"],
+        "speakers": ["clip", "speaker"],
     }.items():
         keys_a, keys_b = (set(revision.predictions[columns].itertuples(index=False)) for revision in (a, b))
         if keys_a != keys_b:

@@ -43,8 +43,8 @@ def summarize(predictions: pd.DataFrame, protocol: str, n_resamples: int, seed: 
         "recall": recalls(predictions),
         "corpus": by_group(predictions, "corpus"),
         "sex": by_group(predictions, "sex"),
-        "fold": over(predictions, "fold"),
-        **({"seeds": {"n": n_seeds, **over(predictions, "seed")}} if n_seeds > 1 else {}),
+        "fold": over(predictions, "fold", protocol),
+        **({"seeds": {"n": n_seeds, **over(predictions, "seed", protocol)}} if n_seeds > 1 else {}),
         "worst_speaker": worst_speaker(predictions),
         "n_clips": predictions["clip"].nunique(),
         "n_speakers": predictions["speaker"].nunique(),
@@ -234,6 +234,14 @@ def headline(predictions: pd.DataFrame) -> dict[str, float]:
     return {name: float(values[name]) for name in HEADLINE} | {"n_clips": predictions["clip"].nunique()}
 
 
+def _headline(predictions: pd.DataFrame, protocol: str) -> dict[str, float]:
+    """Returns uar and accuracy as `stated` does."""
+    if protocol not in MEANS_OF_CORPORA:
+        return headline(predictions)
+    by_corpus = pd.DataFrame([headline(rows) for _, rows in predictions.groupby("corpus")])
+    return {name: float(by_corpus[name].mean()) for name in HEADLINE}
+
+
 def by_group(predictions: pd.DataFrame, column: str) -> dict[str, dict[str, float]]:
     """Returns the headline metrics and the number of speakers for each value of `column`.
 
@@ -254,13 +262,16 @@ def worst_speaker(predictions: pd.DataFrame) -> dict[str, float | str]:
     return {"speaker": worst, **speakers[worst]}
 
 
-def over(predictions: pd.DataFrame, column: str) -> dict[str, float]:
+def over(predictions: pd.DataFrame, column: str, protocol: str) -> dict[str, float]:
     """Returns the mean and the sample standard deviation of the headline metrics over `fold` or `seed`.
 
     There is no standard deviation over one. Over seeds, it is that between trainings on the same folds,
     tested on the same clips; how much speakers differ is not in it.
+
+    Args:
+        protocol: see `stated`.
     """
-    found = pd.DataFrame([headline(rows) for _, rows in predictions.groupby(column)])
+    found = pd.DataFrame([_headline(rows, protocol) for _, rows in predictions.groupby(column)])
     values = {f"{name}_mean": float(found[name].mean()) for name in HEADLINE}
     if len(found) > 1:
         values |= {f"{name}_std": float(found[name].std(ddof=1)) for name in HEADLINE}

@@ -49,6 +49,11 @@ class Inputs(Block):
     duration_s: Positive | None
     frames_per_step: Count
 
+    @property
+    def cut_s(self) -> float | None:
+        """`duration_s` where it is used; None where the layout has no time axis, or clips are not cut."""
+        return None if self.layout in WITHOUT_TIME_AXIS else self.duration_s
+
 
 def pool(frames: Frames, layout: Layout, frames_per_step: int = 1) -> Frames:
     """Returns float32 (1, n_pooled) for the layouts without a time axis, else (n_steps, n_dims).
@@ -122,12 +127,14 @@ class Partition(Clips):
         classes: of the fold, sorted.
         speakers: text (n_clips,); None where nobody asks for them.
         original: bool (n_clips,), whether a clip is a recording, not a copy; None if all are.
+        parents: text (n_clips,), the recording that a clip is, or is a copy of; None where nobody asks.
     """
 
     y: NDArray[np.int64]
     classes: list[str]
     speakers: NDArray | None = None
     original: NDArray[np.bool_] | None = None
+    parents: NDArray | None = None
 
 
 @dataclass(frozen=True)
@@ -153,8 +160,8 @@ class Preprocessor:
     def fit(cls, pooled: Sequence[Frames], inputs: Inputs, frames_per_second: float) -> Preprocessor:
         """Returns the preprocessor fitted on training clips, each float32 (n_steps, n_dims)."""
         n_steps = max(len(steps) for steps in pooled)
-        if inputs.layout not in WITHOUT_TIME_AXIS and inputs.duration_s is not None:
-            n_steps = max(1, round(inputs.duration_s * frames_per_second / inputs.frames_per_step))
+        if inputs.cut_s is not None:
+            n_steps = max(1, round(inputs.cut_s * frames_per_second / inputs.frames_per_step))
         return cls(inputs.layout, inputs.frames_per_step, n_steps, *moments(pooled))
 
     def transform(self, pooled: Sequence[Frames]) -> Clips:

@@ -50,7 +50,7 @@ class RidgeTrainer:
         """
         groups = train.speakers
         if groups is None or len(np.unique(groups)) < 2:
-            groups = clip_groups(train.y)
+            groups = clip_groups(train.y, np.arange(len(train)) if train.parents is None else train.parents)
         x, n_classes = train.x.astype(np.float64), len(train.classes)
         targets = np.eye(n_classes)[train.y] - 1 / n_classes
         kernel = x @ x.T + 1
@@ -91,15 +91,21 @@ class RidgeTrainer:
         return scores
 
 
-def clip_groups(y: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns a group for each clip: of each class, N_GROUPS runs of neighbours by name, copies together.
+def clip_groups(y: NDArray[np.int64], parents: NDArray) -> NDArray[np.int64]:
+    """Returns a group for each clip: of each class, N_GROUPS runs of recordings, each with its copies.
+
+    Args:
+        y: (n_clips,), class indices.
+        parents: (n_clips,), the recording that a clip is, or is a copy of.
 
     Examples:
-        >>> clip_groups(np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1]))
-        array([0, 1, 2, 3, 4, 0, 1, 2, 3, 4])
+        >>> clip_groups(np.array([0, 0, 0, 0, 1, 1]), np.array(["a", "a", "b", "b", "c", "d"]))
+        array([0, 0, 2, 2, 0, 2])
     """
-    of_class = pd.Series(y).groupby(y)
-    return (of_class.cumcount() * N_GROUPS // of_class.transform("size")).to_numpy()
+    recordings = pd.DataFrame({"parent": parents, "y": y}).drop_duplicates("parent").set_index("parent")["y"]
+    of_class = recordings.groupby(recordings)
+    group = of_class.cumcount() * N_GROUPS // of_class.transform("size")
+    return group.loc[parents].to_numpy()
 
 
 def held_out(kernel: Scores, targets: Scores, groups: NDArray, penalties: Scores) -> Scores:

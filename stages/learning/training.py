@@ -48,8 +48,8 @@ def selected(params: Params) -> tuple[Any, Trainer]:
     """Returns the block of the selected model, and its trainer.
 
     Raises:
-        InputError: there is no such model, its block is not valid, a feature is unknown, or the model or
-            `train.normalize` does not take the layout.
+        InputError: there is no such model, its block is not valid, a feature is unknown, the model or
+            `train.normalize` does not take the layout, or `duration_s` is set for frames of another rate.
     """
     entry = registry.load("models", params.model, "params.model")
     config = params.config("models", params.model, "params.model")
@@ -61,6 +61,12 @@ def selected(params: Params) -> tuple[Any, Trainer]:
         raise InputError(f"params.models.{params.model}.pooling: empty, but the layout 'pooled' needs it.")
     for feature in inputs.features:
         registry.check("features", feature, f"{place}.features")
+        own_frames = hasattr(registry.load("features", feature, "params.models"), "OWN_FRAMES")
+        if own_frames and inputs.cut_s is not None:
+            raise InputError(
+                f"{place}.duration_s: {inputs.cut_s:g}, but {feature} has a frame rate of its own. Set it to "
+                "null, which means the longest training clip."
+            )
         if inputs.layout == "pooled":
             _check_streams(config.pooling.streams, feature, params)
     return config, entry.trainer(config)
@@ -206,9 +212,12 @@ def partitions(
     if pooling is not None:
         arrays = pooling.weigh(arrays)
     y, speakers = pd.Categorical(rows["label"], classes).codes.astype(np.int64), rows["speaker"].to_numpy(str)
-    original = (rows["clip"] == rows["parent"]).to_numpy()
+    original, parents = (rows["clip"] == rows["parent"]).to_numpy(), rows["parent"].to_numpy(str)
     train, validation = (
-        Partition(arrays.x[used], arrays.lengths[used], y[used], classes, speakers[used], original[used])
+        Partition(
+            *(arrays.x[used], arrays.lengths[used], y[used], classes),
+            *(speakers[used], original[used], parents[used]),
+        )
         for used in (in_train, ~in_train)
     )
     return preprocessor, means, train, validation if len(validation) else None

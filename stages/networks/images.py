@@ -118,7 +118,7 @@ class ImageTrainer(NetworkTrainer):
 
 
 def mixup(x: Array, y: Array, alpha: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Returns each clip and its target mixed with those of a random other clip, all with the same weight."""
-    weight = np.float32(rng.beta(alpha, alpha))
+    """Returns each clip and its target mixed with those of a random other one, in one proportion for all."""
+    share = np.float32(rng.beta(alpha, alpha))
     partner = rng.permutation(len(x))
-    return weight * x + (1 - weight) * x[partner], weight * y + (1 - weight) * y[partner]
+    return share * x + (1 - share) * x[partner], share * y + (1 - share) * y[partner]

@@ -116,7 +116,11 @@ class NetworkTrainer:
     def training_batch(
         self, clips: Clips, y: Array, batch: Indices, epoch: int, rng: np.random.Generator
     ) -> tuple[Any, Array]:
-        """Returns a batch for training, and its target probabilities (n_clips, n_classes), here `y`."""
+        """Returns a batch for training, and its targets (n_clips, n_classes), here `y`.
+
+        Args:
+            y: target probabilities times the clip's weight.
+        """
         return self.batch(clips, batch, epoch), y
 
     def in_training(self, network: keras.Model) -> keras.Model:
@@ -236,14 +240,15 @@ class NetworkTrainer:
         batches are shuffled.
         """
         balanced = "balanced" if self.training.class_weights == "balanced" else None
-        weight = compute_sample_weight(balanced, train.y)
-        target = np.eye(len(train.classes), dtype=np.float32)[train.y]
+        weight = compute_sample_weight(balanced, train.y).astype(np.float32)
+        target = np.eye(len(train.classes), dtype=np.float32)[train.y] * weight[:, None]
         order = np.concatenate([rng.permutation(group) for group in self.groups(train)])
         batches = _cut(order, self.training.batch_size)
         for number in rng.permutation(len(batches)):
             batch = batches[number]
             x, y = self.training_batch(train, target[batch], batch, epoch, rng)
-            yield x, y, weight[batch]
+            weights = y.sum(axis=1)  # of mixed clips, mixed too
+            yield x, y / weights[:, None], weights
 
     def _validate(self, learner: Learner, validation: Partition | None, epoch: int) -> dict[str, float]:
         if validation is None:
@@ -310,7 +315,8 @@ def _improved(learner: Learner, progress: Progress, row: dict[str, float], train
     progress.since_plateau += 1
     plateau = training.plateau
     if plateau is not None and progress.since_plateau >= plateau.patience_epochs:
-        rate = row["learning_rate"] * training.learning_rate_decay * plateau.factor
-        learner.optimizer.learning_rate = max(rate, plateau.min_learning_rate)
+        rate = row["learning_rate"] * training.learning_rate_decay
+        if rate > plateau.min_learning_rate:
+            learner.optimizer.learning_rate = max(rate * plateau.factor, plateau.min_learning_rate)
         progress.since_plateau = 0
     return False

@@ -20,13 +20,12 @@ Points = NDArray[np.float32]  # (n_clips, n_dims)
 MOST_CLIPS = 4000  # in the space, whose time grows with the square; they are drawn by their names
 N_COMPONENTS = 50  # kept before t-SNE, as van der Maaten & Hinton 2008 do
 PERPLEXITY = 30.0
-QUIET, LOUD = 5, 95  # percentiles of a clip's frames: noise, and speech with noise
 MEASURES = {
     "duration_s": "duration, s",
     "level_dbfs": "level of the active frames, dB re full scale",
     "active_fraction": "active fraction",
     "bandwidth_hz": "bandwidth, Hz",
-    "snr_db": "signal-to-noise ratio, dB",
+    "level_range_db": "5th to 95th percentile of the level, dB",  # of few pauses, less than the SNR
     "level_std_db": "standard deviation of the level, dB",
     "tilt_db": "spectral tilt, dB",
     "zcr": "zero-crossing rate",
@@ -39,7 +38,7 @@ def of_clips(clips: pd.DataFrame, names: Sequence[str]) -> tuple[pd.DataFrame, P
     Only one shard's frames are in memory at a time. Measures whose feature is not stored are left out.
 
     Args:
-        clips: columns clip, shard, duration_s, level_dbfs, active_s and bandwidth_hz.
+        clips: columns clip, shard, duration_s, level_dbfs, level_range_db, active_s and bandwidth_hz.
         names: the features to pool, which have the same frames.
     """
     measured: dict[str, dict[str, float]] = {}
@@ -52,7 +51,7 @@ def of_clips(clips: pd.DataFrame, names: Sequence[str]) -> tuple[pd.DataFrame, P
             pooled[clip] = pool(np.concatenate([*frames.values()], axis=1), "stats")[0]
     table = clips.set_index("clip")
     active = (table["active_s"] / table["duration_s"]).clip(upper=1).rename("active_fraction")
-    measures = table[["duration_s", "level_dbfs", "bandwidth_hz"]].join(active)
+    measures = table[["duration_s", "level_dbfs", "level_range_db", "bandwidth_hz"]].join(active)
     measures = measures.join(pd.DataFrame.from_dict(measured, orient="index"))
     points = np.array([pooled[clip] for clip in clips["clip"]])
     std = points.std(axis=0)
@@ -65,8 +64,7 @@ def _measures(frames: dict[str, Frames]) -> dict[str, float]:
     found: dict[str, float] = {}
     if "rms" in frames:
         level_db = 20 * np.log10(np.maximum(frames["rms"][:, 0], 1e-6))
-        quiet, loud = np.percentile(level_db, [QUIET, LOUD])
-        found |= {"snr_db": float(loud - quiet), "level_std_db": float(level_db.std())}
+        found["level_std_db"] = float(level_db.std())
     if "logmel" in frames:
         middle = frames["logmel"].shape[1] // 2
         low, high = frames["logmel"][:, :middle], frames["logmel"][:, middle:]

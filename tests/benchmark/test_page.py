@@ -161,7 +161,7 @@ def test_changes_have_a_table_with_what_they_are_worth(
     of_variant = {"about": "both", "against": "ravdess_savee"}
     changed = svm.variants["ravdess"].model_copy(update=of_variant)
     system = svm.model_copy(update={"variants": svm.variants | {"ravdess": changed}})
-    gains = {"gain": "0.125", "gain_low": "0.1", "gain_high": "0.15"}
+    gains = {"gain": "0.125", "gain_low": "0.1", "gain_high": "0.15", "n_seeds": "1"}
     made = {
         each.variant: {other.protocol: page.Row(gains, other) for other in pair(each.variant, experiments)}
         for each in experiments.values()
@@ -171,7 +171,9 @@ def test_changes_have_a_table_with_what_they_are_worth(
     }
     (entry, variant, of_protocols) = page.changes_of([Entry("B1_svm", system, made)])[0]
     assert (entry.name, variant) == ("B1_svm", "ravdess")
-    assert of_protocols["as_reported"].score("gain") == "12.5 [10, 15]"
+    row = of_protocols["as_reported"]
+    assert row.points("gain") == "12.5 [10, 15]\\*"  # of one seed
+    assert page.Row({**gains, "n_seeds": "3"}, row.experiment).points("gain") == "12.5 [10, 15]"
 
 
 def test_a_row_of_fewer_seeds_has_those_that_are_finished(

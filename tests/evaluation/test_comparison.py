@@ -45,6 +45,11 @@ def test_rows_are_matched_by_fold_and_clip_in_any_order() -> None:
             {},
             "^main and other .*labels: of 10 and 10 clips, 9 .*c/0000",
         ),
+        (
+            B.assign(speaker=["c/9", *SPEAKER[1:]]),
+            {},
+            "^main and other .*speakers: of 10 and 10 clips, 9 .*c/0000",
+        ),
     ],
 )
 def test_revisions_that_are_not_comparable_are_refused(

@@ -131,6 +131,17 @@ def test_across_corpora_each_corpus_counts_the_same() -> None:
     assert metrics.summarize(table, "speaker_independent", 100, seed=0)["accuracy"] == pytest.approx(6 / 10)
 
 
+def test_across_corpora_seeds_have_the_mean_that_is_stated() -> None:
+    tables = [
+        sure(TRUTH, guess, speaker=list("aabbccddee"), corpus=["c"] * 7 + ["d"] * 3).assign(seed=seed)
+        for seed, guess in enumerate([GUESS, TRUTH])
+    ]
+    found = metrics.summarize(pd.concat(tables), "cross_corpus", 100, seed=0)
+    of_seeds = [metrics.stated(table, "cross_corpus")["uar"] for table in tables]
+    assert found["seeds"]["uar_mean"] == pytest.approx(np.mean(of_seeds)) == pytest.approx(found["uar"])
+    assert found["seeds"]["uar_std"] == pytest.approx(np.std(of_seeds, ddof=1))
+
+
 def test_reliability_has_the_bins_of_the_calibration_error() -> None:
     table = sure(["anger", "anger", "fear"], ["anger", "fear", "fear"])
     table.loc[2, ["p_anger", "p_fear", "p_neutral"]] = [0.05, 0.9, 0.05]
@@ -247,7 +258,7 @@ def test_groups_folds_and_the_worst_speaker() -> None:
     assert metrics.by_group(table, "sex")["male"]["uar"] == pytest.approx((1 / 2 + 1 / 3) / 2)
     worst = {"speaker": "d/3", "uar": pytest.approx(1 / 3), "accuracy": pytest.approx(1 / 3), "n_clips": 3}
     assert metrics.worst_speaker(table) == worst
-    folds = metrics.over(table, "fold")
+    folds = metrics.over(table, "fold", "speaker_independent")
     # the standard deviation of two numbers is their difference by the root of two
     assert folds["accuracy_mean"] == pytest.approx((5 / 7 + 1 / 3) / 2)
     assert folds["accuracy_std"] == pytest.approx((5 / 7 - 1 / 3) / np.sqrt(2))

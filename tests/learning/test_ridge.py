@@ -89,7 +89,16 @@ def test_one_speaker_is_validated_by_held_out_clips(train: Partition, tmp_path: 
 
 def test_held_out_clips_of_one_speaker_are_of_all_classes() -> None:
     y = np.repeat([0, 1, 2], [50, 20, 10])  # named by emotion, so that neighbours are of one class
-    assert all(set(y[clip_groups(y) == group]) == {0, 1, 2} for group in range(5))
+    groups = clip_groups(y, np.arange(80))
+    assert all(set(y[groups == group]) == {0, 1, 2} for group in range(5))
+
+
+@pytest.mark.parametrize("n_clips", [(8, 8, 8), (200, 198, 197)])
+def test_a_held_out_clip_and_its_copies_are_held_out_together(n_clips: tuple[int, ...]) -> None:
+    recordings = np.arange(sum(n_clips))
+    parents = np.random.default_rng(0).permutation(np.concatenate([recordings] * 3))  # copies anywhere
+    groups = clip_groups(np.repeat([0, 1, 2], n_clips)[parents], parents)
+    assert all(len(set(groups[parents == each])) == 1 for each in recordings)
 
 
 def test_mistakes_are_named(train: Partition, tmp_path: Path) -> None:

@@ -317,6 +317,19 @@ def test_mixup_mixes_clips_and_labels_with_the_same_weight() -> None:
     assert ((shares > 0) & (shares < 1)).any()
 
 
+@pytest.mark.parametrize("alpha", [None, 0.2, 1.0])
+def test_balanced_classes_count_alike_also_when_mixed(alpha: float | None) -> None:
+    y = np.repeat([0, 1], [90, 10])
+    data = Partition(np.zeros((100, 4, 4, 1), np.float32), np.full(100, 4), y, ["a", "b"])
+    trainer = of_images(mixup_alpha=alpha, class_weights="balanced")
+    total = np.zeros(2)
+    for epoch in range(20):
+        for _, target, weight in trainer.batches(data, epoch, np.random.default_rng(epoch)):
+            np.testing.assert_allclose(target.sum(axis=1), 1, rtol=1e-5)
+            total += (weight[:, None] * target).sum(axis=0)
+    assert total[0] == pytest.approx(total[1], rel=1e-4)
+
+
 def test_images_grow_and_keep_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
 
@@ -400,6 +413,12 @@ def test_plateau_lowers_the_learning_rate_to_its_minimum(tmp_path: Path) -> None
     curve, _ = trainer.fit(part(0), part(1), tmp_path, 1)
     assert curve["learning_rate"].iloc[0] == 0.5
     assert curve["learning_rate"].iloc[-1] == pytest.approx(0.005)
+
+
+def test_plateau_never_raises_the_learning_rate(tmp_path: Path) -> None:
+    plateau = {"patience_epochs": 1, "factor": 0.5, "min_learning_rate": 0.1}
+    curve, _ = plain(learning_rate=1e-6, epochs=8, plateau=plateau).fit(part(0), part(1), tmp_path, 1)
+    assert (curve["learning_rate"] == curve["learning_rate"].iloc[0]).all()
 
 
 def test_without_validation_all_epochs_run_and_the_last_weights_are_kept(tmp_path: Path) -> None:

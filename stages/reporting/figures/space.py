@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from stages.reporting.clip_space import MEASURES, Points
 from stages.reporting.figures.style import BLUE, GREY, INK, PALE, VERMILION, Picture, canvas, picture, styled
 
-BY_CORPUS = ("duration_s", "level_dbfs", "bandwidth_hz", "snr_db")
+BY_CORPUS = ("duration_s", "level_dbfs", "bandwidth_hz", "level_range_db")
 N_SHOWN = 4  # measures
 MARKERS = "os^DvP*X<>"
 BOX: dict[str, Any] = {
