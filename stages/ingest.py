@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import PurePosixPath
 from types import ModuleType
 
 from stages.acquire import mirror, sources
 from stages.base.files import RAW
-from stages.base.params import read
+from stages.base.params import Params, read
 from stages.base.stage import run
+from stages.data.vocabulary import UNKNOWN
 
 N_KINDS = 5  # of ignored files, named in a notice
 
@@ -36,8 +38,26 @@ def main() -> None:
         print(f"{name}: {changes}")
         for notice in (*incomplete(n_clips, corpus), *others(ignored)):
             print(f"  notice: {notice}")
+    for notice in same_names(params):
+        print(f"  notice: {notice}")
     for name in mirror.remove_unchosen(params.corpus):
         print(f"{name}: removed, because params.corpus does not name it")
+
+
+def same_names(params: Params) -> Iterator[str]:
+    """Yields a sentence for each two tables that have a speaker's name in common."""
+    speakers = {}
+    for name in params.corpus:
+        corpus = params.corpus_of(name)
+        if hasattr(corpus, "names"):
+            found = corpus.names()["speaker"].dropna().str.removeprefix(f"{name}/")
+            speakers[name] = set(found) - {UNKNOWN}
+    for first, second in combinations(speakers, 2):
+        if both := sorted(speakers[first] & speakers[second]):
+            yield (
+                f"{first} and {second} have {len(both)} speaker names in common, such as '{both[0]}': they "
+                "count as different people. If they are the same, put all recordings into one table"
+            )
 
 
 def incomplete(n_clips: Counter[str], corpus: ModuleType) -> Iterator[str]:

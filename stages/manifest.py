@@ -31,6 +31,7 @@ from stages.compute.lifetime import check_semaphores, end_with_parent
 from stages.compute.task import Task, WorkerKilledError
 from stages.data import tables
 from stages.data.published import checksums
+from stages.data.vocabulary import UNKNOWN
 
 FILES_PER_TASK = 200
 N_NAMED = 5  # excluded files named in the log; the manifest has all of them
@@ -174,7 +175,7 @@ def count(rows: pd.DataFrame) -> dict[str, Any]:
     return {
         "n_files": len(rows),
         "n_usable": len(usable),
-        "n_speakers": usable["speaker"].nunique(),
+        "n_speakers": usable.loc[~usable["speaker"].str.endswith(f"/{UNKNOWN}"), "speaker"].nunique(),
         "n_excluded": reasons.value_counts().to_dict(),
         "n_noticed": noticed.value_counts().to_dict(),
     }

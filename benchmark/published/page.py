@@ -257,6 +257,13 @@ def mean_lost(found: Sequence[Entry]) -> str:
     return f"{lost.mean():z.0f} [{lost.mean() - margin:z.0f}, {lost.mean() + margin:z.0f}]"
 
 
+def corpora_of(found: Sequence[Entry]) -> str:
+    """Returns the titles of the corpora that the main table's rows were measured on: `RAVDESS and SAVEE`."""
+    names = sorted({name for entry in found for name in entry.new_speakers.experiment.values["corpus"]})
+    abouts = [registry.load("corpora", name, "params.corpus").ABOUT for name in names]
+    return " and ".join(about.title.partition(",")[0] for about in abouts)
+
+
 def by_kind(found: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
     """Returns the entries by what they have in common: speakers, parameters, features."""
     kinds: dict[str, dict[str, list[Entry]]] = {}
@@ -336,6 +343,8 @@ def entries(found: Sequence[Mapping[str, str]], base: dict[str, Any]) -> list[En
 
 def render(found: Sequence[Entry]) -> str:
     """Returns the page as Markdown."""
-    functions = {each.__name__: each for each in (mean_lost, by_kind, by_caveat, not_run, changes_of)}
+    functions = {
+        each.__name__: each for each in (mean_lost, corpora_of, by_kind, by_caveat, not_run, changes_of)
+    }
     by_name = {entry.name: entry for entry in found}
     return page.render(TEMPLATE, entries=found, by_name=by_name, **functions) + "\n"

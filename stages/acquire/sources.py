@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -94,6 +94,13 @@ def walk(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def check_folders(paths: Iterable[Path]) -> None:
+    """Raises InputError if a folder on the way from data/sources to one of the paths is a symbolic link."""
+    on_the_way = {parent for path in paths for parent in path.parents if SOURCES in parent.parents}
+    for folder in sorted(on_the_way):
+        check_kind(folder)
+
+
 def check_kind(path: Path) -> None:
     """Raises InputError if `path` is neither a file nor a folder: reading a named pipe would wait forever.
 
@@ -104,7 +111,7 @@ def check_kind(path: Path) -> None:
             f"{path}: a symbolic link, whose target DVC does not track. Copy the target, hard-link it "
             "(`cp -al`) or mount it there (`mount --bind`)."
         )
-    if not path.is_file() and not path.is_dir():
+    if path.exists() and not path.is_file() and not path.is_dir():
         raise InputError(f"{path}: a named pipe, socket or device. Remove it, or put a file in its place.")
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
@@ -37,7 +38,11 @@ PARTITIONS = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
     "-": "-",
 }
-UNREADABLE = (OSError, ValueError, TypeError, LookupError, csv.Error, pd.errors.ParserError)
+LARGEST_EXACT = 2**53  # up to here, a float of a whole number is that number
+
+# How R, pandas and databases write an empty cell.
+MISSING = ("NA", "N/A", "<NA>", "nan", "NaN", "null", "NULL")
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, csv.Error)
 
 
 @dataclass(frozen=True)
@@ -46,19 +51,21 @@ class Rules:
 
     Attributes:
         place: the block in params.yaml, for errors.
-        columns: the table's names of our columns, by ours.
+        columns: the table's names of our columns, by ours; None leaves one empty.
         labels: label by the table's label; None leaves its rows out.
         partitions: role by the table's partition; None leaves its rows out of the folds.
     """
 
     place: str
-    columns: Mapping[str, str]
+    columns: Mapping[str, str | None]
     labels: Mapping[str, str | None]
     partitions: Mapping[str, str | None]
 
 
-def read(path: Path, name: str | None) -> tuple[pd.DataFrame, int]:
-    """Returns the table at `path` as text, "" where it has no value, and the number of its first row.
+def read(path: Path, name: str | None) -> pd.DataFrame:
+    """Returns the table at `path` as text, "" where it has no value; its index has the numbers of the rows.
+
+    In a text table these are the numbers of the lines in which the rows begin.
 
     Args:
         name: of a table in an audformat database.
@@ -68,16 +75,16 @@ def read(path: Path, name: str | None) -> tuple[pd.DataFrame, int]:
     """
     try:
         if path.is_dir():
-            return _emobox(path), 1
+            return _numbered(_emobox(path))
         match path.suffix.lower():
             case ".csv" | ".tsv" | ".txt":
-                return _delimited(_decoded(path.read_bytes())), 2
+                return _delimited(_decoded(path.read_bytes()))
             case ".jsonl":
-                return _json_lines(path), 1
+                return _numbered(_json_lines(path))
             case ".parquet" | ".pqt":
-                return _as_text(pd.read_parquet(path)), 1
+                return _numbered(_as_text(pd.read_parquet(path)))
             case ".yaml":
-                return _audformat(path, name), 1
+                return _numbered(_audformat(path, name))
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing. Put the table there, or correct `table`.") from error
     except UNREADABLE as error:
@@ -87,16 +94,18 @@ def read(path: Path, name: str | None) -> tuple[pd.DataFrame, int]:
     )
 
 
-def normalise(table: pd.DataFrame, first_row: int, path: Path, rules: Rules) -> pd.DataFrame:
+def normalise(table: pd.DataFrame, path: Path, rules: Rules) -> pd.DataFrame:
     """Returns the rows in one form: the columns of REQUIRED and OPTIONAL, `row` and `problem`, all text.
 
     A row that cannot be used has the reason as `problem`. What is wrong with the table itself is an error.
 
+    Args:
+        table: as `read` returns it.
+
     Raises:
         InputError: names the table, the row and the value.
     """
-    table = _renamed(table, path, rules)
-    rows: pd.DataFrame = table.assign(row=range(first_row, first_row + len(table)), problem="")
+    rows = _renamed(table, path, rules).rename_axis("row").reset_index().assign(problem="")
     if rows.empty:
         raise InputError(f"{path}: has no rows.")
     _each(rows, "path", path, _clean_path)
@@ -132,30 +141,55 @@ def _delimited(text: str) -> pd.DataFrame:
     """Returns a table whose separator is the comma, semicolon or tab most frequent in its first line."""
     header = text.split("\n", 1)[0]
     separator = max(",;\t", key=header.count)
-    lines = filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-    names = [name.strip() for name in next(lines, [])]
-    n_columns = len(names)
-    if doubled := [name for name in names if name and names.count(name) > 1]:
-        raise ValueError(f"the column '{doubled[0]}' occurs {names.count(doubled[0])} times. Rename one")
-    for number, cells in enumerate(lines, start=2):
-        if any(cell.strip() for cell in cells[n_columns:]):
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    names: list[str] = []
+    rows: dict[int, list[str]] = {}
+    n_lines = 0
+    for cells in reader:
+        number, n_lines = n_lines + 1, reader.line_num
+        if not "".join(cells).strip() and len(cells) < 2:
+            continue  # a blank line
+        if not names:
+            names = [name.strip() for name in cells]
+            continue
+        if any(cell.strip() for cell in cells[len(names) :]):
             raise ValueError(
-                f"row {number} has {len(cells)} cells, the header {n_columns}; put a text that contains "
+                f"row {number} has {len(cells)} cells, the header {len(names)}; put a text that contains "
                 f"'{separator}' into quotes: {cells}"
             )
-    table = pd.read_csv(
-        io.StringIO(text, newline=None), sep=separator, dtype=str, keep_default_na=False, index_col=False
-    )
-    return table.rename(columns=str.strip)
+        if any(_has_rows(cell, separator, len(names)) for cell in cells):
+            raise ValueError(
+                f"row {number}: a quotation mark begins a text that contains other rows. Remove it, or put "
+                'the text into quotes and write its own as ""'
+            )
+        rows[number] = (cells + [""] * len(names))[: len(names)]
+    if doubled := [name for name in names if name and names.count(name) > 1]:
+        raise ValueError(f"the column '{doubled[0]}' occurs {names.count(doubled[0])} times. Rename one")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=names, dtype=str)
+
+
+def _has_rows(cell: str, separator: str, n_columns: int) -> bool:
+    """Returns whether a line within a cell looks like a row of the table."""
+    return any(line.count(separator) >= max(1, n_columns - 1) for line in cell.splitlines()[1:])
 
 
 def _json_lines(path: Path) -> pd.DataFrame:
     lines = path.read_text(encoding="utf-8").split("\n")  # splitlines also splits within texts
-    return _as_text(pd.DataFrame([json.loads(line) for line in lines if line.strip()]))
+    # As objects: pandas would make floats of whole numbers where one is missing.
+    return _as_text(pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object))
 
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:
-    return table.astype(object).where(table.notna(), "").map(str).astype(str)
+    def text(cell: Any) -> str:
+        is_whole = isinstance(cell, float) and cell.is_integer() and abs(cell) < LARGEST_EXACT
+        return str(int(cell)) if is_whole else str(cell)
+
+    return table.astype(object).where(table.notna(), "").map(text).astype(str)
+
+
+def _numbered(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table with the numbers of its rows, from 1 on, as index."""
+    return table.set_axis(range(1, len(table) + 1))
 
 
 def _emobox(folder: Path) -> pd.DataFrame:
@@ -213,22 +247,32 @@ def _renamed(table: pd.DataFrame, path: Path, rules: Rules) -> pd.DataFrame:
     """Returns the table's columns under our names, and empty ones for those that it lacks."""
     found = {}
     for ours, theirs in rules.columns.items():
-        if ours == "speaker" and theirs == UNKNOWN and UNKNOWN not in table.columns:
+        if theirs is None:
+            if ours in REQUIRED:
+                raise InputError(f"{rules.place}.columns.{ours}: null, but every table needs it.")
+        elif ours == "speaker" and theirs == UNKNOWN and UNKNOWN not in table.columns:
             found[ours] = pd.Series(UNKNOWN, index=table.index, dtype=str)
         elif theirs not in table.columns:
             raise unknown(f"{rules.place}.columns.{ours}: {path}", theirs, map(str, table.columns))
         else:
             found[ours] = table[theirs]
     for ours in REQUIRED + OPTIONAL:
-        if ours not in found and ours in table.columns:
+        if ours in found or ours in rules.columns:
+            continue
+        if ours in table.columns:
             found[ours] = table[ours]
-        elif ours not in found and ours in REQUIRED:
+        elif ours in REQUIRED:
             listed = ", ".join(map(str, table.columns))
             raise InputError(
                 f"{path}: has no column '{ours}'. Name its {ours} in {rules.place}.columns; it has {listed}."
             )
     empty = {ours: pd.Series("", index=table.index, dtype=str) for ours in REQUIRED + OPTIONAL}
-    return pd.DataFrame({ours: column.str.strip() for ours, column in {**empty, **found}.items()})
+    # One form of letters: macOS and Windows compose them differently, and a speaker would be two.
+    cells = {ours: column.str.strip().str.normalize("NFC") for ours, column in {**empty, **found}.items()}
+    for ours in set(cells) - {"path", "clip"}:
+        named = rules.labels if ours == "label" else ()
+        cells[ours] = cells[ours].replace([word for word in MISSING if word not in named], "")
+    return pd.DataFrame(cells)
 
 
 def _each(rows: pd.DataFrame, column: str, path: Path, convert: Callable[[str], str]) -> None:
@@ -359,9 +403,13 @@ def _sexes(rows: pd.DataFrame, path: Path) -> None:
 
 
 def _blame(rows: pd.DataFrame, mask: pd.Series, reason: pd.Series | str) -> None:
-    """Notes the reason, with the row's number, for rows that have no problem yet."""
-    place = "row " + rows["row"].astype(str)
-    problem = reason + ", " + place
+    """Notes the reason, with the row's number, for rows that have no problem yet.
+
+    What comes before the first colon is counted as one reason.
+    """
+    reasons = pd.Series(reason, index=rows.index)
+    joint = reasons.str.contains(":").map({True: ", ", False: ": "})
+    problem = reasons + joint + "row " + rows["row"].astype(str)
     new = mask & (rows["problem"] == "")
     rows.loc[new, "problem"] = problem[new]
 

@@ -350,6 +350,9 @@ class Compute(Block):
     scheduler: Annotated[str, Field(min_length=1)] | None
 
 
+CorpusName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a folder in data/raw
+
+
 class Params(Block):
     """The whole of params.yaml. The entries' blocks stay unchecked until `config` reads the chosen one."""
 
@@ -369,7 +372,7 @@ class Params(Block):
     predict: Predict
     report: Report
     compute: Compute
-    corpora: dict[str, Any]
+    corpora: dict[CorpusName, Any]
     augmentations: dict[str, Any]
     features: dict[str, Any]
     models: dict[str, Any]

@@ -33,7 +33,8 @@ class Config(Block):
         table: below data/sources: csv, tsv, parquet, jsonl, audformat's db.yaml, a folder of EmoBox's folds.
         root: the folder that paths are relative to; the table's own without it.
         name: of the table in an audformat database.
-        columns: the table's name of each of our columns; a column that has our name needs no entry.
+        columns: the table's name of each of our columns; a column that has our name needs no entry, and
+            null ignores it.
         labels: label by the table's label; null leaves its rows out; others stay as they are.
         partitions: role by the table's partition; null leaves its rows out of the folds.
         language: of all its rows, where the table has no such column.
@@ -43,7 +44,7 @@ class Config(Block):
     table: str
     root: str | None = None
     name: str | None = None
-    columns: dict[str, str] = Field(default_factory=dict)
+    columns: dict[str, str | None] = Field(default_factory=dict)
     labels: dict[str | int, str | None] = Field(default_factory=dict)
     partitions: dict[str | int, Literal["train", "validation", "test"] | None] = Field(default_factory=dict)
     parser: str | None = None
@@ -63,7 +64,7 @@ class Config(Block):
 
     @field_validator("columns")
     @classmethod
-    def _ours(cls, columns: dict[str, str]) -> dict[str, str]:
+    def _ours(cls, columns: dict[str, str | None]) -> dict[str, str | None]:
         columns = {("sentence" if ours == "text" else ours): theirs for ours, theirs in columns.items()}
         for ours in columns:
             if ours not in table.REQUIRED + table.OPTIONAL:
@@ -103,17 +104,18 @@ class TableCorpus:
             InputError: names the table, the row and the value.
         """
         path = Path(self.config.table)
+        sources.check_folders([path])
         sources.check_kind(path)
         rules = table.Rules(
             place=f"params.corpora.{self.name}",
             columns=self.config.columns,
-            labels={str(label): mapped for label, mapped in self.config.labels.items()},
-            partitions={str(label): role for label, role in self.config.partitions.items()},
+            labels={_composed(label): mapped for label, mapped in self.config.labels.items()},
+            partitions={_composed(label): role for label, role in self.config.partitions.items()},
         )
-        read, first_row = table.read(path, self.config.name)
+        read = table.read(path, self.config.name)
         if self.config.parser:
             read = self._parsed(read, rules)
-        rows = table.normalise(read, first_row, path, rules)
+        rows = table.normalise(read, path, rules)
         rows["language"] = rows["language"].where(rows["language"] != "", self.config.language)
         return rows
 
@@ -124,19 +126,25 @@ class TableCorpus:
             InputError: as `rows`; or no recording is there.
         """
         rows = self.rows()
-        found = []
+        found, files = [], []
         for index, row in rows[rows["problem"] == ""].sort_values("path", kind="stable").iterrows():
             try:
-                found.append(self._source(row))
+                file = self._file(row["path"])
+                found.append(self._source(row, file))
+                files.append(file)
             except FileNotFoundError:
                 rows.loc[index, "problem"] = f"missing: {row['path']} is not in {self.root}, row {row['row']}"
-            except (ValueError, soundfile.LibsndfileError) as error:
+            except ValueError as error:
                 rows.loc[index, "problem"] = f"{error}, row {row['row']}"
+            except soundfile.LibsndfileError as error:
+                reason = f"no segment: libsndfile cannot read {row['path']} ({error.error_string})"
+                rows.loc[index, "problem"] = f"{reason}, row {row['row']}"
         if not found:
             reason = next(iter(rows["problem"]))
             raise InputError(
                 f"{self.config.table}: none of its {len(rows)} rows is usable; the first: {reason}."
             )
+        sources.check_folders(files)
         sources.check_clashes(found)
         content = rows.sort_values("place").to_csv(index=False).encode()
         return [*found, SourceFile(PurePosixPath(ROWS), Path(ROWS), len(content), partial(list, [content]))]
@@ -168,8 +176,7 @@ class TableCorpus:
             said[column] = (self.name + "/" + rows[column]).where(rows[column] != "")
         return said.replace("", None).assign(problem=rows["problem"])
 
-    def _source(self, row: pd.Series) -> SourceFile:
-        file = self._file(row["path"])
+    def _source(self, row: pd.Series, file: Path) -> SourceFile:
         sources.check_kind(file)
         place = PurePosixPath(row["place"])
         if row["start"] or row["end"]:
@@ -189,12 +196,17 @@ class TableCorpus:
         place = f"{rules.place}.parser"
         registry.check("corpora", parser, place)  # load takes _table too
         parse = registry.load("corpora", parser, place).parse
-        parsed = [parse(PurePosixPath(path)) for path in read[rules.columns.get("path", "path")]]
+        parsed = [parse(PurePosixPath(path)) for path in read[rules.columns.get("path") or "path"]]
         for column in ("clip", "speaker", "sex", "sentence", "intensity", "repetition"):
             if column not in rules.columns and column not in read.columns:
                 said = [getattr(name, column, None) for name in parsed]
                 read = read.assign(**{column: ["" if cell is None else str(cell) for cell in said]})
         return read
+
+
+def _composed(word: str | int) -> str:
+    """Returns a word as the table's cells are compared with it."""
+    return unicodedata.normalize("NFC", str(word))
 
 
 bind = TableCorpus  # of a block's name and Config: see `Params.corpus_of`

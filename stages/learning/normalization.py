@@ -14,6 +14,7 @@ Means from few clips are shrunk towards the training speakers' mean, as in the p
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,6 +44,8 @@ N_STARTS = 10  # of k-means
 
 Vectors = NDArray[np.float32]  # (n_clips, n_dims)
 
+logger = logging.getLogger(__name__)
+
 
 def statistics(train: Mapping[str, Any]) -> str:
     """Returns which statistics of test speakers a result uses, as metric files and tables say it.
@@ -67,6 +70,33 @@ def check(normalize: str, layout: str, place: str) -> None:
             f"params.train.normalize: '{normalize}' needs a layout without a time axis "
             f"({', '.join(WITHOUT_TIME_AXIS)}), but {place}.layout is '{layout}'. "
             "Choose global, corpus or speaker."
+        )
+
+
+def check_speakers(normalize: str, rows: pd.DataFrame) -> None:
+    """Checks that training speakers have other recordings, whose mean can be subtracted.
+
+    Of a speaker's only recording, its own mean leaves nothing: a warning counts such speakers.
+
+    Args:
+        rows: of the fold; columns clip, parent, speaker and role.
+
+    Raises:
+        InputError: all training speakers are such.
+    """
+    if normalize not in ("speaker", *BY_SPEAKER_MEAN):
+        return
+    n_clips = rows[(rows["role"] == "train") & _original(rows)].groupby("speaker").size()
+    n_alone = int((n_clips == 1).sum())
+    if n_alone == len(n_clips):
+        raise InputError(
+            f"params.train.normalize: '{normalize}' subtracts the mean of each speaker's recordings, but "
+            "every training speaker has only one, of which nothing is left. Choose global or corpus."
+        )
+    if n_alone:
+        logger.warning(
+            "train.normalize '%s' leaves nothing of the only recording of %d of %d training speakers",
+            *(normalize, n_alone, len(n_clips)),
         )
 
 

@@ -16,6 +16,8 @@ from stages.networks.weights import Build
 class SpecAugment(Block):
     """Spans of steps and of features set to the training mean, sampled for each clip and epoch.
 
+    A recurrent network with `mask: true` skips the steps as if the clip did not have them.
+
     Park et al. 2019, "SpecAugment: A simple data augmentation method for automatic speech recognition",
     without the time warping, which they found to have little effect.
 

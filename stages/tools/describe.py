@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--add", action="store_true", help="put the block into params.yaml")
     given = parser.parse_args()
     found, others = find(given.path)
-    read, _ = table.read(found, None)
+    read = table.read(found, None)
     name = found.absolute().parent.name
     block, open_questions = suggest(found, read)
     if others:
@@ -107,7 +107,7 @@ def find(path: Path) -> tuple[Path, list[Path]]:
 def _n_recognised(path: Path) -> int:
     """Returns how many of the required columns the table seems to have; none if it cannot be read."""
     try:
-        read, _ = table.read(path, None)
+        read = table.read(path, None)
     except InputError:
         return 0
     return len(_columns(read).keys() & set(table.REQUIRED))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -587,12 +588,7 @@ def test_recordings_that_no_row_names_are_counted(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = grid().splitlines()
-    # A quotation mark that is closed three rows later makes one cell of what is between: valid CSV.
-    rows = [
-        f"{row},{note}"
-        for row, note in zip(rows, ["note", "", '"loud', "", "", '5"', *[""] * 13], strict=True)
-    ]
-    project("\n".join(rows))
+    project("\n".join(rows[:3] + rows[6:]))
     (FOLDER / "dangling.wav").symlink_to("nowhere")  # what no row names is not read
     ingest.main()
     assert "notice: 3 recordings are not in the table, the first is 'data/sources/calls/a/Anger0.wav'" in (
@@ -600,10 +596,144 @@ def test_recordings_that_no_row_names_are_counted(
     ), printed
 
 
+@pytest.mark.parametrize("separator", [",", "\t"])
+@pytest.mark.parametrize("end", ['5"', ""])
+def test_a_quotation_mark_that_hides_rows_is_refused(project: Project, separator: str, end: str) -> None:
+    rows = grid().splitlines()
+    notes = ["note", "", '"loud', "", "", end, *[""] * 13]
+    lines = [row.replace(",", separator) + separator + note for row, note in zip(rows, notes, strict=True)]
+    project("\n".join(lines))
+    with pytest.raises(InputError, match=r"labels\.csv: .*row 3: a quotation mark"):
+        ingest.main()
+
+
+def test_a_text_may_have_several_lines_and_rows_have_the_numbers_of_their_lines(project: Project) -> None:
+    sound("a.wav")
+    sound("b.wav")
+    project('file,who,felt,note\n\n\na.wav,s,joy,"one\ntwo, ""three"""\n\nb.wav,,joy,\n')
+    rows = rows_of_calls()
+    assert rows["row"].tolist() == [4, 7]
+    assert rows["problem"].tolist() == ["", "no speaker: row 7"]
+
+
+def test_a_name_is_one_however_its_letters_are_composed(project: Project) -> None:
+    names = [unicodedata.normalize(form, f"{name}é") for form in ("NFC", "NFD") for name in ("José", "Zoë")]
+    lines = []
+    for number, name in enumerate(names):
+        sound(f"{number}.wav", seed=number)
+        lines.append(f"{number}.wav,{name},{unicodedata.normalize('NFD', 'joië')}")
+    project("\n".join(["file,who,felt", *lines]), labels={"joië": "joy"})
+    rows = rows_of_calls()
+    assert sorted(set(rows["speaker"])) == ["Joséé", "Zoëé"]
+    assert set(rows["label"]) == {"joy"}
+
+
+@pytest.mark.parametrize("word", ["NA", "nan", "<NA>", "null"])
+def test_the_words_of_r_and_pandas_for_nothing_are_empty_cells(project: Project, word: str) -> None:
+    for name in "abc":
+        sound(f"{name}.wav")
+    content = f"file,who,felt,text,sex\na.wav,s,joy,{word},{word}\nb.wav,{word},joy,,F\nc.wav,s,{word},,F"
+    project(content)
+    rows = rows_of_calls()
+    assert rows["problem"].tolist() == ["", "no speaker: row 3", "no label: row 4"]
+    assert rows["sentence"].tolist() == ["", "", ""]
+    project(content, labels={word: "not applicable"})
+    assert rows_of_calls()["label"].tolist() == ["joy", "joy", "not applicable"]
+
+
+def test_rows_without_a_label_are_counted_as_one_reason(project: Project) -> None:
+    for name in "abcd":
+        sound(f"{name}.wav", seed=ord(name))
+    project("file,who,felt\na.wav,s,joy\nb.wav,s,\nc.wav,s,\nd.wav,unknown,awe")
+    listed()
+    counts = json.loads((METRICS / "manifest.json").read_text())["calls"]
+    assert counts["n_excluded"] == {"no label": 2}
+    assert (counts["n_usable"], counts["n_speakers"]) == (2, 1)  # `unknown` is nobody
+
+
+def test_a_column_of_our_name_can_be_ignored(project: Project) -> None:
+    sound("a.wav")
+    content = "file,who,felt,channel\na.wav,s,joy,mono"
+    project(content)
+    with pytest.raises(InputError, match=r"row 2, channel 'mono'"):
+        rows_of_calls()
+    project(content, columns=COLUMNS | {"channel": None})
+    assert rows_of_calls()["channel"].tolist() == ["speech"]
+    project(content, columns=COLUMNS | {"speaker": None})
+    with pytest.raises(InputError, match=r"^params\.corpora\.calls\.columns\.speaker: null"):
+        rows_of_calls()
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_whole_numbers_stay_whole_where_one_is_missing(project: Project, kind: str) -> None:
+    path = FOLDER / f"labels.{kind}"
+    speakers = [100000000000000001, 100000000000000002, None]
+    if kind == "jsonl":
+        rows = [
+            {"file": "a.wav", "who": who, "felt": felt}
+            for who, felt in zip(speakers, [0, 1, None], strict=True)
+        ]
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+        wanted = ["100000000000000001", "100000000000000002", ""]
+    else:
+        pd.DataFrame({"file": "a.wav", "who": [7.0, 8.0, np.nan], "felt": [0.0, 1.0, np.nan]}).to_parquet(
+            path
+        )
+        wanted = ["7", "8", ""]
+    read = table.read(path, None)
+    assert read["who"].tolist() == wanted
+    assert read["felt"].tolist() == ["0", "1", ""]
+
+
+@pytest.mark.parametrize("block", [{}, {"root": str(FOLDER / "linked")}])
+def test_a_linked_folder_below_the_sources_is_refused(project: Project, block: dict[str, str]) -> None:
+    content = grid()
+    outside = Path("outside").resolve()
+    project(content, **block)
+    if block:
+        outside.mkdir()
+        (FOLDER / "linked").symlink_to(outside)
+        for speaker in "abc":
+            shutil.move(FOLDER / speaker, outside / speaker)
+    else:
+        FOLDER.rename(outside)
+        FOLDER.symlink_to(outside)
+    with pytest.raises(InputError, match=rf"^{block.get('root', FOLDER)}: a symbolic link"):
+        ingest.main()
+
+
+def test_a_table_that_is_not_there_is_called_missing(project: Project) -> None:
+    project(table="data/sources/calls/lables.csv")
+    with pytest.raises(InputError, match=r"^data/sources/calls/lables\.csv: missing"):
+        ingest.main()
+
+
+@pytest.mark.parametrize("name", ["../sources/calls", "a/b", "/tmp/calls", "..", ""])
+def test_the_name_of_a_corpus_leads_to_no_other_folder(project: Project, name: str) -> None:
+    project(grid())
+    values = json.loads(Path("params.yaml").read_text())
+    values["corpora"][name] = values["corpora"].pop("calls")
+    Path("params.yaml").write_text(json.dumps(values | {"corpus": [name]}))
+    with pytest.raises(InputError, match=r"^params\.corp"):
+        ingest.main()
+    assert TABLE.is_file()
+
+
+def test_tables_with_speakers_of_the_same_name_are_named(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project(grid())
+    values = json.loads(Path("params.yaml").read_text())
+    values["corpora"]["later"] = values["corpora"]["calls"]
+    Path("params.yaml").write_text(json.dumps(values | {"corpus": ["calls", "later"]}))
+    ingest.main()
+    assert "notice: calls and later have 3 speaker names in common, such as 'a'" in capsys.readouterr().out
+
+
 def test_a_text_of_json_lines_may_contain_other_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"
     rows = [{"file": "a.wav", "words": "one\u2028two\u0085three"}, {"file": "b.wav", "words": "four"}]
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     path.write_bytes("\r\n".join(lines).encode())
-    read, _ = table.read(path, None)
+    read = table.read(path, None)
     assert read.to_dict("records") == rows

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from stages.base.errors import InputError
+from stages.learning import normalization
 from stages.learning.normalization import N_VOICE, SpeakerMeans, standardized
 
 N_SPEAKERS, N_CLIPS, N_DIMS = 16, 30, 20
@@ -120,3 +121,18 @@ def test_what_is_saved_is_loaded_and_others_files_are_rejected(fitted: SpeakerMe
     np.savez(path, mean=np.zeros(3), ratio=np.zeros(3), std=np.zeros(3), voice=np.zeros((3, 1)))
     with pytest.raises(InputError, match=r"speaker_means\.npz: .*`dvc repro train`"):
         SpeakerMeans.load(path)
+
+
+@pytest.mark.parametrize("normalize", ["speaker", "enrol", "cluster"])
+def test_speakers_with_one_recording_are_counted_and_only_such_are_refused(
+    normalize: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = pd.DataFrame({"clip": list("abc"), "parent": list("abc"), "speaker": list("xyz"), "role": "train"})
+    rows = pd.concat([rows, rows.assign(clip=rows["clip"] + "#1"), rows.assign(role="test")])
+    normalization.check_speakers("global", rows)
+    with pytest.raises(InputError, match=rf"^params\.train\.normalize: '{normalize}'"):
+        normalization.check_speakers(normalize, rows)
+    assert not caplog.records
+    more = pd.DataFrame({"clip": ["d"], "parent": ["d"], "speaker": ["x"], "role": ["train"]})
+    normalization.check_speakers(normalize, pd.concat([rows, more]))
+    assert "2 of 3" in caplog.text

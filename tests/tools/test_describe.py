@@ -56,7 +56,7 @@ def test_a_corpus_is_named_after_its_folder_from_inside_of_it(
 
 
 def test_what_is_missing_is_said(calls: Path) -> None:
-    read = describe.table.read(calls / "labels.csv", None)[0].drop(columns="spk")
+    read = describe.table.read(calls / "labels.csv", None).drop(columns="spk")
     _, questions = describe.suggest(calls / "labels.csv", read)
     assert any("speaker" in question and "File_Name" in question for question in questions)
 
