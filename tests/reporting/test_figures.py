@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stages.audio.spectrum import Spectrum
-from stages.reporting.figures import data, results, search, sound
+from stages.reporting.figures import data, results, search, sound, style
 from stages.reporting.figures.style import Picture
 from tests.support import shipped
 from tests.support.workspace import RATE_HZ, voice
@@ -141,6 +141,31 @@ def test_a_name_is_not_parsed_as_mathematics() -> None:
     results.speakers(named, 0.25)
     data.emotions(CLIPS.assign(corpus="a_$\\undefined$"))
     sound.waveforms({"$_$": voices(1)["emotion 0"]})
+
+
+def test_letters_that_no_font_has_are_one_warning(
+    caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    style._warn_of_letters.cache_clear()
+
+    @style.styled
+    def draw() -> Picture:
+        figure, (axes,) = style.canvas(2)
+        axes.set_title("\ue000\ue001")  # for private use
+        return style.picture(figure, "name", "title", "alt")
+
+    draw()
+    draw()
+    assert len(caplog.records) == 1
+    assert "install" in caplog.text
+    assert not recwarn.list
+
+
+def test_fonts_of_other_scripts_are_used_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert style.fonts()[0] == "DejaVu Sans"
+    names = ["Arial", "Noto Sans CJK JP", "DejaVu Sans"]
+    monkeypatch.setattr(style.font_manager, "get_font_names", lambda: names)
+    assert style.fonts() == ["DejaVu Sans", "Noto Sans CJK JP"]
 
 
 def test_drawing_leaves_the_users_style_alone() -> None:

@@ -1,5 +1,7 @@
 """The look of all figures, and how they are saved: with the same bytes on every machine.
 
+Labels in a script that DejaVu Sans lacks, such as Japanese, are drawn in a font that the machine has, if any.
+
 Colours are those of Okabe & Ito 2008, "Color Universal Design", which colour-blind people can distinguish;
 markers and hatches do the same in greyscale. Sizes are chosen to be readable on a phone, where a figure is
 about 90 mm wide.
@@ -8,11 +10,16 @@ about 90 mm wide.
 from __future__ import annotations
 
 import base64
+import logging
+import re
+import warnings
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from typing import Any, Literal
 
 import matplotlib.style
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,6 +28,29 @@ INK, GREY, PALE = "#1a1a1a", "#595959", "#d9d9d9"
 WIDTH_IN = 4.8
 PNG_DPI = 160
 CSS_DPI = 96  # a CSS pixel is 1/96 inch
+
+FONT = "DejaVu Sans"  # comes with matplotlib
+# For what it lacks: fonts of Linux, macOS and Windows.
+OTHER_FONTS = (
+    *(
+        "Noto Sans CJK JP",
+        "Hiragino Sans",
+        "PingFang SC",
+        "Apple SD Gothic Neo",
+        "Yu Gothic",
+        "Microsoft YaHei",
+    ),
+    *("Malgun Gothic", "Noto Sans Bengali", "Noto Sans Devanagari", "Nirmala UI", "Arial Unicode MS"),
+)
+
+logger = logging.getLogger(__name__)
+
+
+def fonts() -> list[str]:
+    """Returns FONT and those of OTHER_FONTS that this machine has."""
+    here = set(font_manager.get_font_names())
+    return [FONT, *(name for name in OTHER_FONTS if name in here)]
+
 
 _STYLE = {
     "axes.axisbelow": True,
@@ -34,7 +64,7 @@ _STYLE = {
     "figure.constrained_layout.use": True,
     "figure.titlesize": 11,
     "figure.titleweight": "bold",
-    "font.family": "DejaVu Sans",
+    "font.family": fonts(),
     "font.size": 10,
     "grid.color": PALE,
     "grid.linewidth": 0.6,
@@ -103,11 +133,28 @@ def picture(
     figure.suptitle(title, x=0.01, ha="left")
     width_px, height_px = (round(inches * CSS_DPI) for inches in figure.get_size_inches())
     buffer = BytesIO()
-    if suffix == "svg":
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    else:
-        figure.savefig(buffer, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if suffix == "svg":
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        else:
+            figure.savefig(buffer, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    missing = [re.match(r"Glyph (\d+) .*missing", str(each.message)) for each in caught]
+    for each, glyph in zip(caught, missing, strict=True):
+        if glyph is None:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if any(missing):
+        _warn_of_letters()
     return Picture(name, title, alt, suffix, buffer.getvalue(), width_px, height_px)
+
+
+@cache
+def _warn_of_letters() -> None:
+    """Says once that figures show boxes in place of letters."""
+    logger.warning(
+        "figures: the fonts of this machine lack letters of the labels, which are drawn as boxes; install "
+        "Noto Sans of their script"
+    )
 
 
 def level(axes: Axes, value: float, label: str, dashes: str = "--") -> None:
