@@ -76,7 +76,7 @@ def check(normalize: str, layout: str, place: str) -> None:
 def check_speakers(normalize: str, rows: pd.DataFrame) -> None:
     """Checks that training speakers have other recordings, whose mean can be subtracted.
 
-    Of a speaker's only recording, its own mean leaves nothing: a warning counts such speakers.
+    A speaker's only recording would be subtracted from itself: a warning counts such speakers.
 
     Args:
         rows: of the fold; columns clip, parent, speaker and role.
@@ -95,7 +95,7 @@ def check_speakers(normalize: str, rows: pd.DataFrame) -> None:
         )
     if n_alone:
         logger.warning(
-            "train.normalize '%s' leaves nothing of the only recording of %d of %d training speakers",
+            "train.normalize '%s' subtracts a recording from itself for %d of %d training speakers: they have one",
             *(normalize, n_alone, len(n_clips)),
         )
 
