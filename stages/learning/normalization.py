@@ -95,7 +95,7 @@ def check_speakers(normalize: str, rows: pd.DataFrame) -> None:
         )
     if n_alone:
         logger.warning(
-            "train.normalize '%s' subtracts a recording from itself for %d of %d training speakers: they have one",
+            "train.normalize '%s' subtracts a recording from itself for %d of %d training speakers",
             *(normalize, n_alone, len(n_clips)),
         )
 

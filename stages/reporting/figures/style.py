@@ -1,6 +1,6 @@
 """The look of all figures, and how they are saved: with the same bytes on every machine.
 
-For letters that DejaVu Sans lacks, such as Japanese ones, they use another font of the machine, if it has one.
+For letters that DejaVu Sans lacks, such as Japanese, they use another font of the machine, if there is one.
 
 Colours are those of Okabe & Ito 2008, "Color Universal Design", which colour-blind people can distinguish;
 markers and hatches do the same in greyscale. Sizes are chosen to be readable on a phone, where a figure is
