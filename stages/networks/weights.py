@@ -91,7 +91,7 @@ def start(network: keras.Model, name: str, build: Build, classes: list[str]) -> 
         classes: of `network`.
 
     Raises:
-        InputError: the weights are missing, of another network, or of none of `classes`.
+        InputError: the weights are missing, in a linked folder, of another network, or of none of `classes`.
     """
     folder = PRETRAINED / name
     if not (folder / FILE).is_file():
@@ -100,6 +100,8 @@ def start(network: keras.Model, name: str, build: Build, classes: list[str]) -> 
             f"training.init_from: {folder} contains no {FILE}. Choose from {', '.join(there) or 'none yet'}, "
             "copy a trained fold of data/model there, or make one by `ser convert`."
         )
+    if folder.is_symlink():
+        raise InputError(f"{folder}: a link to a folder, which DVC does not track. Copy the folder there.")
     known = record.read_classes(folder)
     shared = [emotion for emotion in classes if emotion in known]
     if known and not shared:

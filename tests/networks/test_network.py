@@ -205,6 +205,17 @@ def test_training_starts_from_given_weights(tmp_path: Path, monkeypatch: pytest.
     assert (before.argmax(axis=1) == after.argmax(axis=1)).mean() > 0.8
 
 
+def test_a_linked_folder_of_initial_weights_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    elsewhere = pretrained(tmp_path / "elsewhere", CLASSES)
+    PRETRAINED.mkdir(parents=True)
+    (PRETRAINED / "before").symlink_to(elsewhere)
+    with pytest.raises(InputError, match=r"^data/pretrained/before: a link"):
+        plain(init_from="before").fit(part(0), None, tmp_path, 1)
+
+
 def test_initial_weights_of_other_labels_give_those_of_shared_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
