@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -40,9 +40,14 @@ PARTITIONS = {
 }
 LARGEST_EXACT = 2**53  # up to here, a float of a whole number is that number
 
+QUOTED = (
+    "a quotation mark begins a text that contains other rows. Remove it, or put the text into quotes and "
+    'write its own as ""'
+)
+
 # How R, pandas and databases write an empty cell.
 MISSING = ("NA", "N/A", "<NA>", "nan", "NaN", "null", "NULL")
-UNREADABLE = (OSError, ValueError, TypeError, LookupError, csv.Error)
+UNREADABLE = (OSError, ValueError, TypeError, LookupError)
 
 
 @dataclass(frozen=True)
@@ -141,14 +146,9 @@ def _delimited(text: str) -> pd.DataFrame:
     """Returns a table whose separator is the comma, semicolon or tab most frequent in its first line."""
     header = text.split("\n", 1)[0]
     separator = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     names: list[str] = []
     rows: dict[int, list[str]] = {}
-    n_lines = 0
-    for cells in reader:
-        number, n_lines = n_lines + 1, reader.line_num
-        if not "".join(cells).strip() and len(cells) < 2:
-            continue  # a blank line
+    for number, cells in _lines(text, separator):
         if not names:
             names = [name.strip() for name in cells]
             continue
@@ -158,14 +158,23 @@ def _delimited(text: str) -> pd.DataFrame:
                 f"'{separator}' into quotes: {cells}"
             )
         if any(_has_rows(cell, separator, len(names)) for cell in cells):
-            raise ValueError(
-                f"row {number}: a quotation mark begins a text that contains other rows. Remove it, or put "
-                'the text into quotes and write its own as ""'
-            )
+            raise ValueError(f"row {number}: {QUOTED}")
         rows[number] = (cells + [""] * len(names))[: len(names)]
     if doubled := [name for name in names if name and names.count(name) > 1]:
         raise ValueError(f"the column '{doubled[0]}' occurs {names.count(doubled[0])} times. Rename one")
     return pd.DataFrame.from_dict(rows, orient="index", columns=names, dtype=str)
+
+
+def _lines(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields the number of the line in which a row begins, and its cells; blank lines are skipped."""
+    reader, n_read = csv.reader(io.StringIO(text, newline=""), delimiter=separator), 0
+    try:
+        for cells in reader:
+            number, n_read = n_read + 1, reader.line_num
+            if len(cells) > 1 or "".join(cells).strip():
+                yield number, cells
+    except csv.Error as error:  # a cell has over 131,072 characters
+        raise ValueError(f"row {n_read + 1}: {QUOTED} ({error})") from error
 
 
 def _has_rows(cell: str, separator: str, n_columns: int) -> bool:

@@ -350,7 +350,7 @@ class Compute(Block):
     scheduler: Annotated[str, Field(min_length=1)] | None
 
 
-CorpusName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a folder in data/raw
+CorpusName = Annotated[str, Field(pattern=r"^\w([\w .-]*\w)?$")]  # of a folder in data/raw
 
 
 class Params(Block):

@@ -607,6 +607,13 @@ def test_a_quotation_mark_that_hides_rows_is_refused(project: Project, separator
         ingest.main()
 
 
+def test_a_quotation_mark_that_hides_a_whole_table_is_refused(project: Project) -> None:
+    rows = "".join(f"{number}.wav,s,joy,\n" for number in range(10_000))
+    project('file,who,felt,note\na.wav,s,joy,"loud\n' + rows)
+    with pytest.raises(InputError, match=r"labels\.csv: .*row 2: a quotation mark"):
+        ingest.main()
+
+
 def test_a_text_may_have_several_lines_and_rows_have_the_numbers_of_their_lines(project: Project) -> None:
     sound("a.wav")
     sound("b.wav")
@@ -717,6 +724,16 @@ def test_the_name_of_a_corpus_leads_to_no_other_folder(project: Project, name: s
     with pytest.raises(InputError, match=r"^params\.corp"):
         ingest.main()
     assert TABLE.is_file()
+
+
+@pytest.mark.parametrize("name", ["my calls", "größe-2.1", "x"])
+def test_a_corpus_may_be_called_like_most_folders(project: Project, name: str) -> None:
+    project(grid())
+    values = json.loads(Path("params.yaml").read_text())
+    values["corpora"][name] = values["corpora"].pop("calls")
+    Path("params.yaml").write_text(json.dumps(values | {"corpus": [name]}))
+    ingest.main()
+    assert len([*(RAW / name).rglob("*.wav")]) == 18
 
 
 def test_tables_with_speakers_of_the_same_name_are_named(
