@@ -46,12 +46,12 @@ def main() -> None:
 
 def same_names(params: Params) -> Iterator[str]:
     """Yields a sentence for each two tables that have a speaker's name in common."""
+    corpora = {name: params.corpus_of(name) for name in params.corpus}
+    tables = {name: corpus for name, corpus in corpora.items() if hasattr(corpus, "names")}
     speakers = {}
-    for name in params.corpus:
-        corpus = params.corpus_of(name)
-        if hasattr(corpus, "names"):
-            found = corpus.names()["speaker"].dropna().str.removeprefix(f"{name}/")
-            speakers[name] = set(found) - {UNKNOWN}
+    for name, corpus in tables.items() if len(tables) > 1 else ():
+        found = corpus.names()["speaker"].dropna().str.removeprefix(f"{name}/")
+        speakers[name] = set(found) - {UNKNOWN}
     for first, second in combinations(speakers, 2):
         if both := sorted(speakers[first] & speakers[second]):
             yield (
