@@ -187,10 +187,11 @@ def test_a_codec_changes_little_and_keeps_the_time(rate_hz: int) -> None:
 
 
 def test_a_codec_keeps_the_end() -> None:
-    signal = np.concatenate([np.zeros(RATE_HZ, np.float32), voice()[:RATE_HZ]])
+    signal = np.zeros(RATE_HZ, np.float32)
+    signal[-800:] = 0.3 * np.sin(2 * np.pi * 500 * np.arange(800) / RATE_HZ)
     decoded = codec.apply(signal, RATE_HZ, rng(), kbit_s=16.0)
-    assert np.abs(decoded[: RATE_HZ - 2000]).max() < 0.01 * np.abs(decoded).max()
-    assert np.std(decoded[-1105:]) > 0.3 * np.std(signal[-1105:])
+    assert np.std(decoded[-800:]) > 0.5 * np.std(signal[-800:])
+    assert np.abs(decoded[: RATE_HZ - 3000]).max() < 0.01
 
 
 def test_a_codec_encodes_all_frequencies_that_mpeg_2_can() -> None:
