@@ -104,7 +104,8 @@ def check_folders(paths: Iterable[Path]) -> None:
 def check_kind(path: Path) -> None:
     """Raises InputError if `path` is neither a file nor a folder: reading a named pipe would wait forever.
 
-    A symbolic link is neither, unless it leads into DVC's cache, as with `cache.type symlink`.
+    A symbolic link is neither, unless it leads into DVC's cache, as with `cache.type symlink`. A path that
+    does not exist passes.
     """
     if path.is_symlink() and not IN_CACHE.search(path.resolve().as_posix()):
         raise InputError(

@@ -278,9 +278,10 @@ def _renamed(table: pd.DataFrame, path: Path, rules: Rules) -> pd.DataFrame:
     empty = {ours: pd.Series("", index=table.index, dtype=str) for ours in REQUIRED + OPTIONAL}
     # One form of letters: macOS and Windows compose them differently, and a speaker would be two.
     cells = {ours: column.str.strip().str.normalize("NFC") for ours, column in {**empty, **found}.items()}
+    named = {"label": rules.labels, "partition": rules.partitions}  # whose words the block may map
     for ours in set(cells) - {"path", "clip"}:
-        named = rules.labels if ours == "label" else ()
-        cells[ours] = cells[ours].replace([word for word in MISSING if word not in named], "")
+        empty_words = [word for word in MISSING if word not in named.get(ours, ())]
+        cells[ours] = cells[ours].replace(empty_words, "")
     return pd.DataFrame(cells)
 
 

@@ -648,6 +648,16 @@ def test_the_words_of_r_and_pandas_for_nothing_are_empty_cells(project: Project,
     assert rows_of_calls()["label"].tolist() == ["joy", "joy", "not applicable"]
 
 
+def test_a_word_for_nothing_can_be_mapped_as_a_partition(project: Project) -> None:
+    for name in "ab":
+        sound(f"{name}.wav")
+    content = "file,who,felt,partition\na.wav,s,joy,train\nb.wav,t,joy,NA"
+    project(content, partitions={"NA": None})
+    assert rows_of_calls()["partition"].tolist() == ["train", "-"]
+    project(content, partitions={"NA": "test"})
+    assert rows_of_calls()["partition"].tolist() == ["train", "test"]
+
+
 def test_rows_without_a_label_are_counted_as_one_reason(project: Project) -> None:
     for name in "abcd":
         sound(f"{name}.wav", seed=ord(name))
