@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
 from stages.base.files import CHECKPOINTS, MANIFEST, PRETRAINED
 from stages.base.params import read
@@ -17,7 +18,7 @@ from stages.base.stage import check_unchanged, run
 from stages.compute import engine, hardware
 from stages.compute.task import Task
 from stages.data import keys, tables
-from stages.learning import dataset, profile, trained_fold, training
+from stages.learning import dataset, live, profile, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON
 from stages.splitting import leak
 
@@ -25,7 +26,8 @@ from stages.splitting import leak
 def main() -> None:
     params = read()
     hardware.limit(params.train.threads)
-    config, trainer = training.selected(params)
+    with hardware.quiet():  # this may import TensorFlow
+        config, trainer = training.selected(params)
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
     trained_fold.check_features(params, config.inputs.features, index)
     trainings = trained_fold.trainings(params, splits)
@@ -36,6 +38,9 @@ def main() -> None:
     folds = {fold for fold, _ in trainings.values()}
     seen, copies = dataset.seen(splits, folds), params.train.use_augmented
     pooled = dataset.store_pooled(config.inputs, seen, index, copies, work)
+    folders = [work / name for name in trainings]
+    n_left = sum(not (folder / RECORD).is_file() for folder in folders)
+    n_at_once = max(1, min(n_left, params.compute.workers // params.train.threads))
 
     def unfinished() -> Iterator[Task]:
         for name, (fold, seed) in trainings.items():
@@ -54,8 +59,9 @@ def main() -> None:
             )
             yield Task(folder.name, make, params.train.threads)
 
-    for _ in engine.run(unfinished(), params.compute, "train", processes=1):
-        pass
+    with live.progress(folders, trainer.epochs):
+        for line in engine.run(unfinished(), params.compute, "train", processes=n_at_once):
+            tqdm.write(line)
     check_unchanged()  # before the finished folds are moved: after an edit is undone, the run goes on
     training.finish(work, trainings)
 

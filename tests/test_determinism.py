@@ -48,8 +48,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[Workspace]:
     made = []
     for workers in (1, 2):
         work = Workspace(tmp_path_factory.mktemp(f"workers{workers}"))
-        work.set(augment__copies=1, compute__workers=workers, split__n_folds=3, train__fold=0)
-        work.set(corpora__demo__n_speakers=6, evaluate__n_resamples=100)
+        work.set(augment__copies=1, compute__workers=workers, split__n_folds=3, evaluate__n_resamples=100)
+        work.set(corpora__demo__n_speakers=6, train__fold=0, train__n_seeds=2)  # two trainings
         (work.folder / "data" / "sources").mkdir(parents=True)
         run(work.folder, *BEFORE_TRAINING)
         made.append(work)

@@ -6,8 +6,10 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,9 @@ from stages.base.files import (
     PREDICTIONS,
     PRETRAINED,
 )
+from stages.base.params import Compute
+from stages.compute import engine
+from stages.compute.task import Task
 from stages.data import shards, tables
 from stages.data.splits import Splits
 from stages.inference import workspace as inference_workspace
@@ -170,6 +175,40 @@ def test_trained_twice_the_bytes_are_the_same(workspace: Workspace, model: str) 
     assert model_bytes() == before
 
 
+@pytest.mark.parametrize("model", ["svm", pytest.param("ann", marks=pytest.mark.slow)])
+def test_folds_that_are_trained_at_once_have_the_same_bytes(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    workspace.set(model=model)
+    train.main()
+    one_by_one, history = model_bytes(), (METRICS / "history.csv").read_bytes()
+    capsys.readouterr()
+    workspace.set(compute__workers=3)
+    train.main()
+    assert model_bytes() == one_by_one
+    assert (METRICS / "history.csv").read_bytes() == history
+    # by this process, whose output DVC and notebooks show
+    assert capsys.readouterr().out.count(f"train: {model} fold_0") == 3
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "at_once"), [(1, 1, 1), (2, 1, 2), (8, 1, 3), (4, 2, 2), (2, 4, 1)]
+)
+def test_so_many_folds_are_trained_at_once_as_their_threads_fit(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, workers: int, threads: int, at_once: int
+) -> None:
+    asked = []
+
+    def run(tasks: Iterable[Task], compute: Compute, stage: str, processes: int) -> list[str]:
+        asked.append(processes)
+        return [task.make() for task in tasks]
+
+    monkeypatch.setattr(engine, "run", run)
+    workspace.set(compute__workers=workers, train__threads=threads)
+    train.main()
+    assert asked == [at_once]
+
+
 def test_every_fold_is_trained_with_each_seed(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,10 +253,10 @@ def test_an_interrupted_run_keeps_its_finished_folds_and_ends_as_an_undisturbed_
     undisturbed = model_bytes()
     real = training.train_fold
 
-    def killed_in_fold_1(*args: object) -> None:
+    def killed_in_fold_1(*args: Any) -> str:
         if str(args[-1]).endswith("fold_01"):
             raise KeyboardInterrupt
-        real(*args)
+        return real(*args)
 
     monkeypatch.setattr(training, "train_fold", killed_in_fold_1)
     with pytest.raises(KeyboardInterrupt):

@@ -7,10 +7,12 @@ number of threads and seeds its own random numbers.
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -37,19 +39,27 @@ def run(tasks: Iterable[Task], compute: Compute, stage: str, processes: int | No
         yield from cluster.run(tasks, compute, stage)
         return
     processes = processes or compute.workers
-    if processes > 1:
-        check_semaphores()
+    if processes == 1:
+        for task in tasks:
+            hardware.limit(task.threads)
+            yield task.make()
+        return
+    check_semaphores()
     try:
         parallel = Parallel(processes, return_as="generator_unordered", initializer=end_with_parent)
-        yield from parallel(delayed(_make)(task.make, task.threads, Path.cwd()) for task in tasks)
+        yield from parallel(
+            delayed(_make)(cloudpickle.dumps(task.make), task.threads, Path.cwd()) for task in tasks
+        )
     except TerminatedWorkerError as error:
         raise WorkerKilledError(
             f"{stage}: a worker process was killed, most likely because memory ran out. Lower params.compute."
-            f"workers ({processes}) or params.featurize.clips_per_shard; finished work is kept."
+            f"workers ({compute.workers}) or params.featurize.clips_per_shard; finished work is kept."
         ) from error
 
 
-def _make(make: Callable[[], Any], n_threads: int, root: Path) -> Any:
+def _make(pickled: bytes, n_threads: int, root: Path) -> Any:
     os.chdir(root)  # a process that joblib reuses may be elsewhere
     hardware.limit(n_threads)
+    with hardware.quiet():  # this may import TensorFlow
+        make: Callable[[], Any] = pickle.loads(pickled)  # noqa: S301, of the process that started this one
     return make()

@@ -41,6 +41,7 @@ class EstimatorTrainer:
 
     file = FILE
     started_from = None  # a classifier is always fitted from scratch
+    epochs = None
     trains_on_validation = False
 
     def __init__(self, build: Callable[[], Any]) -> None:

@@ -1,20 +1,31 @@
-"""The learning curves of all folds, rewritten after each epoch: plots that watch the file follow training."""
+"""How far training is: the learning curves of all folds, rewritten after each epoch, and a progress bar.
+
+Plots that watch the file follow training. The bar reads the curves too, because folds may be trained in
+several processes.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
 from stages.base.files import METRICS, replacing, write
+from stages.learning.record import RECORD
 
 CURVE = "curve.csv"  # of one training
 COLUMNS = ["fold", "seed", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
 HISTORY = METRICS / "history.csv"
 SIGNAL = Path(".dvc", "tmp", "exps", "run", "DVCLIVE_STEP_COMPLETED")
+
+INTERVAL_S = 1.0  # between two looks at the curves
+BAR = "train: {percentage:3.0f}%|{bar}| {desc} [{elapsed}, {remaining} left]{postfix}"
 
 Follow = Callable[[pd.DataFrame], None]  # is given the learning curve after each epoch
 
@@ -52,3 +63,66 @@ def signal(epoch: int) -> None:
     """
     if root := os.environ.get("DVC_ROOT"):
         write(json.dumps({"pid": os.getpid(), "step": epoch}), Path(root) / SIGNAL)
+
+
+@contextmanager
+def progress(folders: Sequence[Path], epochs: int | None) -> Iterator[None]:
+    """Shows a bar of all trainings: how many are finished, the time left, and the last epoch of any of them.
+
+    Early stopping makes the end come sooner than the bar says.
+
+    Args:
+        folders: of the trainings.
+        epochs: that each may take; None counts finished trainings only.
+    """
+    ended = threading.Event()
+
+    def shares() -> list[float]:
+        return [share(folder, epochs) for folder in folders]
+
+    def finished(shares: list[float]) -> str:
+        return f"{shares.count(1)} of {len(shares)}"
+
+    first = shares()
+    bar = tqdm(total=len(folders), initial=sum(first), desc=finished(first), bar_format=BAR, leave=False)
+
+    def watch() -> None:
+        while not ended.wait(INTERVAL_S):
+            now = shares()
+            if sum(now) != bar.n:
+                bar.n = sum(now)
+                bar.set_description_str(finished(now), refresh=False)
+                bar.set_postfix_str(_last_epoch(folders))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        bar.close()
+
+
+def share(folder: Path, epochs: int | None) -> float:
+    """Returns how much of a training is done, from 0 to 1."""
+    if (folder / RECORD).is_file():
+        return 1.0
+    path = folder / CURVE
+    if epochs is None or not path.is_file():
+        return 0.0
+    return (len(path.read_bytes().splitlines()) - 1) / epochs  # without the line of the columns' names
+
+
+def _last_epoch(folders: Sequence[Path]) -> str:
+    """Returns `fold_02: epoch 12, loss 1.234, val_uar 0.456` of the training that last finished an epoch."""
+    paths = [path for path in (folder / CURVE for folder in folders) if path.is_file()]
+    if not paths:
+        return ""
+    newest = max(paths, key=lambda path: path.stat().st_mtime_ns)
+    curve = pd.read_csv(newest)
+    if curve.empty:
+        return ""
+    row = curve.iloc[-1]
+    scores = [f"{name} {row[name]:.3f}" for name in ("loss", "val_uar") if pd.notna(row[name])]
+    return ", ".join([f"{newest.parent.name}: epoch {int(row['epoch']) + 1}", *scores])

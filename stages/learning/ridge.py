@@ -27,6 +27,7 @@ class RidgeTrainer:
 
     file = "ridge.npz"
     started_from = None
+    epochs = None
     trains_on_validation = True
 
     def __init__(self, penalties: Sequence[float], *, balanced: bool = False) -> None:

@@ -25,11 +25,13 @@ class Trainer(Protocol):
         trains_on_validation: whether it trains on the validation speakers too, because it chooses nothing on
             them; its temperature is then its own, or from cross-validation over speakers.
         started_from: a folder in data/pretrained with the initial weights; None without.
+        epochs: that a training may take; None for a model whose `fit` follows no epochs.
     """
 
     file: str
     trains_on_validation: bool
     started_from: str | None
+    epochs: int | None
 
     def fit(
         self,

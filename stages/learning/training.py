@@ -116,7 +116,7 @@ def train_fold(
     fold: int,
     train_seed: int,
     folder: Path,
-) -> None:
+) -> str:
     """Trains one fold and writes preprocessor, model, curve.csv, timing.json and, last, the record.
 
     Args:
@@ -124,6 +124,9 @@ def train_fold(
         rows: of the fold, as `dataset.training_rows` returns them.
         pooled: the file with the clips, None to read their frames.
         train_seed: one of `params.train.seeds`.
+
+    Returns:
+        A line for the log.
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +190,7 @@ def train_fold(
     write_json({"seconds": seconds, "seconds_per_epoch": per_epoch}, folder / TIMING)
     write_json(record, folder / RECORD)
     validated = f", validation UAR {record['val_uar']:.3f}" if "val_uar" in record else ""
-    print(f"train: {params.model} {folder.name}, {len(train)} clips{validated}, {seconds:.1f} s", flush=True)
+    return f"train: {params.model} {folder.name}, {len(train)} clips{validated}, {seconds:.1f} s"
 
 
 def partitions(

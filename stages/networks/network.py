@@ -99,7 +99,8 @@ class NetworkTrainer:
 
     def __init__(self, build: Build, training: Training) -> None:
         """Takes a function of (input_shape, n_classes) that returns a network with logits as output."""
-        self.build, self.training, self.started_from = build, training, training.init_from
+        self.build, self.training = build, training
+        self.started_from, self.epochs = training.init_from, training.epochs
 
     def input_shape(self, shape: tuple[int, ...], epoch: int) -> Shape:
         """Returns the network's input shape in an epoch for clips stored as arrays of `shape`."""
@@ -162,7 +163,6 @@ class NetworkTrainer:
             if self.started_from is not None:
                 weights.start(learner.network, self.started_from, self.build, train.classes)
             best = learner.network.get_weights()
-        bar = tqdm(total=training.epochs, initial=progress.epoch, unit="epoch", desc=folder.name, leave=False)
         while progress.epoch < training.epochs and not self._stops(progress, train):
             if self.input_shape(train.x.shape[1:], progress.epoch) != learner.input_shape:
                 learner = _continued(learner, self.learner(train, progress.epoch, seed))
@@ -179,9 +179,6 @@ class NetworkTrainer:
             if progress.epoch % training.checkpoint_every_epochs == 0:
                 checkpoint.write(progress, best, learner.state, path)
             follow(pd.DataFrame(progress.curve))
-            bar.set_postfix({key: f"{value:.3f}" for key, value in row.items() if key != "epoch"})
-            bar.update()
-        bar.close()
         learner.network.set_weights(best)
         weights.save(learner.network, folder / FILE)
         path.unlink(missing_ok=True)

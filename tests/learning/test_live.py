@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from stages.learning import live
+from stages.learning.record import RECORD
 
 
 def curve(n_epochs: int) -> pd.DataFrame:
@@ -48,3 +50,36 @@ def test_the_signal_goes_to_the_repository_that_watches(work: Path, monkeypatch:
     live.follow(curve(3), 0, 20, work / "fold_00")
     told = json.loads(Path("repository/.dvc/tmp/exps/run/DVCLIVE_STEP_COMPLETED").read_text())
     assert told["step"] == 2
+
+
+def test_the_bar_counts_epochs_and_finished_trainings_and_says_what_is_left(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(live, "INTERVAL_S", 0.01)
+    folders = [work / "fold_00", work / "fold_01"]
+    live.follow(curve(1), 0, 20, folders[0])  # of an earlier run, which was interrupted
+    shown = ""
+
+    def until(part: str) -> None:
+        nonlocal shown
+        ends = time.monotonic() + 10
+        while part not in shown:
+            assert time.monotonic() < ends, shown
+            time.sleep(0.01)
+            shown += capsys.readouterr().err
+
+    with live.progress(folders, epochs=4):
+        until("12%")
+        live.follow(curve(3), 0, 20, folders[0])
+        until("38%")
+        (folders[0] / RECORD).write_text("{}")  # it stopped early
+        live.follow(curve(2).assign(val_uar=0.25), 1, 20, folders[1])
+        until("75%")
+    assert "1 of 2 [00:00, 00:00 left], fold_01: epoch 2, loss 1.500, val_uar 0.250" in shown
+
+
+def test_without_epochs_the_bar_counts_finished_trainings(work: Path) -> None:
+    live.follow(pd.DataFrame(), 0, 20, work / "fold_00")
+    assert live.share(work / "fold_00", None) == 0
+    (work / "fold_00" / RECORD).write_text("{}")
+    assert live.share(work / "fold_00", None) == 1

@@ -47,7 +47,7 @@ CHANGED = {
     "train.use_augmented": True,
     "train.normalize": "global",
     "train.calibrate": "temperature",
-    "train.threads": 2,
+    "train.threads": 1,
     "training.epochs": 60,
     "training.batch_size": 32,
     "training.learning_rate": 0.001,
