@@ -13,8 +13,8 @@ from benchmark.speed.record import Row
 from stages.base.errors import run_without_arguments
 
 LIBRARIES = ("joblib", "numpy", "scikit-learn", "tensorflow")
-MODELS = ("svm", "cnn1d", "gru", "cnn2d")
-EPOCHS = 12
+MODELS = ("svm", "gru", "cnn2d")
+EPOCHS = 8
 BEFORE = ("select", "ingest", "manifest", "split", "augment", "featurize")
 SETTINGS = {"corpus": ["ravdess"], "augment__copies": 0, "training__epochs": EPOCHS, "compute__workers": 2}
 SIDES = {"at once": 1, "one by one": 2}  # train.threads
