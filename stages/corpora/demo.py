@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 import numpy as np
+import scipy
 import soundfile
 import soxr
 from pydantic import Field
-from scipy.fft import next_fast_len
 
 from stages.acquire import espeak
 from stages.base.files import write
@@ -227,7 +227,7 @@ def _record(sound: np.ndarray, take: _Take, seed: int) -> np.ndarray:
 
 def _tilt(signal: np.ndarray, db_per_octave: float) -> np.ndarray:
     """Returns `signal` with its spectrum turned about 1 kHz, level below 100 Hz."""
-    n_fft = next_fast_len(len(signal), real=True)
+    n_fft = scipy.fft.next_fast_len(len(signal), real=True)
     frequency_hz = np.maximum(np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE_HZ), 100)
     gain = _amplitude(db_per_octave * np.log2(frequency_hz / 1000))
     return np.fft.irfft(np.fft.rfft(signal, n_fft) * gain, n_fft)[: len(signal)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import scipy.fft
+import scipy
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from stages.base import npz
