@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from stages.audio.recording import AudioError, Recording, Samples, UnreadableError, decode
@@ -211,8 +212,8 @@ def bandwidth(samples: Samples, rate_hz: int) -> float:
     padded = np.pad(samples, (0, n_fft - len(samples))) if len(samples) < n_fft else samples
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[:: n_fft // 2]
     for at in range(0, len(frames), WINDOWS_AT_ONCE):
-        spectra = np.fft.rfft(frames[at : at + WINDOWS_AT_ONCE] * window)
-        power += (np.abs(spectra) ** 2).sum(axis=0)
+        spectra = scipy.fft.rfft(frames[at : at + WINDOWS_AT_ONCE] * window)
+        power += (np.square(spectra.real) + np.square(spectra.imag)).sum(axis=0)
     if not power.any():
         return 0.0
     inside = np.flatnonzero(power > power.max() * 10 ** (-BAND_DB / 10))
