@@ -26,7 +26,8 @@ def main() -> None:
     hardware.limit(params.train.threads)
     splits = Splits.read()
     leak.check(splits, params.split.protocol)  # again: the table may have changed since split
-    folds = trained_fold.trained(params)
+    with hardware.quiet():  # this may import TensorFlow
+        folds = trained_fold.trained(params)
     records = {fold.folder.name: fold.record for fold in folds}
     trained_fold.check_tested(records, params, splits, [SPLITS, dataset.INDEX])
     index = tables.read(dataset.INDEX, tables.FEATURES)

@@ -270,6 +270,53 @@ def test_an_interrupted_run_keeps_its_finished_folds_and_ends_as_an_undisturbed_
     assert model_bytes() == undisturbed
 
 
+@pytest.mark.parametrize(("model", "expected"), [("svm", "training"), ("ann", "validation")])
+def test_train_says_what_its_validation_scores_are_of(
+    workspace: Workspace, model: str, expected: str
+) -> None:
+    workspace.set(model=model, train__fold=0)
+    train.main()
+    assert json.loads((METRICS / "train.json").read_text())["validated_on"] == expected
+
+
+def test_a_finished_run_of_one_fold_keeps_the_interrupted_work_on_the_others(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.main()
+    undisturbed = model_bytes()
+    real = training.train_fold
+
+    def killed_in_fold_1(*args: Any) -> str:
+        if str(args[-1]).endswith("fold_01"):
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(training, "train_fold", killed_in_fold_1)
+    with pytest.raises(KeyboardInterrupt):
+        train.main()
+    monkeypatch.setattr(training, "train_fold", real)
+    workspace.set(train__fold=2)
+    train.main()
+    workspace.set(train__fold="all")
+    capsys.readouterr()
+    train.main()
+    assert "fold_00" not in capsys.readouterr().out
+    assert model_bytes() == undisturbed
+    assert not list(CHECKPOINTS.iterdir())
+
+
+def test_all_folds_can_follow_the_interrupted_work_on_one(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(training, "finish", lambda *args: None)  # leaves the work as a kill would
+        workspace.set(train__fold=0)
+        train.main()
+    workspace.set(train__fold="all")
+    train.main()
+    assert len({name.split("/")[0] for name in model_bytes()}) == 3
+
+
 def test_a_changed_parameter_does_not_resume_another_runs_checkpoint(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -231,6 +231,14 @@ class Entry:
         own, new = f"{self.report_split_accuracy:.1f}", f"{self.new_speakers_accuracy:.1f}"
         return f"{reported}, with its own split {own}, with new speakers {new} %"
 
+    def other_clips(self, variant: str) -> str:
+        """Returns `, 1,199 training clips instead of 959`, where a change has others than what it changes."""
+        own, against = (
+            self.rows[name]["speaker_independent"].plain("n_train")
+            for name in (variant, self.system.variants[variant].against or variant)
+        )
+        return "" if own == against else f", {own} training clips instead of {against}"
+
     def pairs(self) -> Iterator[tuple[str, Row]]:
         """Yields each variant with each of its rows."""
         for variant, rows in self.rows.items():

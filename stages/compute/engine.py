@@ -53,7 +53,8 @@ def run(tasks: Iterable[Task], compute: Compute, stage: str, processes: int | No
     except TerminatedWorkerError as error:
         raise WorkerKilledError(
             f"{stage}: a worker process was killed, most likely because memory ran out. Lower params.compute."
-            f"workers ({compute.workers}) or params.featurize.clips_per_shard; finished work is kept."
+            f"workers ({compute.workers}) or, for shards, params.featurize.clips_per_shard. Finished work is "
+            "kept."
         ) from error
 
 

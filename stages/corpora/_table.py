@@ -54,6 +54,13 @@ class Config(Block):
     url: str = ""
     language: str = ""
 
+    @field_validator("url")
+    @classmethod
+    def _of_the_web(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):  # the report links to it
+            raise ValueError("must begin with http:// or https://")
+        return url
+
     @field_validator("table", "root")
     @classmethod
     def _in_sources(cls, path: str | None) -> str | None:

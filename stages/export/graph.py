@@ -62,9 +62,24 @@ def _network(trainer: NetworkTrainer, fold: TrainedFold) -> Graph:
     pixels = trainer.pixels(epoch) if isinstance(trainer, ImageTrainer) else None
     if pixels is None:
         return lambda x: network(x, training=False)
-    # A resize is one matrix per axis; as an operation, not every runtime has it with `antialias`.
-    rows, columns = (_resizing(size, pixels) for size in shape[:2])
-    return lambda x: network(tf.einsum("ph,nhwc,qw->npqc", rows, x, columns), training=False)
+    height, width, _ = shape
+    resize = resizing(height, width, pixels)
+    return lambda x: network(resize(x), training=False)
+
+
+def resizing(height: int, width: int, pixels: int) -> Graph:
+    """Returns TensorFlow's resize, with `antialias`, of images (n_clips, height, width, 1) to squares.
+
+    It is one matrix per axis; as an operation, not every runtime has it. tf2onnx converts tf.einsum in an
+    order that depends on Python's hashes, and with some sizes wrongly.
+    """
+    rows, columns = (_resizing(size, pixels).T for size in (height, width))
+
+    def resize(x: tf.Tensor) -> tf.Tensor:
+        image = tf.reshape(x, (-1, height, width)) @ columns
+        return tf.transpose(tf.transpose(image, (0, 2, 1)) @ rows, (0, 2, 1))[..., None]
+
+    return resize
 
 
 def _resizing(size: int, pixels: int) -> np.ndarray:

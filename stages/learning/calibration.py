@@ -10,7 +10,7 @@ from scipy.special import log_softmax, softmax
 # Temperatures from 1/100 to 100: beyond them the scores are constant or hard decisions.
 LOG_TEMPERATURE_BOUNDS = (-np.log(100.0), np.log(100.0))
 N_BINS = 20  # of confidence, for `reliability`
-AT_BOUND = 0.01  # of log temperature; the minimiser stops a little before a bound
+AT_BOUND = 0.05  # of log temperature; the minimiser stops a little before a bound
 
 
 def at_bound(temperature: float) -> bool:

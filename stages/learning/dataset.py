@@ -129,8 +129,9 @@ def store_pooled(
     if inputs.layout not in WITHOUT_TIME_AXIS or inputs.layout == "pooled":
         return None
     path = work / POOLED
-    if not path.is_file():
-        used = index[index["parent"].isin(clips) & (use_augmented | (index["clip"] == index["parent"]))]
+    used = index[index["parent"].isin(clips) & (use_augmented | (index["clip"] == index["parent"]))]
+    # An interrupted run may have been one of other folds.
+    if not path.is_file() or not used["clip"].isin(shards.read(path, ["clips"])["clips"]).all():
         pooled = np.concatenate(load_pooled(used, inputs, "global"))
         npz.write(path, clips=used["clip"].to_numpy(str), pooled=pooled)
     return path

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from stages.base.errors import InputError, one_line
 from stages.base.files import METRICS, replacing, write
 from stages.learning.record import RECORD
 
@@ -50,9 +51,16 @@ def follow(curve: pd.DataFrame, fold: int, seed: int, folder: Path) -> None:
 
 def show(folders: Iterable[Path]) -> None:
     """Writes the learning curves of the trainings in these folders to metrics/history.csv."""
-    curves = [pd.read_csv(folder / CURVE) for folder in folders]
+    curves = [_read(folder / CURVE) for folder in folders]
     with replacing(HISTORY) as temporary:
         pd.concat(curves).to_csv(temporary, index=False, float_format="%.6g")
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except ValueError as error:  # pandas' own errors are some
+        raise InputError(f"{path}: damaged ({one_line(error)}). Delete its folder.") from error
 
 
 def signal(epoch: int) -> None:
@@ -111,7 +119,8 @@ def share(folder: Path, epochs: int | None) -> float:
     path = folder / CURVE
     if epochs is None or not path.is_file():
         return 0.0
-    return (len(path.read_bytes().splitlines()) - 1) / epochs  # without the line of the columns' names
+    n_lines = len(path.read_bytes().splitlines())
+    return max(0, n_lines - 1) / epochs  # without the line of the columns' names
 
 
 def _last_epoch(folders: Sequence[Path]) -> str:
@@ -120,7 +129,7 @@ def _last_epoch(folders: Sequence[Path]) -> str:
     if not paths:
         return ""
     newest = max(paths, key=lambda path: path.stat().st_mtime_ns)
-    curve = pd.read_csv(newest)
+    curve = _read(newest)
     if curve.empty:
         return ""
     row = curve.iloc[-1]

@@ -82,9 +82,8 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
         f"n_{name}s": len({record[name] for record in records}) for name in ("fold", "seed")
     }
     first = records[0]
-    scalars |= {
-        name: first[name] for name in ("n_parameters", "threads", "precision", "statistics") if name in first
-    }
+    facts = ("n_parameters", "threads", "precision", "statistics", "validated_on")
+    scalars |= {name: first[name] for name in facts if name in first}
     for name in ("n_train", "n_train_copies", "n_validation", "n_epochs", "val_uar", "temperature"):
         values = [record[name] for record in records if name in record]
         if values:

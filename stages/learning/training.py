@@ -175,6 +175,7 @@ def train_fold(
     elif held_out is None and validation is not None:
         held_out = trainer.load(folder, len(validation.classes))(validation), validation.y
     if held_out is not None:
+        record["validated_on"] = "training" if trainer.trains_on_validation else "validation"
         record |= validate(*held_out, params.train.calibrate)
         calibrated = calibration.probabilities(held_out[0], record["temperature"])
         record["reliability"] = calibration.reliability(calibrated, held_out[1])
@@ -315,4 +316,6 @@ def finish(work: Path, trainings: dict[str, tuple[int, int]]) -> None:
     for folder in folders:
         # First, so that a fold which a kill left half removed does not count as finished.
         (folder / RECORD).unlink()
-    shutil.rmtree(work)
+        shutil.rmtree(folder)
+    if not any(path.is_dir() for path in work.iterdir()):  # else other folds are unfinished
+        shutil.rmtree(work)

@@ -236,8 +236,21 @@ def recur(
         cell = layer(width, return_sequences=config.summary != "last" or i + 1 < len(config.units))
         x = dropped(keras.layers.Bidirectional(cell)(x) if config.bidirectional else cell(x), config.dropout)
     if config.summary != "last":
-        x = summarized(x, config.summary, 1)
+        x = MaskedAverage()(x) if config.summary == "average" else summarized(x, config.summary, 1)
     return head(x, config.dense, config.dropout, n_classes)
+
+
+class MaskedAverage(keras.layers.GlobalAveragePooling1D):  # type: ignore[misc]
+    """Keras's layer; where all steps of a clip are masked, their average, for which Keras divides 0 by 0.
+
+    Digital silence is such a clip, or one that SpecAugment masks as a whole.
+    """
+
+    def call(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns float (n_clips, n_dims)."""
+        if mask is not None:
+            mask |= ~tf.reduce_any(mask, axis=1, keepdims=True)
+        return super().call(inputs, mask)
 
 
 def head(

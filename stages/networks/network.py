@@ -163,14 +163,14 @@ class NetworkTrainer:
             if self.started_from is not None:
                 weights.start(learner.network, self.started_from, self.build, train.classes)
             best = learner.network.get_weights()
-        while progress.epoch < training.epochs and not self._stops(progress, train):
+        while progress.epoch < training.epochs and not self._stops(progress, learner, train):
             if self.input_shape(train.x.shape[1:], progress.epoch) != learner.input_shape:
                 learner = _continued(learner, self.learner(train, progress.epoch, seed))
                 progress.best, progress.since_best, progress.since_plateau = -np.inf, 0, 0
             started = time.monotonic()
             row = self.train_epoch(learner, train, seed, progress.epoch)
             row |= self._validate(learner, validation, progress.epoch)
-            _check_finite(row, folder.name)
+            _check_finite(row, learner.network, folder.name)
             if _improved(learner, progress, row, training):
                 best = [np.array(value) for value in learner.network.get_weights()]
             progress.curve.append(row)
@@ -262,12 +262,12 @@ class NetworkTrainer:
         in_order = np.argsort(np.concatenate(batches))
         return logits[in_order].astype(np.float64)
 
-    def _stops(self, progress: Progress, train: Partition) -> bool:
-        """Returns whether training stops early, which it does not before inputs have their last shape."""
-        patience, shape = self.training.patience_epochs, train.x.shape[1:]
+    def _stops(self, progress: Progress, learner: Learner, train: Partition) -> bool:
+        """Returns whether training stops early, which it does not before inputs have had their last shape."""
+        patience, epochs = self.training.patience_epochs, self.training.epochs
         if patience is None or progress.since_best < patience:
             return False
-        return self.input_shape(shape, progress.epoch) == self.input_shape(shape, self.training.epochs)
+        return bool(learner.input_shape == self.input_shape(train.x.shape[1:], epochs))
 
 
 def compiled(network: keras.Model) -> Callable[[Any], tf.Tensor]:
@@ -291,12 +291,15 @@ def _continued(old: Learner, new: Learner) -> Learner:
     return new
 
 
-def _check_finite(row: dict[str, float], fold: str) -> None:
-    if not np.isfinite([*row.values()]).all():
-        raise InputError(
-            f"{fold}: training diverged, the loss of epoch {row['epoch'] + 1} is not finite. Lower "
-            "`training.learning_rate` or `training.clip_norm` in params.yaml."
-        )
+def _check_finite(row: dict[str, float], network: keras.Model, fold: str) -> None:
+    """Raises InputError for values that are not finite: weights may be, while ReLU hides it from the loss."""
+    values = {"loss": [*row.values()], **{weight.path: weight for weight in network.weights}}
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise InputError(
+                f"{fold}: training diverged, {name} of epoch {row['epoch'] + 1} is not finite. Lower "
+                "`training.learning_rate` or `training.clip_norm` in params.yaml."
+            )
 
 
 def _improved(learner: Learner, progress: Progress, row: dict[str, float], training: Training) -> bool:

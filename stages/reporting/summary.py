@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from stages.reporting.finished_run import FinishedRun
 
 N_HARDEST = 10
+HELD_OUT = {  # where the temperature is from, by `validated_on` of metrics/train.json
+    "training": "training speakers held out in turn",
+    "validation": "validation clips",
+}
 LAYOUTS = {
     "mean": "mean over time",
     "stats": "statistics over time",
@@ -42,9 +46,11 @@ worst is b (50). Most often, b is taken for a (50 of 100).
     best, worst = max(recall, key=recall.__getitem__), min(recall, key=recall.__getitem__)
     text = (
         f"Recognises {100 * test['uar']:.0f} of 100 clips of {who}; "
-        f"guessing gets {100 * test['chance_uar']:.0f}. "
-        f"Best is {best} ({100 * recall[best]:.0f} of 100), worst is {worst} ({100 * recall[worst]:.0f})."
+        f"guessing gets {100 * test['chance_uar']:.0f}."
     )
+    if recall[best] > recall[worst]:
+        text += f" Best is {best} ({100 * recall[best]:.0f} of 100), worst is {worst} "
+        text += f"({100 * recall[worst]:.0f})."
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     if wrong.empty:
         return text
@@ -65,7 +71,12 @@ def summary(run: FinishedRun) -> dict[str, str]:
         "Protocol": params.split.protocol.replace("_", " "),
         "Test": f"{test['n_clips']} clips of {test['n_speakers']} speakers, in {test['n_folds']} of "
         f"{run.split['n_folds']} folds",
-        "Validation": notices.validation(run.split),
+        "Validation": notices.validation(run.split)
+        + (
+            ", trained on too"
+            if train.get("validated_on") == "training" and "validation" in run.split
+            else ""
+        ),
         **({"Left out by the protocol": _left_out(run.split)} if run.split.get("excluded_labels") else {}),
         **({"Training seeds": _seeds(params.train)} if params.train.n_seeds > 1 else {}),
         "Model": f"{params.model}, {train['n_parameters']:,} fitted values, trained on "
@@ -75,10 +86,25 @@ def summary(run: FinishedRun) -> dict[str, str]:
         "Augmentation": f"{copies} per training clip: {', '.join(params.augment.chain)}"
         if copies
         else "none",
-        "Probabilities": "uncalibrated"
-        if params.train.calibrate == "none"
-        else f"calibrated on validation clips, mean temperature {train['temperature']:.2f}",
+        "Probabilities": probabilities(train, params.train.calibrate),
     }
+
+
+def probabilities(train: dict[str, Any], calibrate: str) -> str:
+    """Returns how probabilities are calibrated.
+
+    Args:
+        train: metrics/train.json.
+        calibrate: params.train.calibrate.
+
+    >>> probabilities({"validated_on": "training", "temperature": 0.5}, "temperature")
+    'calibrated on training speakers held out in turn, mean temperature 0.50'
+    >>> probabilities({"temperature": 1.0}, "temperature")  # without validation clips
+    'uncalibrated'
+    """
+    if calibrate == "none" or "validated_on" not in train:
+        return "uncalibrated"
+    return f"calibrated on {HELD_OUT[train['validated_on']]}, mean temperature {train['temperature']:.2f}"
 
 
 def _seeds(train: Train) -> str:

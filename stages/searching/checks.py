@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from stages.audio.extractor import extractor
 from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.files import PRETRAINED
@@ -19,6 +21,7 @@ from stages.splitting import leak
 
 # What a search may vary. The other keys say what is measured (data, split, operating point, seeds) or decide
 # nothing about it.
+CHOSEN = "params.featurize.features"
 SEARCHED = (
     *("models", "training", "features", "spectrum", "audio", "augment", "augmentations"),
     "train.use_augmented",
@@ -64,11 +67,18 @@ def valid(values: Values) -> Params:
     """Returns the parameters with this content of params.yaml.
 
     Raises:
-        InputError: a value is wrong, also in the selected model's block.
+        InputError: a value is wrong, also in the selected model's block, or a feature does not fit the block
+            `spectrum`.
     """
     params = checked(values)
     training.selected(params)
+    networks = [name for name in params.featurize.features if hasattr(_feature(name), "OWN_FRAMES")]
+    extractor(params, [name for name in params.featurize.features if name not in networks], CHOSEN)
     return params
+
+
+def _feature(name: str) -> Any:
+    return registry.load("features", name, CHOSEN)
 
 
 def check_validation(params: Params, rows: pd.DataFrame) -> None:
@@ -102,12 +112,23 @@ def check_validation(params: Params, rows: pd.DataFrame) -> None:
             )
 
 
-def made_from(parameters: Sequence[Parameter], params: Params, rows: pd.DataFrame) -> dict[str, str]:
+def code_of(params: Params) -> str:
+    """Returns the fingerprint of the code that a trial runs from the augmented copies on."""
+    files = ["train", "featurize", "augment", f"models/{params.model}"]
+    files += [f"features/{name}" for name in params.featurize.features]
+    files += [f"augmentations/{name}" for name in params.augment.chain]
+    return keys.fingerprint(code.made_by(Path(registry.STAGES, f"{name}.py") for name in files))
+
+
+def made_from(
+    parameters: Sequence[Parameter], params: Params, rows: pd.DataFrame, code: str
+) -> dict[str, str]:
     """Returns fingerprints of all that a trial's score depends on besides the chosen values.
 
     Args:
         parameters: to search.
         rows: see `check_validation`; test clips are not among them.
+        code: see `code_of`.
     """
     searched = [parameter.key for parameter in parameters]
     searched += [f"models.{params.model}.{key}" for key in searched if _below(key, ["training"])]
@@ -118,16 +139,13 @@ def made_from(parameters: Sequence[Parameter], params: Params, rows: pd.DataFram
             "seed": params.seed,
         }
     )
-    files = ["train", "featurize", "augment", f"models/{params.model}"]
-    files += [f"features/{name}" for name in params.featurize.features]
-    files += [f"augmentations/{name}" for name in params.augment.chain]
     initial = params.block("models", params.model).get("training", {}).get("init_from")
     weights = sorted((PRETRAINED / initial).glob("[!.]*")) if initial else []
     return {
         "parameters": keys.fingerprint([(parameter.key, parameter.text) for parameter in parameters]),
         "data": keys.fingerprint(rows.to_dict("list"), [keys.sha256(path) for path in weights]),
         "settings": keys.fingerprint({key: settings[key] for key in settings if not _below(key, searched)}),
-        "code": keys.fingerprint(code.made_by(Path(registry.STAGES, f"{name}.py") for name in files)),
+        "code": code,
     }
 
 

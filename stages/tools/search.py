@@ -61,18 +61,20 @@ def main() -> None:
     values = space.changed(load(PARAMS), fixed)
     params = checks.check(parameters, values)
     with workspace.alone(WORK):
+        code = checks.code_of(params)  # now, as it is copied: trials do not see later edits
         prepare(values)
         rows = training_clips(params)
         checks.check_validation(params, rows)
-        study = open_study(checks.made_from(parameters, params, rows))
+        study = open_study(checks.made_from(parameters, params, rows, code))
         first = present(parameters, values)
-        n_before, started = len(trials.finished(study)), time.monotonic()
+        done = trials.finished(study)
+        n_before, started = len(done), time.monotonic()
         for done in trials.run(
             study, parameters, first, partial(measure, values), arguments.trials, params.seed
         ):
             per_trial_s = (time.monotonic() - started) / (len(done) - n_before)
             show(done, (arguments.trials - len(done)) * per_trial_s)
-    report(trials.finished(study), parameters, values, fixed)
+    report(done, parameters, values, fixed)
 
 
 def prepare(values: Values) -> None:
@@ -158,7 +160,7 @@ def features_of(lock: Path) -> Any:
 def show(done: list[FrozenTrial], left_s: float) -> None:
     """Prints the last trial, the best so far and the minutes left."""
     last, best = done[-1], trials.best(done)
-    score = trials.result(last).failed or f"UAR {last.value:.3f}"
+    score = trials.result(last).failed.rstrip(".") or f"UAR {last.value:.3f}"
     so_far = f", best {best.value:.3f}" if best else ""
     left = f", {left_s / 60:.1f} min left" if left_s else ""
     print(f"search: trial {len(done)}: {listed(last)}: {score}{so_far}{left}", flush=True)

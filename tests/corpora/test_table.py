@@ -204,6 +204,7 @@ def test_a_wrong_cell_is_refused(
 @pytest.mark.parametrize(
     ("block", "named"),
     [
+        ({"url": "javascript:alert(1)"}, ["params.corpora.calls.url", "https://"]),
         ({"columns": COLUMNS | {"sex": "gendre"}}, ["columns.sex", "'gendre'", "gender"]),
         ({"columns": {"path": "file", "speaker": "who"}}, [str(TABLE), "'label'", "felt"]),
         ({"columns": COLUMNS | {"colour": "who"}}, ["columns", "'colour'"]),

@@ -103,7 +103,7 @@ EXPORT = "from pathlib import Path; from stages.base.params import read; from st
 
 
 @pytest.mark.parametrize(
-    "name", ["svm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn1d", "gru"))]
+    "name", ["svm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn1d", "gru", "cnn2d"))]
 )
 def test_another_run_writes_the_same_bytes(
     name: str, finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
@@ -114,6 +114,33 @@ def test_another_run_writes_the_same_bytes(
         environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
         subprocess.run(command, env=environment, check=True, capture_output=True)
     assert len({Path(f"{seed}.onnx").read_bytes() for seed in (1, 2, 3)}) == 1
+
+
+RESIZED = """
+import hashlib, sys
+from pathlib import Path
+import tensorflow as tf
+import numpy as np, onnxruntime
+from stages.export import graph, onnx
+x = np.random.default_rng(0).normal(size=(3, 25, 40, 1)).astype(np.float32)
+onnx.convert(graph.resizing(25, 40, 16), (None, None, 40, 1), Path(sys.argv[1]))
+(ours,) = onnxruntime.InferenceSession(sys.argv[1]).run(None, {"input": x})
+theirs = tf.image.resize(x, (16, 16), antialias=True)
+np.testing.assert_allclose(ours, theirs, atol=1e-5)
+print(hashlib.sha256(Path(sys.argv[1]).read_bytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_an_image_is_resized_as_in_training_with_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    hashes = set()
+    for seed in ("0", "1", "5"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", RESIZED, str(tmp_path / f"{seed}.onnx")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        hashes.add(done.stdout)
+    assert len(hashes) == 1
 
 
 def test_renaming_a_graph_changes_no_score(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from stages.base.errors import InputError
 from stages.learning import live
 from stages.learning.record import RECORD
 
@@ -76,6 +77,14 @@ def test_the_bar_counts_epochs_and_finished_trainings_and_says_what_is_left(
         live.follow(curve(2).assign(val_uar=0.25), 1, 20, folders[1])
         until("75%")
     assert "1 of 2 [00:00, 00:00 left], fold_01: epoch 2, loss 1.500, val_uar 0.250" in shown
+
+
+def test_a_damaged_curve_is_named(work: Path) -> None:
+    live.follow(curve(1), 0, 20, work / "fold_00")
+    (work / "fold_01" / live.CURVE).touch()
+    assert live.share(work / "fold_01", 4) == 0
+    with pytest.raises(InputError, match=r"fold_01.curve\.csv: damaged"):
+        live.follow(curve(2), 0, 20, work / "fold_00")
 
 
 def test_without_epochs_the_bar_counts_finished_trainings(work: Path) -> None:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from stages.networks.layers import BatchNormalization, batch_normalized
+from stages.networks.layers import BatchNormalization, MaskedAverage, batch_normalized
 
 
 @pytest.mark.parametrize("shape", [(6,), (5, 6), (4, 5, 6)])
@@ -63,3 +63,11 @@ def test_the_moving_statistics_follow_within_an_epoch_of_44_steps() -> None:
     for _ in range(44):
         network(x, training=True)
     np.testing.assert_allclose(network(x), network(x, training=True), atol=0.1)
+
+
+def test_the_average_of_a_clip_without_steps_is_finite_and_others_are_as_kerass() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
+    mask = np.array([[True, True, False, False], [False] * 4, [True] * 4])
+    average = np.asarray(MaskedAverage()(x, mask=mask))
+    np.testing.assert_allclose(average, [x[0, :2].mean(0), x[1].mean(0), x[2].mean(0)], rtol=1e-6)
+    np.testing.assert_array_equal(MaskedAverage()(x), keras.layers.GlobalAveragePooling1D()(x))

@@ -418,6 +418,13 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path: Path) -> N
     assert logits.shape == (50, 3)
 
 
+def test_early_stopping_waits_for_epochs_at_the_last_size(tmp_path: Path) -> None:
+    sizes = [{"from_epoch": 0, "pixels": 8}, {"from_epoch": 4, "pixels": 16}]
+    still = {"learning_rate": 1e-12, "epochs": 12, "patience_epochs": 2, "monitor": "uar"}
+    curve, _ = of_images(resizing=sizes, **still).fit(images(0), images(1), tmp_path, 1)
+    assert len(curve) == 4 + 3  # the first at the new size is its best
+
+
 def test_plateau_lowers_the_learning_rate_to_its_minimum(tmp_path: Path) -> None:
     plateau = {"patience_epochs": 1, "factor": 0.1, "min_learning_rate": 0.005}
     trainer = plain(learning_rate=0.5, epochs=15, plateau=plateau)
@@ -444,6 +451,17 @@ def test_a_diverging_loss_is_reported_with_its_epoch(tmp_path: Path, validation:
     with pytest.raises(InputError, match=r"diverged, .* epoch [12] .*`training\.learning_rate`"):
         diverging.fit(part(0), validation, tmp_path, 1)
     assert not (tmp_path / network.FILE).exists()
+
+
+def test_weights_that_are_not_finite_are_reported_though_the_loss_is(tmp_path: Path) -> None:
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(3, activation="relu", name="hidden")
+    unused = keras.Model(inputs, hidden(inputs))
+    hidden.set_weights([np.full((4, 3), np.nan), np.zeros(3)])
+    with pytest.raises(InputError, match=r"^fold_03: .*hidden/kernel .*epoch 6.*`training\.learning_rate`"):
+        network._check_finite({"epoch": 5, "loss": 1.5}, unused, "fold_03")
+    hidden.set_weights([np.ones((4, 3)), np.zeros(3)])
+    network._check_finite({"epoch": 5, "loss": 1.5}, unused, "fold_03")
 
 
 def test_weights_of_another_network_are_rejected(tmp_path: Path) -> None:

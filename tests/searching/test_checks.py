@@ -38,7 +38,10 @@ def check(*settings: str, **changes: Any) -> None:
         ["models.svm.inputs.features=choice([mfcc], [mfcc, rms])", "augment.copies=int(0, 2)"],
         ["augmentations.noise.probability=float(0, 1)"],
         # each is valid only beside another value of the other than the present one
-        ["spectrum.n_fft=choice(128, 256)", "spectrum.hop_length=choice(64, 128)"],
+        [
+            *("spectrum.n_fft=choice(128, 256)", "spectrum.hop_length=choice(64, 128)"),
+            *("spectrum.n_mels=10", "features.mfcc.n_mfcc=5"),
+        ],
         [
             "model=ridge",
             "models.ridge.inputs.layout=mean",
@@ -63,6 +66,7 @@ def test_what_changes_training_can_be_searched(settings: list[str]) -> None:
         ("models.svm.gamma=choice(scale, sacle)", r"params\.models\.svm\.gamma: 'sacle' is not valid"),
         ("features.mfcc.n_mfcc=float(13, 40)", r"params\.features\.mfcc\.n_mfcc: 13\.0 is not valid"),
         ("models.svm.inputs.features=choice([mfcc], [mfc])", r"params\.models\.svm\.inputs\.features.*'mfc'"),
+        ("features.mfcc.n_mfcc=int(13, 300)", r"params\.features\.mfcc\.n_mfcc: 300 .* 128 mel bands"),
         ("split.n_folds=int(3, 6)", r"split\.n_folds cannot be searched.*models, training"),
         ("train.seed=int(1, 9)", r"train\.seed cannot be searched"),
         ("train.normalize=choice(global, speaker)", r"train\.normalize cannot be searched"),
@@ -141,7 +145,8 @@ def differs(settings: list[str], before: tuple[Any, Any], after: tuple[Any, Any]
     """Returns of what the fingerprints differ, of two pairs of values and rows."""
     parameters, _ = space.parse(settings)
     first, second = (
-        checks.made_from(parameters, checks.valid(values), rows) for values, rows in (before, after)
+        checks.made_from(parameters, params, rows, checks.code_of(params))
+        for params, rows in ((checks.valid(values), rows) for values, rows in (before, after))
     )
     return [name for name in first if first[name] != second[name]]
 
@@ -182,10 +187,13 @@ def test_a_study_belongs_to_training_data_code_and_parameters(monkeypatch: pytes
     settings = ["models.svm.c=log(1, 9)"]
     assert differs(settings, (SHIPPED, rows), (SHIPPED, other)) == ["data"]
     (first, _), (second, _) = space.parse(settings), space.parse(["models.svm.c=log(1, 10)"])
-    made = [checks.made_from(each, checks.valid(SHIPPED), rows) for each in (first, second)]
+    params = checks.valid(SHIPPED)
+    code = checks.code_of(params)
+    made = [checks.made_from(each, params, rows, code) for each in (first, second)]
     assert [name for name in made[0] if made[0][name] != made[1][name]] == ["parameters"]
     for file in ("models/svm.py", "audio/spectrum.py", "learning/training.py", "augmentations/noise.py"):
         with monkeypatch.context() as edited:
             pretend_edit(file, edited)
-            again = checks.made_from(first, checks.valid(SHIPPED), rows)
-        assert [name for name in again if again[name] != made[0][name]] == ["code"]
+            assert checks.code_of(params) != code
+    other_code = checks.made_from(first, params, rows, "other")
+    assert [name for name in other_code if other_code[name] != made[0][name]] == ["code"]

@@ -111,6 +111,7 @@ def train(params: Params, splits: Splits) -> dict[str, dict[str, Any]]:
             "n_train": 16,
             "n_train_copies": 0,
             "temperature": 1.5,
+            "validated_on": "validation",
             "precision": "bfloat16",
             "normalize": params.train.normalize,
             "statistics": normalization.statistics(params.train.model_dump()),

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path, PurePosixPath
 
+import optuna
 import pandas as pd
 import pytest
 import soundfile
@@ -21,8 +22,10 @@ from stages.base import workspace
 from stages.base.errors import InputError
 from stages.base.params import read
 from stages.corpora import demo
+from stages.searching import checks
+from stages.searching.trials import Result
 from stages.tools import search
-from tests.support import long_splits
+from tests.support import long_splits, shipped
 from tests.test_pipeline import clone, run, yaml
 
 pytestmark = pytest.mark.slow
@@ -170,3 +173,27 @@ def test_two_searches_at_once_are_refused(again: Path) -> None:
     lock.close()
     assert done.returncode == 1
     assert re.fullmatch(r"error: data/search: another run is working there .*\n", done.stderr)
+
+
+def test_the_code_of_a_study_is_that_which_its_trials_run_and_a_failure_at_the_end_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped.write(tmp_path)
+    code = ["as copied"]
+    results = iter(
+        [Result({"fold_00": 0.5}, 1.0), Result({"fold_00": 0.4}, 1.0), Result({}, 1.0, "Raise it.")]
+    )
+    monkeypatch.setattr(checks, "code_of", lambda params: code[0])
+    monkeypatch.setattr(search, "prepare", lambda values: code.append(code.pop() + ", then edited"))
+    monkeypatch.setattr(search, "training_clips", lambda params: pd.DataFrame({"clip": ["a"]}))
+    monkeypatch.setattr(checks, "check_validation", lambda params, rows: None)
+    monkeypatch.setattr(search, "measure", lambda values, chosen: next(results))
+    monkeypatch.setattr(sys, "argv", ["search", "models.svm.c=log(1, 99)", "--trials", "3"])
+    search.main()
+    printed = capsys.readouterr().out
+    (study,) = optuna.get_all_study_summaries(f"sqlite:///{search.WORK}/trials.db")
+    assert study.user_attrs["made_from"]["code"] == "as copied"
+    assert "Raise it, best 0.500" in printed
+    assert f"1 of 3 trials failed: see {TABLE}" in printed
+    assert pd.read_csv(TABLE)["failed"].tolist()[2] == "Raise it."

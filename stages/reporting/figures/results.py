@@ -205,7 +205,7 @@ def learning_curves(history: pd.DataFrame) -> Picture:
     for axes in (above, below):
         axes.grid(visible=True, axis="y")
         axes.legend(loc="upper right" if axes is above else "lower right")
-    lasts = history.groupby(["fold", "seed"])["epoch"].max()
+    lasts = history.groupby(["fold", "seed"])["epoch"].max() + 1
     alt = (
         f"Loss and validation UAR by epoch, trainings: {len(lasts)}. Training stops between epochs "
         f"{lasts.min()} and {lasts.max()}; the lowest training loss is {history['loss'].min():.2f}."
