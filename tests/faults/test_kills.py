@@ -135,8 +135,8 @@ def test_a_fold_half_removed_is_not_taken_for_a_finished_one(
     kept = {path.name for path in (work / folder_name(0)).iterdir()}
 
     def killed(folder: Path, **_: object) -> None:
-        if folder == work:
-            for path in sorted((work / folder_name(0)).iterdir())[:n_removed]:
+        if folder == work / folder_name(0):
+            for path in sorted(folder.iterdir())[:n_removed]:
                 path.unlink()
             raise KeyboardInterrupt
 
