@@ -299,7 +299,7 @@ def test_a_scheduler_that_does_not_answer_is_reported_within_ten_seconds(address
 def test_an_interrupt_cancels_what_runs_and_keeps_what_is_finished(
     workspace: Workspace, cluster: Cluster
 ) -> None:
-    n = 240
+    n = 480
     workspace.set(augment__copies=0, featurize__clips_per_shard=1, compute=cluster.compute.model_dump())
     workspace.record(ada=n)  # on a busy machine the signal comes late
     output(start("augment"))
