@@ -246,22 +246,26 @@ def test_every_fold_is_trained_with_each_seed(
         evaluate.main()
 
 
+def interrupt_in_fold_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains until fold 1 begins, after fold 0."""
+    real = training.train_fold
+
+    def interrupted(*args: Any) -> str:
+        if str(args[-1]).endswith("fold_01"):
+            raise KeyboardInterrupt
+        return real(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "train_fold", interrupted)
+        train.main()
+
+
 def test_an_interrupted_run_keeps_its_finished_folds_and_ends_as_an_undisturbed_one(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.main()
     undisturbed = model_bytes()
-    real = training.train_fold
-
-    def killed_in_fold_1(*args: Any) -> str:
-        if str(args[-1]).endswith("fold_01"):
-            raise KeyboardInterrupt
-        return real(*args)
-
-    monkeypatch.setattr(training, "train_fold", killed_in_fold_1)
-    with pytest.raises(KeyboardInterrupt):
-        train.main()
-    monkeypatch.setattr(training, "train_fold", real)
+    interrupt_in_fold_1(monkeypatch)
     capsys.readouterr()
     train.main()
     said = capsys.readouterr().out
@@ -284,17 +288,7 @@ def test_a_finished_run_of_one_fold_keeps_the_interrupted_work_on_the_others(
 ) -> None:
     train.main()
     undisturbed = model_bytes()
-    real = training.train_fold
-
-    def killed_in_fold_1(*args: Any) -> str:
-        if str(args[-1]).endswith("fold_01"):
-            raise KeyboardInterrupt
-        return real(*args)
-
-    monkeypatch.setattr(training, "train_fold", killed_in_fold_1)
-    with pytest.raises(KeyboardInterrupt):
-        train.main()
-    monkeypatch.setattr(training, "train_fold", real)
+    interrupt_in_fold_1(monkeypatch)
     workspace.set(train__fold=2)
     train.main()
     workspace.set(train__fold="all")

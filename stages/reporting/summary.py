@@ -67,16 +67,12 @@ def summary(run: FinishedRun) -> dict[str, str]:
     params, test, train = run.params, run.test, run.train
     inputs = params.block("models", params.model)["inputs"]
     copies = params.augment.copies if params.train.use_augmented else 0
+    trained_on = "validation" in run.split and train.get("validated_on") == "training"
     return {
         "Protocol": params.split.protocol.replace("_", " "),
         "Test": f"{test['n_clips']} clips of {test['n_speakers']} speakers, in {test['n_folds']} of "
         f"{run.split['n_folds']} folds",
-        "Validation": notices.validation(run.split)
-        + (
-            ", trained on too"
-            if train.get("validated_on") == "training" and "validation" in run.split
-            else ""
-        ),
+        "Validation": notices.validation(run.split) + (", trained on too" if trained_on else ""),
         **({"Left out by the protocol": _left_out(run.split)} if run.split.get("excluded_labels") else {}),
         **({"Training seeds": _seeds(params.train)} if params.train.n_seeds > 1 else {}),
         "Model": f"{params.model}, {train['n_parameters']:,} fitted values, trained on "

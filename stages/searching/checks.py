@@ -19,9 +19,9 @@ from stages.searching import space
 from stages.searching.space import PLACE, Parameter, Values
 from stages.splitting import leak
 
+CHOSEN = "params.featurize.features"
 # What a search may vary. The other keys say what is measured (data, split, operating point, seeds) or decide
 # nothing about it.
-CHOSEN = "params.featurize.features"
 SEARCHED = (
     *("models", "training", "features", "spectrum", "audio", "augment", "augmentations"),
     "train.use_augmented",
