@@ -45,3 +45,10 @@ def test_reliability_counts_clips_and_right_answers_by_confidence() -> None:
     assert {name: len(counts) for name, counts in found.items()} == {"n": 20, "n_right": 20}
     assert {bin_: n for bin_, n in enumerate(found["n"]) if n} == {6: 1, 14: 2, 19: 1}
     assert {bin_: n for bin_, n in enumerate(found["n_right"]) if n} == {6: 1, 14: 1, 19: 1}
+
+
+def test_scores_that_separate_all_clips_lead_to_the_bound() -> None:
+    labels = np.repeat(np.arange(2), 8)
+    scores = np.eye(2)[labels] * np.linspace(0.1, 1, 16)[:, None]
+    assert calibration.at_bound(calibration.temperature(scores, labels))
+    assert calibration.at_bound(0.01022)  # where the minimiser once stopped
