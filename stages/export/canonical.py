@@ -14,8 +14,12 @@ from onnx import numpy_helper
 
 
 def rename(graph: onnx.GraphProto) -> None:
-    """Orders and renames everything in a graph but its inputs and outputs, and merges equal constants."""
-    _rename(graph, {value.name: value.name for value in (*graph.input, *graph.output)}, count())
+    """Orders and renames everything in a graph but its inputs, and merges equal constants.
+
+    Its one output is called `output`.
+    """
+    (output,) = graph.output
+    _rename(graph, {value.name: value.name for value in graph.input} | {output.name: "output"}, count())
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str], numbers: Iterator[int]) -> None:
@@ -46,6 +50,7 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str], numbers: Iterator[int
     for value in graph.output:
         value.name = names[value.name]
     graph.name = "graph"
+    graph.ClearField("doc_string")  # it has a number of TensorFlow's, of the functions that the process made
     for value in (*graph.input, *graph.output):
         for i, size in enumerate(value.type.tensor_type.shape.dim):
             if size.HasField("dim_param"):  # one that varies; its name is numbered by chance

@@ -116,6 +116,19 @@ def test_another_run_writes_the_same_bytes(
     assert len({Path(f"{seed}.onnx").read_bytes() for seed in (1, 2, 3)}) == 1
 
 
+def test_the_second_export_of_a_process_has_the_same_bytes(
+    finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.export import file
+
+    monkeypatch.chdir(finished("svm"))
+    for name in ("first.onnx", "second.onnx"):
+        file.write(params.read(), Path(name), None)
+    assert Path("first.onnx").read_bytes() == Path("second.onnx").read_bytes()
+    session = onnxruntime.InferenceSession("first.onnx")
+    assert [each.name for each in (*session.get_inputs(), *session.get_outputs())] == ["input", "output"]
+
+
 RESIZED = """
 import hashlib, sys
 from pathlib import Path
