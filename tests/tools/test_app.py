@@ -218,11 +218,13 @@ def test_the_page_fits_a_phone_and_needs_no_mouse(address: str, browser: Any, tm
     page.wait_for_selector("img[alt*=spectrogram]")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.goto(address)
+    page.wait_for_load_state("networkidle")  # before, a key may reach a field that does not listen yet
     before = page.locator("#lesson").inner_text()
     for _ in range(30):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.getAttribute('aria-label')") == "Recording":
             break
+    page.wait_for_selector("[role=option]")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
