@@ -1,7 +1,7 @@
 """Check params.yaml and record the settings and the code of the selected entries in data/selected.
 
-The split is checked too, as far as names and tables decide it, before any recording is read, and that the
-model's features are among those that are computed.
+The split is checked too, as far as names and tables decide it, before any recording is read. DVC deletes the
+outputs of a stage before it starts it, so a value that only train refused would cost the trained model.
 
 Later stages depend on data/selected instead of on whole registries. So an edit in a corpus, augmentation,
 feature or model that is not selected, or in code that only such entries import, reruns no other stage.
@@ -14,13 +14,18 @@ from stages.base.errors import InputError, listed, shown
 from stages.base.files import SELECTED, write_json
 from stages.base.params import Params, read
 from stages.base.stage import run
+from stages.compute import hardware
 from stages.data import code
 
 
 def main() -> None:
-    from stages.acquire.names import check_split  # slow to import
+    # slow to import
+    from stages.acquire.names import check_split
+    from stages.searching.checks import check_chosen
 
     params = read()
+    with hardware.quiet():  # this may import TensorFlow
+        check_chosen(params)
     check_inputs(params)
     check_split(params)
     for kind, names in params.chosen().items():
@@ -30,7 +35,7 @@ def main() -> None:
 
 
 def check_inputs(params: Params) -> None:
-    """Checks the names of the model's features. What else is wrong in its block, train reports.
+    """Checks that the model's features are among those that are computed.
 
     Raises:
         InputError: a feature is not in `featurize.features`.

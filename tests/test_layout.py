@@ -114,9 +114,19 @@ def test_a_stage_that_loads_entries_depends_on_what_select_wrote(kind: str) -> N
     assert loading == expected[kind]
 
 
+def test_select_looks_at_all_parameters_but_those_of_the_machine() -> None:
+    """So a wrong value stops a run before DVC deletes the outputs of a later stage.
+
+    The same run on a machine with other `compute` has the same dvc.lock.
+    """
+    keys = list(YAML(typ="safe").load((ROOT / "params.yaml").read_text()))
+    assert PIPELINE["select"]["params"] == [key for key in keys if key != "compute"]
+
+
 def test_no_output_with_audio_is_pushed() -> None:
     for stage, folder in (("ingest", "data/raw"), ("augment", "data/augmented")):
         assert {folder: {"persist": True, "push": False}} in PIPELINE[stage]["outs"]
+    assert {"metrics/report.html": {"push": False}} in PIPELINE["report"]["outs"]  # it has players
 
 
 def test_docs_show_the_graph_that_dvc_draws() -> None:

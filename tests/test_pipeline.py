@@ -176,6 +176,18 @@ def test_a_misspelt_model_is_reported_by_select_with_the_closest_name(reproduced
         run(reproduced, "dvc", "checkout")
 
 
+def test_a_wrong_value_costs_no_result(reproduced: Path) -> None:
+    edit(reproduced, models__svm__c=-1.0)
+    try:
+        with pytest.raises(AssertionError, match=r"params\.models\.svm\.c: "):
+            run(reproduced, "dvc", "repro")
+        for kept in ("data/model", "data/predictions.parquet", "metrics/history.csv", "metrics/report.html"):
+            assert (reproduced / kept).exists(), kept
+    finally:
+        run(reproduced, "git", "checkout", "params.yaml")
+        run(reproduced, "dvc", "checkout")
+
+
 def test_from_scratch_in_another_folder_every_hash_is_the_same(reproduced: Path, tmp_path: Path) -> None:
     other = clone(tmp_path)
     edit(other, compute__workers=1)

@@ -28,7 +28,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from stages.base import files, registry
-from stages.base.errors import N_SHOWN, InputError, shown, shown_key
+from stages.base.errors import N_SHOWN, InputError, shown, shown_key, unknown
 
 PARAMS = Path("params.yaml")
 
@@ -554,9 +554,10 @@ def checked(values: Any) -> Params:
             if params.file(kind, name) != registry.TABLE:
                 registry.check(kind, name, f"params.{kind}")
     for kind, entries in params.chosen().items():
+        choices = {*registry.names(kind), *getattr(params, kind)}  # a corpus may be a table, without a file
         for name in entries:
-            if kind != "models":
+            if name not in choices:
+                raise unknown(CHOSEN_BY[kind], name, choices)
+            if kind != "models":  # whose block select checks: importing TensorFlow takes longer than most stages
                 params.config(kind, name, CHOSEN_BY[kind])
-            else:  # its block is checked by train: importing TensorFlow takes longer than earlier stages
-                registry.check(kind, name, CHOSEN_BY[kind])
     return params

@@ -71,10 +71,19 @@ def valid(values: Values) -> Params:
             `spectrum`.
     """
     params = checked(values)
+    check_chosen(params)
+    return params
+
+
+def check_chosen(params: Params) -> None:
+    """Checks the blocks of the chosen model and features, which takes importing them.
+
+    Raises:
+        InputError: a value is wrong, or a feature does not fit the block `spectrum`.
+    """
     training.selected(params)
     networks = [name for name in params.featurize.features if hasattr(_feature(name), "OWN_FRAMES")]
     extractor(params, [name for name in params.featurize.features if name not in networks], CHOSEN)
-    return params
 
 
 def _feature(name: str) -> Any:

@@ -46,6 +46,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("n_mfcc: 40", "n_mfc: 40", "params.features.mfcc.n_mfc", "'n_mfcc'"),
         ("n_speakers: 24", "n_speakers: 99", "params.corpora.demo.n_speakers", "99"),
         ("corpus:\n- demo", "corpus:\n- tes", "params.corpus", "'tes'; did you mean 'tess'"),
+        ("corpus:\n- demo", "corpus:\n- nemoo", "params.corpus", "'nemoo'; did you mean 'nemo'"),  # a table
         ("corpus:\n- demo", "corpus:\n- demo\n- demo", "params.corpus", "'demo'"),
         ("corpus:\n- demo", "corpus: []", "params.corpus", "[]"),
         ("models:\n", "models:\n  transformer: {}\n", "params.models", "'transformer'"),
