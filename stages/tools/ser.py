@@ -46,12 +46,27 @@ def main() -> None:
         return
     if name not in tools():
         raise unknown("ser", name, tools())
+    check_same_code()
     sys.argv = [f"ser {name}", *arguments]  # where argparse takes the name in its messages from
     try:
         module = importlib.import_module(f"stages.tools.{name}")
     except ModuleNotFoundError as error:
         raise InputError(f"ser {name}: needs the library '{error.name}'. Install it with pip.") from error
     module.main()
+
+
+def check_same_code() -> None:
+    """Checks that the code of this process is that of the stages that DVC runs in this folder.
+
+    Raises:
+        InputError: another copy of the project is installed, as in a second clone with one environment.
+    """
+    here, own = Path("stages"), Path(__file__).resolve().parents[1]
+    if (here / "train.py").is_file() and not here.samefile(own):
+        raise InputError(
+            f"ser: is installed from {own.parent}, but this folder has code of its own. Run `pip install -e .` "
+            "here, or `python -m stages.tools.ser`."
+        )
 
 
 def command() -> None:

@@ -89,10 +89,18 @@ def test_a_parameter_shows_its_text_and_does_nothing_else(revisions: Revisions) 
     assert row == r"| params.yaml | note | None | a\|b &lt;img src=x&gt; @&#8203;name \`c\` |"
 
 
-def test_a_base_that_does_not_exist(revisions: Revisions) -> None:
+@pytest.mark.parametrize("base", ["nope", "--help", "--md"])
+def test_a_base_that_does_not_exist(revisions: Revisions, base: str) -> None:
     revisions.commit("start")
-    with pytest.raises(InputError, match=r"^`dvc params diff nope`: ERROR: unknown Git revision 'nope'$"):
-        comment.diff("params", "nope")
+    place = f"`dvc params diff {base}`: unknown Git revision '{base}'. Give a branch"
+    with pytest.raises(InputError, match=f"^{re.escape(place)}"):
+        comment.diff("params", base)
+
+
+def test_an_empty_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["comment", ""])
+    with pytest.raises(InputError, match="^comment: the revision is empty"):
+        comment.main()
 
 
 @pytest.mark.slow

@@ -39,6 +39,16 @@ def test_a_misspelt_tool_is_an_error_that_names_the_closest(monkeypatch: pytest.
         ser_prints("predcit", "a.wav", monkeypatch=monkeypatch)
 
 
+def test_a_folder_with_code_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "train.py").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=rf"ser: is installed from {re.escape(str(ROOT))}, .*`pip install"):
+        ser_prints("predict", "a.wav", monkeypatch=monkeypatch)
+    monkeypatch.chdir(ROOT)
+    ser.check_same_code()
+
+
 @pytest.mark.parametrize("name", ser.tools())
 def test_every_tool_explains_itself_and_does_nothing(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
