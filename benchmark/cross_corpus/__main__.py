@@ -29,7 +29,9 @@ def main() -> None:
     for experiment in experiments:
         experiment.params()  # a mistake in the last one is reported before the first one is trained
         if missing := workspace.missing(experiment):
-            raise InputError(f"cross_corpus: {' and '.join(missing)} is not in data/sources.")
+            raise InputError(
+                f"cross_corpus: not in data/sources: {', '.join(missing)}. Put it there, or choose others."
+            )
     found = []
     for number, experiment in enumerate(experiments, start=1):
         print(f"cross_corpus: {number} of {len(experiments)}: {experiment.name}", flush=True)

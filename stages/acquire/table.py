@@ -321,7 +321,9 @@ def _text(cell: str) -> str:
 
 def _sex(cell: str) -> str:
     if cell.lower() not in SEXES:
-        raise ValueError(f"no sex; choose from {', '.join(filter(None, SEXES))}")
+        raise ValueError(
+            f"no sex; choose from {', '.join(name for name in SEXES if SEXES[name])}, or leave it empty"
+        )
     return SEXES[cell.lower()]
 
 
@@ -337,7 +339,8 @@ def _number(column: str, whole: bool) -> Callable[[str], str]:
             return ""
         value = float(cell) if re.fullmatch(r"\d+(\.\d*)?(e[+-]?\d+)?|\.\d+", cell.lower()) else -1.0
         if not 0 <= value < 1e9 or (whole and value != int(value)) or (column == "repetition" and value < 1):
-            raise ValueError(f"not a {'whole ' if whole else ''}number of 0 or more")
+            comma = "; write a point for the comma" if re.fullmatch(r"\d+,\d+", cell) else ""
+            raise ValueError(f"not a {'whole ' if whole else ''}number of 0 or more{comma}")
         return str(int(value)) if whole else repr(value)
 
     return convert

@@ -350,7 +350,8 @@ class Compute(Block):
     scheduler: Annotated[str, Field(min_length=1)] | None
 
 
-CorpusName = Annotated[str, Field(pattern=r"^\w([\w .-]*\w)?$")]  # of a folder in data/raw
+CORPUS_NAME = r"^\w([\w .-]*\w)?$"  # of a folder in data/raw
+CorpusName = Annotated[str, Field(pattern=CORPUS_NAME)]
 
 
 class Params(Block):
@@ -558,6 +559,8 @@ def checked(values: Any) -> Params:
         for name in entries:
             if name not in choices:
                 raise unknown(CHOSEN_BY[kind], name, choices)
-            if kind != "models":  # whose block select checks: importing TensorFlow takes longer than most stages
+            if (
+                kind != "models"
+            ):  # whose block select checks: importing TensorFlow takes longer than most stages
                 params.config(kind, name, CHOSEN_BY[kind])
     return params

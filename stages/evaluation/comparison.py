@@ -128,8 +128,8 @@ def _stages(revision: str, lock: str) -> dict[str, Any]:
         return dict(stages)
     except (YAMLError, TypeError, ValueError) as error:
         raise InputError(
-            f"{revision}: {LOCK} is not as DVC writes it ({one_line(error)}). If a merge left conflicts in it, "
-            f"run `git checkout --ours {LOCK}` and `dvc repro`, and commit it."
+            f"{revision}: {LOCK} is not as DVC writes it ({one_line(error)}). If a merge left conflicts in "
+            f"it, run `git checkout --ours {LOCK}` and `dvc repro`, and commit it."
         ) from error
 
 

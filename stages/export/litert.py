@@ -46,8 +46,8 @@ def convert(
             model = converter.convert()
     except ConverterError as error:
         raise InputError(
-            "export: LiteRT does not have all operations of this model; it has none of recurrent layers for "
-            "any number of windows. Use `--to onnx`."
+            "export: LiteRT lacks an operation of this model, such as those of recurrent layers for any "
+            "number of windows. Use `--to onnx`."
         ) from error
     archive = io.BytesIO(model)
     with zipfile.ZipFile(archive, "a") as files:

@@ -113,7 +113,8 @@ def speaker_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterato
     validation validation train test
     """
     n_speakers = clips["speaker"].nunique()
-    if 1 < n_speakers < split.n_folds:
+    _need_two_speakers(clips, split)
+    if n_speakers < split.n_folds:
         logger.warning(
             "params.split.n_folds: %d folds need %d speakers, and there are %d: using leave_one_speaker_out",
             split.n_folds, split.n_folds, n_speakers,
@@ -127,6 +128,15 @@ def speaker_independent(clips: pd.DataFrame, split: Split, seed: int) -> Iterato
         )
     groups = _balanced_groups(clips, "speaker", "sex", split.n_folds, seed)
     yield from _rotated(clips, groups, n_validation=1)
+
+
+def _need_two_speakers(clips: pd.DataFrame, split: Split) -> None:
+    speakers = clips["speaker"].unique()
+    if len(speakers) < 2:
+        raise InputError(
+            f"params.split.protocol {split.protocol}: needs two speakers, but there is only {speakers[0]}. "
+            "Add recordings of others, or choose random, which tests on the speaker that it trains on."
+        )
 
 
 def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
@@ -147,11 +157,8 @@ def leave_one_speaker_out(clips: pd.DataFrame, split: Split, seed: int) -> Itera
     test train validation
     train validation test
     """
+    _need_two_speakers(clips, split)
     speakers = _interleaved(clips, seed)
-    if len(speakers) < 2:
-        raise InputError(
-            f"params.split.protocol {split.protocol}: needs two speakers, but there is only {speakers[0]}."
-        )
     n_validation = _n_validation(len(speakers) - 1, split.validation_fraction)
     if len(speakers) > 2 or not n_validation:
         yield from _rotated(clips, [[speaker] for speaker in speakers], n_validation)
@@ -290,9 +297,12 @@ def random(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
                 roles[validation] = "validation"
             yield roles
     except ValueError as error:
+        n_clips = clips["label"].value_counts()
+        key = "test_fraction" if split.n_folds == 1 else "n_folds"
         raise InputError(
-            f"params.split.protocol {split.protocol}: a label has too few clips for these fractions and "
-            f"folds ({error})"
+            f"params.split.{key}: {getattr(split, key):g} with protocol {split.protocol} needs more than "
+            f"{len(clips)} clips of {len(n_clips)} labels, {n_clips.iloc[-1]} of them of "
+            f"{n_clips.index[-1]}. Change it, or add recordings."
         ) from error
 
 

@@ -8,6 +8,7 @@ Prints the block, and what could not be determined. With --add, the block is put
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from ruamel.yaml import YAML
 
 from stages.acquire import table
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, parser_of, run
+from stages.base.errors import InputError, parser_of, run, shown
 from stages.base.files import replacing
-from stages.base.params import PARAMS, checked
+from stages.base.params import CORPUS_NAME, PARAMS, checked
 from stages.data.vocabulary import EMOTIONS
 
 TABLES = ("db.yaml", "metadata.csv", "*.csv", "*.tsv", "*.parquet", "*.jsonl")
@@ -53,6 +54,11 @@ def main() -> None:
     found, others = find(given.path)
     read = table.read(found, None)
     name = found.absolute().parent.name
+    if not re.search(CORPUS_NAME, name):
+        raise InputError(
+            f"{found.parent}: {shown(name)} cannot be the name of a corpus. Rename the folder: letters, "
+            "digits and _, between them also spaces, dots and hyphens."
+        )
     block, open_questions = suggest(found, read)
     if others:
         open_questions.append(f"other tables there, not described: {', '.join(each.name for each in others)}")

@@ -64,8 +64,8 @@ def check_same_code() -> None:
     here, own = Path("stages"), Path(__file__).resolve().parents[1]
     if (here / "train.py").is_file() and not here.samefile(own):
         raise InputError(
-            f"ser: is installed from {own.parent}, but this folder has code of its own. Run `pip install -e .` "
-            "here, or `python -m stages.tools.ser`."
+            f"ser: is installed from {own.parent}, but this folder has code of its own. Run `pip install "
+            "-e .` here, or `python -m stages.tools.ser`."
         )
 
 

@@ -295,8 +295,9 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             SAVEE[SAVEE["speaker"] == "savee/DC"],
             {"protocol": "leave_one_speaker_out"},
-            "leave_one_speaker_out: .*savee/DC",
+            r"leave_one_speaker_out: .*savee/DC\..* random",
         ),
+        (SAVEE[SAVEE["speaker"] == "savee/DC"], {}, r"speaker_independent: .*savee/DC\..* random"),
         (
             TESS[TESS["sentence"] == "tess/word7"],
             {"protocol": "leave_one_speaker_out"},
@@ -326,7 +327,12 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             SAVEE.groupby("emotion").head(1),
             {"protocol": "random", "n_folds": 1},
-            r"^params\.split\.protocol random: .*too few clips",
+            r"^params\.split\.test_fraction: 0\.1 .* 7 clips of 7 labels, 1 of them of \w+\.",
+        ),
+        (
+            SAVEE.groupby("emotion").head(4),
+            {"protocol": "random", "n_folds": 6},
+            r"^params\.split\.n_folds: 6 .* 28 clips of 7 labels, 4 of them of \w+\.",
         ),
         (
             SAVEE,

@@ -99,7 +99,7 @@ def test_a_base_that_does_not_exist(revisions: Revisions, base: str) -> None:
 
 def test_an_empty_base(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["comment", ""])
-    with pytest.raises(InputError, match="^comment: the revision is empty"):
+    with pytest.raises(InputError, match=r"^comment: the revision is empty"):
         comment.main()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def test_a_corpus_is_named_after_its_folder_from_inside_of_it(
     monkeypatch.setattr("sys.argv", ["describe", given])
     describe.main()
     assert [*YAML(typ="safe").load(capsys.readouterr().out)["corpora"]] == ["calls"]
+
+
+@pytest.mark.parametrize("name", ["a,b", ".hidden", "calls (2024)"])
+def test_a_folder_whose_name_no_corpus_can_have(
+    calls: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = calls.rename(calls.with_name(name))
+    monkeypatch.setattr("sys.argv", ["describe", str(folder)])
+    with pytest.raises(InputError, match=rf"{re.escape(str(folder))}: '{re.escape(name)}' .* Rename"):
+        describe.main()
+    assert not capsys.readouterr().out
 
 
 def test_what_is_missing_is_said(calls: Path) -> None:
