@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ["ingest", "manifest", "split", "augment", "featurize", "train", "evaluate", "report"]
-ALL_STAGES = ["select", *STAGES]  # select takes a second and computes nothing
+ALL_STAGES = ["select", *STAGES]  # select checks and computes nothing
 yaml = YAML()
 
 pytestmark = pytest.mark.slow
