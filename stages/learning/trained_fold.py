@@ -322,6 +322,8 @@ def _check_same(
     for key in {**now, **then}:
         if (key in now) != (key in then) or now[key] != then[key]:
             place = key if key in now else shown_key(key)
+            if key.endswith(".py"):
+                place = f"{registry.STAGES.name}/{place}"
             raise InputError(
                 f"{prefix}{place}: {_shown(now, key)}, but {made} was made with {_shown(then, key)}. "
                 f"Set it back, or run `dvc repro {stage}`, with `-sf` if DVC sees no change."

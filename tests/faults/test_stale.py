@@ -319,7 +319,8 @@ def test_a_model_of_other_code_or_libraries_is_refused(
     files = ("learning/preprocessing.py", "models/svm.py", "audio/spectrum.py", "features/mfcc.py")
     for key in (*files, "scikit-learn"):
         monkeypatch.setattr(trained_fold, "made_by", lambda _, key=key: made_by | {key: "other"})
-        with pytest.raises(InputError, match=rf"^{key}: 'other', .*{made_by[key]}"):
+        place = f"stages/{key}" if key in files else key
+        with pytest.raises(InputError, match=rf"^{place}: 'other', .*{made_by[key]}"):
             read()
 
 
@@ -341,7 +342,7 @@ def test_features_of_other_code_are_refused(run: Path, reader: Callable[[], Any]
     tables.write(index, tables.FEATURES, dataset.INDEX)
     if reader is not train.main:  # a model trained on these
         pass_off_input(dataset.INDEX)
-    with pytest.raises(InputError, match=r"^audio/spectrum\.py: .*index\.parquet .*'other'.*featurize`"):
+    with pytest.raises(InputError, match=r"^stages/audio/spectrum\.py: .*index\.parquet .*'other'.*featurize`"):
         reader()
 
 
@@ -393,7 +394,7 @@ def test_settings_of_copies_that_nobody_uses_are_not_compared(run: Path, unused:
 
 @pytest.mark.parametrize(
     ("key", "match"),
-    [("made_by", r"^augmentations/noise\.py: .*'other'"), ("made_from", r"index\.parquet: ")],
+    [("made_by", r"^stages/augmentations/noise\.py: .*'other'"), ("made_from", r"index\.parquet: ")],
 )
 def test_copies_of_other_code_or_recordings_are_refused(run: Path, key: str, match: str) -> None:
     index = tables.read(dataset.INDEX, tables.FEATURES)
