@@ -7,6 +7,7 @@ only what changed. The user's params.yaml, dvc.lock and results stay as they are
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sqlite3
 import subprocess
@@ -47,15 +48,19 @@ def alone(folder: Path) -> Iterator[None]:
         InputError: another one is running, or the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "lock.db"
+    path, holder = folder / "lock.db", folder / "process"
     try:
         lock = sqlite3.connect(path, timeout=0)  # the system frees it, however the process ends
     except sqlite3.OperationalError as error:
         raise InputError(f"{path}: cannot be opened ({error}). Check its permissions.") from error
     try:
         lock.execute("BEGIN EXCLUSIVE")
+        holder.write_text(f"process {os.getpid()} on {platform.node()}")
     except sqlite3.OperationalError as error:
-        raise InputError(f"{folder}: another run is working there ({error}). Wait for it.") from error
+        who = holder.read_text() if holder.is_file() else error
+        raise InputError(
+            f"{folder}: another run is working there ({who}). Wait for it, or end it."
+        ) from error
     try:
         yield
     finally:

@@ -34,6 +34,7 @@ from stages.base import workspace
 from stages.base.errors import InputError, count, parser_of, run
 from stages.base.files import DATA, METRICS, MODEL, PRETRAINED, SOURCES, SPLITS, write
 from stages.base.params import PARAMS, Params, load
+from stages.base.stage import RUNNING
 from stages.data import keys
 from stages.learning import dataset, trained_fold
 from stages.learning.record import RECORD
@@ -79,7 +80,10 @@ def main() -> None:
 
 def prepare(values: Values) -> None:
     """Brings the workspace up to date up to features and splits. A new one starts from the project's."""
-    if not PLACE.exists() and workspace.LOCK.is_file():
+    if PLACE.exists():
+        with workspace.alone(PLACE / RUNNING / "train"):
+            pass  # a search that was killed may have left it running, and every trial would fail
+    elif workspace.LOCK.is_file():
         workspace.start_from(Path(), PLACE)
     workspace.prepare(PLACE, values, [*SOURCES.glob("*"), *PRETRAINED.glob("*")], CACHE)
     recall_features(lock_of(values), sys.stderr)

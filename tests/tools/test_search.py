@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from stages.base import workspace
+from stages.base import stage, workspace
 from stages.base.errors import InputError
 from stages.base.params import read
 from stages.corpora import demo
@@ -173,6 +173,17 @@ def test_two_searches_at_once_are_refused(again: Path) -> None:
     lock.close()
     assert done.returncode == 1
     assert re.fullmatch(r"error: data/search: another run is working there .*\n", done.stderr)
+
+
+def test_no_trial_begins_while_a_killed_search_trains_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        workspace.alone(search.PLACE / stage.RUNNING / "train"),
+        pytest.raises(InputError, match=rf"/train: another run .* \(process {os.getpid()} "),
+    ):
+        search.prepare({})
 
 
 def test_the_code_of_a_study_is_that_which_its_trials_run_and_a_failure_at_the_end_is_listed(
