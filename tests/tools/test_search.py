@@ -186,6 +186,32 @@ def test_no_trial_begins_while_a_killed_search_trains_on(
         search.prepare({})
 
 
+@pytest.mark.parametrize("broken", ["<<<<<<< HEAD\n", "schema: '2.0'\nstages: 3\n", "[]", ""])
+def test_a_broken_lock_is_not_copied_and_a_broken_copy_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workspace, "reproduce", lambda *_, **__: None)
+    values = shipped.values()
+    Path("stages").mkdir()
+    for name in ("dvc.yaml", ".dvcignore"):
+        Path(name).touch()
+    Path("dvc.lock").write_text(broken)
+    with pytest.raises(InputError, match=r"^dvc\.lock: DVC cannot read it\. Resolve "):
+        search.prepare(values)
+    assert not search.PLACE.exists()
+    search.PLACE.mkdir(parents=True)
+    Path("dvc.lock").replace(search.PLACE / "dvc.lock")
+    whole = "schema: '2.0'\nstages: {}\n"
+    Path("dvc.lock").write_text(whole)
+    search.prepare(values)
+    assert (search.PLACE / "dvc.lock").read_text() == whole
+    (search.PLACE / "dvc.lock").write_text(broken)
+    Path("dvc.lock").unlink()
+    search.prepare(values)
+    assert not (search.PLACE / "dvc.lock").exists()
+
+
 def test_the_code_of_a_study_is_that_which_its_trials_run_and_a_failure_at_the_end_is_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
