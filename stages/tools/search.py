@@ -176,8 +176,8 @@ def recall_features(kept: Path, output: IO) -> None:
 
 
 def features_of(lock: Path) -> Any:
-    """Returns what a dvc.lock says of the features."""
-    return stages_of(lock)["featurize"]
+    """Returns what a dvc.lock says of the features, None if nothing."""
+    return stages_of(lock).get("featurize")
 
 
 def stages_of(lock: Path) -> Any:

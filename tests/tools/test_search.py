@@ -212,6 +212,19 @@ def test_a_broken_lock_is_not_copied_and_a_broken_copy_is_replaced(
     assert not (search.PLACE / "dvc.lock").exists()
 
 
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_a_search_whose_workspace_was_removed_continues(
+    searched: tuple[Path, str], again: Path, has_lock: bool
+) -> None:
+    lock = yaml.load(again / WORKSPACE / "dvc.lock")
+    shutil.rmtree(again / WORKSPACE)
+    if has_lock:  # of a project that has run up to the stage before featurize
+        del lock["stages"]["featurize"], lock["stages"]["train"]
+        yaml.dump(lock, again / "dvc.lock")
+    assert f"continues after {N_TRIALS} trials" in run(again, *SEARCH, f"{N_TRIALS + 1}")
+    pd.testing.assert_frame_equal(measured(again).iloc[:N_TRIALS], measured(searched[0]))
+
+
 def test_the_code_of_a_study_is_that_which_its_trials_run_and_a_failure_at_the_end_is_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
