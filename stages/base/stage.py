@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,9 +21,11 @@ from ruamel.yaml import YAML
 
 from stages.base import errors, files
 from stages.base.errors import InputError
+from stages.base.workspace import alone
 
 PIPELINE = Path("dvc.yaml")
 PARAMS = Path("params.yaml")
+RUNNING = files.DATA / ".running"  # the locks of the stages that run
 CODE = "stages"
 IGNORED = {"__pycache__"}  # as in .dvcignore
 
@@ -31,20 +34,22 @@ _at_start: dict[str, State] = {}  # of the stage that this process runs
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Runs a stage, and fails if anything that it depends on has changed meanwhile.
+    """Runs a stage; fails if anything that it depends on has changed meanwhile, or if it runs here already.
 
     Otherwise as `errors.run_without_arguments`. It first removes temporary files that killed stages left. A
     tool, which only reads, uses `errors.run`.
     """
 
     def guarded() -> None:
-        files.sweep()
         stage = running_stage()
-        if stage is not None:
-            check_not_edited_at_start(stage)
-            _at_start[stage] = state(stage)
-        main()
-        check_unchanged()
+        # DVC that is killed leaves its stage running, and no lock of its own.
+        with alone(RUNNING / stage) if stage else nullcontext():
+            files.sweep()
+            if stage is not None:
+                check_not_edited_at_start(stage)
+                _at_start[stage] = state(stage)
+            main()
+            check_unchanged()
 
     errors.run_without_arguments(guarded)
 

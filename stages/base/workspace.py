@@ -7,15 +7,17 @@ only what changed. The user's params.yaml, dvc.lock and results stay as they are
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 from ruamel.yaml import YAML
 
 from stages.base.errors import InputError
@@ -23,6 +25,7 @@ from stages.base.files import AUGMENTED, DATA, FEATURES, MANIFEST, PRETRAINED, R
 from stages.base.params import PARAMS
 
 LOCK = Path("dvc.lock")
+PATIENCE_S = 10  # with a stage that is to end
 UNFINISHED = ".part"  # of the name of a workspace that is being made
 # What a new workspace may take over from a finished one: DVC makes again what differs.
 TAKEN_OVER = (RAW, MANIFEST, AUGMENTED, FEATURES)
@@ -45,15 +48,19 @@ def alone(folder: Path) -> Iterator[None]:
         InputError: another one is running, or the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "lock.db"
+    path, holder = folder / "lock.db", folder / "process"
     try:
         lock = sqlite3.connect(path, timeout=0)  # the system frees it, however the process ends
     except sqlite3.OperationalError as error:
         raise InputError(f"{path}: cannot be opened ({error}). Check its permissions.") from error
     try:
         lock.execute("BEGIN EXCLUSIVE")
+        holder.write_text(f"process {os.getpid()} on {platform.node()}")
     except sqlite3.OperationalError as error:
-        raise InputError(f"{folder}: another run is working there ({error}). Wait for it.") from error
+        who = holder.read_text() if holder.is_file() else error
+        raise InputError(
+            f"{folder}: another run is working there ({who}). Wait for it, or end it."
+        ) from error
     try:
         yield
     finally:
@@ -133,7 +140,26 @@ def dvc(place: Path, *command: str, output: IO | None = None) -> int:
     """Runs DVC in a workspace and returns its exit code; see `reproduce`. It waits for another DVC there."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     run = [sys.executable, "-m", "dvc", "--wait-for-lock", *command]
-    done = subprocess.run(
+    with subprocess.Popen(
         run, cwd=place, env=os.environ | {"PATH": path}, stdout=output, stderr=output and subprocess.STDOUT
-    )
-    return done.returncode
+    ) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            _end(process.pid)
+            raise
+
+
+def _end(pid: int) -> None:
+    """Ends DVC and what it started, and waits for it. DVC alone would leave its stage running."""
+    with suppress(psutil.NoSuchProcess):  # it has ended by itself, as after Ctrl-C
+        process = psutil.Process(pid)
+        process.suspend()  # so that it starts no other stage
+        started = process.children(recursive=True)
+        process.kill()
+        for each in started:
+            with suppress(psutil.NoSuchProcess):
+                each.terminate()
+        for each in psutil.wait_procs([process, *started], timeout=PATIENCE_S)[1]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()

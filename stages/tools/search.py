@@ -23,6 +23,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import pandas as pd
+from dvc.exceptions import DvcException
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils import strictyaml
 
 try:
     from optuna import Study
@@ -34,6 +37,7 @@ from stages.base import workspace
 from stages.base.errors import InputError, count, parser_of, run
 from stages.base.files import DATA, METRICS, MODEL, PRETRAINED, SOURCES, SPLITS, write
 from stages.base.params import PARAMS, Params, load
+from stages.base.stage import RUNNING
 from stages.data import keys
 from stages.learning import dataset, trained_fold
 from stages.learning.record import RECORD
@@ -78,12 +82,32 @@ def main() -> None:
 
 
 def prepare(values: Values) -> None:
-    """Brings the workspace up to date up to features and splits. A new one starts from the project's."""
-    if not PLACE.exists() and workspace.LOCK.is_file():
+    """Brings the workspace up to date up to features and splits. A new one starts from the project's.
+
+    Raises:
+        InputError: dvc.lock is broken, a killed search still trains, or a stage failed.
+    """
+    stages_of(workspace.LOCK)  # before it is copied
+    if PLACE.exists():
+        with workspace.alone(PLACE / RUNNING / "train"):
+            pass  # a search that was killed may have left it running, and every trial would fail
+    elif workspace.LOCK.is_file():
         workspace.start_from(Path(), PLACE)
+    replace_broken_lock()
     workspace.prepare(PLACE, values, [*SOURCES.glob("*"), *PRETRAINED.glob("*")], CACHE)
     recall_features(lock_of(values), sys.stderr)
     workspace.reproduce(PLACE, "featurize", "split", output=sys.stderr)
+
+
+def replace_broken_lock() -> None:
+    """Replaces a broken dvc.lock of the workspace by the project's, if there is one."""
+    own = PLACE / workspace.LOCK
+    try:
+        stages_of(own)
+    except InputError:
+        own.unlink()
+        if workspace.LOCK.is_file():
+            shutil.copy2(workspace.LOCK, own)
 
 
 def training_clips(params: Params) -> pd.DataFrame:
@@ -127,8 +151,7 @@ def measure(values: Values, chosen: Mapping[str, Any]) -> Result:
         lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines() or ["no message"]
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         return Result({}, seconds, [lines[-1], *errors][-1])
-    kept.parent.mkdir(exist_ok=True)
-    shutil.copy2(PLACE / workspace.LOCK, kept)
+    write((PLACE / workspace.LOCK).read_bytes(), kept)
     records = sorted((PLACE / MODEL).glob(f"*/{RECORD}"))
     uars = {path.parent.name: json.loads(path.read_text()).get("val_uar") for path in records}
     without = [name for name, uar in uars.items() if uar is None]
@@ -153,8 +176,24 @@ def recall_features(kept: Path, output: IO) -> None:
 
 
 def features_of(lock: Path) -> Any:
-    """Returns what a dvc.lock says of the features."""
-    return load(lock)["stages"]["featurize"]
+    """Returns what a dvc.lock says of the features, None if nothing."""
+    return stages_of(lock).get("featurize")
+
+
+def stages_of(lock: Path) -> Any:
+    """Returns what a dvc.lock says of the stages: nothing if it is not there.
+
+    Raises:
+        InputError: DVC could not read it.
+    """
+    if not lock.is_file():
+        return {}
+    try:
+        return strictyaml.load(str(lock), COMPILED_LOCKFILE_SCHEMA)[0].get("stages", {})
+    except DvcException as error:
+        raise InputError(
+            f"{lock}: DVC cannot read it. Resolve its merge conflict, or delete it: DVC then writes it anew."
+        ) from error
 
 
 def show(done: list[FrozenTrial], left_s: float) -> None:

@@ -113,6 +113,28 @@ def test_temporary_files_of_killed_stages_are_removed(project: Path, monkeypatch
     assert found == set(kept)
 
 
+def test_a_stage_waits_for_no_other_process_that_runs_it_here_and_names_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["fit"])
+    monkeypatch.setattr(stage, "running_stage", lambda: "fit")
+    os.utime("stages/fit.py", (0, 0))
+    hold = "with workspace.alone(stage.RUNNING / 'fit'): print(flush=True), time.sleep(60)"
+    other = subprocess.Popen(
+        [sys.executable, "-c", f"import time; from stages.base import stage, workspace\n{hold}"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with other:
+        assert other.stdout is not None and other.stdout.readline()
+        named = rf"^error: data/\.running/fit: .*\(process {other.pid} on .*\)\. Wait for it, or end it\.$"
+        with pytest.raises(SystemExit, match=named):
+            stage.run(lambda: pytest.fail("it ran"))
+        other.kill()
+    for _ in range(2):
+        with pytest.raises(SystemExit, match=r"^0$"):
+            stage.run(lambda: None)
+
+
 @pytest.mark.parametrize("argument", ["--help", "model=gru"])
 def test_a_stage_runs_nothing_when_it_is_given_an_argument(argument: str, tmp_path: Path) -> None:
     done = subprocess.run(

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from stages.base import workspace
+from stages.base import stage, workspace
 from stages.base.errors import InputError
 from stages.base.params import read
 from stages.corpora import demo
@@ -173,6 +173,56 @@ def test_two_searches_at_once_are_refused(again: Path) -> None:
     lock.close()
     assert done.returncode == 1
     assert re.fullmatch(r"error: data/search: another run is working there .*\n", done.stderr)
+
+
+def test_no_trial_begins_while_a_killed_search_trains_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        workspace.alone(search.PLACE / stage.RUNNING / "train"),
+        pytest.raises(InputError, match=rf"/train: another run .* \(process {os.getpid()} "),
+    ):
+        search.prepare({})
+
+
+@pytest.mark.parametrize("broken", ["<<<<<<< HEAD\n", "schema: '2.0'\nstages: 3\n", "[]", ""])
+def test_a_broken_lock_is_not_copied_and_a_broken_copy_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workspace, "reproduce", lambda *_, **__: None)
+    values = shipped.values()
+    Path("stages").mkdir()
+    for name in ("dvc.yaml", ".dvcignore"):
+        Path(name).touch()
+    Path("dvc.lock").write_text(broken)
+    with pytest.raises(InputError, match=r"^dvc\.lock: DVC cannot read it\. Resolve "):
+        search.prepare(values)
+    assert not search.PLACE.exists()
+    search.PLACE.mkdir(parents=True)
+    Path("dvc.lock").replace(search.PLACE / "dvc.lock")
+    whole = "schema: '2.0'\nstages: {}\n"
+    Path("dvc.lock").write_text(whole)
+    search.prepare(values)
+    assert (search.PLACE / "dvc.lock").read_text() == whole
+    (search.PLACE / "dvc.lock").write_text(broken)
+    Path("dvc.lock").unlink()
+    search.prepare(values)
+    assert not (search.PLACE / "dvc.lock").exists()
+
+
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_a_search_whose_workspace_was_removed_continues(
+    searched: tuple[Path, str], again: Path, has_lock: bool
+) -> None:
+    lock = yaml.load(again / WORKSPACE / "dvc.lock")
+    shutil.rmtree(again / WORKSPACE)
+    if has_lock:  # of a project that has run up to the stage before featurize
+        del lock["stages"]["featurize"], lock["stages"]["train"]
+        yaml.dump(lock, again / "dvc.lock")
+    assert f"continues after {N_TRIALS} trials" in run(again, *SEARCH, f"{N_TRIALS + 1}")
+    pd.testing.assert_frame_equal(measured(again).iloc[:N_TRIALS], measured(searched[0]))
 
 
 def test_the_code_of_a_study_is_that_which_its_trials_run_and_a_failure_at_the_end_is_listed(
