@@ -100,7 +100,7 @@ def read(revision: str) -> Revision:
         # Not DVCFileSystem(rev=revision): it begins at Git's root, and the project may be a subfolder.
         with Repo() as repo, repo.switch(_commit(repo, revision)):
             files = repo.dvcfs.fs
-            stage = _stages(revision, files.read_text(LOCK))["evaluate"]
+            stage = stages_of_lock(revision, files.read_text(LOCK))["evaluate"]
             predictions = _read_predictions(revision, files)
             if revision == WORKSPACE:
                 _check_recorded(stage)
@@ -117,10 +117,14 @@ def read(revision: str) -> Revision:
     return Revision(revision, predictions, keys.leaves(stage.get("params", {}).get("params.yaml", {})))
 
 
-def _stages(revision: str, lock: str) -> dict[str, Any]:
+def stages_of_lock(place: str, lock: str) -> dict[str, Any]:
     """Returns the stages of a dvc.lock.
 
+    Args:
+        place: what it is of, for the error.
+
     Raises:
+        KeyError: it has none.
         InputError: it is not one: it may have conflicts of a merge.
     """
     try:
@@ -128,7 +132,7 @@ def _stages(revision: str, lock: str) -> dict[str, Any]:
         return dict(stages)
     except (YAMLError, TypeError, ValueError) as error:
         raise InputError(
-            f"{revision}: {LOCK} is not as DVC writes it ({one_line(error)}). If a merge left conflicts in "
+            f"{place}: {LOCK} is not as DVC writes it ({one_line(error)}). If a merge left conflicts in "
             f"it, run `git checkout --ours {LOCK}` and `dvc repro`, and commit it."
         ) from error
 

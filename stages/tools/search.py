@@ -23,9 +23,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import pandas as pd
-from dvc.exceptions import DvcException
-from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from dvc.utils import strictyaml
 
 try:
     from optuna import Study
@@ -39,6 +36,7 @@ from stages.base.files import DATA, METRICS, MODEL, PRETRAINED, SOURCES, SPLITS,
 from stages.base.params import PARAMS, Params, load
 from stages.base.stage import RUNNING
 from stages.data import keys
+from stages.evaluation import comparison
 from stages.learning import dataset, trained_fold
 from stages.learning.record import RECORD
 from stages.reporting.figures import search as figure
@@ -184,16 +182,10 @@ def stages_of(lock: Path) -> Any:
     """Returns what a dvc.lock says of the stages: nothing if it is not there.
 
     Raises:
-        InputError: DVC could not read it.
+        InputError: it is not as DVC writes it.
     """
-    if not lock.is_file():
-        return {}
-    try:
-        return strictyaml.load(str(lock), COMPILED_LOCKFILE_SCHEMA)[0].get("stages", {})
-    except DvcException as error:
-        raise InputError(
-            f"{lock}: DVC cannot read it. Resolve its merge conflict, or delete it: DVC then writes it anew."
-        ) from error
+    text = lock.read_text(encoding="utf-8") if lock.is_file() else "stages: {}"
+    return comparison.stages_of_lock(lock.parent.name or comparison.WORKSPACE, text)
 
 
 def show(done: list[FrozenTrial], left_s: float) -> None:

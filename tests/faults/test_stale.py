@@ -342,7 +342,9 @@ def test_features_of_other_code_are_refused(run: Path, reader: Callable[[], Any]
     tables.write(index, tables.FEATURES, dataset.INDEX)
     if reader is not train.main:  # a model trained on these
         pass_off_input(dataset.INDEX)
-    with pytest.raises(InputError, match=r"^stages/audio/spectrum\.py: .*index\.parquet .*'other'.*featurize`"):
+    with pytest.raises(
+        InputError, match=r"^stages/audio/spectrum\.py: .*index\.parquet .*'other'.*featurize`"
+    ):
         reader()
 
 

@@ -197,7 +197,7 @@ def test_a_broken_lock_is_not_copied_and_a_broken_copy_is_replaced(
     for name in ("dvc.yaml", ".dvcignore"):
         Path(name).touch()
     Path("dvc.lock").write_text(broken)
-    with pytest.raises(InputError, match=r"^dvc\.lock: DVC cannot read it\. Resolve "):
+    with pytest.raises(InputError, match=r"^workspace: dvc\.lock is not as DVC writes it"):
         search.prepare(values)
     assert not search.PLACE.exists()
     search.PLACE.mkdir(parents=True)
