@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -45,26 +44,35 @@ def alone(folder: Path) -> Iterator[None]:
     """Makes sure that one process at a time works in the folder, which it creates.
 
     Raises:
-        InputError: another one is running, or the folder cannot be written.
+        InputError: another one is running.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, holder = folder / "lock.db", folder / "process"
-    try:
-        lock = sqlite3.connect(path, timeout=0)  # the system frees it, however the process ends
-    except sqlite3.OperationalError as error:
-        raise InputError(f"{path}: cannot be opened ({error}). Check its permissions.") from error
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-        holder.write_text(f"process {os.getpid()} on {platform.node()}")
-    except sqlite3.OperationalError as error:
-        who = holder.read_text() if holder.is_file() else error
-        raise InputError(
-            f"{folder}: another run is working there ({who}). Wait for it, or end it."
-        ) from error
-    try:
+    holder = folder / "process"
+    with (folder / "lock").open("a+b") as lock:  # the system frees it, however the process ends
+        try:
+            _hold(lock)
+        except (BlockingIOError, PermissionError) as error:  # on Linux, on Windows
+            who = holder.read_text(encoding="utf-8") if holder.is_file() else "its process is not known"
+            raise InputError(
+                f"{folder}: another run is working there ({who}). Wait for it, or end it."
+            ) from error
+        except OSError:  # a disk without locks: DVC, which locks too, has already said so
+            pass
+        with suppress(OSError):  # a full disk is reported by what is written next
+            holder.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield
-    finally:
-        lock.close()
+
+
+def _hold(file: IO[bytes]) -> None:
+    """Locks an open file until it is closed, or raises OSError at once if another process has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def start_from(finished: Path, place: Path) -> None:
