@@ -21,11 +21,11 @@ from stages.data import code
 def main() -> None:
     # slow to import
     from stages.acquire.names import check_split
-    from stages.searching.checks import check_chosen
+    from stages.searching import chosen
 
     params = read()
     with hardware.quiet():  # this may import TensorFlow
-        check_chosen(params)
+        chosen.check(params)
     check_inputs(params)
     check_split(params)
     for kind, names in params.chosen().items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,8 @@ import pytest
 from stages import select
 from stages.base.errors import InputError
 from stages.base.files import SELECTED
-from tests.support.workspace import Workspace
+from tests.support.workspace import ROOT, Workspace
+from tests.tools.test_ser import EXTRAS
 
 
 @pytest.mark.parametrize(
@@ -33,6 +37,16 @@ def test_every_block_is_checked_before_a_later_stage_runs(
     with pytest.raises(InputError, match=rf"params\.{key.replace('__', r'.')}: "):
         select.main()
     assert not SELECTED.exists()
+
+
+def test_it_needs_no_extra(tmp_path: Path) -> None:
+    Workspace(tmp_path)
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({EXTRAS})); from stages import select; select.main()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / SELECTED / "models.json").is_file()
 
 
 def test_a_models_features_must_be_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

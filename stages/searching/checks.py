@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from stages.audio.extractor import extractor
 from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.files import PRETRAINED
 from stages.base.params import Params, checked
 from stages.data import code, keys
 from stages.learning import trained_fold, training
-from stages.searching import space
+from stages.searching import chosen, space
 from stages.searching.space import PLACE, Parameter, Values
 from stages.splitting import leak
 
-CHOSEN = "params.featurize.features"
 # What a search may vary. The other keys say what is measured (data, split, operating point, seeds) or decide
 # nothing about it.
 SEARCHED = (
@@ -71,23 +68,8 @@ def valid(values: Values) -> Params:
             `spectrum`.
     """
     params = checked(values)
-    check_chosen(params)
+    chosen.check(params)
     return params
-
-
-def check_chosen(params: Params) -> None:
-    """Checks the blocks of the chosen model and features, which takes importing them.
-
-    Raises:
-        InputError: a value is wrong, or a feature does not fit the block `spectrum`.
-    """
-    training.selected(params)
-    networks = [name for name in params.featurize.features if hasattr(_feature(name), "OWN_FRAMES")]
-    extractor(params, [name for name in params.featurize.features if name not in networks], CHOSEN)
-
-
-def _feature(name: str) -> Any:
-    return registry.load("features", name, CHOSEN)
 
 
 def check_validation(params: Params, rows: pd.DataFrame) -> None:
