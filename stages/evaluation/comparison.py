@@ -124,13 +124,11 @@ def stages_of_lock(place: str, lock: str) -> dict[str, Any]:
         place: what it is of, for the error.
 
     Raises:
-        KeyError: it has none.
         InputError: it is not one: it may have conflicts of a merge.
     """
     try:
-        stages: dict[str, Any] = YAML(typ="safe", pure=True).load(lock)["stages"]
-        return dict(stages)
-    except (YAMLError, TypeError, ValueError) as error:
+        return dict(YAML(typ="safe", pure=True).load(lock).get("stages", {}))
+    except (YAMLError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"{place}: {LOCK} is not as DVC writes it ({one_line(error)}). If a merge left conflicts in "
             f"it, run `git checkout --ours {LOCK}` and `dvc repro`, and commit it."

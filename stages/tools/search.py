@@ -184,7 +184,7 @@ def stages_of(lock: Path) -> Any:
     Raises:
         InputError: it is not as DVC writes it.
     """
-    text = lock.read_text(encoding="utf-8") if lock.is_file() else "stages: {}"
+    text = lock.read_text(encoding="utf-8") if lock.is_file() else "{}"
     return comparison.stages_of_lock(lock.parent.name or comparison.WORKSPACE, text)
 
 
