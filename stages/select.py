@@ -21,11 +21,11 @@ from stages.data import code
 def main() -> None:
     # slow to import
     from stages.acquire.names import check_split
-    from stages.searching import chosen
+    from stages.searching.blocks import check_blocks
 
     params = read()
     with hardware.quiet():  # this may import TensorFlow
-        chosen.check(params)
+        check_blocks(params)
     check_inputs(params)
     check_split(params)
     for kind, names in params.chosen().items():

@@ -246,8 +246,10 @@ def test_every_fold_is_trained_with_each_seed(
         evaluate.main()
 
 
-def interrupt_in_fold_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trains until fold 1 begins, after fold 0."""
+def interrupted_after_fold_0(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Returns the files of an undisturbed run, after an interrupted one that finished fold 0 alone."""
+    train.main()
+    undisturbed = model_bytes()
     real = training.train_fold
 
     def interrupted(*args: Any) -> str:
@@ -258,14 +260,13 @@ def interrupt_in_fold_1(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "train_fold", interrupted)
         train.main()
+    return undisturbed
 
 
 def test_an_interrupted_run_keeps_its_finished_folds_and_ends_as_an_undisturbed_one(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train.main()
-    undisturbed = model_bytes()
-    interrupt_in_fold_1(monkeypatch)
+    undisturbed = interrupted_after_fold_0(monkeypatch)
     capsys.readouterr()
     train.main()
     said = capsys.readouterr().out
@@ -286,9 +287,7 @@ def test_train_says_what_its_validation_scores_are_of(
 def test_a_finished_run_of_one_fold_keeps_the_interrupted_work_on_the_others(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train.main()
-    undisturbed = model_bytes()
-    interrupt_in_fold_1(monkeypatch)
+    undisturbed = interrupted_after_fold_0(monkeypatch)
     workspace.set(train__fold=2)
     train.main()
     workspace.set(train__fold="all")

@@ -339,7 +339,7 @@ def _number(column: str, whole: bool) -> Callable[[str], str]:
             return ""
         value = float(cell) if re.fullmatch(r"\d+(\.\d*)?(e[+-]?\d+)?|\.\d+", cell.lower()) else -1.0
         if not 0 <= value < 1e9 or (whole and value != int(value)) or (column == "repetition" and value < 1):
-            comma = "; write a point for the comma" if re.fullmatch(r"\d+,\d+", cell) else ""
+            comma = "; write a decimal point" if re.fullmatch(r"\d+,\d+", cell) else ""
             raise ValueError(f"not a {'whole ' if whole else ''}number of 0 or more{comma}")
         return str(int(value)) if whole else repr(value)
 

@@ -559,8 +559,6 @@ def checked(values: Any) -> Params:
         for name in entries:
             if name not in choices:
                 raise unknown(CHOSEN_BY[kind], name, choices)
-            if (
-                kind != "models"
-            ):  # whose block select checks: importing TensorFlow takes longer than most stages
+            if kind != "models":  # select checks that block: TensorFlow takes longer than most stages
                 params.config(kind, name, CHOSEN_BY[kind])
     return params

@@ -6,6 +6,7 @@ only what changed. The user's params.yaml, dvc.lock and results stay as they are
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shutil
@@ -23,8 +24,10 @@ from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, DATA, FEATURES, MANIFEST, PRETRAINED, RAW, SOURCES, replacing
 from stages.base.params import PARAMS
 
+logger = logging.getLogger(__name__)
+
 LOCK = Path("dvc.lock")
-PATIENCE_S = 10  # with a stage that is to end
+PATIENCE_S = 10  # until a stage that was asked to end is killed
 UNFINISHED = ".part"  # of the name of a workspace that is being made
 # What a new workspace may take over from a finished one: DVC makes again what differs.
 TAKEN_OVER = (RAW, MANIFEST, AUGMENTED, FEATURES)
@@ -56,8 +59,8 @@ def alone(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"{folder}: another run is working there ({who}). Wait for it, or end it."
             ) from error
-        except OSError:  # a disk without locks: DVC, which locks too, has already said so
-            pass
+        except OSError as error:
+            logger.warning("%s: the disk has no locks (%s), so start nothing else there", folder, error)
         with suppress(OSError):  # a full disk is reported by what is written next
             holder.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield

@@ -18,6 +18,7 @@ from stages.evaluation import metrics, paired
 
 WORKSPACE = "workspace"
 LOCK = "dvc.lock"
+CHOICES = "Give a branch, a tag, a commit or an experiment."
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def read(revision: str) -> Revision:
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+    from dvc.scm import RevError
 
     if not revision:
         raise InputError("a revision is empty. Give a Git revision or an experiment, or leave it out.")
@@ -110,6 +112,8 @@ def read(revision: str) -> Revision:
             f"{revision}: has no predictions, because its {LOCK} has no stage `evaluate`. Run `dvc repro` "
             f"there and commit {LOCK}."
         ) from error
+    except RevError as error:
+        raise InputError(f"{revision}: {error}. {CHOICES}") from error
     except DvcException as error:
         raise InputError(f"{revision}: {error}.") from error
     if predictions.empty:
@@ -155,10 +159,7 @@ def _commit(repo: Any, revision: str) -> str:
     try:
         return str(repo.scm.resolve_rev(f"{found}^{{commit}}"))  # an annotated tag has its commit
     except RevError as error:
-        raise InputError(
-            f"{revision}: not a commit, but a file or folder of one. Give a branch, a tag, a commit or an "
-            "experiment."
-        ) from error
+        raise InputError(f"{revision}: not a commit, but a file or folder of one. {CHOICES}") from error
 
 
 def _check_recorded(stage: dict[str, Any]) -> None:

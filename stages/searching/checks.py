@@ -13,7 +13,8 @@ from stages.base.files import PRETRAINED
 from stages.base.params import Params, checked
 from stages.data import code, keys
 from stages.learning import trained_fold, training
-from stages.searching import chosen, space
+from stages.searching import space
+from stages.searching.blocks import check_blocks
 from stages.searching.space import PLACE, Parameter, Values
 from stages.splitting import leak
 
@@ -68,7 +69,7 @@ def valid(values: Values) -> Params:
             `spectrum`.
     """
     params = checked(values)
-    chosen.check(params)
+    check_blocks(params)
     return params
 
 

@@ -16,15 +16,13 @@ from stages.evaluation import comparison
 from stages.reporting.comparison import markdown
 from stages.reporting.page import escaped
 
-CHOICES = "Give a branch, a tag, a commit or an experiment."
-
 
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("base", metavar="BASE", nargs="?", default="main", help="default: main")
     base = parser.parse_args().base
     if not base:
-        raise InputError(f"comment: the revision is empty. {CHOICES}")
+        raise InputError(f"comment: the revision is empty. {comparison.CHOICES}")
     params, metrics = (diff(what, base) for what in ("params", "metrics"))
     print(comment(base, compared(base), params, metrics))
 
@@ -61,7 +59,7 @@ def diff(what: str, base: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = " ".join(done.stderr.split()).removeprefix("ERROR: ").rstrip(".")
-        raise InputError(f"`dvc {what} diff {base}`: {reason}. {CHOICES}")
+        raise InputError(f"`dvc {what} diff {base}`: {reason}. {comparison.CHOICES}")
     rows = [
         [path, key, change.get("old"), change.get("new")]
         for path, changes in json.loads(done.stdout or "{}").items()

@@ -113,7 +113,7 @@ def test_temporary_files_of_killed_stages_are_removed(project: Path, monkeypatch
     assert found == set(kept)
 
 
-def test_a_stage_waits_for_no_other_process_that_runs_it_here_and_names_it(
+def test_a_stage_that_runs_here_already_is_refused_with_its_process(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["fit"])

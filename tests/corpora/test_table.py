@@ -180,11 +180,12 @@ def test_a_table_of_another_encoding_is_refused_with_the_row(project: Project, l
 @pytest.mark.parametrize(
     ("column", "cells", "named"),
     [
-        ("sex", ("F", "x"), ["row 3", "'x'", "female"]),
+        ("sex", ("F", "x"), ["row 3", "'x'", "female", "man, or leave it empty"]),
         ("sex", ("F", "M"), ["row 3", "'s'", "row 2"]),
         ("age", ("31", "old"), ["row 3", "'old'"]),
         ("partition", ("train", "later"), ["row 3", "'later'", "partitions"]),
         ("start", ("0", "-1"), ["row 3", "'-1'"]),
+        ("start", ("0", '"0,5"'), ["row 3", "'0,5'", "decimal point"]),
         ("channel", ("speech", "shout"), ["row 3", "'shout'", "song"]),
         ("clip", ("x", "x"), ["row 3", "'x'"]),
         ("clip", ("x", "y#1"), ["row 3", "'y#1'"]),

@@ -197,7 +197,7 @@ def test_a_wrong_margin_is_a_sentence(wrong: str) -> None:
 
 
 def test_a_revision_that_does_not_exist(said) -> None:
-    with pytest.raises(InputError, match=r"^nope: unknown Git revision 'nope'\.$"):
+    with pytest.raises(InputError, match=r"^nope: unknown Git revision 'nope'\. Give a branch"):
         said("nope")
 
 
@@ -313,4 +313,4 @@ def test_a_mistake_is_one_line_and_exit_code_1(revisions: Revisions) -> None:
     command = [sys.executable, "-m", "stages.tools.compare", "nope"]
     done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: nope: unknown Git revision 'nope'.\n"
+    assert done.stderr == f"error: nope: unknown Git revision 'nope'. {comparison.CHOICES}\n"

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from stages.base import stage, workspace
+from stages.base import errors, stage, workspace
 from stages.base.errors import InputError
 from stages.base.params import read
 from stages.corpora import demo
@@ -159,8 +159,9 @@ def test_another_training_clip_begins_a_new_study(searched: tuple[Path, str], ag
 def test_a_lock_that_cannot_be_opened_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (search.WORK / "lock").mkdir(parents=True)
-    with pytest.raises(IsADirectoryError, match="data/search/lock"), workspace.alone(search.WORK):
+    with pytest.raises(OSError) as error, workspace.alone(search.WORK):
         pass
+    assert str(errors.disk_error(error.value)).startswith("data/search/lock: a folder has this name. ")
 
 
 def test_two_searches_at_once_are_refused(again: Path) -> None:
