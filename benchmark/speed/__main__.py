@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-SECTIONS = ("features", "augment", "cores", "folds", "start", "memory", "train", "clip", "whole")
+SECTIONS = ("features", "augment", "cores", "folds", "start", "memory", "train", "clip", "whole", "grow")
 
 
 def main() -> None:

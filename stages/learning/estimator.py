@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import skops.io
 from numpy.typing import NDArray
 
 from stages.base import npz
@@ -71,7 +70,7 @@ class EstimatorTrainer:
             # An MLP takes Ctrl-C for the end of its training, and warns.
             warnings.filterwarnings("error", message=".*interrupted.*")
             try:
-                model.fit(train.x, train.y)
+                self.learn(model, train.x, train.y)
             except ValueError as error:
                 raise InputError(
                     f"{folder.name}: cannot be fitted with the settings of the model's block in params.yaml "
@@ -84,6 +83,10 @@ class EstimatorTrainer:
         if isinstance(n_epochs := vars(model).get("n_iter_"), int):  # of an MLP
             fitted["n_epochs"] = n_epochs
         return pd.DataFrame(), fitted
+
+    def learn(self, model: Any, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
+        """Fits the classifier in place; `fit` reports a ValueError as one of the settings."""
+        model.fit(x, y)
 
     def load(self, folder: Path, n_classes: int) -> Model:
         """Returns the model that `fit` wrote: decision values, or log probabilities without them.
@@ -125,6 +128,8 @@ def save(model: Any, path: Path) -> None:
     skops names objects and their arrays by memory address and dates the archive. Here they are numbered in
     the order of the schema, and the archive has a constant date.
     """
+    import skops.io  # slow to import: it imports all of scikit-learn
+
     source = zipfile.ZipFile(io.BytesIO(skops.io.dumps(model)))
     arrays: dict[str, str] = {}  # old name -> new name
     schema = _numbered(json.loads(source.read(SCHEMA)), {}, arrays)
@@ -163,6 +168,8 @@ def load(path: Path, kind: type) -> Any:
     Raises:
         InputError: the file is missing, holds another class, or types that this project does not store.
     """
+    import skops.io  # slow to import
+
     if not path.is_file():
         raise InputError(f"{path}: missing. Run `dvc repro train`.")
     try:

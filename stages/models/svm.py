@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_expit
+from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.svm import SVC
 
 from stages.base.params import Block, Positive
@@ -18,6 +19,7 @@ from stages.learning.preprocessing import Inputs
 from stages.learning.trainer import Model
 
 LAYOUTS = ("mean", "stats", "flat")
+LARGEST_GRAM = 2**29  # bytes, for 8,192 clips: the kernel of more is computed row by row
 
 
 class Config(Block):
@@ -44,6 +46,26 @@ class SvmTrainer(EstimatorTrainer):
     """Fits, stores and applies an SVC. It chooses no epoch, so it trains on the validation speakers too."""
 
     trains_on_validation = True
+
+    def learn(self, model: SVC, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
+        """Fits as `SVC.fit` does, up to rounding, in a third of the time.
+
+        libsvm computes the kernel row by row, and again for each pair of classes. Here it is computed once,
+        as a matrix, and the model is then turned into the one that `SVC.fit` would have made of `x`.
+        """
+        if 8 * len(x) ** 2 > LARGEST_GRAM:
+            super().learn(model, x, y)
+            return
+        wide, kernel, variance = x.astype(np.float64), model.kernel, x.var(dtype=np.float64)
+        n_dims = wide.shape[1]
+        gammas = {"scale": 1 / (n_dims * variance) if variance else 1.0, "auto": 1 / n_dims}
+        gamma = gammas.get(model.gamma, model.gamma)
+        settings = {"gamma": gamma, "degree": model.degree, "coef0": model.coef0}
+        gram = pairwise_kernels(wide, metric=kernel, filter_params=True, **settings)
+        model.set_params(kernel="precomputed").fit(gram, y)
+        model.set_params(kernel=kernel)
+        model.support_vectors_ = wide[model.support_]
+        model.n_features_in_, model.shape_fit_, model._gamma = n_dims, wide.shape, gamma
 
     def load(self, folder: Path, n_classes: int) -> Model:
         """Returns the model that `fit` wrote: see `class_scores`.

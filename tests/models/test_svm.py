@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.svm import SVC
 
+from stages.learning import estimator
 from stages.learning.preprocessing import Clips, Inputs, Partition
 from stages.models import svm
 
@@ -24,6 +26,40 @@ def clips(n: int, n_classes: int, seed: int) -> Partition:
     y = np.arange(n) % n_classes
     x = (rng.normal(size=(n, 6)) + 1.2 * np.eye(6)[y]).astype(np.float32)
     return Partition(x, np.ones(n, dtype=np.int64), y, [f"class {i}" for i in range(n_classes)])
+
+
+@pytest.mark.parametrize("most_bytes", [svm.LARGEST_GRAM, 8 * 300**2 - 1])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"kernel": "linear"},
+        {"kernel": "poly"},
+        {"kernel": "sigmoid", "gamma": "auto"},
+        {"gamma": 0.05},
+        {"class_weights": "balanced"},
+    ],
+)
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_it_stores_what_scikit_learn_would_have_fitted(
+    n_classes: int, changes: dict[str, Any], most_bytes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(svm, "LARGEST_GRAM", most_bytes)
+    config = CONFIG.model_copy(update=changes)
+    train, test = clips(300, n_classes, 0), clips(300, n_classes, 1)
+    svm.trainer(config).fit(train, None, tmp_path, seed=0)
+    stored = estimator.load(tmp_path / estimator.FILE, SVC)
+    expected = estimator.seeded(svm.build(config), 0).fit(train.x, train.y)
+    assert stored.get_params() == expected.get_params()
+    found, wanted = vars(stored), vars(expected)
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        if isinstance(value, np.ndarray | float):
+            np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+        else:
+            assert found[name] == value, name
+    margins = [model.decision_function(test.x) for model in (stored, expected)]
+    np.testing.assert_allclose(*margins, atol=1e-9)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 5])
