@@ -120,6 +120,15 @@ def test_a_failure_keeps_what_is_finished(tmp_path: Path, compute: Compute) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["a.f00d.npz"]
 
 
+def process_id() -> dict[str, np.ndarray]:
+    return {"pid": np.array(os.getpid())}
+
+
+def test_for_a_single_shard_no_process_is_started(tmp_path: Path) -> None:
+    fill(tmp_path, [Shard("a", 1, "f00d", process_id)], TWO, "stage")
+    assert np.load(tmp_path / "a.f00d.npz")["pid"] == os.getpid()
+
+
 def test_a_killed_worker_is_an_input_error(tmp_path: Path) -> None:
     doomed = [Shard("a", 1, "f00d", die), Shard("b", 1, "f00d", die)]
     with pytest.raises(InputError, match=r"worker.* params\.compute\.workers \(2\)"):
