@@ -43,8 +43,7 @@ def points(
 
     One of them may test fewer clips, so each accuracy is that of its own test clips. Both are computed on the
     same resamples of speakers. Over several seeds, the variance of the difference between seeds is
-    added, and the degrees of freedom are those of Satterthwaite (1946). Without two speakers there is no
-    interval.
+    added: see `paired.margin`. Without two speakers there is no interval.
 
     Args:
         name: of the difference; its ends are `name`_low and `name`_high.
@@ -57,14 +56,12 @@ def points(
     >>> found["lost"], found["lost_low"] <= 0 <= found["lost_high"]
     (0.5, True)
     """
-    from scipy import stats
-
     both = [_counts(each) for each in (first, second)]
     speakers = sorted(set.union(*(set(counts.index.unique("speaker")) for counts in both)))
     sums = [counts.groupby("speaker").sum().reindex(speakers, fill_value=0).to_numpy() for counts in both]
-    difference = _difference(*(each.sum(axis=0) for each in sums))
+    difference = float(_difference(*(each.sum(axis=0) for each in sums)))
     if len(speakers) < 2:
-        return {name: float(difference)}
+        return {name: difference}
     drawn = metrics.resample_speakers(len(speakers), n_resamples, seed)
     resampled = _difference(*(drawn @ each for each in sums))
     resampled = resampled[np.isfinite(resampled)]  # a resample may have only speakers that one does not test
@@ -73,12 +70,11 @@ def points(
     if len(seeds) > 1:
         variances.append(seeds.var(ddof=1) / len(seeds))
         freedoms.append(len(seeds) - 1)
-    error, freedom = paired.combined(variances, freedoms)
-    margin = stats.t.ppf((1 + metrics.CONFIDENCE) / 2, freedom) * error
+    margin = paired.margin(variances, freedoms)
     return {
-        name: float(difference),
-        f"{name}_low": float(max(difference - margin, -1)),
-        f"{name}_high": float(min(difference + margin, 1)),
+        name: difference,
+        f"{name}_low": max(difference - margin, -1.0),
+        f"{name}_high": min(difference + margin, 1.0),
     }
 
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from benchmark.published import overlay, rows, workspace
 from stages.base.errors import InputError, parser_of, run, unknown
@@ -83,6 +84,8 @@ def reproduce(
     started = time.monotonic()
     for n_done, (variant, number) in enumerate(runs):
         pair = [each for each in experiments if each.variant == variant]
+        if has_fewer_speakers(pair, found):
+            continue
         workspace.pretrain(pair[0])
         limited = workspace.equal_runs(pair, number)
         if n_done:
@@ -101,6 +104,19 @@ def reproduce(
         for name, row in now.items():
             print(f"{pair[0].system} {name}: UAR {row['uar']:.3f}", flush=True)
     rows.write(found.values(), path)
+
+
+def has_fewer_speakers(pair: Sequence[overlay.Experiment], found: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Returns whether rows were measured on more speakers than there are now; prints that they are kept."""
+    before = max(int(found[each.name].get("n_speakers") or 0) for each in pair)
+    now = workspace.n_speakers(pair[0]) if before else 0
+    if now < before:
+        print(
+            f"{pair[0].system} {pair[0].variant}: {SOURCES} has {now} of the {before} speakers that the last "
+            "results were measured on; they are kept",
+            flush=True,
+        )
+    return now < before
 
 
 def last(experiment: overlay.Experiment, system: overlay.System) -> dict[str, str]:

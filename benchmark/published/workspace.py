@@ -132,15 +132,26 @@ def pretrain(experiment: Experiment) -> None:
     unfinished.rename(weights)
 
 
+def n_speakers(experiment: Experiment) -> int:
+    """Returns how many speakers an experiment's corpora have in data/sources."""
+    manifest = tables.read(_ingested(experiment) / MANIFEST, tables.MANIFEST)
+    clips, _ = labels.usable_clips(manifest, experiment.params())
+    return int(clips["speaker"].nunique())
+
+
+def _ingested(experiment: Experiment) -> Path:
+    """Returns a workspace of its own with the manifest of an experiment's corpora."""
+    place = prepare(replace(experiment, protocol="clips"))
+    reproduce(place, "manifest")
+    return place
+
+
 def equal_runs(experiments: Sequence[Experiment], number: int) -> list[Experiment]:
     """Returns the run `number` of experiments on the same corpora, limited to equally many training clips.
 
-    A model that also trains on the validation clips is limited in both together. The corpora are ingested for
-    it in a workspace of their own.
+    A model that also trains on the validation clips is limited in both together.
     """
-    place = prepare(replace(experiments[0], protocol="clips"))
-    reproduce(place, "manifest")
-    manifest = tables.read(place / MANIFEST, tables.MANIFEST)
+    manifest = tables.read(_ingested(experiments[0]) / MANIFEST, tables.MANIFEST)
     counts = []  # of each experiment's folds: training clips, and validation clips that are trained on
     for experiment in experiments:
         params = experiment.run(number, None).params()

@@ -116,11 +116,12 @@ def differences(a: pd.DataFrame, b: pd.DataFrame, n_resamples: int, seed: int) -
         freedoms = [n_speakers - 1, *(len(values) - 1 for values in trainings)]
         error, freedom = combined(variances, freedoms)
         quantile, power = (stats.t.ppf(level, freedom) for level in (1 - SIGNIFICANCE / 2, POWER))
+        reach = margin(variances, freedoms)
         p_value = _as_large(swapped_b[name] - swapped_a[name], difference)
         if trainings and abs(difference) > TOLERANCE:
             of_both = float(2 * stats.t.sf(abs(difference) / error, freedom)) if error > TOLERANCE else 0.0
             p_value = max(p_value, of_both)
-        ends = [difference - quantile * error, difference + quantile * error]
+        ends = [difference - reach, difference + reach]
         if p_value >= SIGNIFICANCE:
             ends = [min(ends[0], 0.0), max(ends[1], 0.0)]
         found[name] = Difference(
@@ -163,6 +164,21 @@ def combined(variances: list[float], freedoms: list[int]) -> tuple[float, float]
         (variance / total) ** 2 / freedom for variance, freedom in zip(variances, freedoms, strict=True)
     ]
     return float(np.sqrt(total)), float(1 / sum(shares))
+
+
+def margin(variances: list[float], freedoms: list[int]) -> float:
+    """Returns half the width of the 95 % interval of a sum of independent estimates: see `combined`.
+
+    It is at least that of the first one, over speakers, alone. Of two speakers, a second estimate raises the
+    degrees of freedom so much that the interval would become narrower.
+
+    >>> [round(margin([9.0, 9.0], freedoms), 1) for freedoms in ([1, 2], [23, 2])]  # of 2 and of 24 speakers
+    [38.1, 9.9]
+    """
+    from scipy import stats
+
+    estimates = combined(variances, freedoms), combined(variances[:1], freedoms[:1])
+    return float(max(stats.t.ppf(1 - SIGNIFICANCE / 2, freedom) * error for error, freedom in estimates))
 
 
 def swaps(n_speakers: int, n_random: int, seed: int) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from stages.base import npz, params, registry
 from stages.base.errors import InputError, one_line, parser_of, run, shown
 from stages.base.files import PRETRAINED, PRETRAINED_NAME, write_json
 from stages.compute import hardware
-from stages.data import tables
+from stages.data import keys, tables
 from stages.learning.record import RECORD, TRAINED_ON
 
 SIDE = 224  # of an image, in pixels; weights do not depend on it
@@ -39,6 +39,8 @@ def main() -> None:
     model = "efficientnet_lite0" if arguments.network.endswith(".npz") else "resnet34"
     with hardware.quiet():
         config = chosen.config("models", model, "params.models")  # loads TensorFlow
+    if model == "efficientnet_lite0":
+        check_published(arguments.network, chosen.block("features", model)["sha256"])
     convert(arguments.network, model, config, folder)
 
 
@@ -54,6 +56,19 @@ def folder_of(name: str) -> Path:
             "the last two not at the start."
         )
     return PRETRAINED / name
+
+
+def check_published(source: str, expected: str) -> None:
+    """Checks that a file is the published one, as the feature of the same network does.
+
+    Raises:
+        InputError: its SHA-256 is not `expected`.
+    """
+    if Path(source).is_file() and (found := keys.sha256(Path(source))) != expected:
+        raise InputError(
+            f"{source}: its SHA-256 is {found}, but params.features.efficientnet_lite0.sha256 is {expected}. "
+            "data/pretrained/README.md says how to make the file; for other weights, change the parameter."
+        )
 
 
 def convert(source: str, model: str, config: Any, folder: Path) -> None:

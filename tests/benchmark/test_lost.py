@@ -41,6 +41,16 @@ def test_differences_between_seeds_widen_the_interval() -> None:
     assert width([n - 1 for n in same], same, [n + 1 for n in same]) > 1.5 * width(same, same, same)
 
 
+def test_differences_between_seeds_do_not_narrow_the_interval_of_two_speakers() -> None:
+    def width(*right: list[int]) -> float:
+        better = with_seeds(*(of_speakers(each, 100) for each in right))
+        worse = with_seeds(*(of_speakers([50, 50], 100) for _ in right))
+        found = lost.points("lost", better, worse, N_RESAMPLES, seed=20)
+        return found["lost_high"] - found["lost_low"]
+
+    assert width([61, 65], [62, 66], [63, 67]) >= width([62, 66]) - 1e-9
+
+
 def test_one_speaker_has_no_interval() -> None:
     assert lost.points("lost", of_speakers([8], 10), of_speakers([5], 10), N_RESAMPLES, seed=20) == {
         "lost": pytest.approx(0.3)

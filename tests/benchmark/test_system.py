@@ -145,6 +145,18 @@ def test_seeds_are_rows_of_more_and_more_trainings(ran_b1: Path, tmp_path: Path)
     assert splits[0].read_bytes() != splits[1].read_bytes()
 
 
+def test_a_corpus_with_fewer_speakers_leaves_the_rows_as_measured(ran_b1: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(ran_b1, tmp_path / "project", symlinks=True)
+    before = result(project, "B1_svm")
+    for path in (project / "data" / "sources" / "ravdess").glob("*-06.wav"):
+        path.unlink()
+    done = run(project, "B1_svm")
+    assert done.returncode == 0, done.stderr
+    assert "B1_svm ravdess: data/sources has 5 of the 6 speakers" in done.stdout
+    assert "train" not in stages(done)
+    assert result(project, "B1_svm") == before
+
+
 def test_a_system_runs_when_its_corpus_is_there_and_only_what_changed_runs_again(project: Path) -> None:
     absent = run(project, "B1_svm")
     assert absent.returncode == 0, absent.stderr

@@ -17,7 +17,7 @@ import pytest
 from stages.base.errors import InputError, disk_error
 from stages.base.files import PRETRAINED
 from stages.base.params import check
-from stages.data import tables
+from stages.data import keys, tables
 from stages.learning.record import RECORD, TRAINED_ON
 from stages.models import efficientnet_lite0, resnet34
 from stages.networks import weights
@@ -132,6 +132,12 @@ def test_a_preset_that_cannot_be_loaded_is_reported_with_the_choices(
         convert.load(str(folder))
 
 
+def test_without_keras_hub_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(InputError, match=r"\[pretrained\]"):
+        convert.load("resnet_18_imagenet")
+
+
 def test_an_unreachable_hub_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: Any, **__: Any) -> None:
         raise ConnectionError("no route to host")
@@ -203,5 +209,6 @@ def test_an_error_is_all_that_the_command_prints(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1 and not ended.stdout
     (line,) = ended.stderr.splitlines()  # TensorFlow logs when it is loaded
-    assert line.startswith("error: other.npz: ")
+    assert line.startswith("error: other.npz: its SHA-256 is ")
+    assert keys.sha256(tmp_path / "other.npz") in line
     assert not (tmp_path / "data").exists()
