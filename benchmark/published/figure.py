@@ -40,8 +40,9 @@ def _line(axes: Axes, place: int, entry: Entry) -> None:
             place - 0.28,
             "v",
             color=INK,
+            markerfacecolor=INK if entry.is_comparable else "white",
             markersize=5,
-            label="reported",
+            label="reported" if entry.is_comparable else "reported, on other clips",
             clip_on=False,
             zorder=5,
         )

@@ -38,11 +38,13 @@ def latex(found: Sequence[page.Entry]) -> str:
     """Returns the main table as LaTeX, for the package booktabs."""
     table = pd.DataFrame(
         {
-            "system": [f"{entry.name} {entry.system.title}" for entry in found],
-            "reported": [page.DASH if entry.reported is None else f"{entry.reported:.1f}" for entry in found],
+            "system": [f"{entry.name} {entry.system.title}, {entry.measured_on}" for entry in found],
+            "reported": [entry.reported_score for entry in found],
             "report's split": [entry.report_split.score("accuracy") for entry in found],
             "new speakers": [entry.new_speakers.score("accuracy") for entry in found],
-            "points lost": [entry.lost if entry.ran else page.DASH for entry in found],
+            "points lost": [
+                entry.lost.replace(page.ONE_SEED, "*") if entry.ran else page.DASH for entry in found
+            ],
         }
     )
     return table.style.hide(axis="index").format(escape="latex").to_latex(hrules=True)

@@ -73,6 +73,10 @@ def scores(text: str) -> set[tuple[str, ...]]:
     return {(name, *cells.split(" | ")[1:-1]) for name, cells in lines}
 
 
+def test_readme_quotes_the_points_lost(entries: list[Entry]) -> None:
+    assert page.claim([entry for entry in entries if entry.is_fair]) in joined(README)
+
+
 def test_readme_quotes_the_number_of_systems_with_results_and_the_training_time(entries: list[Entry]) -> None:
     n_run = sum(entry.ran for entry in entries)
     seconds = sum(row.seconds for entry in entries for _, row in entry.pairs() if row.ran)
