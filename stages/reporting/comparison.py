@@ -30,13 +30,16 @@ def text(comparison: Comparison) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """Returns the comparison for a pull request: the verdict first, the speakers in a collapsed section."""
+    """Returns the comparison for a pull request: the verdict first; confusions and speakers are collapsed."""
     parts = [
         f"**{verdict(comparison)}**",
         escaped(subject(comparison)),
         table(scores(comparison), "github"),
         remarks(comparison),
-        table(changes(comparison.emotions), "github"),
+        table(changes(comparison.emotions).map(escaped), "github"),
+        "<details><summary>Confusion matrix of B: predicted labels in % of each true label</summary>",
+        table(confusion(comparison.b.predictions).map(escaped).rename(columns=escaped), "github"),
+        "</details>",
         "<details><summary>By speaker</summary>",
         table(changes(comparison.speakers).map(escaped), "github"),
         "</details>",
@@ -157,6 +160,17 @@ def changes(flips: pd.DataFrame) -> pd.DataFrame:
     accuracies = {name: flips[name].map("{:.3f}".format) for name in ("a", "b")}
     names = {"a": "A right", "b": "B right", "right_to_wrong": "now wrong", "wrong_to_right": "now right"}
     return flips.assign(**accuracies).rename(columns=names)
+
+
+def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row per true label that has clips and a column per predicted one, in % of the row, as text."""
+    classes = metrics.class_names(predictions)
+    rows = [
+        (name, *(f"{100 * n / counts.sum():.0f}" for n in counts))
+        for name, counts in zip(classes, metrics.confusions(predictions).sum(axis=0), strict=True)
+        if counts.any()
+    ]
+    return pd.DataFrame(rows, columns=["true label", *classes])
 
 
 def table(rows: pd.DataFrame, layout: str) -> str:
