@@ -163,7 +163,7 @@ def changes(flips: pd.DataFrame) -> pd.DataFrame:
 
 
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Returns a row per true label that has clips and a column per predicted one, in % of the row, as text."""
+    """Returns a row per true label that has clips and a column per predicted one, in % of the row."""
     classes = metrics.class_names(predictions)
     rows = [
         (name, *(f"{100 * n / counts.sum():.0f}" for n in counts))

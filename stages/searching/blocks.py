@@ -1,13 +1,28 @@
-"""The check of the chosen model's and features' blocks of params.yaml, which takes importing them."""
+"""The checks of what params.yaml chooses, which take importing it: blocks of entries, inputs and split."""
 
 from __future__ import annotations
 
+from stages.acquire.names import check_split
 from stages.audio.extractor import extractor
 from stages.base import registry
+from stages.base.errors import InputError, listed, shown
 from stages.base.params import Params
+from stages.compute import hardware
 from stages.learning import training
 
 PLACE = "params.featurize.features"
+
+
+def check_chosen(params: Params) -> None:
+    """Checks what is chosen, before any recording is read.
+
+    Raises:
+        InputError: see `check_blocks`, `check_inputs` and `check_split`.
+    """
+    with hardware.quiet():  # this may import TensorFlow
+        check_blocks(params)
+    check_inputs(params)
+    check_split(params)
 
 
 def check_blocks(params: Params) -> None:
@@ -19,3 +34,20 @@ def check_blocks(params: Params) -> None:
     training.selected(params)
     modules = {name: registry.load("features", name, PLACE) for name in params.featurize.features}
     extractor(params, [name for name, module in modules.items() if not hasattr(module, "OWN_FRAMES")], PLACE)
+
+
+def check_inputs(params: Params) -> None:
+    """Checks that the model's features are among those that are computed.
+
+    Raises:
+        InputError: a feature is not in `featurize.features`.
+    """
+    match params.block("models", params.model):
+        case {"inputs": {"features": [*features]}}:
+            computed = params.featurize.features
+            for feature in features:
+                if feature not in computed:
+                    raise InputError(
+                        f"params.models.{params.model}.inputs.features: {shown(feature)} is not in "
+                        f"params.featurize.features, {listed(computed)}. Add it there, or remove it here."
+                    )

@@ -1,0 +1,56 @@
+"""`ser check` finds what `select` would refuse, and writes nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.base.errors import InputError
+from stages.tools import check
+from tests.support.workspace import Workspace
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["check"])
+    return Workspace(tmp_path)
+
+
+def test_one_line_says_what_is_chosen(work: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    work.set(featurize__features=["mfcc", "rms"], models__svm__inputs__features=["mfcc"])
+    check.main()
+    assert capsys.readouterr().out == (
+        "params.yaml is valid: svm on demo, split speaker_independent, features mfcc, rms\n"
+    )
+    assert [path.name for path in work.folder.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "svmm"}, r"^params\.model: no 'svmm'; did you mean 'svm'"),
+        ({"models__svm__c": "abc"}, r"^params\.models\.svm\.c: 'abc' is not valid"),
+        ({"compute__workers": -1}, r"^params\.compute\.workers: "),
+        (
+            {"featurize__features": ["rms"]},
+            r"^params\.models\.svm\.inputs\.features: '\w+' is not in .*features, rms\.",
+        ),
+    ],
+)
+def test_a_mistake_is_named(work: Workspace, changes: dict[str, object], message: str) -> None:
+    work.set(**changes)
+    with pytest.raises(InputError, match=message):
+        check.main()
+
+
+def test_the_split_is_checked_from_the_names_of_the_recordings(work: Workspace) -> None:
+    place = work.folder / "data" / "sources" / "ravdess"
+    place.mkdir(parents=True)
+    for emotion in ("03", "05"):
+        (place / f"03-01-{emotion}-01-01-01-01.wav").touch()
+    work.set(corpus=["ravdess"])
+    with pytest.raises(InputError, match=r"^params\.split\.protocol .*: needs two speakers"):
+        check.main()
