@@ -64,10 +64,10 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def signal(epoch: int) -> None:
-    """Tells what watches this repository that an epoch is finished, as DVCLive does.
+    """Writes the file by which DVCLive says that an epoch is finished; does nothing outside of DVC.
 
-    VS Code's extension and Studio then read the plots again, also those of an experiment that runs in a
-    folder of its own. Outside of DVC there is nothing to tell.
+    VS Code's extension then reads the plots again, also those of an experiment that runs in a folder of its
+    own. Studio does not: it gets live plots from DVCLive over HTTP.
     """
     if root := os.environ.get("DVC_ROOT"):
         write(json.dumps({"pid": os.getpid(), "step": epoch}), Path(root) / SIGNAL)
