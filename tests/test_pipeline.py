@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from ruamel.yaml import YAML
@@ -19,13 +25,14 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = ["ingest", "manifest", "split", "augment", "featurize", "train", "evaluate", "report"]
 ALL_STAGES = ["select", *STAGES]  # select checks and computes nothing
 yaml = YAML()
+T = TypeVar("T")
 
 pytestmark = pytest.mark.slow
 
 
 def run(folder: Path, *command: str) -> str:
     """Returns what the command printed, and fails when it does."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = with_this_python()
     # Not a pipe: the workers of `dvc queue start` keep it open, and reading it would wait for them.
     with tempfile.TemporaryFile("w+") as printed:
         done = subprocess.run(command, cwd=folder, env=environment, stdout=printed, stderr=subprocess.STDOUT)
@@ -33,6 +40,10 @@ def run(folder: Path, *command: str) -> str:
         output = printed.read()
     assert done.returncode == 0, f"{' '.join(command)}\n{output}"
     return output
+
+
+def with_this_python() -> dict[str, str]:
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def ran(output: str) -> list[str]:
@@ -72,6 +83,46 @@ def clone(folder: Path) -> Path:
 def commit(folder: Path) -> None:
     run(folder, "git", "add", "--all")
     run(folder, "git", "commit", "-q", "-m", "state")
+
+
+def files(place: Path) -> list[Path]:
+    """Returns the file, or the files below a folder."""
+    return [path for path in (place, *sorted(place.rglob("*"))) if path.is_file()]
+
+
+def md5(file: Path) -> str:
+    return hashlib.md5(file.read_bytes()).hexdigest()
+
+
+@contextmanager
+def started(folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Yields the command, in a process group of its own, all of which is killed at the end."""
+    process = subprocess.Popen(command, cwd=folder, env=with_this_python(), start_new_session=True)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def until(process: subprocess.Popen[bytes], seen: Callable[[], T], within_s: float = 600) -> T:
+    """Returns what is seen, once it is not empty; fails if the process ends before."""
+    ends = time.monotonic() + within_s
+    while not (found := seen()):
+        assert process.poll() is None, "ended before"
+        assert time.monotonic() < ends, "too slow"
+        time.sleep(0.02)
+    return found
+
+
+def epochs(folder: Path) -> list[tuple[str, str]]:
+    """Returns fold and epoch of each row of metrics/history.csv."""
+    try:
+        text = (folder / "metrics" / "history.csv").read_text()
+    except FileNotFoundError:  # DVC removes it before the stage starts
+        return []
+    return [(row["fold"], row["epoch"]) for row in csv.DictReader(io.StringIO(text))]
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +241,59 @@ def test_no_pushed_output_holds_a_recording(reproduced: Path) -> None:
     for file in files:
         assert file.suffix not in (".wav", ".flac"), file
         assert b"data:audio" not in file.read_bytes(), file
+
+
+def test_a_colleague_gets_everything_but_audio(reproduced: Path, tmp_path: Path) -> None:
+    """What docs/sharing.md says, with a folder as remote."""
+    remote, colleague = tmp_path / "remote", tmp_path / "colleague"
+    ours = shutil.copytree(reproduced, tmp_path / "ours", symlinks=True)
+    run(ours, "dvc", "remote", "add", "--default", "storage", str(remote))
+    run(ours, "dvc", "push")
+    commit(ours)
+    audio = [ours / "data" / "raw", ours / "data" / "augmented", ours / "metrics" / "report.html"]
+    kept_back = {md5(file) for place in audio for file in files(place)}
+    pushed = files(remote)
+    assert len(pushed) > 20
+    assert len(kept_back) > 20
+    assert not kept_back & {md5(file) for file in pushed}
+    for file in pushed:
+        content = file.read_bytes()
+        assert not content.startswith((b"RIFF", b"fLaC")), file
+        assert b"data:audio" not in content, file
+
+    run(tmp_path, "git", "clone", "--quiet", str(ours), str(colleague))
+    run(colleague, "dvc", "pull", "--allow-missing")
+    for name in ("data/features", "data/splits.parquet", "data/model", "data/predictions.parquet"):
+        got = {file.relative_to(colleague): md5(file) for file in files(colleague / name)}
+        assert got == {file.relative_to(ours): md5(file) for file in files(ours / name)}
+        assert got, name
+    assert [place for place in audio if files(colleague / place.relative_to(ours))] == []
+    assert ran(run(colleague, "dvc", "repro", "--allow-missing")) == []
+    said = run(colleague, "dvc", "exp", "run", "--allow-missing", "-S", "model=dummy", "evaluate")
+    assert ran(said) == ["select", "train", "evaluate"]
+
+
+def test_plots_follow_a_training(reproduced: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(reproduced, tmp_path / "copy", symlinks=True)
+    signalled = folder / ".dvc" / "tmp" / "exps" / "run" / "DVCLIVE_STEP_COMPLETED"
+    signalled.unlink(missing_ok=True)
+    edit(folder, model="gru", models__gru__units=[8], models__gru__dense=[8], compute__workers=1)
+    edit(folder, training__epochs=40, training__patience_epochs=40)
+    with started(folder, "dvc", "repro", "train") as process:
+        first = until(process, lambda: epochs(folder))
+        until(process, lambda: len(epochs(folder)) > len(first))
+        step = json.loads(until(process, lambda: signalled.is_file() and signalled.read_text()))
+        assert 0 <= step["step"] < 40
+        os.killpg(process.pid, signal.SIGSTOP)  # so that it does not end before the plots are made
+        finished = epochs(folder)
+        plots = json.loads(run(folder, "dvc", "plots", "show", "--json").splitlines()[-1])["data"]
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGCONT)
+        assert process.wait(600) == 0
+    (plot,) = plots["metrics/history.csv"]
+    shown = [(row["fold"], row["epoch"]) for row in plot["content"]["data"]["values"]]
+    assert sorted(shown) == sorted(finished)
+    assert len(epochs(folder)) > len(finished)
 
 
 def test_a_wrong_value_costs_no_result(reproduced: Path) -> None:
