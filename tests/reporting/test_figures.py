@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from stages.audio.spectrum import Spectrum
 from stages.reporting.figures import data, results, search, sound, style
@@ -207,3 +209,31 @@ def test_the_figure_of_a_search_counts_scored_trials_and_names_the_best() -> Non
     assert DRAWN["search"]().alt == (
         "Validation UAR of 2 trials; the best is 0.500, of trial 3: c 0.2, gamma scale, n_mfcc 20."
     )
+
+
+def test_the_mean_of_learning_curves_ends_where_the_first_fold_stops() -> None:
+    axes = Figure().subplots()
+    results._curves(axes, HISTORY, "loss", style.INK, "-", "training")
+    *folds, mean = (line.get_xydata()[~np.isnan(line.get_ydata())].tolist() for line in axes.lines)
+    assert folds == [[[0, 1.0], [1, 0.5]], [[0, 0.9]]]
+    assert mean == [[0, 0.95]]
+
+
+def test_the_mean_of_dvc_plots_ends_where_the_first_fold_stops() -> None:
+    folds, mean = json.loads((shipped.ROOT / ".dvc" / "plots" / "folds.json").read_text())["layer"]
+    assert "transform" not in folds
+    last, first_stop, kept = mean["transform"]
+    assert (last["groupby"], first_stop["groupby"]) == (["rev", "fold", "seed"], ["rev"])
+    assert last["joinaggregate"] == [{"op": "max", "field": "<DVC_METRIC_X>", "as": "last"}]
+    assert first_stop["joinaggregate"] == [{"op": "min", "field": "last", "as": "first_stop"}]
+    assert kept["filter"] == "datum['<DVC_METRIC_X>'] <= datum.first_stop"
+
+
+@pytest.mark.parametrize("name", ["speakers", "sexes", "reliability", "learning_curves", "emotions"])
+def test_a_legend_is_outside_the_axes(name: str) -> None:
+    groups = ET.fromstring(DRAWN[name]().content).iter("{http://www.w3.org/2000/svg}g")
+    inside = {
+        child.get("id") for group in groups if group.get("id", "").startswith("axes") for child in group
+    }
+    assert not any(str(child).startswith("legend") for child in inside)
+    assert b'id="legend_1"' in DRAWN[name]().content

@@ -93,7 +93,7 @@ def speakers(scores: pd.DataFrame, chance: float) -> Picture:
     )
     axes.margins(x=0.03)
     axes.grid(visible=True, axis="y")
-    axes.legend(loc="upper left", ncols=2)
+    figure.legend(loc="outside lower right", ncols=3)
     low, high = ordered.iloc[0], ordered.iloc[-1]
     alt = (
         f"UAR of {len(ordered)} speakers, sorted: from {low['uar']:.2f} ({low['speaker']}) to "
@@ -159,13 +159,13 @@ def reliability(bins: pd.DataFrame, ece: float) -> Picture:
     sizes = 10 + 90 * bins["n_clips"] / bins["n_clips"].max()
     above.scatter(bins["confidence"], bins["accuracy"], sizes, color=BLUE, zorder=3, label="this model")
     above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
-    above.legend(loc="upper left", title=f"ECE {ece:.3f}", alignment="left")
     above.grid(visible=True, axis="both")
     below.bar(bins["confidence"], bins["n_clips"], width=0.04, color=GREY)
     below.set(xlabel="confidence", ylabel="clips")
+    figure.legend(loc="outside lower right", ncols=3)
     points = ", ".join(f"{row.accuracy:.2f} at {row.confidence:.2f}" for row in bins.itertuples())
     alt = f"Accuracy against confidence, expected calibration error {ece:.3f}: {points}."
-    return picture(figure, "reliability", "Reliability diagram", alt)
+    return picture(figure, "reliability", f"Reliability diagram, calibration error {ece:.3f}", alt)
 
 
 @styled
@@ -204,7 +204,7 @@ def learning_curves(history: pd.DataFrame) -> Picture:
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (above, below):
         axes.grid(visible=True, axis="y")
-        axes.legend(loc="upper right" if axes is above else "lower right")
+    figure.legend(*above.get_legend_handles_labels(), loc="outside lower right", ncols=2)
     lasts = history.groupby(["fold", "seed"])["epoch"].max() + 1
     alt = (
         f"Loss and validation UAR by epoch, trainings: {len(lasts)}. Training stops between epochs "
@@ -214,10 +214,14 @@ def learning_curves(history: pd.DataFrame) -> Picture:
 
 
 def _curves(axes: Axes, history: pd.DataFrame, column: str, colour: str, dashes: str, label: str) -> None:
-    """Draws a column of each training as a thin line, and the mean over those still in training."""
+    """Draws a column of each training as a thin line, and their mean, up to where the first of them stops.
+
+    A mean over those still in training would jump wherever one stops.
+    """
     table = history.pivot_table(column, "epoch", ["fold", "seed"])
-    axes.plot(table.index, table, color=colour, linewidth=0.6, alpha=0.35)
-    axes.plot(table.index, table.mean(axis=1), dashes, color=colour, linewidth=1.8, label=label)
+    mean = table.dropna().mean(axis=1)
+    axes.plot(table.index, table, color=colour, linewidth=0.6, alpha=0.5)
+    axes.plot(mean.index, mean, dashes, color=colour, linewidth=1.8, label=label)
 
 
 @styled
