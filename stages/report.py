@@ -37,7 +37,9 @@ def main() -> None:
         claim=summary.claim(done.predictions, done.test),
         summary=summary.summary(done),
         tables={
-            **report_tables.of_results(done.test, done.predictions),
+            **report_tables.of_results(
+                done.test, done.predictions, done.params.evaluate.n_resamples, done.params.seed
+            ),
             **report_tables.of_split(done.splits),
             **report_tables.of_recordings(done.manifest),
             **report_tables.of_examples(shown),

@@ -10,7 +10,6 @@ import pandas as pd
 from stages.base.files import METRICS
 from stages.data import keys, tables
 from stages.data.splits import Splits
-from stages.evaluation import metrics
 from stages.reporting import notices, page, report_tables, summary
 from stages.reporting.page import escaped
 
@@ -31,6 +30,7 @@ def render(run: FinishedRun) -> str:
     predictions, votes = run.predictions, pd.Series(dtype=str)
     n_resamples, seed = run.params.evaluate.n_resamples, run.params.seed
     sexes = report_tables.of_sexes(predictions, votes, n_resamples, seed).drop(columns="listeners")
+    emotions = report_tables.rounded(report_tables.of_emotions(predictions, n_resamples, seed))
     corpora = {
         str(about["title"]): {
             "licence": about["licence"],
@@ -47,23 +47,12 @@ def render(run: FinishedRun) -> str:
         protocol=notices.PROTOCOLS[run.params.split.protocol],
         texts=_texts(run.splits),
         scores=_markdown(_with_intervals(run.test), "score"),
-        by_emotion=_markdown(of_emotions(predictions, n_resamples, seed), "emotion"),
-        by_sex=_markdown(_rounded(sexes), "speakers"),
+        by_emotion=_markdown(emotions, "emotion"),
+        by_sex=_markdown(report_tables.rounded(sexes), "speakers"),
         by_speaker=_markdown(of_speakers(predictions), "UAR of a speaker"),
         robustness=read_robustness(predictions.attrs),
         synthetic=[name for name, about in run.corpora.items() if about["synthetic"]],
     )
-
-
-def of_emotions(predictions: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFrame:
-    """Returns the recall of each emotion with its interval, as text, and the number of clips."""
-    rows = {}
-    for emotion, clips in predictions.groupby("label"):
-        ends = metrics.intervals(clips, n_resamples, seed)
-        low, high = ends.get("accuracy_low"), ends.get("accuracy_high")
-        recall = metrics.headline(clips)["accuracy"]
-        rows[str(emotion)] = {"recall": recall, "uar_low": low, "uar_high": high, "clips": len(clips)}
-    return _rounded(pd.DataFrame.from_dict(rows, orient="index"))
 
 
 def of_speakers(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -117,16 +106,6 @@ def _texts(splits: Splits) -> str:
 def _with_intervals(test: dict[str, Any]) -> pd.DataFrame:
     rows = [[f"{test[name]:.3f}", report_tables.interval(test, name)] for name in SCORES]
     return pd.DataFrame(rows, [report_tables.NAMES[name] for name in SCORES], ["value", "95 % interval"])
-
-
-def _rounded(scores: pd.DataFrame) -> pd.DataFrame:
-    """Returns scores as text, the ends `uar_low` and `uar_high` in one column."""
-    ends = [report_tables.interval(row.dropna().to_dict(), "uar") for _, row in scores.iterrows()]
-    shown = scores.drop(columns=["uar_low", "uar_high"])
-    first = shown.columns[0]
-    shown[first] = shown[first].map("{:.3f}".format)
-    shown.insert(1, "95 % interval", ends)
-    return shown.rename(columns={"uar": "UAR"})
 
 
 def _markdown(rows: pd.DataFrame, first: str) -> str:

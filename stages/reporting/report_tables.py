@@ -29,8 +29,10 @@ UNKNOWN = "unknown"
 MOST_NAMED = 12  # speakers of a fold listed by name
 
 
-def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Table]:
-    """Returns the scores of all clips, of each emotion and of groups.
+def of_results(
+    test: dict[str, Any], predictions: pd.DataFrame, n_resamples: int, seed: int
+) -> dict[str, Table]:
+    """Returns the scores of all clips, of each emotion and of groups, with intervals over speakers.
 
     Args:
         test: metrics/test.json.
@@ -38,20 +40,16 @@ def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Tab
     scores = [
         [text, f"{test[name]:.3f}", interval(test, name)] for name, text in NAMES.items() if name in test
     ]
-    support = predictions.groupby("label")["clip"].nunique()
-    emotions = [[name, f"{recall:.3f}", str(support[name])] for name, recall in test["recall"].items()]
-    worst = test["worst_speaker"]
+    emotions = rounded(of_emotions(predictions, n_resamples, seed)).rename_axis("emotion")
     groups = [
-        [name, f"{group['uar']:.3f}", f"{group['accuracy']:.3f}", str(group["n_clips"])]
-        for name, group in {
-            **test["corpus"],
-            **test["sex"],
-            f"worst speaker, {worst['speaker']}": worst,
-        }.items()
+        _group(str(name), test[column][name] | metrics.intervals(rows, n_resamples, seed))
+        for column in ("corpus", "sex")
+        for name, rows in predictions.groupby(column)
     ]
+    groups.append(_group(f"worst speaker, {test['worst_speaker']['speaker']}", test["worst_speaker"]))
     if "human_uar" in test:
         groups.append(
-            ["human listeners, audio only", f"{test['human_uar']:.3f}", "", str(test["human_n_clips"])]
+            ["human listeners, audio only", f"{test['human_uar']:.3f}", "", "", str(test["human_n_clips"])]
         )
     return {
         "scores": Table(
@@ -61,9 +59,43 @@ def of_results(test: dict[str, Any], predictions: pd.DataFrame) -> dict[str, Tab
             ["score", "value", "95 % interval"],
             scores,
         ),
-        "emotions": Table("Recall of each emotion", ["emotion", "recall", "clips"], emotions),
-        "groups": Table("Scores of groups", ["group", "UAR", "accuracy", "clips"], groups),
+        "emotions": table(emotions, "Recall of each emotion"),
+        "groups": Table("Scores of groups", ["group", "UAR", "95 % interval", "accuracy", "clips"], groups),
     }
+
+
+def _group(name: str, scores: Mapping[Any, Any]) -> list[str]:
+    return [
+        name,
+        f"{scores['uar']:.3f}",
+        interval(scores, "uar"),
+        f"{scores['accuracy']:.3f}",
+        str(scores["n_clips"]),
+    ]
+
+
+def of_emotions(predictions: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFrame:
+    """Returns a row per emotion: recall, recall_low, recall_high, NaN without interval, and clips."""
+    rows = {}
+    for emotion, clips in predictions.groupby("label"):
+        ends = metrics.intervals(clips, n_resamples, seed)  # of one emotion, recall is accuracy
+        rows[str(emotion)] = {
+            "recall": metrics.headline(clips)["accuracy"],
+            "recall_low": ends.get("accuracy_low"),
+            "recall_high": ends.get("accuracy_high"),
+            "clips": clips["clip"].nunique(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def rounded(scores: pd.DataFrame) -> pd.DataFrame:
+    """Returns scores as text, the ends of the first column's interval in one column."""
+    first = str(scores.columns[0])
+    ends = [interval(row.dropna().to_dict(), first) for _, row in scores.iterrows()]
+    shown = scores.drop(columns=[f"{first}_low", f"{first}_high"])
+    shown[first] = shown[first].map("{:.3f}".format)
+    shown.insert(1, "95 % interval", ends)
+    return shown.rename(columns={"uar": "UAR"})
 
 
 def interval(test: Mapping[Any, Any], name: str) -> str:

@@ -16,7 +16,7 @@ def cells(table: page.Table) -> dict[str, list[str]]:
 def test_scores_have_intervals_and_undefined_ones_are_left_out() -> None:
     table = of_speakers([1, 2, 3, 4], 4)
     test = metrics.summarize(table, "speaker_independent", 100, seed=0)
-    made = report_tables.of_results(test, table)
+    made = report_tables.of_results(test, table, 100, seed=0)
     scores = cells(made["scores"])
     assert scores["UAR: mean recall of the emotions"] == [
         "0.625",
@@ -24,18 +24,23 @@ def test_scores_have_intervals_and_undefined_ones_are_left_out() -> None:
     ]
     assert scores["log loss, nats (best is 0)"][1] == ""
     assert not any("AUC, each" in name for name in scores)  # all clips are anger
-    assert cells(made["emotions"]) == {"anger": ["0.625", "16"]}
-    assert cells(made["groups"])["worst speaker, c/00"] == ["0.250", "0.250", "4"]
+    of_all = f"{test['accuracy_low']:.3f} to {test['accuracy_high']:.3f}"  # all clips are anger
+    assert cells(made["emotions"]) == {"anger": ["0.625", of_all, "16"]}
+    assert cells(made["groups"])["c"] == ["0.625", of_all, "0.625", "16"]
+    assert cells(made["groups"])["worst speaker, c/00"] == ["0.250", "", "0.250", "4"]
+
+
+def test_a_clip_of_several_seeds_counts_once_with_its_emotion() -> None:
+    twice = pd.concat([of_speakers([1, 2], 4).assign(seed=seed) for seed in (20, 21)], ignore_index=True)
+    assert report_tables.of_emotions(twice, 100, seed=0)["clips"].tolist() == [8]
 
 
 def test_one_speaker_has_no_interval() -> None:
     table = of_speakers([3], 4)
-    scores = cells(
-        report_tables.of_results(metrics.summarize(table, "speaker_independent", 100, seed=0), table)[
-            "scores"
-        ]
-    )
-    assert all(interval == "" for _, interval in scores.values())
+    test = metrics.summarize(table, "speaker_independent", 100, seed=0)
+    made = report_tables.of_results(test, table, 100, seed=0)
+    assert all(interval == "" for _, interval in cells(made["scores"]).values())
+    assert cells(made["emotions"]) == {"anger": ["0.750", "", "4"]}
 
 
 def test_listeners_are_listed_with_the_groups() -> None:
@@ -44,8 +49,11 @@ def test_listeners_are_listed_with_the_groups() -> None:
         "human_uar": 0.43,
         "human_n_clips": 8,
     }
-    assert cells(report_tables.of_results(test, table)["groups"])["human listeners, audio only"] == [
+    assert cells(report_tables.of_results(test, table, 100, seed=0)["groups"])[
+        "human listeners, audio only"
+    ] == [
         "0.430",
+        "",
         "",
         "8",
     ]
