@@ -18,7 +18,7 @@ from stages.corpora import demo
 from stages.evaluation import metrics
 from stages.inference import workspace
 from stages.learning import trained_fold
-from stages.reporting import finished_run, notices, page
+from stages.reporting import finished_run, model_card, notices, page
 from stages.reporting.figures.style import Picture
 from tests.support import runs
 
@@ -177,6 +177,21 @@ def test_the_numbers_are_those_of_the_metrics(plain: Path) -> None:
         assert f"95 % interval {test[f'{name}_low']:.3f} to {test[f'{name}_high']:.3f}" in html
     for emotion, recall in test["recall"].items():
         assert f'<th scope="row">{emotion}</th><td>{recall:.3f}</td>' in html
+
+
+def test_robustness_is_shown_of_these_models_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = make(tmp_path, full=False)
+    monkeypatch.chdir(tmp_path)
+    assert "Robustness" not in plain.read_text()
+    measured = {"uar": 0.123, "lost": 0.456, "warned": 0.25, "abstained": 0.0}
+    written = {"n_clips": 9, "n_speakers": 3, "conditions": {"-20 dB": measured}}
+    origin = finished_run.read(params.read()).predictions.attrs
+    for changes, shown in (({}, True), ({"models": {"0": "another"}}, False)):
+        made_from = model_card.made_from(origin | changes)
+        model_card.ROBUSTNESS.write_text(json.dumps(written | {"made_from": made_from}))
+        report.main()
+        row = '<th scope="row">-20 dB</th><td>0.123</td><td>0.456</td><td>25%</td><td>0%</td>'
+        assert (row in plain.read_text()) == ('href="#robustness"' in plain.read_text()) == shown
 
 
 def test_means_over_corpora_belong_to_their_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

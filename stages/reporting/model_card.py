@@ -39,6 +39,7 @@ def render(run: FinishedRun) -> str:
         }
         for name, about in run.corpora.items()
     }
+    robustness = read_robustness(predictions.attrs)
     return page.render(
         TEMPLATE,
         run=run,
@@ -50,7 +51,8 @@ def render(run: FinishedRun) -> str:
         by_emotion=_markdown(emotions, "emotion"),
         by_sex=_markdown(report_tables.rounded(sexes), "speakers"),
         by_speaker=_markdown(of_speakers(predictions), "UAR of a speaker"),
-        robustness=read_robustness(predictions.attrs),
+        robustness=robustness,
+        conditions=robustness and _markdown(report_tables.conditions(robustness), "recordings"),
         synthetic=[name for name, about in run.corpora.items() if about["synthetic"]],
     )
 
@@ -72,7 +74,7 @@ def made_from(origin: dict[Any, Any]) -> str:
 
 
 def read_robustness(origin: dict[Any, Any]) -> dict[str, Any] | None:
-    """Returns what the tool `robustness` measured of these folds, its table as Markdown; None without.
+    """Returns what the tool `robustness` measured of these folds; None if it measured others, or nothing.
 
     Args:
         origin: what the predictions are made from, the table's `attrs`.
@@ -82,13 +84,8 @@ def read_robustness(origin: dict[Any, Any]) -> dict[str, Any] | None:
     """
     if not ROBUSTNESS.is_file():
         return None
-    measured = tables.read_scalars(ROBUSTNESS, ("made_from", "n_clips", "conditions"))
-    if measured["made_from"] != made_from(origin):
-        return None
-    shown = pd.DataFrame.from_dict(measured["conditions"], orient="index")
-    percent = shown[["warned", "abstained"]].map("{:.0%}".format)
-    shown = shown[["uar", "lost"]].map("{:.3f}".format).join(percent)
-    return measured | {"table": _markdown(shown.rename(columns={"uar": "UAR"}), "recordings")}
+    measured = tables.read_scalars(ROBUSTNESS, ("made_from", "n_clips", "n_speakers", "conditions"))
+    return measured if measured["made_from"] == made_from(origin) else None
 
 
 def _texts(splits: Splits) -> str:

@@ -98,6 +98,25 @@ def rounded(scores: pd.DataFrame) -> pd.DataFrame:
     return shown.rename(columns={"uar": "UAR"})
 
 
+def of_robustness(measured: dict[str, Any] | None) -> dict[str, Table]:
+    """Returns the scores of degraded test clips, if they were measured."""
+    if measured is None:
+        return {}
+    caption = f"Scores of {measured['n_clips']} test clips of {measured['n_speakers']} speakers, degraded"
+    return {"robustness": table(conditions(measured).rename_axis("recordings"), caption)}
+
+
+def conditions(measured: dict[str, Any]) -> pd.DataFrame:
+    """Returns a row per way of degrading the test clips, as text: UAR, lost, warned and abstained.
+
+    Args:
+        measured: metrics/robustness.json.
+    """
+    scores = pd.DataFrame.from_dict(measured["conditions"], orient="index")
+    percent = scores[["warned", "abstained"]].map("{:.0%}".format)
+    return scores[["uar", "lost"]].map("{:.3f}".format).join(percent).rename(columns={"uar": "UAR"})
+
+
 def interval(test: Mapping[Any, Any], name: str) -> str:
     """Returns `0.535 to 0.690`, or "" if there is no interval."""
     return f"{test[f'{name}_low']:.3f} to {test[f'{name}_high']:.3f}" if f"{name}_low" in test else ""
