@@ -158,7 +158,7 @@ def test_a_leaky_protocol_has_an_alarm(plain: Path, full: Path) -> None:
     assert "notice alarm" not in honest.classes()
     assert "notice alarm" in leaky.classes()
     assert "LEAKY" in leaky.text["strong"]
-    assert "Statistics of test clips: speaker" in leaky.text["strong"]
+    assert "Needs many clips of each new speaker" in leaky.text["strong"]
 
 
 def test_a_synthetic_corpus_has_a_notice(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:

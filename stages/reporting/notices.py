@@ -29,15 +29,28 @@ NORMALIZATION = {
     "enrol": "without each speaker's mean, that of a test speaker from {enrolled_clips} other clips",
     "cluster": "without each speaker's mean, those of test clips from {clusters} clusters of voices",
 }
-# What a reader of scores needs to know, by the first word of `statistics` in metrics/test.json.
+# What a reader of scores needs to know, in a few words and in full, by the first word of `statistics` in
+# metrics/test.json; `{n}` is its number.
 STATISTICS = {
-    "corpus": "The test clips are standardised by their own mean and standard deviation, so a batch of clips "
-    "is needed before the first can be recognised.",
-    "speaker": "Each speaker's features are standardised by the mean and standard deviation of all their "
-    "clips, test speakers included. A new speaker needs many clips before the first can be recognised.",
-    "enrol": "The mean of a test speaker is estimated from other clips of theirs, without labels.",
-    "cluster": "The means of test speakers are estimated from clusters of similar voices among the test "
-    "clips of a fold, without labels. A batch of clips is needed before the first can be recognised.",
+    "corpus": (
+        "Needs a batch of clips",
+        "The test clips are standardised by their own mean and standard deviation, so a batch of clips "
+        "is needed before the first can be recognised.",
+    ),
+    "speaker": (
+        "Needs many clips of each new speaker",
+        "Each speaker's features are standardised by the mean and standard deviation of all their clips, "
+        "test speakers included. A new speaker needs many clips before the first can be recognised.",
+    ),
+    "enrol": (
+        "Needs {n} other clips of each new speaker",
+        "The mean of a test speaker is estimated from other clips of theirs, without labels.",
+    ),
+    "cluster": (
+        "Needs a batch of clips",
+        "The means of test speakers are estimated from {n} clusters of similar voices among the test clips "
+        "of a fold, without labels. A batch of clips is needed before the first can be recognised.",
+    ),
 }
 
 
@@ -82,8 +95,9 @@ def notices(test: dict[str, Any], protocol: str, synthetic: list[str]) -> list[N
     """
     found = [_protocol(test["leaky"], protocol)]
     if (known := test["statistics"]) != "none":
-        text = f"{STATISTICS[known.split()[0]]} Compare only with results that do the same."
-        found.append(Notice("caution", f"Statistics of test clips: {known}", text))
+        way, _, n = known.partition(" ")
+        head, text = (words.format(n=n) for words in STATISTICS[way])
+        found.append(Notice("caution", head, f"{text} Compare only with results that do the same."))
     if synthetic:
         found.append(
             Notice(

@@ -21,13 +21,19 @@ def test_the_first_notice_is_about_the_protocol(protocol: str) -> None:
     assert first.text.startswith(notices.PROTOCOLS[protocol])
 
 
-@pytest.mark.parametrize("statistics", ["corpus", "speaker", "enrol 8", "cluster 4"])
-def test_cautions(statistics: str) -> None:
+@pytest.mark.parametrize(
+    ("statistics", "head"),
+    [
+        ("corpus", "Needs a batch of clips"),
+        ("speaker", "Needs many clips of each new speaker"),
+        ("enrol 8", "Needs 8 other clips of each new speaker"),
+        ("cluster 4", "Needs a batch of clips"),
+    ],
+)
+def test_cautions(statistics: str, head: str) -> None:
     found = notices.notices({"leaky": False, "statistics": statistics}, "fixed", ["demo"])
-    assert [notice.head for notice in found[1:]] == [
-        f"Statistics of test clips: {statistics}",
-        "Synthetic speech: demo",
-    ]
+    assert [notice.head for notice in found[1:]] == [head, "Synthetic speech: demo"]
+    assert ("from 4 clusters" in found[1].text) == (statistics == "cluster 4")
     assert {notice.kind for notice in found[1:]} == {"caution"}
 
 
