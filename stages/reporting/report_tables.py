@@ -150,7 +150,10 @@ def of_sexes(predictions: pd.DataFrame, votes: pd.Series, n_resamples: int, seed
 
 
 def of_split(splits: Splits) -> dict[str, Table]:
-    """Returns the clips and speakers of each role: means over folds, and fold by fold."""
+    """Returns the clips and speakers of each role: means over folds, and fold by fold.
+
+    Roles are columns: there are at most three, and any number of emotions.
+    """
     counted = splits.counts.reset_index()
     n_clips = counted.pivot_table("count", "fold", "role", aggfunc="sum", fill_value=0)
     present = [role for role in tables.ROLES if role in n_clips]
@@ -167,10 +170,10 @@ def of_split(splits: Splits) -> dict[str, Table]:
         n_speakers,
         counted.pivot_table("count", "role", "label", aggfunc="sum", fill_value=0),
     ]
-    roles = pd.concat(counts, axis=1).loc[present].rename_axis("role") / splits.n_folds
+    roles = pd.concat(counts, axis=1).loc[present].T.rename_axis("mean over folds") / splits.n_folds
     folds = n_clips[present].assign(**{"test speakers": names})
     return {
-        "roles": table(roles.map("{:.4g}".format), "Clips and speakers of each role, mean over folds"),
+        "roles": table(roles.map("{:.4g}".format), "Clips and speakers of each role"),
         "folds": table(folds, "Clips of each fold"),
     }
 
@@ -201,7 +204,7 @@ def of_recordings(manifest: pd.DataFrame) -> dict[str, Table]:
     reason = excluded["problem"].str.split(":").str[0].rename("reason")
     return {
         "corpora": table(corpora, "Usable recordings"),
-        "by_emotion": table(pd.crosstab(corpus, clips["emotion"]), "Clips by emotion"),
+        "by_emotion": table(pd.crosstab(clips["emotion"], corpus), "Clips by emotion"),
         "by_sex": table(pd.crosstab(corpus, clips["sex"].fillna(UNKNOWN)), "Clips by sex of the speaker"),
         "by_intensity": table(pd.crosstab(corpus, clips["intensity"]), "Clips by intensity"),
         "excluded": table(pd.crosstab(excluded["corpus"], reason), "Excluded files, by reason"),
