@@ -35,6 +35,7 @@ FIGURES = {
     "durations",
 }
 SOUNDS = {"waveforms", "spectrograms", "log_mels", "mfccs"}
+LISTS = {"Usable recordings", "Clips shown"}  # may scroll sideways on small screens; scores may not
 EXTRAS = {"learning_curves", "speech_song", "augmented"}
 HEAD, EPOCH = "fold,seed,epoch,loss,val_loss,val_uar,learning_rate\n", "0,20,0,0.5,0.6,0.5,0.001\n"
 FULL = {"split__protocol": "random", "train__normalize": "speaker"}
@@ -45,7 +46,12 @@ PROBE = """<script>addEventListener("load", () => setTimeout(() => {
   const sizes = [...document.images].map(i => [i.naturalWidth, i.clientWidth, i.clientHeight]);
   const players = [...document.querySelectorAll("audio")].map(a => a.error ? a.error.message : a.duration);
   const width = [document.documentElement.scrollWidth, innerWidth];
-  parent.postMessage(JSON.stringify({sizes, players, width}), "*");
+  const cut = [...document.querySelectorAll(".scroll")].filter(t => t.scrollWidth > t.clientWidth);
+  const scrolled = cut.map(table => table.ariaLabel);
+  const right = element => Math.round(element.getBoundingClientRect().right);
+  const grids = [...document.querySelectorAll(".figures")];
+  const unfilled = grids.filter(grid => right(grid.lastElementChild) < right(grid)).length;
+  parent.postMessage(JSON.stringify({sizes, players, width, scrolled, unfilled}), "*");
 }, 500))</script>"""
 FRAME = """<!DOCTYPE html><title></title><script>
 addEventListener("message", message => document.title = message.data)
@@ -149,6 +155,13 @@ def test_the_page_is_accessible_to_screen_readers(html: str) -> None:
     assert all(player["aria-label"] for player in shown.all("audio"))
     targets = {attributes.get("id") for _, attributes in shown.elements}
     assert {str(link["href"])[1:] for link in shown.all("a") if str(link["href"]).startswith("#")} <= targets
+
+
+def test_on_paper_no_caption_is_alone_and_details_are_open(html: str) -> None:
+    printed = Page(html).text["style"].split("@media print")[1]
+    assert "orphans: 3; widows: 3" in printed
+    assert "h2, caption, summary { break-after: avoid; }" in printed
+    assert "details::details-content { content-visibility: visible; block-size: auto; }" in printed
 
 
 def test_a_leaky_protocol_has_an_alarm(plain: Path, full: Path) -> None:
@@ -285,8 +298,10 @@ def test_values_are_escaped(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed")
-@pytest.mark.parametrize("width_px", [390, 1200], ids=["phone", "desktop"])
-def test_a_browser_shows_every_figure_and_plays_every_clip(full: Path, tmp_path: Path, width_px: int) -> None:
+@pytest.mark.parametrize("width_px", [390, 768, 1280], ids=["phone", "tablet", "desktop"])
+def test_a_browser_shows_every_figure_and_table_and_plays_every_clip(
+    full: Path, tmp_path: Path, width_px: int
+) -> None:
     (tmp_path / "probed.html").write_text(full.read_text().replace("</head>", f"{PROBE}</head>"))
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME.format(width_px=width_px))
@@ -307,3 +322,5 @@ def test_a_browser_shows_every_figure_and_plays_every_clip(full: Path, tmp_path:
     assert all(0.3 < seconds < 0.7 for seconds in seen["players"]), seen["players"]
     page_px, window_px = seen["width"]
     assert page_px <= window_px == width_px, "the page scrolls sideways"
+    assert {*seen["scrolled"]} <= (LISTS if width_px < 1280 else set()), "a table scrolls sideways"
+    assert seen["unfilled"] == 0, "a last row of figures is half empty"
