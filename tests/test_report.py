@@ -43,7 +43,8 @@ FULL = {"split__protocol": "random", "train__normalize": "speaker"}
 # A window cannot be as narrow as a phone's, a frame can. The page in it reports its layout, and the
 # title of the outer page passes it on to `--dump-dom`.
 PROBE = """<script>addEventListener("load", () => setTimeout(() => {
-  const sizes = [...document.images].map(i => [i.naturalWidth, i.clientWidth, i.clientHeight]);
+  const drawn = [...document.querySelectorAll("figure img, .inline svg")];
+  const sizes = drawn.map(i => [i.naturalWidth ?? i.clientWidth, i.clientWidth, i.clientHeight]);
   const players = [...document.querySelectorAll("audio")].map(a => a.error ? a.error.message : a.duration);
   const width = [document.documentElement.scrollWidth, innerWidth];
   const cut = [...document.querySelectorAll(".scroll")].filter(t => t.scrollWidth > t.clientWidth);
@@ -117,6 +118,9 @@ def test_every_figure_has_a_title_an_alternative_text_and_a_caption(html: str) -
     shown = Page(html)
     assert not shown.open
     images = shown.all("img")
+    inline = [each for each in shown.all("div") if each.get("role") == "img"]
+    assert len(inline) == 1
+    images += [{"alt": each["aria-label"], "title": "on each cell"} for each in inline]
     assert len(images) == len(shown.all("figure")) == len(shown.all("figcaption"))
     for image in images:
         assert len(str(image["alt"])) > 40
@@ -205,6 +209,15 @@ def test_robustness_is_shown_of_these_models_only(tmp_path: Path, monkeypatch: p
         report.main()
         row = '<th scope="row">-20 dB</th><td>0.123</td><td>0.456</td><td>25%</td><td>0%</td>'
         assert (row in plain.read_text()) == ('href="#robustness"' in plain.read_text()) == shown
+
+
+def test_a_cell_of_the_confusion_matrix_says_what_it_counts(plain: Path) -> None:
+    shown = Page(plain.read_text())
+    assert len({cell["id"] for cell in shown.all("g") if str(cell.get("id")).startswith("confusion_")}) == 16
+    assert len(shown.all("title")) == 1 + 16
+    assert "anger: 2 of 8 predicted as fear" in shown.text["title"]
+    ids = [attributes["id"] for _, attributes in shown.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
 
 
 def test_means_over_corpora_belong_to_their_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

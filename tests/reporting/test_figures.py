@@ -198,6 +198,15 @@ def test_the_alternative_text_of_a_confusion_matrix_names_the_most_frequent_erro
     )
 
 
+def test_hints_are_escaped() -> None:
+    named = ["<anger>", "fear"]
+    drawn = results.confusion(np.array([[3, 1], [0, 2]]), named, normalized=True)
+    titles = [title.text for title in ET.fromstring(drawn.content).iter("{http://www.w3.org/2000/svg}title")]
+    assert titles[1] == "<anger>: 1 of 4 predicted as fear"
+    assert len(titles) == 4
+    assert drawn.inline.startswith("<svg ")
+
+
 def test_the_figure_of_leak_inflation_describes_both_scores_and_chance() -> None:
     assert DRAWN["leak"]().alt == (
         "Same model and features: svm on a. UAR 0.80 under random, 0.50 under speaker independent, "

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -38,21 +40,29 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str], *, normalized: 
     support = counts.sum(axis=1, keepdims=True)
     fractions = counts / np.maximum(support, 1)
     figure, (axes,) = canvas(4.4)
-    axes.imshow(fractions, vmin=0, vmax=1, aspect="equal")
+    name = "confusion_normalized" if normalized else "confusion_counts"
+    hints = {}
     for (row, column), value in np.ndenumerate(fractions):
+        cell = Rectangle((column - 0.5, row - 0.5), 1, 1, linewidth=0, antialiased=False)
+        cell.set(facecolor=colormaps["Blues"](value), gid=f"{name}-{row}-{column}")
+        axes.add_patch(cell)
+        hints[str(cell.get_gid())] = (
+            f"{classes[row]}: {counts[row, column]} of {support[row, 0]} predicted as {classes[column]}"
+        )
         text = f"{value:.2f}".removeprefix("0") if normalized else str(counts[row, column])
         axes.text(
             column, row, text, ha="center", va="center", color="white" if value > 0.6 else INK, fontsize=9
         )
+    ends = (-0.5, len(classes) - 0.5)
+    axes.set(xlim=ends, ylim=ends[::-1], aspect="equal")
     axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="predicted emotion", ylabel="acted emotion")
     title = "Confusion matrix, fraction of each row" if normalized else "Confusion matrix, number of clips"
-    name = "confusion_normalized" if normalized else "confusion_counts"
     rows = "; ".join(_confused(counts, classes, row) for row in range(len(classes)) if support[row, 0])
-    return picture(figure, name, title, f"{title}. {rows}.")
+    return picture(figure, name, title, f"{title}. {rows}.", hints=hints)
 
 
 def _confused(counts: NDArray[np.int64], classes: Sequence[str], row: int) -> str:

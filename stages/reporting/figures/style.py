@@ -13,9 +13,12 @@ import base64
 import logging
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any, Literal
 
 import matplotlib.style
@@ -110,6 +113,12 @@ class Picture:
         media_type = {"svg": "image/svg+xml", "png": "image/png"}[self.suffix]
         return f"data:{media_type};base64,{base64.b64encode(self.content).decode()}"
 
+    @property
+    def inline(self) -> str:
+        """The svg element, for a page that shows hints: browsers show none of an image's."""
+        text = self.content.decode()
+        return text[text.index("<svg") :]
+
 
 def canvas(height_in: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
     """Returns an empty figure of the common width, and its axes, row by row.
@@ -123,12 +132,18 @@ def canvas(height_in: float, rows: int = 1, columns: int = 1, **options: Any) ->
 
 
 def picture(
-    figure: Figure, name: str, title: str, alt: str, suffix: Literal["svg", "png"] = "svg"
+    figure: Figure,
+    name: str,
+    title: str,
+    alt: str,
+    suffix: Literal["svg", "png"] = "svg",
+    hints: Mapping[str, str] = MappingProxyType({}),
 ) -> Picture:
     """Returns the figure with its title. The bytes contain no date and no random id.
 
     Args:
         suffix: svg for lines and text, png for images.
+        hints: of an svg, what is shown when the mouse is over an artist, by its `gid`.
     """
     figure.suptitle(title, x=0.01, ha="left")
     width_px, height_px = (round(inches * CSS_DPI) for inches in figure.get_size_inches())
@@ -145,7 +160,11 @@ def picture(
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     if any(missing):
         _warn_of_letters()
-    return Picture(name, title, alt, suffix, buffer.getvalue(), width_px, height_px)
+    content = buffer.getvalue()
+    for gid, hint in hints.items():
+        group = f'<g id="{gid}">'
+        content = content.replace(group.encode(), f"{group}<title>{escape(hint)}</title>".encode())
+    return Picture(name, title, alt, suffix, content, width_px, height_px)
 
 
 @cache
