@@ -298,10 +298,9 @@ def by_corpora(found: Sequence[Entry]) -> dict[str, list[Entry]]:
 
 def claim(found: Sequence[Entry]) -> str:
     """Returns the mean of the points lost on each corpus: `12 points lower on RAVDESS and 52 on TESS`."""
-    groups = by_corpora(found)
-    lost = [mean_lost(some) for some in groups.values()]
-    first, *others = (f"{points} on {corpora}" for points, corpora in zip(lost, groups, strict=True))
-    return " and ".join([first.replace(" on ", " points lower on "), *others])
+    first, *others = by_corpora(found).items()
+    texts = [f"{mean_lost(some)} on {corpora}" for corpora, some in others]
+    return " and ".join([f"{mean_lost(first[1])} points lower on {first[0]}", *texts])
 
 
 def corpora_of(found: Sequence[Entry]) -> str:
@@ -312,9 +311,10 @@ def corpora_of(found: Sequence[Entry]) -> str:
 
 
 def by_kind(found: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
-    """Returns the entries by what they have in common: corpora, and parameters and input of those on RAVDESS.
+    """Returns the entries by what they have in common: corpora, parameters and input.
 
-    Corpora differ too much in the points lost to compare models of several; on RAVDESS there are the most.
+    Corpora differ too much in the points lost to compare models of several: parameters and input are of the
+    corpora with the most entries.
     """
     groups = by_corpora(found)
     kinds = {

@@ -71,21 +71,18 @@ def reproduce(
     """
     path = rows.ROWS / f"{experiments[0].system}.csv"
     found = {each.name: last(each, system) for each in experiments}
-    runs = [
-        (variant, number)
-        for number in range(system.n_seeds)  # the first seed of all variants before the second
-        for variant in system.variants
-        if all(
-            uses(each, corpus) and not workspace.missing(each)
-            for each in experiments
-            if each.variant == variant
-        )
+    pairs = {name: [each for each in experiments if each.variant == name] for name in system.variants}
+    chosen = [
+        name
+        for name, pair in pairs.items()
+        if all(uses(each, corpus) and not workspace.missing(each) for each in pair)
+        and not has_fewer_speakers(pair, found)
     ]
+    # the first seed of all variants before the second
+    runs = list(itertools.product(range(system.n_seeds), chosen))
     started = time.monotonic()
-    for n_done, (variant, number) in enumerate(runs):
-        pair = [each for each in experiments if each.variant == variant]
-        if has_fewer_speakers(pair, found):
-            continue
+    for n_done, (number, variant) in enumerate(runs):
+        pair = pairs[variant]
         workspace.pretrain(pair[0])
         limited = workspace.equal_runs(pair, number)
         if n_done:
@@ -96,7 +93,7 @@ def reproduce(
         print(f"{pair[0].system} {variant}, seed {number + 1} of {system.n_seeds}{left}", flush=True)
         for each in limited:
             workspace.reproduce(workspace.prepare(each))
-        against = [each for each in experiments if each.variant == system.variants[variant].against]
+        against = pairs.get(system.variants[variant].against or "", [])
         measured = rows.measured(pair, system, number + 1, against)
         now = {each.name: row for each, row in zip(pair, measured, strict=True)}
         found |= now
