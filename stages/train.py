@@ -60,7 +60,7 @@ def main() -> None:
             yield Task(folder.name, make, params.train.threads)
 
     with live.progress(folders, trainer.epochs):
-        for line in engine.run(unfinished(), params.compute, "train", processes=n_at_once):
+        for line in engine.run(unfinished(), params.compute, "train", n_at_once, here=trainer.epochs is None):
             tqdm.write(line)
     check_unchanged()  # before the finished folds are moved: after an edit is undone, the run goes on
     training.finish(work, trainings)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
-from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from stages.base.params import Compute
@@ -21,8 +23,12 @@ from stages.compute import cluster, hardware
 from stages.compute.lifetime import check_semaphores, end_with_parent
 from stages.compute.task import Task, WorkerKilledError
 
+PER_PROCESS = 2  # one that runs, and one that waits, so that the process is never idle
 
-def run(tasks: Iterable[Task], compute: Compute, stage: str, processes: int | None = None) -> Iterator[Any]:
+
+def run(
+    tasks: Iterable[Task], compute: Compute, stage: str, processes: int | None = None, here: bool = False
+) -> Iterator[Any]:
     """Yields what each task returns, in the order in which they finish.
 
     After an error or an interrupt the other tasks are cancelled; finished files are kept.
@@ -31,6 +37,8 @@ def run(tasks: Iterable[Task], compute: Compute, stage: str, processes: int | No
         tasks: may be a generator; each task is made only when it can be started or queued.
         stage: name for error messages.
         processes: for `local`, default `compute.workers`. With 1, tasks run in this process.
+        here: whether this process is one of them. It begins at once, so a few short tasks do not wait for
+            another process to start. But an error in another process is raised after its own task.
 
     Raises:
         InputError: the cluster cannot be used, or a task killed its workers.
@@ -40,16 +48,11 @@ def run(tasks: Iterable[Task], compute: Compute, stage: str, processes: int | No
         return
     processes = processes or compute.workers
     if processes == 1:
-        for task in tasks:
-            hardware.limit(task.threads)
-            yield task.make()
+        yield from (_do(task) for task in tasks)
         return
     check_semaphores()
     try:
-        parallel = Parallel(processes, return_as="generator_unordered", initializer=end_with_parent)
-        yield from parallel(
-            delayed(_make)(cloudpickle.dumps(task.make), task.threads, Path.cwd()) for task in tasks
-        )
+        yield from _spread(iter(tasks), processes - here, here)
     except TerminatedWorkerError as error:
         raise WorkerKilledError(
             f"{stage}: a worker process was killed, most likely because memory ran out. Lower params.compute."
@@ -58,8 +61,37 @@ def run(tasks: Iterable[Task], compute: Compute, stage: str, processes: int | No
         ) from error
 
 
+def _spread(tasks: Iterator[Task], n_others: int, here: bool) -> Iterator[Any]:
+    """Yields what tasks return that `n_others` processes run and, if `here`, this one."""
+    others = get_reusable_executor(n_others, initializer=end_with_parent)
+    running: set[Future[Any]] = set()
+    queue, finished = n_others, False  # no second task for a process that may not have started yet
+    try:
+        while not finished:
+            own = next(tasks, None) if here else None
+            for task in islice(tasks, queue - len(running)):
+                running.add(others.submit(_make, cloudpickle.dumps(task.make), task.threads, Path.cwd()))
+            if own is not None:
+                yield _do(own)
+            elif running:
+                wait(running, return_when=FIRST_COMPLETED)
+            done = {future for future in running if future.done()}
+            queue = PER_PROCESS * n_others if done else queue
+            running -= done
+            yield from (future.result() for future in done)
+            finished = own is None and not done
+    finally:
+        if not finished:
+            others.shutdown(kill_workers=True)
+
+
+def _do(task: Task) -> Any:
+    hardware.limit(task.threads)
+    return task.make()
+
+
 def _make(pickled: bytes, n_threads: int, root: Path) -> Any:
-    os.chdir(root)  # a process that joblib reuses may be elsewhere
+    os.chdir(root)  # a process that is used again may be elsewhere
     hardware.limit(n_threads)
     with hardware.quiet():  # this may import TensorFlow
         make: Callable[[], Any] = pickle.loads(pickled)  # noqa: S301, of the process that started this one

@@ -37,7 +37,8 @@ def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) ->
     missing = [shard for shard in shards if shard.name not in present]
     if missing:
         tasks = (Task(shard.stem, partial(shard.write, folder), N_THREADS) for shard in missing)
-        written = engine.run(tasks, compute, stage, processes=min(compute.workers, len(missing)))
+        processes = min(compute.workers, len(missing))
+        written = engine.run(tasks, compute, stage, processes, here=True)
         for _ in tqdm(written, total=len(missing), desc=stage, unit="shard", leave=False):
             pass
         _delete_all_but(wanted, folder)  # a lost worker leaves a half-written file

@@ -88,6 +88,10 @@ class EstimatorTrainer:
         """Fits the classifier in place; `fit` reports a ValueError as one of the settings."""
         model.fit(x, y)
 
+    def decide(self, model: Any, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Returns the classifier's decision values."""
+        return np.asarray(model.decision_function(x), dtype=np.float64)
+
     def load(self, folder: Path, n_classes: int) -> Model:
         """Returns the model that `fit` wrote: decision values, or log probabilities without them.
 
@@ -101,7 +105,7 @@ class EstimatorTrainer:
             try:
                 if not hasattr(model, "decision_function"):
                     return np.asarray(np.log(np.clip(model.predict_proba(clips.x), 1e-12, None)))
-                values = np.asarray(model.decision_function(clips.x), dtype=np.float64)
+                values = self.decide(model, clips.x)
             except (ValueError, TypeError, LookupError, AttributeError) as error:
                 raise _unreadable(path, error) from error
             return np.stack([-values, values], axis=1) if values.ndim == 1 else values

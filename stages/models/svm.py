@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -60,12 +61,22 @@ class SvmTrainer(EstimatorTrainer):
         n_dims = wide.shape[1]
         gammas = {"scale": 1 / (n_dims * variance) if variance else 1.0, "auto": 1 / n_dims}
         gamma = gammas.get(model.gamma, model.gamma)
-        settings = {"gamma": gamma, "degree": model.degree, "coef0": model.coef0}
-        gram = pairwise_kernels(wide, metric=kernel, filter_params=True, **settings)
+        gram = _kernel(model, gamma, wide, wide)
         model.set_params(kernel="precomputed").fit(gram, y)
         model.set_params(kernel=kernel)
         model.support_vectors_ = wide[model.support_]
         model.n_features_in_, model.shape_fit_, model._gamma = n_dims, wide.shape, gamma
+
+    def decide(self, model: SVC, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Returns what `SVC.decision_function` does, up to rounding, in a fifth of the time: see `learn`."""
+        n_fitted, width = model.shape_fit_
+        if 8 * len(x) * n_fitted > LARGEST_GRAM or x.shape[1:] != (width,):
+            return super().decide(model, x)
+        gram = np.zeros((len(x), n_fitted))
+        gram[:, model.support_] = _kernel(model, model._gamma, x.astype(np.float64), model.support_vectors_)
+        precomputed = copy(model).set_params(kernel="precomputed")
+        precomputed.n_features_in_ = n_fitted
+        return np.asarray(precomputed.decision_function(gram))
 
     def load(self, folder: Path, n_classes: int) -> Model:
         """Returns the model that `fit` wrote: see `class_scores`.
@@ -75,6 +86,14 @@ class SvmTrainer(EstimatorTrainer):
         """
         margins = super().load(folder, n_classes)
         return lambda clips: class_scores(margins(clips), n_classes)
+
+
+def _kernel(
+    model: SVC, gamma: float, a: NDArray[np.float64], b: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Returns the kernel of each row of `a` with each of `b`: (len(a), len(b))."""
+    settings = {"gamma": gamma, "degree": model.degree, "coef0": model.coef0}
+    return np.asarray(pairwise_kernels(a, b, metric=model.kernel, filter_params=True, **settings))
 
 
 def class_scores(margins: NDArray[np.float64], n_classes: int) -> NDArray[np.float64]:
