@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
@@ -24,6 +25,7 @@ from stages.compute.lifetime import check_semaphores, end_with_parent
 from stages.compute.task import Task, WorkerKilledError
 
 PER_PROCESS = 2  # one that runs, and one that waits, so that the process is never idle
+INTERVAL_S = 0.01
 
 
 def run(
@@ -82,6 +84,8 @@ def _spread(tasks: Iterator[Task], n_others: int, here: bool) -> Iterator[Any]:
             finished = own is None and not done
     finally:
         if not finished:
+            while not all(future.running() or future.done() for future in running):
+                time.sleep(INTERVAL_S)  # loky's thread fails if its queue changes while it shuts down
             others.shutdown(kill_workers=True)
 
 

@@ -88,9 +88,7 @@ class SvmTrainer(EstimatorTrainer):
         return lambda clips: class_scores(margins(clips), n_classes)
 
 
-def _kernel(
-    model: SVC, gamma: float, a: NDArray[np.float64], b: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _kernel(model: SVC, gamma: float, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the kernel of each row of `a` with each of `b`: (len(a), len(b))."""
     settings = {"gamma": gamma, "degree": model.degree, "coef0": model.coef0}
     return np.asarray(pairwise_kernels(a, b, metric=model.kernel, filter_params=True, **settings))

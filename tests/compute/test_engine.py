@@ -30,7 +30,7 @@ from stages.base.params import Compute
 from stages.compute import cluster as dask
 from stages.compute import engine, hardware
 from stages.compute.fill import fill
-from stages.compute.task import Task
+from stages.compute.task import Task, WorkerKilledError
 from stages.data import shards
 from tests.support import tasks
 from tests.support.workspace import RATE_HZ, Workspace, contents, output, start, voice
@@ -161,6 +161,33 @@ def test_a_cluster_returns_more_tasks_than_it_is_sent_at_once(
     monkeypatch.setattr(dask, "PER_THREAD", 2)
     given = [Task(f"{number}", partial(tasks.square, number), 1) for number in range(50)]
     assert sorted(engine.run(given, cluster.compute, "test")) == [number**2 for number in range(50)]
+
+
+def test_this_process_does_short_tasks_from_the_start_and_others_join_it() -> None:
+    given = (Task(f"{number}", tasks.process, 1) for number in range(200))
+    found = [*engine.run(given, LOCAL, "test", here=True)]
+    assert len(found) == 200
+    assert found[0] == os.getpid()  # while the other process starts
+    assert len({*found}) == 2
+
+
+def test_tasks_that_may_end_their_process_run_in_others() -> None:
+    given = [Task(f"{number}", tasks.process, 1) for number in range(10)]
+    assert os.getpid() not in {*engine.run(given, LOCAL, "test")}
+    with pytest.raises(WorkerKilledError, match=r"^test: .*compute\.workers \(2\)"):
+        list(engine.run([*given, Task("heavy", tasks.die, 1)], LOCAL, "test"))
+    assert len([*engine.run(given, LOCAL, "test")]) == 10
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_after_a_mistake_other_tasks_are_cancelled(here: bool, tmp_path: Path) -> None:
+    wrong = Task("wrong", tasks.fail, 1)
+    given = iter([*fine_and_long(tmp_path / "here"), wrong][:: -1 if here else 1] + [wrong] * 50)
+    with pytest.raises(InputError, match=r"^clip\.wav: gone$"):
+        list(engine.run(given, LOCAL, "test", here=here))
+    assert len([*given]) > 40
+    if (tmp_path / "here").exists():
+        until(lambda: gone(int((tmp_path / "here").read_text())))
 
 
 @pytest.mark.parametrize("where", ["local", "cluster"])

@@ -43,6 +43,11 @@ def mark_and_sleep(path: Path) -> None:
     time.sleep(600)
 
 
+def process() -> int:
+    time.sleep(0.05)
+    return os.getpid()
+
+
 def numbers(n: int, also_writes: Path | None = None) -> dict[str, np.ndarray]:
     if also_writes:
         also_writes.write_text("half")
