@@ -63,6 +63,19 @@ class EstimatorTrainer:
         Raises:
             InputError: it cannot be fitted.
         """
+        model = self.fitted(train, seed, folder.name)
+        save(model, folder / FILE)
+        found = {"n_parameters": _n_parameters(model)}
+        if isinstance(n_epochs := vars(model).get("n_iter_"), int):  # of an MLP
+            found["n_epochs"] = n_epochs
+        return pd.DataFrame(), found
+
+    def fitted(self, train: Partition, seed: int, place: str) -> Any:
+        """Returns a fitted classifier.
+
+        Raises:
+            InputError: it cannot be fitted; the message begins with `place`.
+        """
         model = seeded(self.build(), seed)
         with warnings.catch_warnings():
             # An MLP that stops at its max_iter did what params.yaml asks for.
@@ -73,27 +86,30 @@ class EstimatorTrainer:
                 self.learn(model, train.x, train.y)
             except ValueError as error:
                 raise InputError(
-                    f"{folder.name}: cannot be fitted with the settings of the model's block in params.yaml "
+                    f"{place}: cannot be fitted with the settings of the model's block in params.yaml "
                     f"({one_line(error)})."
                 ) from error
             except UserWarning as warning:
                 raise KeyboardInterrupt from warning
-        save(model, folder / FILE)
-        fitted = {"n_parameters": _n_parameters(model)}
-        if isinstance(n_epochs := vars(model).get("n_iter_"), int):  # of an MLP
-            fitted["n_epochs"] = n_epochs
-        return pd.DataFrame(), fitted
+        return model
 
     def learn(self, model: Any, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
-        """Fits the classifier in place; `fit` reports a ValueError as one of the settings."""
+        """Fits the classifier in place; `fitted` reports a ValueError as one of the settings."""
         model.fit(x, y)
+
+    def scores(self, model: Any, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Returns decision values, or log probabilities without them: (n_clips, n_classes)."""
+        if not hasattr(model, "decision_function"):
+            return np.asarray(np.log(np.clip(model.predict_proba(x), 1e-12, None)))
+        values = self.decide(model, x)
+        return np.stack([-values, values], axis=1) if values.ndim == 1 else values
 
     def decide(self, model: Any, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Returns the classifier's decision values."""
         return np.asarray(model.decision_function(x), dtype=np.float64)
 
     def load(self, folder: Path, n_classes: int) -> Model:
-        """Returns the model that `fit` wrote: decision values, or log probabilities without them.
+        """Returns the model that `fit` wrote: see `scores`.
 
         Raises:
             InputError: there is no model written by train, or it is given other inputs.
@@ -101,16 +117,13 @@ class EstimatorTrainer:
         path = folder / FILE
         model = load(path, type(self.build()))
 
-        def scores(clips: Clips) -> NDArray[np.float64]:
+        def checked(clips: Clips) -> NDArray[np.float64]:
             try:
-                if not hasattr(model, "decision_function"):
-                    return np.asarray(np.log(np.clip(model.predict_proba(clips.x), 1e-12, None)))
-                values = self.decide(model, clips.x)
+                return self.scores(model, clips.x)
             except (ValueError, TypeError, LookupError, AttributeError) as error:
                 raise _unreadable(path, error) from error
-            return np.stack([-values, values], axis=1) if values.ndim == 1 else values
 
-        return scores
+        return checked
 
 
 def seeded(model: Any, seed: int) -> Any:

@@ -26,6 +26,7 @@ from stages.base.files import DATA, METRICS, MODEL, SPLITS, write_json
 from stages.base.params import Params
 from stages.data import keys
 from stages.learning import calibration, dataset, live, normalization
+from stages.learning.estimator import EstimatorTrainer
 from stages.learning.normalization import SPEAKER_MEANS, SpeakerMeans
 from stages.learning.pooling import FittedPooling, Stream
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
@@ -36,7 +37,6 @@ from stages.learning.trainer import Trainer
 from stages.learning.windows import POOLING, PREPROCESSOR
 
 N_CROSS_VALIDATED = 5  # groups of speakers, as Platt 1999 holds out in fifths or thirds
-CROSS_VALIDATION = ".cross_validation"
 TIMING = "timing.json"
 
 HeldOut = tuple[NDArray[np.float64], NDArray[np.int64]]  # scores and labels of validation
@@ -170,8 +170,8 @@ def train_fold(
         **made,
         **fitted,
     }
-    if held_out is None and trainer.trains_on_validation:
-        held_out = cross_validated(params, trainer, inputs, rows, clips, pooling, folder, seed)
+    if held_out is None and isinstance(trainer, EstimatorTrainer) and trainer.trains_on_validation:
+        held_out = cross_validated(params, trainer, inputs, rows, clips, pooling, folder.name, seed)
     elif held_out is None and validation is not None:
         held_out = trainer.load(folder, len(validation.classes))(validation), validation.y
     if held_out is not None:
@@ -248,12 +248,12 @@ def validate(scores: NDArray[np.float64], labels: NDArray[np.int64], calibrate: 
 
 def cross_validated(
     params: Params,
-    trainer: Trainer,
+    trainer: EstimatorTrainer,
     inputs: Inputs,
     rows: pd.DataFrame,
     clips: list[Frames],
     pooling: FittedPooling | None,
-    folder: Path,
+    place: str,
     seed: int,
 ) -> HeldOut | None:
     """Returns scores and labels of the training recordings, each from a model that did not see the speaker.
@@ -266,7 +266,7 @@ def cross_validated(
         rows: of the fold, all in train.
         clips: of the rows, pooled.
         pooling: of the fold, for the layout `pooled`.
-        folder: of the fold; the models are removed again.
+        place: for error messages.
 
     Returns:
         float64 (n_clips, n_classes) and int64 (n_clips,); None if no group can be held out.
@@ -275,7 +275,7 @@ def cross_validated(
     names = sorted(held_out_by.unique(), key=lambda name: keys.fingerprint(seed, name))
     group = held_out_by.map({name: i % N_CROSS_VALIDATED for i, name in enumerate(names)})
     original = rows["clip"] == rows["parent"]
-    work, found = folder / CROSS_VALIDATION, []
+    found = []
     for number in sorted(group.unique()):
         in_group = group == number
         if rows.loc[~in_group, "label"].nunique() < rows["label"].nunique():
@@ -286,10 +286,8 @@ def cross_validated(
         _, _, train, validation = partitions(params, inputs, own, chosen, pooling)
         if validation is None:
             continue
-        work.mkdir(exist_ok=True)
-        trainer.fit(train, None, work, seed)
-        found.append((trainer.load(work, len(train.classes))(validation), validation.y))
-    shutil.rmtree(work, ignore_errors=True)
+        model = trainer.fitted(train, seed, place)
+        found.append((trainer.scores(model, validation.x), validation.y))
     if not found:
         return None
     scores, labels = zip(*found, strict=True)

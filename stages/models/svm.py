@@ -5,7 +5,6 @@ from __future__ import annotations
 from copy import copy
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,7 +16,6 @@ from sklearn.svm import SVC
 from stages.base.params import Block, Positive
 from stages.learning.estimator import EstimatorTrainer
 from stages.learning.preprocessing import Inputs
-from stages.learning.trainer import Model
 
 LAYOUTS = ("mean", "stats", "flat")
 LARGEST_GRAM = 2**29  # bytes, for 8,192 clips: the kernel of more is computed row by row
@@ -78,14 +76,9 @@ class SvmTrainer(EstimatorTrainer):
         precomputed.n_features_in_ = n_fitted
         return np.asarray(precomputed.decision_function(gram))
 
-    def load(self, folder: Path, n_classes: int) -> Model:
-        """Returns the model that `fit` wrote: see `class_scores`.
-
-        Raises:
-            InputError: there is no model written by train, or it is given other inputs.
-        """
-        margins = super().load(folder, n_classes)
-        return lambda clips: class_scores(margins(clips), n_classes)
+    def scores(self, model: SVC, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Returns a score of each class: see `class_scores`."""
+        return class_scores(super().scores(model, x), len(model.classes_))
 
 
 def _kernel(model: SVC, gamma: float, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
