@@ -63,19 +63,23 @@ class EstimatorTrainer:
         Raises:
             InputError: it cannot be fitted.
         """
-        model = self.fitted(train, seed, folder.name)
+        model = self._fitted(train, seed, folder.name)
         save(model, folder / FILE)
         found = {"n_parameters": _n_parameters(model)}
         if isinstance(n_epochs := vars(model).get("n_iter_"), int):  # of an MLP
             found["n_epochs"] = n_epochs
         return pd.DataFrame(), found
 
-    def fitted(self, train: Partition, seed: int, place: str) -> Any:
-        """Returns a fitted classifier.
+    def learned(self, train: Partition, seed: int, place: str) -> Model:
+        """Returns a model fitted on `train`, which is not stored.
 
         Raises:
             InputError: it cannot be fitted; the message begins with `place`.
         """
+        model = self._fitted(train, seed, place)
+        return lambda clips: self.scores(model, clips.x)
+
+    def _fitted(self, train: Partition, seed: int, place: str) -> Any:
         model = seeded(self.build(), seed)
         with warnings.catch_warnings():
             # An MLP that stops at its max_iter did what params.yaml asks for.
@@ -94,7 +98,7 @@ class EstimatorTrainer:
         return model
 
     def learn(self, model: Any, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
-        """Fits the classifier in place; `fitted` reports a ValueError as one of the settings."""
+        """Fits the classifier in place; `fit` reports a ValueError as one of the settings."""
         model.fit(x, y)
 
     def scores(self, model: Any, x: NDArray[np.float32]) -> NDArray[np.float64]:

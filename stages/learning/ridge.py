@@ -49,6 +49,17 @@ class RidgeTrainer:
             fit without its speaker, and the labels. Of a single speaker, clips are held out: the scores are
             too good.
         """
+        weights, intercept, found = self._solved(train)
+        npz.write(folder / self.file, weights=weights, intercept=intercept)
+        return pd.DataFrame(), {"n_parameters": weights.size + intercept.size, **found}
+
+    def learned(self, train: Partition, seed: int, place: str) -> Model:
+        """Returns a model fitted on `train`, which is not stored."""
+        weights, intercept, _ = self._solved(train)
+        return lambda clips: np.asarray(clips.x @ weights + intercept, np.float64)
+
+    def _solved(self, train: Partition) -> tuple[Scores, Scores, dict[str, Any]]:
+        """Returns the weights (n_dims, n_classes), the intercept (n_classes,), `penalty` and `held_out`."""
         groups = train.speakers
         if groups is None or len(np.unique(groups)) < 2:
             groups = clip_groups(train.y, np.arange(len(train)) if train.parents is None else train.parents)
@@ -64,12 +75,8 @@ class RidgeTrainer:
         uars = [recall_score(labels, scores.argmax(axis=1), average="macro") for scores in found]
         best = int(np.argmax(uars))
         dual = np.linalg.solve(kernel + np.diag(self.penalties[best] / weights), targets)
-        npz.write(folder / self.file, weights=x.T @ dual, intercept=dual.sum(axis=0))
-        return pd.DataFrame(), {
-            "n_parameters": (x.shape[1] + 1) * n_classes,
-            "penalty": self.penalties[best],
-            "held_out": (found[best], labels),
-        }
+        chosen = {"penalty": self.penalties[best], "held_out": (found[best], labels)}
+        return x.T @ dual, dual.sum(axis=0), chosen
 
     def load(self, folder: Path, n_classes: int) -> Model:
         """Returns the model that `fit` wrote to `folder`.

@@ -51,3 +51,10 @@ class Trainer(Protocol):
 
     def load(self, folder: Path, n_classes: int) -> Model:
         """Returns the model that `fit` wrote to `folder`; it is read once."""
+
+
+class CrossValidated(Trainer, Protocol):
+    """A trainer with `trains_on_validation`: scores of its training clips need models without them."""
+
+    def learned(self, train: Partition, seed: int, place: str) -> Model:
+        """Returns a model fitted on `train`, which is not stored; `place` is for error messages."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -26,14 +26,13 @@ from stages.base.files import DATA, METRICS, MODEL, SPLITS, write_json
 from stages.base.params import Params
 from stages.data import keys
 from stages.learning import calibration, dataset, live, normalization
-from stages.learning.estimator import EstimatorTrainer
 from stages.learning.normalization import SPEAKER_MEANS, SpeakerMeans
 from stages.learning.pooling import FittedPooling, Stream
 from stages.learning.preprocessing import WITHOUT_TIME_AXIS, Frames, Inputs, Partition, Preprocessor
 from stages.learning.profile import PROFILE
 from stages.learning.record import RECORD, TRAINED_ON, folder_name, summary
 from stages.learning.trained_fold import made_by, made_with
-from stages.learning.trainer import Trainer
+from stages.learning.trainer import CrossValidated, Trainer
 from stages.learning.windows import POOLING, PREPROCESSOR
 
 N_CROSS_VALIDATED = 5  # groups of speakers, as Platt 1999 holds out in fifths or thirds
@@ -170,8 +169,9 @@ def train_fold(
         **made,
         **fitted,
     }
-    if held_out is None and isinstance(trainer, EstimatorTrainer) and trainer.trains_on_validation:
-        held_out = cross_validated(params, trainer, inputs, rows, clips, pooling, folder.name, seed)
+    if held_out is None and trainer.trains_on_validation:
+        with_models = cast(CrossValidated, trainer)
+        held_out = cross_validated(params, with_models, inputs, rows, clips, pooling, folder.name, seed)
     elif held_out is None and validation is not None:
         held_out = trainer.load(folder, len(validation.classes))(validation), validation.y
     if held_out is not None:
@@ -248,7 +248,7 @@ def validate(scores: NDArray[np.float64], labels: NDArray[np.int64], calibrate: 
 
 def cross_validated(
     params: Params,
-    trainer: EstimatorTrainer,
+    trainer: CrossValidated,
     inputs: Inputs,
     rows: pd.DataFrame,
     clips: list[Frames],
@@ -286,8 +286,7 @@ def cross_validated(
         _, _, train, validation = partitions(params, inputs, own, chosen, pooling)
         if validation is None:
             continue
-        model = trainer.fitted(train, seed, place)
-        found.append((trainer.scores(model, validation.x), validation.y))
+        found.append((trainer.learned(train, seed, place)(validation), validation.y))
     if not found:
         return None
     scores, labels = zip(*found, strict=True)
