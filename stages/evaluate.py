@@ -1,4 +1,4 @@
-"""Apply each fold's model to its test clips and compute metrics. No other stage reads test labels."""
+"""Apply each fold's model to its test clips and compute metrics. No other stage scores test clips."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class System(Block):
     """A published system.
 
     `note` is what a reader of its rows must know (fewer epochs, smaller images), or "". With each of the
-    `n_seeds` seeds, its rows are split and trained anew.
+    `n_seeds` seeds, its rows are split and trained again.
     """
 
     title: str

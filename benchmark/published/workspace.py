@@ -27,7 +27,7 @@ from stages.splitting import labels, protocols
 
 RUNS = Path("benchmark/published/runs")
 WEIGHTS = {  # titles of what is in data/pretrained
-    "imagenet": "ImageNet weights",
+    "imagenet": "ImageNet weights of ResNet34",
     "imagenet_lite0": "ImageNet weights of EfficientNet-Lite0",
     "byol_s.npz": "weights of BYOL-S",
     "efficientnet_lite0.npz": "weights of EfficientNet-Lite0",

@@ -224,7 +224,7 @@ def _audformat(path: Path, name: str | None) -> pd.DataFrame:
     try:
         import audformat
     except ImportError as error:
-        raise InputError(f"{path}: needs audformat: pip install '.[audformat]'.") from error
+        raise InputError(f"{path}: needs audformat: pip install -e '.[audformat]'.") from error
     database = audformat.Database.load(str(path.parent))
     if name is None and len(database.tables) == 1:
         name = next(iter(database.tables))

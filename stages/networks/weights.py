@@ -106,7 +106,7 @@ def start(network: keras.Model, name: str, build: Build, classes: list[str]) -> 
     shared = [emotion for emotion in classes if emotion in known]
     if known and not shared:
         raise InputError(
-            f"{folder}: trained on {', '.join(known)}, which are none of {', '.join(classes)}. "
+            f"{folder}: trained on {', '.join(known)}, none of which is among {', '.join(classes)}. "
             "Rename them by params.split.labels.merge, or start from other weights."
         )
     source = build(network.input_shape[1:], max(len(known), 1))

@@ -69,7 +69,7 @@ def open_study(path: Path, made_from: Mapping[str, str]) -> tuple[optuna.Study, 
         study.set_user_attr(MADE_FROM, dict(made_from))
     except (DatabaseError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(
-            f"{path}: not a file of trials ({one_line(error)}). Delete it to begin anew."
+            f"{path}: not a file of trials ({one_line(error)}). Delete it to start over."
         ) from error
     if name in earlier or not earlier:
         return study, []
@@ -142,7 +142,9 @@ def run(
         if found.seconds:  # it ran
             n_failed = n_failed + 1 if found.failed else 0
         if n_failed == MOST_FAILED or (n_failed and not done):
-            raise InputError(f"ser search: trial {number + 1} failed, as {n_failed} in a row: {found.failed}")
+            raise InputError(
+                f"ser search: trial {number + 1} failed, the last of {n_failed} in a row: {found.failed}"
+            )
         if not n_failed:
             study.add_trials(pending)
             done, pending = finished(study), []

@@ -1,4 +1,4 @@
-"""Check params.yaml, and the split as far as names and tables decide it: `ser check`.
+"""Check params.yaml, and as much of the split as can be checked without reading audio: `ser check`.
 
 It makes the checks of the stage `select`, without DVC, and writes nothing.
 """

@@ -132,7 +132,7 @@ def test_a_packed_corpus_is_not_missing(project: Path) -> None:
 
 
 def test_missing_weights_are_named(project: Path) -> None:
-    assert workspace.missing(starting_from("imagenet")) == ["ImageNet weights"]
+    assert workspace.missing(starting_from("imagenet")) == ["ImageNet weights of ResNet34"]
     assert workspace.missing(starting_from("mine")) == ["mine"]
     assert workspace.missing(starting_from(None)) == []
     (project / "data" / "pretrained" / "imagenet").mkdir(parents=True)
