@@ -62,7 +62,7 @@ def last(experiment: Experiment, system: System, missing: Sequence[str]) -> dict
 
     A row that was measured before, or was missing less, is kept, with what the system's file says now: a
     machine without recordings deletes no results. A row of another model or other corpora is dropped. After
-    other changes of the system's file, `settings` tells that the row is outdated.
+    other changes of the system's file, `settings` shows that the row is outdated.
 
     Raises:
         InputError: the last rows cannot be read.

@@ -15,7 +15,7 @@ from stages.base import params
 SMOOTHED_FRAMES = 3  # 60 ms, so that a click is no speech
 MARGIN_FRAMES = 4  # 80 ms kept on both sides
 END_FRAMES = 5  # at the quieter end of a recording show the noise around its speech
-ABOVE_NOISE_DB = 3.0  # speech is at least so much louder than that noise
+ABOVE_NOISE_DB = 3.0  # speech is at least this much louder than that noise
 ALWAYS_DB = 10.0  # a frame is kept if it is at most so far below the loudest, whatever the noise
 LOUDEST_FRACTION = 0.1  # of the frames, whose mean power is the level
 

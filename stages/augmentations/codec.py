@@ -38,7 +38,7 @@ def apply(
     )
     file.seek(0)
     decoded, _ = soundfile.read(file, dtype="float32")
-    # The tag that tells the decoder the delay does not fit into a frame of a low bit rate.
+    # The tag with the decoder's delay does not fit into a frame of a low bit rate.
     if len(decoded) > len(given):
         decoded = decoded[DELAY:]
     back = soxr.resample(decoded, rate_hz, sample_rate_hz, "HQ")[: len(signal)]

@@ -183,7 +183,7 @@ class Audio(Block):
     """What of a recording is used.
 
     Attributes:
-        trim_db: what is quieter than the loudest frame by so much, or hardly louder than the noise, is left
+        trim_db: what is this far below the loudest frame, or hardly louder than the noise, is left
             out before the first and after the last louder frame; null keeps all.
         level_db: the mean power of the loudest frames to which recordings are scaled, in dB re full scale;
             null keeps their own.
@@ -286,7 +286,7 @@ class Training(Block):
         clip_norm: the largest norm of each variable's gradient; null does not clip.
         class_weights: `balanced` weighs clips by the inverse frequency of their class.
         monitor: the validation metric, `uar` or `loss`; the weights of its best epoch are kept.
-        patience_epochs: early stopping after so many epochs without improvement; null never stops.
+        patience_epochs: early stopping after this many epochs without improvement; null never stops.
         plateau: lowers the learning rate without improvement; null does not.
         checkpoint_every_epochs: how often an interrupted training can be resumed from.
         init_from: a folder in data/pretrained with the initial weights; null initialises at random.

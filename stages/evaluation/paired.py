@@ -160,10 +160,10 @@ def combined(variances: list[float], freedoms: list[int]) -> tuple[float, float]
     total = sum(variances)
     if not total:
         return 0.0, float(freedoms[0])
-    shares = [
+    fractions = [
         (variance / total) ** 2 / freedom for variance, freedom in zip(variances, freedoms, strict=True)
     ]
-    return float(np.sqrt(total)), float(1 / sum(shares))
+    return float(np.sqrt(total)), float(1 / sum(fractions))
 
 
 def margin(variances: list[float], freedoms: list[int]) -> float:

@@ -158,6 +158,7 @@ def read(folder: Path) -> Facts:
     names += [SPEAKER_MEANS] if facts.train.normalize in BY_SPEAKER_MEAN else []
     used = [f"{fold.folder}/{name}" for fold in facts.folds for name in names]
     for name, block in facts.features.items():
+        facts.config("features", name, f"{path}.features")
         if key := file_key(name):
             used += [Path(block[key], file).as_posix() for file in file_names(name)]
     if missing := [name for name in used if name not in facts.sha256]:

@@ -85,18 +85,18 @@ def progress(folders: Sequence[Path], epochs: int | None) -> Iterator[None]:
     """
     ended = threading.Event()
 
-    def shares() -> list[float]:
-        return [share(folder, epochs) for folder in folders]
+    def fractions() -> list[float]:
+        return [fraction(folder, epochs) for folder in folders]
 
-    def finished(shares: list[float]) -> str:
-        return f"{shares.count(1)} of {len(shares)}"
+    def finished(fractions: list[float]) -> str:
+        return f"{fractions.count(1)} of {len(fractions)}"
 
-    first = shares()
+    first = fractions()
     bar = tqdm(total=len(folders), initial=sum(first), desc=finished(first), bar_format=BAR, leave=False)
 
     def watch() -> None:
         while not ended.wait(INTERVAL_S):
-            now = shares()
+            now = fractions()
             if sum(now) != bar.n:
                 bar.n = sum(now)
                 bar.set_description_str(finished(now), refresh=False)
@@ -112,8 +112,8 @@ def progress(folders: Sequence[Path], epochs: int | None) -> Iterator[None]:
         bar.close()
 
 
-def share(folder: Path, epochs: int | None) -> float:
-    """Returns how much of a training is done, from 0 to 1."""
+def fraction(folder: Path, epochs: int | None) -> float:
+    """Returns which fraction of a training is done, from 0 to 1."""
     if (folder / RECORD).is_file():
         return 1.0
     path = folder / CURVE

@@ -53,7 +53,7 @@ class Statistics(Block):
     """Statistics over time of each dimension of some streams.
 
     Attributes:
-        difference_frames: of the change over so many frames; 0 for the values themselves.
+        difference_frames: of the change over this many frames; 0 for the values themselves.
         weight: the fraction of the clips' squared distance that the block makes up.
     """
 
@@ -71,7 +71,7 @@ class Covariances(Block):
             the discrete cosine transform, which makes cepstra of log-mel bands.
         n_components: kept.
         lags_frames: between the two frames; 0 is the covariance.
-        difference_frames: the components' changes over so many frames join the components; 0 adds none.
+        difference_frames: the components' changes over this many frames join the components; 0 adds none.
         weight: see `Statistics`; each stream and each lag has it.
     """
 
@@ -312,7 +312,7 @@ def statistics(frames: Frames, names: Sequence[str], difference_frames: int = 0)
     Args:
         frames: float32 (n_frames, n_dims).
         names: of `Statistic`; `p90` is the 90th percentile.
-        difference_frames: statistics of the change over so many frames, 0 for the values.
+        difference_frames: statistics of the change over this many frames, 0 for the values.
 
     Examples:
         >>> statistics(np.array([[1], [2], [6]], np.float32), ["mean", "max", "p50"])

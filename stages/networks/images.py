@@ -119,6 +119,6 @@ class ImageTrainer(NetworkTrainer):
 
 def mixup(x: Array, y: Array, alpha: float, rng: np.random.Generator) -> tuple[Array, Array]:
     """Returns each clip and its target mixed with those of a random other one, in one proportion for all."""
-    share = np.float32(rng.beta(alpha, alpha))
+    fraction = np.float32(rng.beta(alpha, alpha))
     partner = rng.permutation(len(x))
-    return share * x + (1 - share) * x[partner], share * y + (1 - share) * y[partner]
+    return fraction * x + (1 - fraction) * x[partner], fraction * y + (1 - fraction) * y[partner]

@@ -161,7 +161,7 @@ def summarized(x: keras.KerasTensor, summary: str, n_axes: int) -> keras.KerasTe
 
 
 def of_axes(name: str, n_axes: int) -> Any:
-    """Returns Keras's layer of this name for so many axes, as Conv2D."""
+    """Returns Keras's layer of this name for `n_axes` axes, as Conv2D."""
     return getattr(keras.layers, f"{name}{n_axes}D")
 
 

@@ -75,7 +75,7 @@ def _measures(frames: dict[str, Frames]) -> dict[str, float]:
 
 
 def drawn(clips: pd.DataFrame, seed: int, most: int = MOST_CLIPS) -> pd.DataFrame:
-    """Returns at most so many of the clips, drawn by seed and name, in their order."""
+    """Returns at most `most` of the clips, sampled by seed and name, in their order."""
     order = pd.Series([keys.fingerprint(seed, clip) for clip in clips["clip"]], index=clips.index)
     return clips[order.rank() <= most]
 

@@ -19,8 +19,7 @@ def check_chosen(params: Params) -> None:
     Raises:
         InputError: see `check_blocks`, `check_inputs` and `check_split`.
     """
-    with hardware.quiet():  # this may import TensorFlow
-        check_blocks(params)
+    check_blocks(params)
     check_inputs(params)
     check_split(params)
 
@@ -31,7 +30,8 @@ def check_blocks(params: Params) -> None:
     Raises:
         InputError: a value is wrong, or a feature does not fit the block `spectrum`.
     """
-    training.selected(params)
+    with hardware.quiet():  # this may import TensorFlow
+        training.selected(params)
     modules = {name: registry.load("features", name, PLACE) for name in params.featurize.features}
     extractor(params, [name for name, module in modules.items() if not hasattr(module, "OWN_FRAMES")], PLACE)
 

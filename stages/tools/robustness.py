@@ -105,13 +105,14 @@ def measure(params: Params, every: int) -> dict[str, Any]:
     """Returns `conditions`, with uar, lost, warned and abstained of each, and what was measured.
 
     Args:
-        every: of the test clips of a fold and label, one in so many, drawn by `params.seed`.
+        every: of the test clips of a fold and label, one in `every`, sampled by `params.seed`.
 
     Raises:
         InputError: the trained folds do not belong to params.yaml and the splits, or a recording in data/raw
             is not that of the splits.
     """
-    folds = trained_fold.trained(params)
+    with hardware.quiet():  # this may import TensorFlow
+        folds = trained_fold.trained(params)
     splits = Splits.read()
     records = {fold.folder.name: fold.record for fold in folds}
     trained_fold.check_tested(records, params, splits)

@@ -301,6 +301,7 @@ DAMAGE: dict[str, tuple[Callable[[], object], str]] = {
     "another version": (damage_text(format=99), r"bundle\.json: format 99, .* reads 4"),
     "an unknown key": (damage_text(run="rm"), r"bundle\.json\.run: unknown key"),
     "a strange feature": (damage_text(features={"os": {}}), r"features: no 'os'"),
+    "a feature without its file": (damage_text(features={"byol_s": {}}), r"bundle\.json\.features\.byol_s"),
     "no checksums": (damage_text(sha256={}), r"no checksum of 'fold_00/probabilities\.onnx'"),
     "a file elsewhere": (damage_text(sha256={"../x": "0" * 64}), r"sha256"),
     "a changed file": (

@@ -82,13 +82,13 @@ def test_the_bar_counts_epochs_and_finished_trainings_and_says_what_is_left(
 def test_a_damaged_curve_is_named(work: Path) -> None:
     live.follow(curve(1), 0, 20, work / "fold_00")
     (work / "fold_01" / live.CURVE).touch()
-    assert live.share(work / "fold_01", 4) == 0
+    assert live.fraction(work / "fold_01", 4) == 0
     with pytest.raises(InputError, match=r"fold_01.curve\.csv: damaged"):
         live.follow(curve(2), 0, 20, work / "fold_00")
 
 
 def test_without_epochs_the_bar_counts_finished_trainings(work: Path) -> None:
     live.follow(pd.DataFrame(), 0, 20, work / "fold_00")
-    assert live.share(work / "fold_00", None) == 0
+    assert live.fraction(work / "fold_00", None) == 0
     (work / "fold_00" / RECORD).write_text("{}")
-    assert live.share(work / "fold_00", None) == 1
+    assert live.fraction(work / "fold_00", None) == 1
