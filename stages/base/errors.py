@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 N_SHOWN = 60  # characters of a value that a message repeats
+N_NAMED = 5  # names of `first_of`
 N_LISTED = 400  # characters of the names it lists
 N_REASON = 200  # characters of another library's message
 INTERRUPTED = "interrupted: finished work is kept; run the same command to continue"
@@ -99,6 +100,16 @@ def listed(names: Iterable[str]) -> str:
     'anger, fear'
     """
     return textwrap.shorten(", ".join(names), N_LISTED, placeholder=" ...")
+
+
+def first_of(names: Iterable[str], n: int = N_NAMED) -> str:
+    """Returns the first `n` names in one line, and how many more there are.
+
+    >>> first_of(["anger", "fear", "joy"], 2)
+    'anger, fear and 1 more'
+    """
+    names = [*names]
+    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
 
 
 def disk_error(error: OSError) -> str | None:

@@ -20,7 +20,7 @@ import psutil
 from ruamel.yaml import YAML
 
 from stages.base import errors, files
-from stages.base.errors import InputError
+from stages.base.errors import InputError, first_of
 from stages.base.workspace import alone
 
 PIPELINE = Path("dvc.yaml")
@@ -117,10 +117,9 @@ def check_unchanged() -> None:
         after = state(stage)
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
         if changed:
-            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             raise InputError(
-                f"{changed[0]}{more}: changed while {stage} was running, so its result may belong to neither "
-                "state. Run the same command again."
+                f"{first_of(changed, 1)}: changed while {stage} was running, so its result may belong to "
+                "neither state. Run the same command again."
             )
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from stages.base.errors import first_of
 from stages.base.params import Compute
 from stages.compute import engine
 from stages.compute.task import Task
 from stages.data.shards import INDEX, N_THREADS, Shard
-
-N_NAMED = 5  # shards named in the log
 
 
 def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) -> None:
@@ -55,7 +54,5 @@ def _delete_all_but(wanted: set[str], folder: Path) -> set[str]:
 
 def _listed(computed: Sequence[Shard]) -> str:
     """Returns `2 computed (ravdess_01_000: 60 clips, ravdess_02_000: 60 clips)`."""
-    names = [f"{shard.stem}: {shard.n_clips} clips" for shard in computed[:N_NAMED]]
-    if len(computed) > N_NAMED:
-        names.append(f"and {len(computed) - N_NAMED} more")
-    return f"{len(computed)} computed" + (f" ({', '.join(names)})" if names else "")
+    names = [f"{shard.stem}: {shard.n_clips} clips" for shard in computed]
+    return f"{len(computed)} computed" + (f" ({first_of(names)})" if names else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.base.errors import InputError
+from stages.base.errors import InputError, first_of
 from stages.data.splits import Splits
 
 LEAKY = frozenset({"random"})  # exempt from the rule on speakers; their results say `leaky: true`
@@ -87,7 +87,7 @@ def check(splits: Splits, protocol: str) -> None:
                 continue
             (fold, value), shared = next(iter(rows.groupby(["fold", column])))
             roles = " and ".join(
-                f"{role} ({_named(clips)})" for role, clips in shared.groupby("role")["clip"]
+                f"{role} ({first_of(clips, N_NAMED)})" for role, clips in shared.groupby("role")["clip"]
             )
             raise LeakError(
                 f"params.split.protocol {protocol}, fold {fold}: the {column} '{value}' is in {roles}. "
@@ -118,7 +118,8 @@ def check_training(rows: pd.DataFrame) -> None:
     }.items():
         if len(broken):
             raise LeakError(
-                f"train: {_named(broken['clip'])} in {', '.join(sorted(broken['role'].unique()))} "
+                f"train: {first_of(broken['clip'], N_NAMED)} in "
+                f"{', '.join(sorted(broken['role'].unique()))} "
                 f"break the rule '{rule}'."
             )
 
@@ -141,8 +142,9 @@ def check_pretrained(before: pd.DataFrame, test: pd.DataFrame, own: pd.DataFrame
     shares_speakers = bool(own["speaker"].isin(test["speaker"]).any())
     for kind, rows in _trained_on(before, test, shares_speakers).items():
         raise LeakError(
-            f"{source}: these weights were trained on {_named(rows['clip'])}, or on their speakers, "
-            f"which this fold tests. {len(rows)} clips break the rule 'no pretraining on test {kind}s'."
+            f"{source}: these weights were trained on {first_of(rows['clip'], N_NAMED)}, or on their "
+            f"speakers, which this fold tests. {len(rows)} clips break the rule 'no pretraining on test "
+            f"{kind}s'."
         )
 
 
@@ -161,7 +163,7 @@ def check_model(trained_on: pd.DataFrame, test: pd.DataFrame, protocol: str, sou
     for kind, rows in _trained_on(trained_on, test, leaky(protocol)).items():
         raise LeakError(
             f"{source}: lists {len(rows)} test clips, or their speakers, as trained on: "
-            f"{_named(rows['clip'])}. They break the rule 'no test {kind} in training'. "
+            f"{first_of(rows['clip'], N_NAMED)}. They break the rule 'no test {kind} in training'. "
             "Run `dvc repro train`."
         )
 
@@ -187,10 +189,3 @@ def _differing(splits: Splits, column: str) -> Splits:
     """
     n_different = splits.clips.groupby(column)["roles"].transform("nunique")
     return Splits(splits.clips[n_different > 1])
-
-
-def _named(clips: pd.Series) -> str:
-    """Returns the first names, and how many more there are."""
-    names = ", ".join(clips.iloc[:N_NAMED])
-    more = len(clips) - N_NAMED
-    return f"{names} and {more} more" if more > 0 else names

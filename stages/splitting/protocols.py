@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.base.errors import InputError, unknown
+from stages.base.errors import InputError, first_of, unknown
 from stages.base.params import Params, Split
 from stages.data.keys import fingerprint, leaves
 from stages.data.splits import Roles, Splits
@@ -474,8 +474,8 @@ def _check_list(place: str, listed: pd.Series, names: pd.Series) -> None:
     """Checks that each name of a corpus's speakers is listed once; logs listed names without clips."""
     if not listed.isin(names).any():
         raise InputError(
-            f"{place}: has none of the speakers {_first(names)}, so it is for another corpus. Choose another "
-            "params.split.fixed_list."
+            f"{place}: has none of the speakers {first_of(names)}, so it is for another corpus. Choose "
+            "another params.split.fixed_list."
         )
     faults = {
         "lists twice": listed[listed.duplicated()],
@@ -484,9 +484,9 @@ def _check_list(place: str, listed: pd.Series, names: pd.Series) -> None:
     }
     for fault, those in faults.items():
         if len(those):
-            raise InputError(f"{place}: {fault} the speakers {_first(those)}. List each speaker once.")
+            raise InputError(f"{place}: {fault} the speakers {first_of(those)}. List each speaker once.")
     if len(absent := listed[~listed.isin(names)]):
-        logger.warning("%s: lists speakers who have no clips: %s", place, _first(absent))
+        logger.warning("%s: lists speakers who have no clips: %s", place, first_of(absent))
 
 
 def _roles(test: pd.Series, validation: pd.Series, train: pd.Series) -> Roles:
@@ -611,9 +611,3 @@ def _check_classes(splits: Splits) -> None:
             )
         if untested := labels - own["test"]:
             logger.warning("fold %d: no test clip of %s", fold, ", ".join(sorted(untested)))
-
-
-def _first(names: pd.Series, n: int = 5) -> str:
-    """Returns the first `n` names, and how many more there are."""
-    more = f" and {len(names) - n} more" if len(names) > n else ""
-    return ", ".join(names.iloc[:n]) + more

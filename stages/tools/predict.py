@@ -24,7 +24,7 @@ from typing import IO
 from tqdm import tqdm
 
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, count, encode_output, parser_of, run, standard_input
+from stages.base.errors import InputError, count, encode_output, first_of, parser_of, run, standard_input
 from stages.base.files import write as write_file
 from stages.data import keys
 from stages.inference import chosen, output
@@ -133,11 +133,6 @@ def in_folder(folder: Path) -> list[str]:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def first_of(names: list[str]) -> str:
-    """Returns the first names in one line, and how many more there are."""
-    return ", ".join(names[:N_NAMED]) + (f" and {len(names) - N_NAMED} more" * (len(names) > N_NAMED))
 
 
 def stored(folder: Path) -> Path:

@@ -104,7 +104,7 @@ def test_missing_shards_are_computed_others_kept_and_stale_ones_removed(
 def test_many_shards_are_not_all_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path, planned(*"abcdefg"), ONE, "stage")
     assert (
-        "(a: 2 clips, b: 2 clips, c: 2 clips, d: 2 clips, e: 2 clips, and 2 more)" in capsys.readouterr().out
+        "(a: 2 clips, b: 2 clips, c: 2 clips, d: 2 clips, e: 2 clips and 2 more)" in capsys.readouterr().out
     )
     fill(tmp_path, [], ONE, "stage")
     assert capsys.readouterr().out == "stage: 0 shards, 0 kept, 0 computed\n"
@@ -130,7 +130,7 @@ def test_for_a_single_shard_no_process_is_started(tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_is_an_input_error(tmp_path: Path) -> None:
-    doomed = [Shard("a", 1, "f00d", die), Shard("b", 1, "f00d", die)]
+    doomed = [Shard("a", 1, "f00d", process_id), Shard("b", 1, "f00d", die)]  # the first is of this process
     with pytest.raises(InputError, match=r"worker.* params\.compute\.workers \(2\)"):
         fill(tmp_path, doomed, TWO, "stage")
 
