@@ -44,7 +44,7 @@ def _row(what: str, speakers: list[list[Path]], stages: list[str], goal: str) ->
                     recordings.link(path, folder / SOURCE / path.parent.name / path.name)
                 command = [sys.executable, "-m", "dvc", "repro", *stages]
                 seconds.append(measure.command(command, folder).cpu_s)
-    what, against = f"{what} after a speaker joined {n_first}", f"the first run, on {n_first}"
+    what, against = f"{what} after adding a speaker to {n_first}", f"the first run, on {n_first}"
     return Row(what, median(grown), against, median(first), "CPU s", measure.ratio(grown, first), goal)
 
 
