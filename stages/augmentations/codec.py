@@ -11,6 +11,7 @@ import soxr
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stages.base.errors import uninterrupted
 from stages.base.params import Augmentation, Range
 
 RATES_HZ = (16_000, 24_000)  # of MPEG-2, whose bit rates are the lowest
@@ -33,11 +34,12 @@ def apply(
     file = io.BytesIO()
     quality = (HIGHEST_KBIT_S - kbit_s) / (HIGHEST_KBIT_S - LOWEST_KBIT_S)
     compression = min(quality, MOST_COMPRESSION)
-    soundfile.write(
-        file, given, rate_hz, format="MP3", bitrate_mode="CONSTANT", compression_level=compression
-    )
-    file.seek(0)
-    decoded, _ = soundfile.read(file, dtype="float32")
+    with uninterrupted():
+        soundfile.write(
+            file, given, rate_hz, format="MP3", bitrate_mode="CONSTANT", compression_level=compression
+        )
+        file.seek(0)
+        decoded, _ = soundfile.read(file, dtype="float32")
     # The tag with the decoder's delay does not fit into a frame of a low bit rate.
     if len(decoded) > len(given):
         decoded = decoded[DELAY:]

@@ -15,7 +15,8 @@ import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -236,6 +237,27 @@ def standard_input(place: str) -> BinaryIO:
     if sys.stdin is None:
         raise InputError(f"{place}: the standard input is closed. Pipe a recording into the command.")
     return sys.stdin.buffer
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delays Ctrl-C and SIGTERM until the block ends, in the main thread, which receives them.
+
+    For calls of C libraries that call Python back: an exception that is raised there is printed and lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, lambda number, _: received.append(number)) for each in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for received_number in received:
+            signal.raise_signal(received_number)
 
 
 def _terminate(*_: object) -> NoReturn:

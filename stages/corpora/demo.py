@@ -22,6 +22,7 @@ import soxr
 from pydantic import Field
 
 from stages.acquire import espeak
+from stages.base.errors import uninterrupted
 from stages.base.files import write
 from stages.base.params import Block
 from stages.data.keys import rng
@@ -164,7 +165,9 @@ def synthesise(folder: Path, config: Config, seed: int) -> int:
     sounds = espeak.speak(take.utterance for take in takes)
     for take, sound in zip(takes, sounds, strict=True):
         recorded = io.BytesIO()  # libsndfile does not report a full disk
-        soundfile.write(recorded, _record(sound, take, seed), SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
+        samples = _record(sound, take, seed)
+        with uninterrupted():
+            soundfile.write(recorded, samples, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
         write(recorded.getvalue(), folder / f"{take.name}.wav")
     return len(takes)
 

@@ -9,12 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stages.base import errors, files
+from stages.base import errors, files, registry
 from stages.base.errors import InputError
 
 
@@ -189,3 +190,35 @@ def test_a_character_that_the_output_lacks_is_escaped() -> None:
 def test_another_broken_pipe_is_a_bug() -> None:
     with pytest.raises(BrokenPipeError):
         errors.run(fail(BrokenPipeError(errno.EPIPE, "of a worker")))  # type: ignore[arg-type]
+
+
+def test_an_interrupt_waits_for_the_end_of_a_call_that_cannot_be_interrupted() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), errors.uninterrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        done.append("the call")
+    assert done == ["the call"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_mp3_is_written_is_one_sentence(number: int) -> None:
+    code = f"""
+import os, threading, time
+import numpy as np
+from stages.augmentations import codec
+from stages.base import errors
+noise = np.random.default_rng(0).normal(scale=0.1, size=160_000).astype(np.float32)
+def main():
+    codec.apply(noise, 16_000, np.random.default_rng(0), kbit_s=32.0)
+    threading.Timer(0.3, os.kill, (os.getpid(), {number})).start()
+    while True:
+        codec.apply(noise, 16_000, np.random.default_rng(0), kbit_s=32.0)
+errors.run(main)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=registry.STAGES.parent, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr.splitlines() == [errors.INTERRUPTED]
+    assert done.returncode == 128 + number
