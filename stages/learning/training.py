@@ -170,8 +170,8 @@ def train_fold(
         **fitted,
     }
     if held_out is None and trainer.trains_on_validation:
-        with_models = cast(CrossValidated, trainer)
-        held_out = cross_validated(params, with_models, inputs, rows, clips, pooling, folder.name, seed)
+        learner = cast(CrossValidated, trainer)
+        held_out = cross_validated(params, learner, inputs, rows, clips, pooling, folder.name, seed)
     elif held_out is None and validation is not None:
         held_out = trainer.load(folder, len(validation.classes))(validation), validation.y
     if held_out is not None:
@@ -190,8 +190,8 @@ def train_fold(
     per_epoch = seconds / max(record.get("n_epochs", 0), 1)
     write_json({"seconds": seconds, "seconds_per_epoch": per_epoch}, folder / TIMING)
     write_json(record, folder / RECORD)
-    validated = f", validation UAR {record['val_uar']:.3f}" if "val_uar" in record else ""
-    return f"train: {params.model} {folder.name}, {len(train)} clips{validated}, {seconds:.1f} s"
+    shown = f", validation UAR {record['val_uar']:.3f}" if "val_uar" in record else ""
+    return f"train: {params.model} {folder.name}, {len(train)} clips{shown}, {seconds:.1f} s"
 
 
 def partitions(
