@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stages.audio import ffmpeg, lfs, ogg
 from stages.base import errors
-from stages.base.errors import InputError
+from stages.base.errors import InputError, uninterrupted
 
 Samples = NDArray[np.float32]
 
@@ -383,10 +383,17 @@ def _blocks(file: soundfile.SoundFile) -> Iterator[Samples]:
     """Yields the file's samples block by block, float32 (n_samples, n_channels)."""
     n_frames = max(1, BLOCK_SAMPLES // file.channels)
     low, fine = file.subtype == "PCM_32", False
-    while len(block := file.read(n_frames, dtype="float32", always_2d=True)):
+    while len(block := _next_block(file, n_frames)):
         if low:
             low = bool(np.abs(block).max() <= LOW_BITS)
             fine = fine or bool((block * 2**23 % 1).any())  # finer than a true 24-bit recording's
         yield block
     if low and fine:
         raise AudioError("wrong scale: 24-bit samples in the low bits of 32; write them as 24-bit")
+
+
+def _next_block(file: soundfile.SoundFile, n_frames: int) -> Samples:
+    """Returns the next samples, float32 (n_frames or fewer, n_channels)."""
+    with uninterrupted():  # libsndfile may read by `_Overlaid`
+        block: Samples = file.read(n_frames, dtype="float32", always_2d=True)
+    return block

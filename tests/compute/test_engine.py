@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +165,11 @@ def test_a_cluster_returns_more_tasks_than_it_is_sent_at_once(
 
 
 def test_this_process_does_short_tasks_from_the_start_and_others_join_it() -> None:
-    given = (Task(f"{number}", tasks.process, 1) for number in range(200))
-    found = [*engine.run(given, LOCAL, "test", here=True)]
-    assert len(found) == 200
+    found: list[int] = []
+    numbers = takewhile(lambda _: len({*found}) < 2, range(2000))  # until the other process has joined
+    given = (Task(f"{number}", tasks.process, 1) for number in numbers)
+    for process in engine.run(given, LOCAL, "test", here=True):
+        found.append(process)  # noqa: PERF402, `numbers` looks at it meanwhile
     assert found[0] == os.getpid()  # while the other process starts
     assert len({*found}) == 2
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from stages.base import registry
 from stages.base.errors import InputError
 from stages.searching import checks, space
 from stages.splitting import protocols
@@ -197,3 +200,13 @@ def test_a_study_belongs_to_training_data_code_and_parameters(monkeypatch: pytes
             assert checks.code_of(params) != code
     other_code = checks.made_from(first, params, rows, "other")
     assert [name for name in other_code if other_code[name] != made[0][name]] == ["code"]
+
+
+@pytest.mark.slow
+def test_tensorflow_is_loaded_quietly() -> None:
+    code = "from stages.searching import checks; from stages.base.params import load; "
+    code += "from pathlib import Path; checks.valid(load(Path('params.yaml')) | {'model': 'gru'})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=registry.STAGES.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
