@@ -6,7 +6,7 @@ WORKDIR /pipeline
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY . .
-RUN pip install --no-cache-dir --editable '.[av,export]'
+RUN pip install --no-cache-dir --editable '.[av,cpu,export]'
 RUN git init -q && dvc repro && ser bundle /bundle
 
 FROM python:3.12-slim-bookworm

@@ -1,6 +1,7 @@
 # `make repro` and `make test` are all a fresh machine needs: Python 3.11 to 3.13, pip, make and git.
 PYTHON ?= python3
 VENV ?= .venv
+TENSORFLOW ?= cpu
 BIN = $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
@@ -71,13 +72,13 @@ base: $(VENV)/installed
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[av]'
+	$(BIN)/python -m pip install --quiet --editable '.[av,$(TENSORFLOW)]'
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 	touch $@
 
 # What only tests and lint need: librosa to compare with, optional libraries, tools.
 $(VENV)/dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev]' --group docs --group workflows
+	$(BIN)/python -m pip install --quiet --editable '.[dev,$(TENSORFLOW)]' --group docs --group workflows
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 	touch $@
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from stages.acquire.source_file import is_text
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, one_line, shown, unknown
+from stages.base.errors import InputError, extra, one_line, shown, unknown
 from stages.data.vocabulary import CHANNELS, EMOTIONS, LABEL, UNKNOWN
 
 REQUIRED = ("path", "speaker", "label")
@@ -221,10 +221,8 @@ def _emobox(folder: Path) -> pd.DataFrame:
 
 def _audformat(path: Path, name: str | None) -> pd.DataFrame:
     """Returns a table of an audformat database, its speakers' facts and its splits as columns."""
-    try:
+    with extra("audformat", str(path)):
         import audformat
-    except ImportError as error:
-        raise InputError(f"{path}: needs audformat: pip install -e '.[audformat]'.") from error
     database = audformat.Database.load(str(path.parent))
     if name is None and len(database.tables) == 1:
         name = next(iter(database.tables))

@@ -113,6 +113,33 @@ def first_of(names: Iterable[str], n: int = N_NAMED) -> str:
     return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
 
 
+@contextlib.contextmanager
+def extra(name: str, place: str, package: str | None = None) -> Iterator[None]:
+    """Reports a package that the block imports and that is not installed, with the command that installs it.
+
+    Args:
+        name: of the extra in pyproject.toml that has the package.
+        place: what needs it.
+        package: the only one whose absence is reported, where the block imports others too.
+
+    Raises:
+        InputError: a package is missing or does not load.
+
+    >>> with extra("app", "ser app"):
+    ...     import no_such_package
+    Traceback (most recent call last):
+    stages.base.errors.InputError: ser app: needs the extra `app` (No module named 'no_such_package'). ...
+    """
+    try:
+        yield
+    except ImportError as error:
+        if package not in (None, (error.name or "").partition(".")[0]):
+            raise
+        raise InputError(
+            f"{place}: needs the extra `{name}` ({one_line(error)}). Run `pip install -e '.[{name}]'`."
+        ) from error
+
+
 def disk_error(error: OSError) -> str | None:
     """Returns which file cannot be read or written and why; None where the disk is not the cause."""
     number, file = error.errno, error.filename

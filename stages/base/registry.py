@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
-from stages.base.errors import InputError, unknown
+from stages.base.errors import InputError, extra, unknown
 
 STAGES = Path(__file__).resolve().parents[1]
 
@@ -62,12 +62,14 @@ def load(kind: str, name: str, place: str) -> ModuleType:
         place: where the name was given, for the error (`model`, `corpus`).
 
     Raises:
-        InputError: there is no such file, or it does not define what its registry requires.
+        InputError: there is no such file, it does not define what its registry requires, or it is a network
+            and TensorFlow is not installed.
     """
     if name == TABLE:
         return importlib.import_module(f"stages.{kind}.{name}")
     check(kind, name, place)
-    module = importlib.import_module(f"stages.{kind}.{name}")
+    with extra("cpu", f"{place} '{name}'", "tensorflow"):
+        module = importlib.import_module(f"stages.{kind}.{name}")
     for attribute, meaning in CONTRACTS[kind].items():
         if not hasattr(module, attribute):
             raise InputError(f"stages/{kind}/{name}.py: does not define `{attribute}`. Add {meaning}.")

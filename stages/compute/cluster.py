@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import itertools
 import pickle
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from stages.base import registry
-from stages.base.errors import InputError
+from stages.base.errors import InputError, extra
 from stages.base.files import scratch
 from stages.base.params import Compute
 from stages.compute import hardware
@@ -220,9 +219,8 @@ def _code() -> bytes:
 
 @contextmanager
 def _connected(compute: Compute, stage: str) -> Iterator[Client]:
-    if importlib.util.find_spec("distributed") is None:
-        raise InputError("params.compute.engine: 'dask' needs the extra `dask`: `pip install -e '.[dask]'`.")
-    from distributed import Client, LocalCluster
+    with extra("dask", "params.compute.engine 'dask'"):
+        from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
         cluster = compute.scheduler or stack.enter_context(

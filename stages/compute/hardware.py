@@ -23,7 +23,7 @@ def environment() -> dict[str, str]:
     """Returns what must be the same on every machine of a run, for the same results on each."""
     python = ".".join(platform.python_version_tuple()[:2])
     found = {"python": python, "bfloat16": str(processor.has_bfloat16())}
-    return found | code.versions(code.LIBRARIES.values())
+    return found | code.versions(code.LIBRARIES)
 
 
 @contextmanager

@@ -21,19 +21,20 @@ from stages.data.keys import sha256
 # tests/data/test_code.py tests that they compute nothing.
 NO_VALUE = ("base", "compute")
 
-# The distributions whose version can change a value, by the name under which they are imported.
+# The distributions whose version can change a value, and the name under which each is imported.
 LIBRARIES = {
     "av": "av",
     "keras": "keras",
-    "keras_hub": "keras-hub",
+    "keras-hub": "keras_hub",
     "numpy": "numpy",
     "onnxruntime": "onnxruntime",
     "pandas": "pandas",
+    "scikit-learn": "sklearn",
     "scipy": "scipy",
-    "sklearn": "scikit-learn",
     "soundfile": "soundfile",
     "soxr": "soxr",
     "tensorflow": "tensorflow",
+    "tensorflow-cpu": "tensorflow",
 }
 
 
@@ -84,8 +85,8 @@ def hashes(files: Iterable[Path]) -> dict[str, str]:
 def made_by(files: Iterable[Path]) -> dict[str, str]:
     """Returns `hashes(files)` and the versions of those LIBRARIES that the files of the closure import."""
     files = closure(files)
-    names = {name for file in files for name in imported(file)[1]} & {*LIBRARIES}
-    return hashes(files) | versions(LIBRARIES[name] for name in names)
+    names = {name for file in files for name in imported(file)[1]}
+    return hashes(files) | versions(library for library, name in LIBRARIES.items() if name in names)
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:

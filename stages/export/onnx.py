@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from stages.base.errors import InputError
+from stages.base.errors import extra
 from stages.base.files import write
 
 OPSET = 18
@@ -31,14 +31,10 @@ def convert(
     Raises:
         InputError: the extra `export` is not installed.
     """
-    try:
+    with extra("export", "ONNX export"):
         import tf2onnx
 
         from stages.export import canonical
-    except ImportError as error:
-        raise InputError(
-            "ONNX export: needs the extra `export`. Run `pip install -e '.[export]'`."
-        ) from error
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec(shape, tf.float32, name="input")]
     graph = tf.function(

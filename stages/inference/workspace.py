@@ -76,7 +76,7 @@ def facts(params: Params, trained: list[TrainedFold]) -> Facts:
         },
         synthetic=[name for name, corpus in corpora.items() if hasattr(corpus, "synthesise")],
         score=score(params, records),
-        versions=code.versions(code.LIBRARIES.values()),
+        versions=code.versions(code.LIBRARIES),
         sha256={},
     )
 

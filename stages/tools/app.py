@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.audio import recording
 from stages.audio.spectrum import Spectrum
-from stages.base.errors import InputError, one_line, parser_of, run, shown
+from stages.base.errors import InputError, extra, one_line, parser_of, run, shown
 from stages.inference import chosen, occlusion
 from stages.inference.bundle import Bundle, Prediction
 from stages.inference.occlusion import Part
@@ -116,10 +116,8 @@ def page(model: Bundle, clips: TrainingClips | None = None) -> Any:
     Raises:
         InputError: the extra `app` is not installed.
     """
-    try:
+    with extra("app", "ser app"):
         import gradio
-    except ImportError as error:
-        raise InputError("app: needs the extra `app`. Run `pip install -e '.[app]'`.") from error
     with gradio.Blocks(
         title="Speech emotion", analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S)
     ) as blocks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.base.errors import parser_of, run
+from stages.base.errors import extra, parser_of, run
 from stages.base.params import read
 from stages.compute import hardware
 
@@ -19,8 +19,8 @@ def main() -> None:
     out = parser.parse_args().out
     params = read()
     hardware.limit(params.train.threads)
-    with hardware.quiet():
-        from stages.export import folder  # loads TensorFlow
+    with extra("cpu", "ser bundle", "tensorflow"), hardware.quiet():
+        from stages.export import folder
 
     facts = folder.write(params, out)
     n_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

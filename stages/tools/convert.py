@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base import npz, params, registry
-from stages.base.errors import InputError, one_line, parser_of, run, shown
+from stages.base.errors import InputError, extra, one_line, parser_of, run, shown
 from stages.base.files import PRETRAINED, PRETRAINED_NAME, write_json
 from stages.compute import hardware
 from stages.data import keys, tables
@@ -78,7 +78,8 @@ def convert(source: str, model: str, config: Any, folder: Path) -> None:
         InputError: the source cannot be loaded, or is of another network.
         OSError: the disk is full, or the folder cannot be written.
     """
-    from stages.networks import weights  # loads TensorFlow; main has done so quietly
+    with extra("cpu", "ser convert", "tensorflow"):
+        from stages.networks import weights  # loads TensorFlow; main has done so quietly
 
     values = efficientnet(source) if model == "efficientnet_lite0" else load(source).get_weights()
     entry = registry.load("models", model, "params.models")
@@ -159,10 +160,8 @@ def load(preset: str) -> Any:
     Raises:
         InputError: KerasHub is not installed, or the preset or its weights are not found.
     """
-    try:
+    with extra("pretrained", "ser convert"):
         import keras_hub
-    except ImportError as error:
-        raise InputError("ser convert: needs KerasHub. `pip install -e '.[pretrained]'`.") from error
     try:
         return keras_hub.models.ResNetBackbone.from_preset(preset)
     except Exception as error:  # from any library that downloads or reads it

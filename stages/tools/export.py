@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.base.errors import parser_of, run
+from stages.base.errors import extra, parser_of, run
 from stages.base.params import read
 from stages.compute import hardware
 
@@ -25,8 +25,8 @@ def main() -> None:
     arguments = parser.parse_args()
     params = read()
     hardware.limit(params.train.threads)
-    with hardware.quiet():
-        from stages.export import file  # loads TensorFlow
+    with extra("cpu", "ser export", "tensorflow"), hardware.quiet():
+        from stages.export import file
     out = arguments.out or Path(NAMES[arguments.to])
     file.write(params, out, arguments.fold, arguments.to)
     print(f"export: {out}, {out.stat().st_size / 1e6:.1f} MB")

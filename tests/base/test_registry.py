@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
@@ -148,6 +149,13 @@ def test_a_new_file_is_an_entry(folder: Path) -> None:
     (folder / "_shared.py").write_text("")
     assert registry.names("corpora") == ["fresh"]
     assert registry.load("corpora", "fresh", "params.corpus").parse == 1
+
+
+def test_a_network_without_tensorflow_says_what_to_install() -> None:
+    code = "import sys; sys.modules['tensorflow'] = None; from stages.base import registry; "
+    code += "registry.load('models', 'svm', 'params.model'); registry.load('models', 'gru', 'params.model')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert re.search(r"InputError: params\.model 'gru': .*\[cpu\]", done.stderr)
 
 
 def test_a_name_without_a_file_is_an_error_that_suggests_the_closest() -> None:

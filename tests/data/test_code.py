@@ -50,6 +50,17 @@ def test_versions_of_libraries_that_determine_values_are_included(tree: Path) ->
     assert not {"tqdm", "scipy"} & {*made_by}  # progress determines no value; only base imports scipy
 
 
+def test_either_build_of_tensorflow_is_recorded(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "script.py").write_text("import tensorflow as tf\n")
+    for installed, other in (("tensorflow", "tensorflow-cpu"), ("tensorflow-cpu", "tensorflow")):
+        found = {installed: "2.21.0"}
+        monkeypatch.setattr(
+            code, "versions", lambda names, found=found: {n: found[n] for n in names if n in found}
+        )
+        made_by = code.made_by([tree / "script.py"])
+        assert made_by[installed] == "2.21.0" and other not in made_by
+
+
 @pytest.mark.parametrize(
     ("name", "counts"),
     [("script.py", True), ("data/late.py", True), ("audio/vocoder.py", False), ("base/errors.py", False)],
@@ -94,7 +105,7 @@ def test_packages_that_determine_no_value_compute_nothing() -> None:
     libraries, packages = set(), set()
     for file in (file for package in code.NO_VALUE for file in (registry.STAGES / package).rglob("*.py")):
         files, others = code.imported(file)
-        libraries |= {(file.stem, name) for name in others & {*code.LIBRARIES}}
+        libraries |= {(file.stem, name) for name in others & {*code.LIBRARIES.values()}}
         packages |= {code.package(other) for other in files}
     assert libraries <= {("npz", "numpy")}
     assert packages <= {*code.NO_VALUE, "data"}

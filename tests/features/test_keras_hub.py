@@ -160,7 +160,7 @@ def test_without_keras_hub_the_error_says_what_to_install(
     chosen = config(presets / "whisper")
     keras_hub._load.cache_clear()
     monkeypatch.setitem(sys.modules, "keras_hub", None)
-    with pytest.raises(InputError, match=r"params\.features\.keras_hub: needs KerasHub.*\[pretrained\]"):
+    with pytest.raises(InputError, match=r"params\.features\.keras_hub: needs the extra .*\[pretrained\]"):
         keras_hub.compute(spectrum(10), chosen)
 
 
