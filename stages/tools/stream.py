@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import parser_of, run, standard_input
-from stages.inference import bundle
+from stages.inference import chosen
 from stages.inference.stream import EVERY_S, Stream
 
 SAMPLE_BYTES = 2
@@ -25,7 +24,7 @@ SAMPLE_BYTES = 2
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--bundle", type=Path, default=Path("bundle"), help="default: %(default)s")
+    chosen.add_arguments(parser)
     parser.add_argument(
         "--rate", type=int, default=16_000, help="of the samples, in Hz; default: %(default)s"
     )
@@ -35,9 +34,8 @@ def main() -> None:
     parser.add_argument(
         "--window", type=float, help="seconds that an answer is about; default: the median training clip"
     )
-    parser.add_argument("--speech", choices=bundle.SPEECH, default="levels", help="see `ser predict`")
     arguments = parser.parse_args()
-    model = bundle.load(arguments.bundle, arguments.speech)
+    model = chosen.model(arguments.bundle, arguments.speech)
     print(f"notice: {model.facts.notice()}", file=sys.stderr)
     listening = Stream(model, arguments.rate, arguments.window, arguments.every)
     n_answers = 0

@@ -76,7 +76,7 @@ def test_a_pipe_is_read_in_blocks_and_half_a_sample_is_left_out() -> None:
 def run(monkeypatch: pytest.MonkeyPatch, stdin: Any, *arguments: str) -> None:
     model = Loudest()
     model.facts = SimpleNamespace(notice=lambda: "a model")  # type: ignore[attr-defined]
-    monkeypatch.setattr(tool.bundle, "load", lambda *_: model)
+    monkeypatch.setattr(tool.chosen, "model", lambda *_: model)
     monkeypatch.setattr("sys.stdin", stdin)
     monkeypatch.setattr("sys.argv", ["stream", *arguments])
     tool.main()
