@@ -17,7 +17,7 @@ from stages.data import code
 
 
 def main() -> None:
-    from stages.searching.blocks import check_chosen  # slow to import
+    from stages.checking.chosen import check_chosen  # slow to import
 
     params = read()
     check_chosen(params)

@@ -28,8 +28,8 @@ LEVELS = (
     {"data"},
     {"audio", "splitting", "evaluation", "compute"},
     {"acquire", "learning"},
-    {"networks", "reporting", "inference", "searching"},
-    {"export", "page"},
+    {"networks", "reporting", "inference", "checking"},
+    {"export", "page", "searching"},
     {*registry.CONTRACTS, "tools", *(path.name for path in SCRIPTS)},
 )
 MOST_FILES = 16  # in one folder; a registry has as many as entries

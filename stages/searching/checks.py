@@ -11,10 +11,10 @@ from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.files import PRETRAINED
 from stages.base.params import Params, checked
+from stages.checking.chosen import check_blocks
 from stages.data import code, keys
 from stages.learning import trained_fold, training
 from stages.searching import space
-from stages.searching.blocks import check_blocks
 from stages.searching.space import PLACE, Parameter, Values
 from stages.splitting import leak
 

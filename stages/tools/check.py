@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from stages.base.errors import listed, parser_of, run
 from stages.base.params import PARAMS, read
-from stages.searching.blocks import check_chosen
+from stages.checking.chosen import check_chosen
 
 
 def main() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from stages.acquire.names import check_split
 from stages.audio.extractor import extractor
 from stages.base import registry
 from stages.base.errors import InputError, listed, shown
 from stages.base.params import Params
+from stages.checking.split import check_split
 from stages.compute import hardware
 from stages.learning import training
 
