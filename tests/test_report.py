@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ import pytest
 from stages import manifest, report
 from stages.base import params
 from stages.base.errors import InputError
+from stages.base.files import CORPORA
 from stages.corpora import demo
 from stages.evaluation import metrics
 from stages.inference import workspace
@@ -184,6 +186,21 @@ def test_a_synthetic_corpus_has_a_notice(plain: Path, monkeypatch: pytest.Monkey
     done = finished_run.read(report.read())
     done = dataclasses.replace(done, corpora={"demo": manifest.about(demo)})
     assert [notice.head for notice in notices.of_run(done)] == ["Not leaky", "Synthetic speech: demo"]
+
+
+def test_own_corpora_need_no_citation_and_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.leave(tmp_path, full=False, corpora=("ravdess", "tess"))
+    about = json.loads((tmp_path / CORPORA).read_text())["ravdess"] | {"licence": "ours"}
+    own = about | {"title": "Calls", "url": "", "citation": ""}
+    cited = about | {"title": "Talks", "url": "https://example.org", "citation": "A. Author (2020)."}
+    (tmp_path / CORPORA).write_text(json.dumps({"ravdess": own, "tess": cited}))
+    monkeypatch.chdir(tmp_path)
+    report.main()
+    lines = re.findall(r"<li>(.*)</li>", report.REPORT.read_text().split("Corpora:")[1])
+    assert lines == [
+        "Calls. Licence: ours.",
+        '<a href="https://example.org">Talks</a>. A. Author (2020). Licence: ours.',
+    ]
 
 
 def test_the_numbers_are_those_of_the_metrics(plain: Path) -> None:

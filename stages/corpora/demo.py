@@ -121,7 +121,7 @@ ABOUT = Corpus(
     licence="made on the user's machine, not shipped; eSpeak NG is GPL-3.0-or-later as a program, which does "
     "not extend to the audio it makes",
     citation="Burkhardt, F. and Sendlmeier, W. F. (2000). Verification of acoustical correlates of emotional "
-    "speech using formant-synthesis. ISCA Workshop on Speech and Emotion, 151-156.",
+    "speech using formant-synthesis. ISCA Workshop on Speech and Emotion, 151-156",
     url="https://github.com/espeak-ng/espeak-ng",
     n_clips=len(SPEAKERS) * len(SENTENCES) * len(EMOTIONS),
     n_speakers=len(SPEAKERS),
