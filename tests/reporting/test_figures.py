@@ -112,8 +112,18 @@ DRAWN: dict[str, Callable[[], Picture]] = {
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_a_figure_has_an_alternative_text(name: str) -> None:
+def test_a_figure_has_an_alternative_text_and_nothing_cut_off(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[Figure] = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *a, **k: (saved.append(figure), savefig(figure, *a, **k))
+    )
     drawn = DRAWN[name]()
+    for box in (axes.get_tightbbox() for axes in saved[0].axes if axes.get_visible()):
+        edges = box.transformed(saved[0].transFigure.inverted()).extents
+        assert edges.min() >= 0 and edges.max() <= 1
     assert drawn.title
     assert len(drawn.alt) > len(drawn.title)
     assert "nan" not in drawn.alt

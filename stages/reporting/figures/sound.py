@@ -122,6 +122,8 @@ def _wave(axes: Axes, spectrum: Spectrum, loudest: float) -> None:
     time_s = np.arange(len(spectrum.signal)) / spectrum.sample_rate_hz
     axes.plot(time_s, spectrum.signal, color=INK, linewidth=0.3)
     axes.set_ylim(-1.05 * loudest, 1.05 * loudest)
+    # Else matplotlib chooses other ticks, with longer labels, after it has left room for them.
+    axes.locator_params(axis="y", nbins=4)
 
 
 def _mel_bands(axes: Axes, spectrum: Spectrum, loudest_db: float) -> AxesImage:
