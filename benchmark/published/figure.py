@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from benchmark.published.page import Entry
+from benchmark.published.page import Entry, corpora_of
 from stages.reporting.figures.style import BLUE, GREY, INK, PALE, VERMILION, Picture, canvas, picture, styled
 
 TITLE = "Sixteen published systems, and new speakers"
@@ -22,14 +22,19 @@ def draw(entries: Sequence[Entry]) -> Picture:
     for place in range(1, len(entries)):
         if letters[place] != letters[place - 1]:
             axes.axhline(place - 0.5, color=PALE, linewidth=0.8)
-    axes.set_yticks(range(len(entries)), [entry.name.replace("_", " ") for entry in entries])
+    axes.set_yticks(range(len(entries)), [_label(entry) for entry in entries], fontsize=8)
     axes.tick_params(axis="y", length=0)
-    axes.set(xlim=(0, 101), ylim=(len(entries) - 0.4, -0.8), xlabel="accuracy, %")
+    axes.set(xlim=(0, 101), ylim=(len(entries) - 0.4, -0.8), xlabel="accuracy, %      * a stand-in")
     axes.grid(visible=True, axis="x")
     handles = {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     summaries = [f"{entry.name}: {entry.summary()}" for entry in entries]
     return picture(figure, "benchmark", TITLE, f"{TITLE}. {'; '.join(summaries)}.", "png")
+
+
+def _label(entry: Entry) -> str:
+    """Returns `A1 cnn1d, RAVDESS*`."""
+    return f"{entry.name.replace('_', ' ')}, {corpora_of([entry])}{'*' if entry.is_stand_in else ''}"
 
 
 def _line(axes: Axes, place: int, entry: Entry) -> None:

@@ -74,6 +74,15 @@ class System(Block):
             before.add(name)
         return self
 
+    @model_validator(mode="after")
+    def _check_protocols(self) -> System:
+        for name, changes in self.protocols.items():
+            for key in changes.keys() - {"split"}:
+                raise ValueError(
+                    f"protocols.{name}.{key}: both protocols train alike; only `split` may differ"
+                )
+        return self
+
 
 @dataclass(frozen=True)
 class Experiment:

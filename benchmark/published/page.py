@@ -12,13 +12,14 @@ from scipy import stats
 
 from benchmark.published import overlay
 from benchmark.published.overlay import Experiment, System
-from benchmark.published.rows import RAN
+from benchmark.published.rows import AND, RAN
 from stages.base import registry
 from stages.reporting import page
 
 TEMPLATE = Path("benchmark/published/page.md.j2")
 DASH = "–"
 ONE_SEED = "\\*"
+SIZES = {"under 100,000": 1e5, "100,000 to 1 million": 1e6, "more": np.inf}  # parameters
 VECTORS = {"mean", "stats", "pooled"}  # layouts with one vector for the whole clip
 MAX_MISSING = 0.01  # fraction of clips that a complete copy may exclude as duplicate or broken
 CHANCE_MARGIN = 0.01  # accuracy above the majority-class baseline that still counts as chance
@@ -31,10 +32,12 @@ class Row:
     Attributes:
         values: its columns, as text.
         experiment: what its system's file says of it.
+        is_outdated: whether it was measured before its system's file was changed.
     """
 
     values: Mapping[str, str]
     experiment: Experiment
+    is_outdated: bool = False
 
     @property
     def ran(self) -> bool:
@@ -103,6 +106,11 @@ class Row:
         return self.n_missing > MAX_MISSING * (self.n_complete or 0)
 
     @property
+    def mark(self) -> str:
+        """` †` behind what was measured with earlier settings."""
+        return " †" if self.is_outdated else ""
+
+    @property
     def seconds(self) -> float:
         """Duration of all its trainings together."""
         return self.number("train_seconds") * self.number("n_folds") * self.number("n_seeds")
@@ -135,14 +143,21 @@ class Entry:
 
     @property
     def variant(self) -> str:
-        """The variant that the main table shows: the report's own if it was run, else a stand-in."""
+        """The variant that the main table shows: the report's own if it was run, else a stand-in.
+
+        Without either, the one that needs least.
+        """
         candidates = [
             name
             for name, variant in self.system.variants.items()
             if variant.role != "further" and name in self.rows
         ]
         ran = [name for name in candidates if all(row.ran for row in self.rows[name].values())]
-        return (ran or candidates)[0]
+        return ran[0] if ran else min(candidates, key=self._n_needed)
+
+    def _n_needed(self, variant: str) -> int:
+        """How many corpora and weights are missing for a variant that was not run."""
+        return self.rows[variant]["as_reported"].text("status").count(AND)
 
     @property
     def report_split(self) -> Row:
@@ -206,13 +221,16 @@ class Entry:
     @property
     def points_lost(self) -> float:
         """How many points lower accuracy is with new speakers."""
-        return self.report_split_accuracy - self.new_speakers_accuracy
+        return self.new_speakers.percent("lost")
 
     @property
     def lost(self) -> str:
-        """The points lost, with their interval where it was measured."""
-        row = self.new_speakers
-        return row.points("lost") if row.text("lost") else f"{self.points_lost:z.1f}"
+        """The points lost, with their interval."""
+        return self.new_speakers.points("lost")
+
+    @property
+    def has_one_seed(self) -> bool:
+        return self.new_speakers.text("n_seeds") == "1"
 
     @property
     def may_lose_nothing(self) -> bool:
@@ -222,29 +240,23 @@ class Entry:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether a row was measured before its system's file was changed."""
-        return any(
-            row.text("settings") != overlay.settings(self.system, self.variant, row.text("protocol"))
-            for row in (self.report_split, self.new_speakers)
-        )
+        """Whether a row of the main table was measured before the system's file was changed."""
+        return self.report_split.is_outdated or self.new_speakers.is_outdated
 
     @property
-    def caveats(self) -> list[str]:
-        """Why the points lost have other causes than new speakers: other training, or a model at chance."""
-        if not self.ran:
-            return []
-        found = differences(self.report_split.experiment.block, self.new_speakers.experiment.block)
-        if self.is_outdated:
-            found.append("measured with earlier settings: see folds, seeds and training clips below")
-        if self.new_speakers.is_at_chance:
-            ours, majority = self.new_speakers_accuracy, self.new_speakers.percent("majority")
-            found.append(f"at chance with new speakers: {ours:.1f} %, majority class {majority:.1f} %")
-        return found
+    def has_outdated_rows(self) -> bool:
+        """Whether any of its rows is, `further` ones included."""
+        return any(row.is_outdated for _, row in self.pairs())
 
     @property
-    def is_fair(self) -> bool:
-        """Whether both rows were trained in the same way and are above chance."""
-        return self.ran and not self.caveats
+    def mark(self) -> str:
+        """See `Row.mark`."""
+        return self.report_split.mark or self.new_speakers.mark
+
+    @property
+    def counts(self) -> bool:
+        """Whether averages contain it: it was run with the present settings."""
+        return self.ran and not self.is_outdated
 
     def summary(self) -> str:
         """Returns the accuracies in a sentence."""
@@ -280,10 +292,15 @@ def changes_of(found: Sequence[Entry]) -> list[tuple[Entry, str, dict[str, Row]]
 
 
 def mean_lost(found: Sequence[Entry]) -> str:
-    """Returns the mean of the points lost, with its 95 % interval over systems: `25 [14, 36]`."""
+    """Returns the mean of the points lost, with its 95 % interval over systems: `25 [14, 36]`.
+
+    Of two test speakers it returns the range, `51 (41 to 60)`: an interval would look as if it said more.
+    """
     lost = np.array([entry.points_lost for entry in found])
-    if len(lost) < 3:  # it would be wider than the scale
+    if len(lost) < 3:  # an interval would be about as wide as the scale
         return f"{lost.mean():z.0f}"
+    if all(entry.new_speakers.number("n_speakers") < 3 for entry in found):
+        return f"{lost.mean():z.0f} ({lost.min():z.0f} to {lost.max():z.0f})"
     margin = stats.t.ppf(0.975, len(lost) - 1) * stats.sem(lost)
     return f"{lost.mean():z.0f} [{lost.mean() - margin:z.0f}, {lost.mean() + margin:z.0f}]"
 
@@ -327,21 +344,11 @@ def by_kind(found: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
         row = entry.new_speakers
         size = row.number("n_parameters")
         layout = row.experiment.block["inputs"]["layout"]
-        for kind, value in {
-            "parameters": "under 100,000" if size < 1e5 else "100,000 to 1 million" if size < 1e6 else "more",
-            "input": "one vector a clip" if layout in VECTORS else "frames or an image",
-        }.items():
-            kinds.setdefault(kind, {}).setdefault(value, []).append(entry)
-    return kinds
-
-
-def by_caveat(found: Sequence[Entry]) -> dict[str, list[str]]:
-    """Returns the names of the entries by their caveats."""
-    names: dict[str, list[str]] = {}
-    for entry in found:
-        for caveat in entry.caveats:
-            names.setdefault(caveat, []).append(entry.name)
-    return names
+        own_size = next(name for name, below in SIZES.items() if size < below)
+        kinds.setdefault("parameters", {name: [] for name in SIZES})[own_size].append(entry)
+        own_input = "one vector a clip" if layout in VECTORS else "frames or an image"
+        kinds.setdefault("input", {}).setdefault(own_input, []).append(entry)
+    return {kind: {value: some for value, some in of.items() if some} for kind, of in kinds.items()}
 
 
 def not_run(found: Sequence[Entry], report: str) -> dict[str, list[str]]:
@@ -362,23 +369,6 @@ def n_clips(corpus: str, channels: Sequence[str]) -> int:
     return sum(of_each[channel] for channel in channels)
 
 
-def differences(block: Mapping[str, Any], other_block: Mapping[str, Any]) -> list[str]:
-    """Returns how a model's block differs with new speakers: `epochs 60, with new speakers 30`."""
-    found = []
-    for key, value in block.items():
-        other = other_block.get(key)
-        if value == other:
-            continue
-        if isinstance(value, dict) and isinstance(other, dict):
-            found += differences(value, other)
-        elif isinstance(value, list | dict) or isinstance(other, list | dict):
-            found.append(f"`{key}` differs")
-        else:
-            ends = ["none" if end is None else f"{end}" for end in (value, other)]
-            found.append(f"`{key}` {ends[0]}, with new speakers {ends[1]}")
-    return found
-
-
 def entries(found: Sequence[Mapping[str, str]], base: dict[str, Any]) -> list[Entry]:
     """Returns the systems that have rows, by name.
 
@@ -388,16 +378,19 @@ def entries(found: Sequence[Mapping[str, str]], base: dict[str, Any]) -> list[En
     """
     names = sorted({row["system"] for row in found})
     experiments = {(name, each.name): each for name in names for each in overlay.experiments(name, base)}
+    systems = {name: overlay.load(name) for name in names}
     by_system: dict[str, dict[str, dict[str, Row]]] = {}
     for row in found:
-        experiment = experiments[row["system"], f"{row['variant']}-{row['protocol']}"]
-        variants = by_system.setdefault(experiment.system, {})
-        variants.setdefault(experiment.variant, {})[experiment.protocol] = Row(row, experiment)
-    return [Entry(name, overlay.load(name), by_system[name]) for name in names]
+        name, variant, protocol = (row[key] for key in ("system", "variant", "protocol"))
+        now = overlay.settings(systems[name], variant, protocol)
+        is_outdated = row["status"] == RAN and row["settings"] != now
+        own = Row(row, experiments[name, f"{variant}-{protocol}"], is_outdated)
+        by_system.setdefault(name, {}).setdefault(variant, {})[protocol] = own
+    return [Entry(name, systems[name], by_system[name]) for name in names]
 
 
 def render(found: Sequence[Entry]) -> str:
     """Returns the page as Markdown."""
-    functions = {each.__name__: each for each in (mean_lost, claim, by_kind, by_caveat, not_run, changes_of)}
+    functions = {each.__name__: each for each in (mean_lost, claim, by_kind, not_run, changes_of)}
     by_name = {entry.name: entry for entry in found}
     return page.render(TEMPLATE, entries=found, by_name=by_name, **functions) + "\n"

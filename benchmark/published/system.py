@@ -2,14 +2,15 @@
 
     python -m benchmark.published.system            all
     python -m benchmark.published.system B1_svm     one
-    python -m benchmark.published.system --corpus crema_d     those on CREMA-D, on it alone
+    python -m benchmark.published.system --corpus crema_d     variants on CREMA-D
 
 Each run is this pipeline in a workspace of its own in benchmark/published/runs, with params.yaml as
 benchmark/published/systems/B1_svm.yaml changes it. The weights that a variant with `pretrain` starts from are
 trained once, before its first run, and put in data/pretrained. Both protocols are run with the same seeds,
 `n_seeds` of them, and with equally many training clips. Only what changed runs again, a killed run resumes,
-and several systems may run side by side. benchmark/published/rows/B1_svm.csv is written after each seed.
-Rows whose corpus or weights are missing keep their last results.
+and several systems may run side by side. benchmark/published/rows/B1_svm.csv is written after each seed;
+rows of more seeds with the same settings are kept until there are as many. Rows whose corpus or weights are
+missing keep their last results.
 """
 
 from __future__ import annotations
@@ -96,11 +97,22 @@ def reproduce(
         against = pairs.get(system.variants[variant].against or "", [])
         measured = rows.measured(pair, system, number + 1, against)
         now = {each.name: row for each, row in zip(pair, measured, strict=True)}
-        found |= now
+        if not any(has_more_seeds(found[name], row) for name, row in now.items()):
+            found |= now
         rows.write(found.values(), path)
         for name, row in now.items():
             print(f"{pair[0].system} {name}: UAR {row['uar']:.3f}", flush=True)
     rows.write(found.values(), path)
+
+
+def has_more_seeds(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Returns whether the last row has the settings of the one that is measured now, and more seeds.
+
+    >>> last = {"n_seeds": "3", "settings": "a1"}
+    >>> [has_more_seeds(last, {"n_seeds": n, "settings": s}) for n, s in ((2, "a1"), (3, "a1"), (1, "b2"))]
+    [True, False, False]
+    """
+    return bool(before.get("settings") == now["settings"] and int(before["n_seeds"]) > now["n_seeds"])
 
 
 def has_fewer_speakers(pair: Sequence[overlay.Experiment], found: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -110,6 +110,7 @@ def test_a_misspelt_key_is_rejected_with_its_place_and_a_suggestion(
         ({"variants": {}}, r"X\.yaml\.variants: \{\}"),
         ({"protocols": {"as_reported": {}}}, r"X\.yaml\.protocols: "),
         ({"protocols__random": {}}, r"X\.yaml\.protocols\.random"),
+        ({"protocols__as_reported__train": {"threads": 2}}, r"X\.yaml.*protocols\.as_reported\.train"),
     ],
 )
 def test_a_mistake_in_a_systems_file_is_reported_with_its_place(
@@ -206,12 +207,6 @@ def test_what_a_systems_file_sets_for_a_row_changes_the_fingerprint_of_that_row_
     }.items():
         after = fingerprints(**{key: 1})
         assert [a != b for a, b in zip(before, after, strict=True)] == changed, key
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_both_protocols_train_alike(name: str) -> None:
-    system = overlay.load(name)
-    assert all(set(protocol) == {"split"} for protocol in system.protocols.values())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,16 @@ from benchmark.published.page import Entry
 from stages.base.params import load
 from tests.support.workspace import ROOT
 
+WORDS = {
+    9: "nine",
+    10: "ten",
+    11: "eleven",
+    12: "twelve",
+    13: "thirteen",
+    14: "fourteen",
+    15: "fifteen",
+    16: "sixteen",
+}
 README = (ROOT / "README.md").read_text()
 PAGE = (ROOT / "docs" / "benchmark.md").read_text()
 
@@ -63,22 +73,14 @@ def test_the_page_states_the_training_time(entries: list[Entry]) -> None:
     assert f"took {seconds / 3600:.1f} hours" in joined(PAGE)
 
 
-def test_readme_quotes_the_scores_of_the_page() -> None:
-    assert scores(PAGE) >= scores(README)
-
-
-def scores(text: str) -> set[tuple[str, ...]]:
-    """Returns each line of the main table: the system's name, and its cells between title and corpus."""
-    lines = re.findall(r"^\| `([A-E]\d_\w+)` (.*) \|$", text, re.MULTILINE)
-    return {(name, *cells.split(" | ")[1:-1]) for name, cells in lines}
-
-
 def test_readme_quotes_the_points_lost(entries: list[Entry]) -> None:
-    assert page.claim([entry for entry in entries if entry.is_fair]) in joined(README)
+    assert page.claim([entry for entry in entries if entry.counts]) in joined(README)
 
 
-def test_readme_quotes_the_number_of_systems_with_results_and_the_training_time(entries: list[Entry]) -> None:
-    n_run = sum(entry.ran for entry in entries)
-    seconds = sum(row.seconds for entry in entries for _, row in entry.pairs() if row.ran)
-    assert set(re.findall(r"(\d+) have (?:numbers|results)", joined(README))) <= {f"{n_run}"}
-    assert set(re.findall(r"([\d.]+) hours of training", joined(README))) <= {f"{seconds / 3600:.1f}"}
+def test_readme_quotes_the_number_of_systems(entries: list[Entry]) -> None:
+    ran = [entry for entry in entries if entry.ran]
+    n_stand_ins = sum(entry.is_stand_in for entry in ran)
+    assert (
+        f"{WORDS[len(ran)].capitalize()} published systems, rebuilt here, {WORDS[n_stand_ins]} of them"
+        in joined(README)
+    )

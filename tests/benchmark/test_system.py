@@ -143,6 +143,10 @@ def test_seeds_are_rows_of_more_and_more_trainings(ran_b1: Path, tmp_path: Path)
     runs = project / "benchmark" / "published" / "runs" / "B1_svm"
     splits = [(runs / f"ravdess-as_reported-{seed}" / "data" / "splits.parquet") for seed in (20, 21)]
     assert splits[0].read_bytes() != splits[1].read_bytes()
+    edit(project, "B1_svm", "ravdess", n_seeds=1)  # as in the middle of a run that has done one seed so far
+    done = run(project, "B1_svm")
+    assert done.returncode == 0, done.stderr
+    assert [row["n_seeds"] for row in result(project, "B1_svm")] == ["2", "2"]
 
 
 def test_a_corpus_with_fewer_speakers_leaves_the_rows_as_measured(ran_b1: Path, tmp_path: Path) -> None:
