@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -53,6 +54,7 @@ COLUMNS = [
     "threads",
     "leaky",
     "settings",  # fingerprint of what the system's file set for the row
+    "commit",  # whose code trained it; empty if that was not recorded
     "note",
 ]
 
@@ -141,7 +143,21 @@ def row(experiment: Experiment, system: System, places: Sequence[Path]) -> dict[
         "threads": values["train"]["threads"],
         "leaky": test[0]["leaky"],
         "settings": overlay.settings(system, experiment.variant, experiment.protocol),
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """Returns the commit of this code, with `+` if code or params.yaml differ from it; "" without Git."""
+    commands = (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", "stages", "params.yaml"])
+    try:
+        head, changed = (
+            subprocess.run(["git", *each], check=True, capture_output=True, text=True).stdout.strip()
+            for each in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head + ("+" if changed else "")
 
 
 def expected_seconds(runs: Iterable[Experiment], found: Iterable[Mapping[str, Any]]) -> float:

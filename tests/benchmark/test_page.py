@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -285,6 +287,18 @@ def test_the_table_for_papers_has_the_rows_of_the_page(
     one_seed = [row | {"n_seeds": 1} for row in ran(svm, experiments)]
     marked = page.entries(texts(one_seed, place), BASE)
     assert marked[0].lost.replace("\\*", "*").replace("-", "$-$") in table.latex(marked)
+
+
+def test_a_row_has_the_commit_of_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rows.commit() == ""
+    (tmp_path / "params.yaml").write_text("seed: 20\n")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
+        subprocess.run(["git", *command], check=True)
+    assert re.fullmatch("[0-9a-f]{12}", rows.commit())
+    (tmp_path / "params.yaml").write_text("seed: 21\n")
+    assert re.fullmatch("[0-9a-f]{12}\\+", rows.commit())
 
 
 def test_a_row_is_outdated_after_a_change_of_its_systems_file(
