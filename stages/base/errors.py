@@ -136,7 +136,8 @@ def extra(name: str, place: str, package: str | None = None) -> Iterator[None]:
         if package not in (None, (error.name or "").partition(".")[0]):
             raise
         raise InputError(
-            f"{place}: needs the extra `{name}` ({one_line(error)}). Run `pip install -e '.[{name}]'`."
+            # Double quotes: cmd.exe knows no others.
+            f'{place}: needs the extra `{name}` ({one_line(error)}). Run `pip install -e ".[{name}]"`.'
         ) from error
 
 

@@ -28,7 +28,7 @@ try:
     from optuna import Study
     from optuna.trial import FrozenTrial
 except ModuleNotFoundError as error:  # here, as without it nothing below can be imported
-    raise SystemExit("error: search: needs the extra `search`. Run `pip install -e '.[search]'`.") from error
+    raise SystemExit('error: search: needs the extra `search`. Run `pip install -e ".[search]"`.') from error
 
 from stages.base import workspace
 from stages.base.errors import InputError, count, parser_of, run
