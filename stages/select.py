@@ -9,9 +9,11 @@ feature or model that is not selected, or in code that only such entries import,
 
 from __future__ import annotations
 
+import os
+
 from stages.base import registry
 from stages.base.files import SELECTED, write_json
-from stages.base.params import read
+from stages.base.params import PARAMS, read
 from stages.base.stage import run
 from stages.data import code
 
@@ -19,6 +21,9 @@ from stages.data import code
 def main() -> None:
     from stages.checking.chosen import check_chosen  # slow to import
 
+    # Git takes a file of the same size and second for unchanged, and `dvc exp run -S` writes params.yaml in
+    # the second in which DVC restored it: then `git checkout params.yaml` would not undo the change.
+    os.utime(PARAMS)
     params = read()
     check_chosen(params)
     for kind, names in params.chosen().items():

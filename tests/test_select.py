@@ -12,6 +12,7 @@ import pytest
 from stages import select
 from stages.base.errors import InputError
 from stages.base.files import SELECTED
+from stages.base.params import PARAMS
 from tests.support.workspace import ROOT, Workspace
 from tests.tools.test_ser import EXTRAS
 
@@ -37,6 +38,27 @@ def test_every_block_is_checked_before_a_later_stage_runs(
     with pytest.raises(InputError, match=rf"params\.{key.replace('__', r'.')}: "):
         select.main()
     assert not SELECTED.exists()
+
+
+def test_missing_weights_are_refused_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Workspace(tmp_path).set(featurize__features=["mfcc", "zcr", "rms", "byol_s"])
+    with pytest.raises(
+        InputError, match=r"^params\.features\.byol_s\.weights: 'data/pretrained/byol_s\.npz' "
+    ):
+        select.main()
+    assert not SELECTED.exists()
+
+
+def test_git_can_undo_what_dvc_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # DVC restores and changes params.yaml within a second, and Git compares whole seconds and sizes.
+    monkeypatch.chdir(tmp_path)
+    Workspace(tmp_path)
+    os.utime(PARAMS, (1_700_000_000, 1_700_000_000))
+    select.main()
+    assert PARAMS.stat().st_mtime > 1_700_000_000
 
 
 def test_it_needs_no_extra(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def _stream(path: Path, head: bytes, longest_s: float) -> Iterator[tuple[int, in
     sizes = _unknown_sizes(head)
     with (
         _Overlaid(path, sizes) if sizes else path.open("rb") as content,
-        soundfile.SoundFile(content if sizes else path) as file,
+        _Forward(content if sizes else path) as file,
     ):
         _check_header(file, longest_s)
         yield file.samplerate, file.channels, file.frames / file.samplerate, _blocks(file)
@@ -347,6 +347,17 @@ def _unknown_sizes(head: bytes) -> tuple[int, ...]:
             return (4, at + 4) if n_bytes == 0 and in_header in (0, 2**32 - 1, at) else ()
         at += 8 + n_bytes + n_bytes % 2
     return ()
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types
+    """A file that is read from its start to its end.
+
+    Where a file can seek, soundfile sets the position again after each block. By that an MP3's decoder loses
+    the frames before it, which it needs, and the first samples of each block are wrong.
+    """
+
+    def seekable(self) -> bool:
+        return False
 
 
 class _Overlaid(io.FileIO):

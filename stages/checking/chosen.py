@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from stages.audio.extractor import extractor
 from stages.base import registry
 from stages.base.errors import InputError, listed, shown
 from stages.base.params import Params
 from stages.checking.split import check_split
 from stages.compute import hardware
+from stages.data import keys
 from stages.learning import training
 
 PLACE = "params.featurize.features"
@@ -28,12 +31,18 @@ def check_blocks(params: Params) -> None:
     """Checks the blocks of the chosen model and features.
 
     Raises:
-        InputError: a value is wrong, or a feature does not fit the block `spectrum`.
+        InputError: a value is wrong, a feature does not fit the block `spectrum`, or its weights are missing
+            or have another checksum.
     """
     with hardware.quiet():  # this may import TensorFlow
         training.selected(params)
     modules = {name: registry.load("features", name, PLACE) for name in params.featurize.features}
     extractor(params, [name for name, module in modules.items() if not hasattr(module, "OWN_FRAMES")], PLACE)
+    for name, module in modules.items():
+        if hasattr(module, "FILE"):
+            path, sha256 = (params.block("features", name)[key] for key in (module.FILE, "sha256"))
+            files = getattr(module, "FILES", ())
+            keys.check_weights(Path(path), sha256, f"params.features.{name}", module.FILE, files)
 
 
 def check_inputs(params: Params) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.base.errors import InputError, first_of, unknown
+from stages.base.errors import InputError, first_of, listed, unknown
 from stages.base.params import Params, Split
 from stages.data.keys import fingerprint, leaves
 from stages.data.splits import Roles, Splits
@@ -67,7 +67,29 @@ def assign(clips: pd.DataFrame, split: Split, seed: int) -> Splits:
 
     splits = Splits.of(clips[[name for name in SPLITS.columns if name != "roles"]], folds())
     _check_classes(splits)
+    _say_what_no_fold_tests(clips[extra], tested)
     return splits
+
+
+def _say_what_no_fold_tests(extra: pd.DataFrame, tested: pd.DataFrame) -> None:
+    """Logs how many clips of `train_only` no fold trains on, because their labels are not tested.
+
+    Raises:
+        InputError: they are all that a corpus has.
+    """
+    unused = extra[~extra["label"].isin(tested["label"])]
+    for corpus, own in unused.groupby("corpus", observed=True):
+        n_clips, untested = int((extra["corpus"] == corpus).sum()), listed(sorted(set(own["label"])))
+        if len(own) == n_clips:
+            raise InputError(
+                f"params.split.train_only: the labels of {corpus}, {untested}, are not tested, so it trains "
+                f"in no fold. Those tested are {listed(sorted(set(tested['label'])))}: map one to the other "
+                "by params.split.labels.merge."
+            )
+        logger.warning(
+            "params.split.train_only: %d of the %d clips of %s train in no fold, because no clip with their "
+            "labels is tested: %s", len(own), n_clips, corpus, untested,
+        )  # fmt: skip
 
 
 def made_with(params: Params) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from stages.audio.recording import (
+    BLOCK_SAMPLES,
     AudioError,
     Recording,
     _complete,
@@ -142,6 +143,21 @@ def test_an_mp3_without_a_length_is_decoded(tmp_path: Path, bitrate_mode: str) -
     table = max(content.find(b"Xing"), content.find(b"Info"))
     path.write_bytes(content[content.find(content[:2], table) :])  # without the frame with the length
     assert decode(path).samples.size > 0
+
+
+def test_an_mp3_of_several_blocks_is_decoded_as_a_whole(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seconds = np.arange(10 * 22_050) / 22_050
+    bursts = np.resize(NOISE, len(seconds)) * (np.sin(2 * np.pi * 3 * seconds) > 0.9)
+    chirp = np.sin(2 * np.pi * (100 * seconds + 150 * seconds**2))
+    path = tmp_path / "clip.mp3"
+    soundfile.write(path, 0.5 * chirp + bursts, 22_050)
+    recording = decode(path)
+    assert len(recording.samples) > 2 * BLOCK_SAMPLES
+    whole, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_allclose(recording.samples, whole - whole.mean(), atol=1e-5)
+    assert not capfd.readouterr().err
 
 
 def test_a_wav_written_to_a_pipe_is_decoded(tmp_path: Path) -> None:

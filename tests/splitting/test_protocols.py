@@ -205,10 +205,15 @@ def test_train_only_clips_join_the_training_of_every_fold_but_for_its_other_spea
         assert rows.loc[rows["corpus"] == "ravdess", "clip"].str.startswith("song of").all()
 
 
-def test_train_only_clips_of_a_label_that_the_fold_does_not_have_are_left_out() -> None:
+def test_train_only_clips_of_a_label_that_is_not_tested_are_left_out_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     tested = RAVDESS[RAVDESS["emotion"] != "disgust"]
     splits = assign(pd.concat([tested, TESS]), train_only={"corpora": ["tess"], "channels": []})
     assert "tess" in set(splits["corpus"]) and "disgust" not in set(splits["label"])
+    n_left_out = (TESS["emotion"] == "disgust").sum()
+    assert f"{n_left_out} of the {len(TESS)} clips of tess" in caplog.text
+    assert "disgust" in caplog.text
 
 
 @pytest.mark.parametrize("n_folds", [2, 5, 10])
@@ -390,6 +395,11 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
             RAVDESS,
             {"train_only": {"corpora": [], "channels": ["speech"]}},
             r"^params\.split\.train_only: .*none",
+        ),
+        (
+            pd.concat([RAVDESS, TESS.assign(emotion="Wut")]),
+            {"train_only": {"corpora": ["tess"], "channels": []}},
+            r"^params\.split\.train_only: the labels of tess, Wut, .*anger.*split\.labels\.merge",
         ),
     ],
 )
