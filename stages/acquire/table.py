@@ -19,7 +19,7 @@ import pandas as pd
 
 from stages.acquire.source_file import is_text
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, extra, one_line, shown, unknown
+from stages.base.errors import InputError, extra, first_of, one_line, shown, unknown
 from stages.data.vocabulary import CHANNELS, EMOTIONS, LABEL, UNKNOWN
 
 REQUIRED = ("path", "speaker", "label")
@@ -121,6 +121,9 @@ def normalise(table: pd.DataFrame, path: Path, rules: Rules) -> pd.DataFrame:
         _each(rows, column, path, _text)
     for column, whole in (("age", True), ("repetition", True), ("start", False), ("end", False)):
         _each(rows, column, path, _number(column, whole))
+    # The same person twice would be tested after training on them, and no later check could see it.
+    for column, ones in {"speaker": "people", "session": "sessions", "group": "groups"}.items():
+        _one_spelling(rows, column, path, f"if they are two {ones}, give them names that differ in more")
     _label(rows, path, rules)
     _partition(rows, path, rules)
     _sexes(rows, path)
@@ -293,6 +296,34 @@ def _each(rows: pd.DataFrame, column: str, path: Path, convert: Callable[[str], 
             row = rows.loc[rows[column] == cell, "row"].iloc[0]
             raise InputError(f"{path}: row {row}, {column} {shown(cell)}: {error}.") from error
     rows[column] = rows[column].map(known)
+
+
+def _one_spelling(rows: pd.DataFrame, column: str, path: Path, otherwise: str) -> None:
+    """Checks that no two names in a column differ in case and spaces only.
+
+    Args:
+        otherwise: what to do where one spelling is not the way out.
+    """
+    named = rows.loc[rows[column] != "", [column, "row"]].drop_duplicates(column)
+    folded = named[column].map(_folded)
+    alike = named[folded.duplicated(keep=False)].groupby(folded, sort=False)
+    if len(alike):
+        spellings = [
+            " and ".join(f"{shown(name)} in row {row}" for name, row in own.to_numpy()) for _, own in alike
+        ]
+        raise InputError(
+            f"{path}: {column} {first_of(spellings)}: these differ in case or spaces only and would count as "
+            f"two. Use one spelling; {otherwise}."
+        )
+
+
+def _folded(name: str) -> str:
+    """Returns a name without what people who type it twice do differently.
+
+    >>> _folded("Anna  Köhler") == _folded("anna köhler")
+    True
+    """
+    return " ".join(name.casefold().split())
 
 
 def _clean_path(cell: str) -> str:

@@ -637,6 +637,20 @@ def test_a_name_is_one_however_its_letters_are_composed(project: Project) -> Non
     assert set(rows["label"]) == {"joy"}
 
 
+@pytest.mark.parametrize("column", ["speaker", "session", "group"])
+@pytest.mark.parametrize("other", ["köhler  M.", "KÖHLER M.", "Köhler\u00a0M."])
+def test_a_name_in_two_spellings_is_refused_because_one_could_train_and_the_other_test(
+    project: Project, column: str, other: str
+) -> None:
+    names = {"speaker": ["a", "b", "c"], "felt": ["joy", "awe", "joy"], column: ["Köhler M.", "b", other]}
+    content = pd.DataFrame({"file": ["a.wav", "b.wav", "c.wav"], **names}).to_csv(index=False)
+    project(content, columns=COLUMNS | {"speaker": "speaker"})
+    with pytest.raises(InputError) as error:
+        rows_of_calls()
+    named = [str(TABLE), f"{column} 'Köhler M.' in row 2 and {other!r} in row 4", "Use one spelling"]
+    assert all(part in str(error.value) for part in named)
+
+
 @pytest.mark.parametrize("word", ["NA", "nan", "<NA>", "null"])
 def test_the_words_of_r_and_pandas_for_nothing_are_empty_cells(project: Project, word: str) -> None:
     for name in "abc":
