@@ -16,7 +16,7 @@ from stages.acquire import segments, sources, table
 from stages.acquire.source_file import SourceFile
 from stages.audio.recording import SUFFIXES
 from stages.base import registry
-from stages.base.errors import InputError
+from stages.base.errors import InputError, shown
 from stages.base.files import SOURCES
 from stages.base.params import Block
 from stages.data.vocabulary import Corpus
@@ -78,6 +78,16 @@ class Config(Block):
                 known = ", ".join(sorted(table.REQUIRED + table.OPTIONAL))
                 raise ValueError(f"no column '{ours}'; choose from {known}")
         return columns
+
+    @field_validator("labels")
+    @classmethod
+    def _not_empty(cls, labels: dict[str | int, str | None]) -> dict[str | int, str | None]:
+        for label, mapped in labels.items():
+            if mapped is not None and not mapped.strip():
+                raise ValueError(
+                    f"{shown(label)} is mapped to an empty text; write null to leave its rows out"
+                )
+        return labels
 
 
 class TableCorpus:

@@ -210,6 +210,8 @@ def test_a_wrong_cell_is_refused(
         ({"columns": {"path": "file", "speaker": "who"}}, [str(TABLE), "'label'", "felt"]),
         ({"columns": COLUMNS | {"colour": "who"}}, ["columns", "'colour'"]),
         ({"labels": {"hapy": "happiness"}}, ["labels", "'hapy'", "happy"]),
+        ({"labels": {"happy": ""}}, ["params.corpora.calls.labels", "'happy'", "null"]),
+        ({"partitions": {"happy": ""}}, ["params.corpora.calls.partitions", "'train'"]),
         ({"table": "/tmp/labels.csv"}, ["table", "/tmp/labels.csv"]),
         ({"table": "data/sources/../labels.csv"}, ["table", ".."]),
         ({"table": "data/sources/calls/nothing.csv"}, ["nothing.csv"]),
