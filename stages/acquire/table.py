@@ -38,6 +38,14 @@ PARTITIONS = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
     "-": "-",
 }
+# The name in EMOTIONS of labels that corpora often have.
+SPELLINGS = {
+    **{"ang": "anger", "angry": "anger", "hap": "happiness", "happy": "happiness", "joy": "happiness"},
+    **{"sad": "sadness", "neu": "neutral", "fea": "fear", "fearful": "fear", "afraid": "fear"},
+    **{"dis": "disgust", "disgusted": "disgust", "sur": "surprise", "surprised": "surprise"},
+    **{"exc": "excitement", "excited": "excitement", "fru": "frustration", "frustrated": "frustration"},
+    **{"bored": "boredom", "cal": "calm", "con": "contempt"},
+}
 LARGEST_EXACT = 2**53  # up to here, a float of a whole number is that number
 
 QUOTED = (
@@ -391,6 +399,27 @@ def _label(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
         return _canonical(label)
 
     _each(rows, "label", path, convert)
+    _one_spelling(rows, "label", path, f"map one to the other in {rules.place}.labels")
+    _alike(rows.assign(cell=cells), path, rules)
+
+
+def _alike(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
+    """Checks that no label without an entry in the block would be a second class of the same meaning."""
+    mapped = {_folded(cell): cell for cell in rules.labels}
+    labels = set(rows["label"])
+    others = rows[(rows["label"] != "") & ~rows["cell"].isin(rules.labels)].drop_duplicates("cell")
+    for cell, label, row in others[["cell", "label", "row"]].to_numpy():
+        alike, meant = mapped.get(_folded(cell)), SPELLINGS.get(_folded(cell))
+        if alike is not None and label != _canonical(rules.labels[alike] or ""):
+            other = f"{shown(alike)}, which has an entry, differs in case or spaces only"
+        elif meant in labels - {label}:
+            other = f"other rows have the label '{meant}', which usually means the same"
+        else:
+            continue
+        raise InputError(
+            f"{path}: row {row}, label {shown(cell)}: {other}. Map it in {rules.place}.labels: to the "
+            "same, or to itself to keep it apart."
+        )
 
 
 def _canonical(label: str) -> str:

@@ -37,13 +37,6 @@ NAMES = {
     "start": ("start", "start_time", "start_s", "onset"),
     "end": ("end", "end_time", "end_s", "offset"),
 }
-SPELLINGS = {
-    **{"ang": "anger", "angry": "anger", "hap": "happiness", "happy": "happiness", "joy": "happiness"},
-    **{"sad": "sadness", "neu": "neutral", "fea": "fear", "fearful": "fear", "afraid": "fear"},
-    **{"dis": "disgust", "disgusted": "disgust", "sur": "surprise", "surprised": "surprise"},
-    **{"exc": "excitement", "excited": "excitement", "fru": "frustration", "frustrated": "frustration"},
-    **{"bored": "boredom", "cal": "calm", "con": "contempt"},
-}
 
 
 def main() -> None:
@@ -138,7 +131,7 @@ def suggest(path: Path, read: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
         block["columns"] = renamed
     if "label" in columns:
         cells = sorted({cell.strip() for cell in read[columns["label"]]} - {""})
-        labels = {cell: SPELLINGS[cell.lower()] for cell in cells if cell.lower() in SPELLINGS}
+        labels = {cell: table.SPELLINGS[cell.lower()] for cell in cells if cell.lower() in table.SPELLINGS}
         if labels:
             block["labels"] = labels
         kept = [cell for cell in cells if cell not in labels and cell.lower() not in EMOTIONS]

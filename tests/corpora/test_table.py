@@ -653,6 +653,35 @@ def test_a_name_in_two_spellings_is_refused_because_one_could_train_and_the_othe
     assert all(part in str(error.value) for part in named)
 
 
+@pytest.mark.parametrize(
+    ("felt", "labels", "named"),
+    [
+        (["Wütend", "WÜTEND"], {}, ["'Wütend' in row 2 and 'WÜTEND' in row 3", "map one to the other"]),
+        (["very sad", "x"], {"x": "Very  sad"}, ["'very sad' in row 2 and 'Very  sad' in row 3"]),
+        (["Wütend", "WÜTEND"], {"Wütend": "anger"}, ["row 3, label 'WÜTEND': 'Wütend'"]),
+        (["unclear", "Unclear"], {"unclear": None}, ["row 3, label 'Unclear': 'unclear'"]),
+        (["Angry", "x"], {"x": "anger"}, ["row 2, label 'Angry': ", "'anger'", "to itself"]),
+        (["joy", "Happiness"], {}, ["row 2, label 'joy': ", "'happiness'", "to itself"]),
+    ],
+)
+def test_a_label_in_two_spellings_is_refused(
+    project: Project, felt: list[str], labels: dict[str, str | None], named: list[str]
+) -> None:
+    content = "\n".join(["file,who,felt", *(f"{place}.wav,s,{cell}" for place, cell in enumerate(felt))])
+    project(content, labels=labels)
+    with pytest.raises(InputError) as error:
+        rows_of_calls()
+    assert all(part in str(error.value) for part in [str(TABLE), "params.corpora.calls.labels", *named])
+
+
+def test_labels_of_similar_names_that_have_entries_are_kept(project: Project) -> None:
+    project(
+        "file,who,felt\na.wav,s,joy\nb.wav,s,Happiness\nc.wav,s,A\nd.wav,s,a\ne.wav,s,HAPPINESS",
+        labels={"joy": "joy", "A": "anger", "a": "awe", "Happiness": "happiness"},
+    )
+    assert rows_of_calls()["label"].tolist() == ["joy", "happiness", "anger", "awe", "happiness"]
+
+
 @pytest.mark.parametrize("word", ["NA", "nan", "<NA>", "null"])
 def test_the_words_of_r_and_pandas_for_nothing_are_empty_cells(project: Project, word: str) -> None:
     for name in "abc":
