@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from stages.audio.extractor import extractor
 from stages.base import registry
 from stages.base.errors import InputError, listed, shown
@@ -16,15 +18,15 @@ from stages.learning import training
 PLACE = "params.featurize.features"
 
 
-def check_chosen(params: Params) -> None:
-    """Checks what is chosen, before any recording is read.
+def check_chosen(params: Params) -> pd.DataFrame | None:
+    """Checks what is chosen, before any recording is read; returns what `check_split` does.
 
     Raises:
         InputError: see `check_blocks`, `check_inputs` and `check_split`.
     """
     check_blocks(params)
     check_inputs(params)
-    check_split(params)
+    return check_split(params)
 
 
 def check_blocks(params: Params) -> None:

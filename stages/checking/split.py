@@ -20,26 +20,28 @@ COLUMNS = (
 )
 
 
-def check_split(params: Params) -> None:
+def check_split(params: Params) -> pd.DataFrame | None:
     """Checks that the chosen corpora can be split as params.split says, as far as names and tables say.
 
-    Does nothing where a corpus is not in data/sources, or is in an archive that would have to be unpacked, or
-    where the column `group_by` is not known before the recordings are read.
+    Returns the usable clips with their `label`, by names and tables. Returns None, and checks nothing, where
+    a corpus is not in data/sources, or is in an archive that would have to be unpacked. Does not split where
+    the column `group_by` is not known before the recordings are read.
 
     Raises:
         InputError: see `labels.usable_clips`, `protocols.assign` and `leak.check`.
     """
     found = [named(name, params.corpus_of(name), params) for name in params.corpus]
     if any(table is None for table in found):
-        return
+        return None
     manifest = pd.concat(found, ignore_index=True).drop_duplicates("clip")
     manifest = manifest.reindex(columns=[*tables.MANIFEST.columns])
     # Hashes of the recordings, which nothing here reads: all are different.
     manifest = manifest.assign(sha256=manifest["clip"], audio_sha256=manifest["clip"])
     clips, _ = labels.usable_clips(manifest, params)
     if params.split.protocol == "group" and _comes_later(params.split.group_by, clips, params):
-        return
+        return clips
     leak.check(protocols.assign(clips, params.split, params.seed), params.split.protocol)
+    return clips
 
 
 def _comes_later(column: str, clips: pd.DataFrame, params: Params) -> bool:

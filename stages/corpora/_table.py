@@ -145,12 +145,13 @@ class TableCorpus:
         rows = self.rows()
         found, files = [], []
         for index, row in rows[rows["problem"] == ""].sort_values("path", kind="stable").iterrows():
+            file = self._found(row["path"])
+            if file is None:
+                rows.loc[index, "problem"] = f"missing: {row['path']} is not in {self.root}, row {row['row']}"
+                continue
             try:
-                file = self._file(row["path"])
                 found.append(self._source(row, file))
                 files.append(file)
-            except FileNotFoundError:
-                rows.loc[index, "problem"] = f"missing: {row['path']} is not in {self.root}, row {row['row']}"
             except ValueError as error:
                 rows.loc[index, "problem"] = f"{error}, row {row['row']}"
             except soundfile.LibsndfileError as error:
@@ -173,6 +174,12 @@ class TableCorpus:
         found = [path for path in every if path.suffix.lower() in SUFFIXES and path.is_file()]
         names = (unicodedata.normalize("NFC", path.relative_to(self.root).as_posix()) for path in found)
         return [path for path, name in zip(found, names, strict=True) if name not in listed]
+
+    def missing(self) -> list[str]:
+        """Returns the paths, as the table has them, of the recordings of usable rows that are not there."""
+        rows = self.rows()
+        paths = rows.loc[rows["problem"] == "", "path"].drop_duplicates()
+        return [path for path in paths if self._found(path) is None]
 
     def listed(self, folder: Path) -> dict[Path, Any]:
         """Returns the columns of the manifest that the table gives, by the recording's path in `folder`."""
@@ -200,12 +207,12 @@ class TableCorpus:
             return segments.cut(file, place, float(row["start"] or 0), float(row["end"] or "inf"))
         return SourceFile.on_disk(file, place)
 
-    def _file(self, name: str) -> Path:
-        """Returns the recording, whatever way its letters are composed on the disk."""
+    def _found(self, name: str) -> Path | None:
+        """Returns the recording, whatever way its letters are composed on the disk; None if it is missing."""
         for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
             if (self.root / form).is_file():
                 return self.root / form
-        raise FileNotFoundError(name)
+        return None
 
     def _parsed(self, read: pd.DataFrame, rules: table.Rules) -> pd.DataFrame:
         """Returns the table with what the file names say, as a corpus's own file reads them."""

@@ -1,23 +1,52 @@
 """Check params.yaml, and as much of the split as can be checked without reading audio: `ser check`.
 
-It makes the checks of the stage `select`, without DVC, and writes nothing.
+It makes the checks of the stage `select`, without DVC, and writes nothing. It also says what will be trained
+on and which files of a table are missing, as far as names and tables say.
 """
 
 from __future__ import annotations
 
-from stages.base.errors import listed, parser_of, run
-from stages.base.params import PARAMS, read
+import pandas as pd
+
+from stages.base.errors import first_of, listed, parser_of, run
+from stages.base.params import PARAMS, Params, read
 from stages.checking.chosen import check_chosen
+from stages.data.vocabulary import UNKNOWN
 
 
 def main() -> None:
     parser_of(__doc__).parse_args()
     params = read()
-    check_chosen(params)
+    clips = check_chosen(params)
     print(
         f"{PARAMS} is valid: {params.model} on {listed(params.corpus)}, split {params.split.protocol}, "
         f"features {listed(params.featurize.features)}"
     )
+    report_missing(params)
+    if clips is not None:
+        print(counted(clips))
+
+
+def report_missing(params: Params) -> None:
+    """Prints how many files of the chosen tables are not there; `manifest` would exclude their rows."""
+    for name in params.corpus:
+        corpus = params.corpus_of(name)
+        missing = corpus.missing() if hasattr(corpus, "missing") else []
+        if missing:
+            print(f"notice: {name}: {len(missing)} files of the table are missing: {first_of(missing)}")
+
+
+def counted(clips: pd.DataFrame) -> str:
+    """Returns the numbers of clips, speakers and labels in one line.
+
+    >>> counted(pd.DataFrame({"label": ["fear", "anger", "fear"], "speaker": ["x/1", "x/2", "x/unknown"]}))
+    '3 usable clips by names and tables, 2 speakers, 2 labels: anger 1, fear 2'
+    """
+    speakers = clips.loc[~clips["speaker"].str.endswith(f"/{UNKNOWN}"), "speaker"]
+    labels = clips["label"].value_counts().sort_index()
+    counts = listed(f"{label} {n_clips}" for label, n_clips in labels.items())
+    said = f"{len(clips)} usable clips by names and tables, {speakers.nunique()} speakers"
+    return f"{said}, {len(labels)} labels: {counts}"
 
 
 if __name__ == "__main__":

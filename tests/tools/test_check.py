@@ -54,3 +54,26 @@ def test_the_split_is_checked_from_the_names_of_the_recordings(work: Workspace) 
     work.set(corpus=["ravdess"])
     with pytest.raises(InputError, match=r"^params\.split\.protocol .*: needs two speakers"):
         check.main()
+
+
+def test_the_last_line_says_what_will_be_trained_on_and_the_one_before_what_is_missing(
+    work: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = work.folder / "data" / "sources" / "calls"
+    place.mkdir(parents=True)
+    rows = [(f"{who}{felt}.wav", who, felt) for who in "abc" for felt in ("joy", "Anger", "awe")]
+    rows.append(("x.wav", "unknown", "awe"))
+    (place / "labels.csv").write_text(
+        "\n".join(
+            ["path,speaker,label", *map(",".join, rows), "out.wav,a,?"]
+        )  # its row is left out: not missing
+    )
+    for name, _, _ in rows[2:]:
+        (place / name).touch()
+    block = {"table": "data/sources/calls/labels.csv", "labels": {"?": None}}
+    work.set(corpus=["calls"], corpora__calls=block, split__n_folds=3)
+    check.main()
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "notice: calls: 2 files of the table are missing: ajoy.wav, aAnger.wav",
+        "9 usable clips by names and tables, 3 speakers, 3 labels: anger 3, awe 3, joy 3",
+    ]
