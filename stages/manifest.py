@@ -35,6 +35,7 @@ from stages.data.vocabulary import UNKNOWN
 
 FILES_PER_TASK = 200
 N_NAMED = 5  # excluded files named in the log; the manifest has all of them
+INTENDED = "label left out"  # the reason that acquire/table.py gives where a block maps a label to null
 
 
 def main() -> None:
@@ -191,7 +192,7 @@ def not_published(name: str, rows: pd.DataFrame, params: Params) -> list[str]:
 
 
 def report(table: pd.DataFrame, counts: dict[str, Any], differing: dict[str, list[str]]) -> None:
-    """Prints the counts, the first excluded files and notices.
+    """Prints the counts, by reason too, the first excluded files and notices.
 
     Args:
         table: of schema MANIFEST.
@@ -205,7 +206,13 @@ def report(table: pd.DataFrame, counts: dict[str, Any], differing: dict[str, lis
     for corpus, counted in counts.items():
         print(f"manifest: {corpus}: {counted['n_usable']} of {counted['n_files']} recordings are usable")
         excluded = table[(table["corpus"] == corpus) & (table["problem"] != "")]
-        for row in excluded.head(N_NAMED).itertuples():
+        if len(excluded):
+            reasons = (f"{n_clips} {reason}" for reason, n_clips in counted["n_excluded"].items())
+            print(f"  excluded: {len(excluded)}: {errors.listed(reasons)}")
+        # What the block leaves out on purpose comes last, and so hides no fault.
+        is_intended = excluded["problem"].str.startswith(INTENDED)
+        named = pd.concat([excluded[~is_intended], excluded[is_intended]]).head(N_NAMED)
+        for row in named.itertuples():
             print(f"  excluded: {row.path}: {row.problem}")
         if len(excluded) > N_NAMED:
             print(f"  ... and {len(excluded) - N_NAMED} more, in {MANIFEST}, column `problem`")

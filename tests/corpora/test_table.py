@@ -243,6 +243,24 @@ def test_rows_that_cannot_be_used_are_excluded_with_their_reason(project: Projec
         assert all(part in problems[f"calls/{clip}.wav"] for part in reason)
 
 
+def test_rows_that_are_left_out_on_purpose_hide_no_missing_file(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", *"pqrstu"):
+        sound(f"{name}.wav", seed=ord(name))
+    left_out = "".join(f"{name}.wav,s,xxx\n" for name in "pqrstu")
+    project(f"file,who,felt\n{left_out}a.wav,s,joy\nz1.wav,s,joy\nz2.wav,s,joy\n", labels={"xxx": None})
+    listed()
+    printed = capsys.readouterr().out.splitlines()
+    start = printed.index("manifest: calls: 1 of 9 recordings are usable")
+    assert printed[start + 1] == "  excluded: 8: 6 label left out, 2 missing"
+    assert [line.split()[1:3] for line in printed[start + 2 : start + 5]] == [
+        ["calls/z1.wav:", "missing:"],
+        ["calls/z2.wav:", "missing:"],
+        ["calls/p.wav:", "label"],
+    ]
+
+
 def test_segments_are_cut_exactly_and_those_that_overlap_or_lie_outside_are_excluded(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
