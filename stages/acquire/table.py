@@ -48,6 +48,7 @@ SPELLINGS = {
 }
 LARGEST_EXACT = 2**53  # up to here, a float of a whole number is that number
 
+LEFT_OUT = "label left out"  # the reason of rows whose label the block maps to null
 QUOTED = (
     "a quotation mark begins a text that contains other rows. Remove it, or put the text into quotes and "
     'write its own as ""'
@@ -390,7 +391,7 @@ def _label(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
         raise unknown(f"{rules.place}.labels: {path}", strange[0], sorted(set(cells) - {""}))
     _blame(rows, cells == "", "no label")
     left_out = cells.isin([label for label, mapped in rules.labels.items() if mapped is None])
-    _blame(rows, left_out, "label left out: " + cells)
+    _blame(rows, left_out, f"{LEFT_OUT}: " + cells)
 
     def convert(cell: str) -> str:
         label = rules.labels.get(cell, cell) or ""

@@ -158,9 +158,14 @@ class TableCorpus:
                 reason = f"no segment: libsndfile cannot read {row['path']} ({error.error_string})"
                 rows.loc[index, "problem"] = f"{reason}, row {row['row']}"
         if not found:
-            reason = next(iter(rows["problem"]))
+            # What the block leaves out on purpose explains it only if nothing else is wrong.
+            faults = rows.loc[~rows["problem"].str.startswith(table.LEFT_OUT), "problem"]
+            problems = faults if len(faults) else rows["problem"]
+            kinds = problems.str.split(":").str[0]
+            counts = kinds.value_counts()
             raise InputError(
-                f"{self.config.table}: none of its {len(rows)} rows is usable; the first: {reason}."
+                f"{self.config.table}: none of its {len(rows)} rows is usable; the most frequent reason "
+                f"({counts.iloc[0]} rows): {problems[kinds == counts.index[0]].iloc[0]}."
             )
         sources.check_folders(files)
         sources.check_clashes(found)

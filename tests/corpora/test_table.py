@@ -261,6 +261,20 @@ def test_rows_that_are_left_out_on_purpose_hide_no_missing_file(
     ]
 
 
+def test_a_table_without_a_usable_row_names_the_most_frequent_fault(project: Project) -> None:
+    rows = "p.wav,s,xxx\nq.wav,s,xxx\nr.wav,s,xxx\nb.wav,s,\na.wav,s,joy\nc.wav,s,awe\n"
+    project(f"file,who,felt\n{rows}", labels={"xxx": None})
+    with pytest.raises(
+        InputError, match=r"none of its 6 rows is usable; .*\(2 rows\): missing: a\.wav .*row 6"
+    ):
+        ingest.main()
+    project("file,who,felt\na.wav,s,xxx\n", labels={"xxx": None})
+    with pytest.raises(
+        InputError, match=r"none of its 1 rows is usable; .*\(1 rows\): label left out: xxx, row 2"
+    ):
+        ingest.main()
+
+
 def test_segments_are_cut_exactly_and_those_that_overlap_or_lie_outside_are_excluded(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
