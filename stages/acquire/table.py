@@ -19,7 +19,7 @@ import pandas as pd
 
 from stages.acquire.source_file import is_text
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, extra, first_of, one_line, shown, unknown
+from stages.base.errors import InputError, extra, first_of, listed, one_line, shown, unknown
 from stages.data.vocabulary import CHANNELS, EMOTIONS, LABEL, UNKNOWN
 
 REQUIRED = ("path", "speaker", "label")
@@ -139,7 +139,7 @@ def normalise(table: pd.DataFrame, path: Path, rules: Rules) -> pd.DataFrame:
     rows["listeners"] = rows["listeners"].map(lambda cell: _votes(cell, rules.labels))
     _blame(rows, rows["speaker"] == "", "no speaker")
     _blame(rows, ~rows["path"].map(lambda name: name.lower().endswith(SUFFIXES)), "unknown format: not audio")
-    _segments(rows, path)
+    _segments(rows, path, _remedy(table, rules))
     _clips(rows, path)
     return rows
 
@@ -281,9 +281,9 @@ def _renamed(table: pd.DataFrame, path: Path, rules: Rules) -> pd.DataFrame:
         if ours in table.columns:
             found[ours] = table[ours]
         elif ours in REQUIRED:
-            listed = ", ".join(map(str, table.columns))
+            names = ", ".join(map(str, table.columns))
             raise InputError(
-                f"{path}: has no column '{ours}'. Name its {ours} in {rules.place}.columns; it has {listed}."
+                f"{path}: has no column '{ours}'. Name its {ours} in {rules.place}.columns; it has {names}."
             )
     empty = {ours: pd.Series("", index=table.index, dtype=str) for ours in REQUIRED + OPTIONAL}
     # One form of letters: macOS and Windows compose them differently, and a speaker would be two.
@@ -486,15 +486,34 @@ def _blame(rows: pd.DataFrame, mask: pd.Series, reason: pd.Series | str) -> None
     rows.loc[new, "problem"] = problem[new]
 
 
-def _segments(rows: pd.DataFrame, path: Path) -> None:
-    """Checks that no recording is listed twice, and excludes segments that are empty or overlap another."""
+def _remedy(table: pd.DataFrame, rules: Rules) -> str:
+    """Returns what to do about rows of one recording: they may be segments whose columns are not named."""
+    ours = {ours: rules.columns.get(ours, ours) for ours in REQUIRED + OPTIONAL}
+    if {ours["start"], ours["end"]} & set(table.columns):
+        return "Keep one"
+    unused = [str(column) for column in table.columns if column not in ours.values()]
+    return (
+        f"Keep one; or, if they are segments, name the columns of start and end in {rules.place}.columns; "
+        f"not used so far: {listed(unused) or 'none'}"
+    )
+
+
+def _segments(rows: pd.DataFrame, path: Path, remedy: str) -> None:
+    """Checks that no recording is listed twice, and excludes segments that are empty or overlap another.
+
+    Args:
+        remedy: what to do about a recording that is listed twice.
+    """
     key = rows["path"].str.normalize("NFC")
     repeated = rows.assign(path=key).duplicated(["path", "start", "end"], keep=False)
     if repeated.any():
         first = rows[repeated].iloc[0]
         same = rows[repeated & (key == key[repeated].iloc[0])]
-        listed = " and ".join(map(str, same["row"].head(2)))
-        raise InputError(f"{path}: rows {listed} are both of {shown(first['path'])}. Keep one.")
+        both = " and ".join(map(str, same["row"].head(2)))
+        raise InputError(
+            f"{path}: rows {both} are both of {shown(first['path'])}; {repeated.sum()} rows share a "
+            f"recording with another row. {remedy}."
+        )
     start = rows["start"].replace("", "0").astype(float)
     end = rows["end"].replace("", "inf").astype(float)
     _blame(rows, start >= end, "empty segment: " + rows["start"] + " to " + rows["end"] + " s")

@@ -160,6 +160,32 @@ def test_a_faulty_table_is_refused_with_row_and_value(project: Project, rows: st
     assert not list(RAW.rglob("*.wav"))
 
 
+def test_rows_of_one_recording_may_be_segments_whose_columns_are_not_named(project: Project) -> None:
+    rows = [
+        "a.wav,s,joy,0,1,F",
+        "a.wav,s,awe,1,2,F",
+        "b.wav,s,joy,0,1,F",
+        "b.wav,s,joy,1,2,F",
+        "c.wav,s,joy,0,1,F",
+    ]
+    content = "\n".join(["file,who,felt,Beginn,Ende,sex", *rows])
+    project(content)
+    with pytest.raises(InputError) as error:
+        rows_of_calls()
+    named = [
+        "rows 2 and 3",
+        "'a.wav'; 4 rows",
+        "params.corpora.calls.columns; not used so far: Beginn, Ende.",
+    ]
+    assert all(part in str(error.value) for part in named)
+    columns = COLUMNS | {"start": "Beginn", "end": "Ende"}
+    project(content, columns=columns)
+    assert rows_of_calls()["problem"].tolist() == [""] * 5
+    project(content.replace("a.wav,s,awe,1,2", "a.wav,s,awe,0,1"), columns=columns)
+    with pytest.raises(InputError, match=r"2 rows share a recording with another row\. Keep one\.$"):
+        rows_of_calls()
+
+
 @pytest.mark.parametrize("name", ["felt", " felt "])
 def test_a_column_that_occurs_twice_is_refused(project: Project, name: str) -> None:
     sound("a.wav")
