@@ -178,12 +178,12 @@ def _delimited(text: str) -> pd.DataFrame:
 
 
 def _lines(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields the number of the line in which a row begins, and its cells; blank lines are skipped."""
+    """Yields the number of the line in which a row begins, and its cells; rows without any are skipped."""
     reader, n_read = csv.reader(io.StringIO(text, newline=""), delimiter=separator), 0
     try:
         for cells in reader:
             number, n_read = n_read + 1, reader.line_num
-            if len(cells) > 1 or "".join(cells).strip():
+            if "".join(cells).strip():  # Excel writes empty rows below a table as separators
                 yield number, cells
     except csv.Error as error:  # a cell has over 131,072 characters
         raise ValueError(f"row {n_read + 1}: {QUOTED} ({error})") from error

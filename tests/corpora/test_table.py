@@ -685,6 +685,16 @@ def test_a_text_may_have_several_lines_and_rows_have_the_numbers_of_their_lines(
     assert rows["problem"].tolist() == ["", "no speaker: row 7"]
 
 
+def test_rows_of_separators_only_are_skipped_as_blank_lines_are(project: Project) -> None:
+    project("file;who;felt\r\n;;\r\na.wav;s;joy\r\n ; ;\r\nb.wav;;awe\r\n;;\r\n;;;;\r\n")
+    rows = rows_of_calls()
+    assert rows["row"].tolist() == [3, 5]
+    assert rows["problem"].tolist() == ["", "no speaker: row 5"]
+    project("file;who;felt\n;s;joy\n")
+    with pytest.raises(InputError, match=r"row 2, path ''"):
+        rows_of_calls()
+
+
 def test_a_name_is_one_however_its_letters_are_composed(project: Project) -> None:
     names = [unicodedata.normalize(form, f"{name}é") for form in ("NFC", "NFD") for name in ("José", "Zoë")]
     lines = []
