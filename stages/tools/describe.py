@@ -113,10 +113,16 @@ def _n_recognised(path: Path) -> int:
 
 
 def _columns(read: pd.DataFrame) -> dict[str, str]:
-    """Returns the table's name of each of our columns that is recognised."""
+    """Returns the table's name of each of our columns that is recognised, a path by its content too."""
     by_name = {str(column).strip().lower(): str(column) for column in read.columns}
     found = {ours: [by_name[name] for name in theirs if name in by_name] for ours, theirs in NAMES.items()}
-    return {ours: names[0] for ours, names in found.items() if names}
+    columns = {ours: names[0] for ours, names in found.items() if names}
+    if "path" not in columns:
+        for theirs in read.columns:
+            is_audio = read[theirs].str.strip().str.lower().str.endswith(SUFFIXES)
+            if is_audio.mean() > 0.5:
+                return {"path": str(theirs), **columns}
+    return columns
 
 
 def suggest(path: Path, read: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
@@ -138,7 +144,14 @@ def suggest(path: Path, read: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
         if kept:
             questions.append(f"labels kept as they are: {', '.join(kept)}")
     unknown = [ours for ours in ("sex", "sentence", "partition") if ours not in columns]
-    if unknown:
+    if unused := [theirs for theirs in map(str, read.columns) if theirs and theirs not in columns.values()]:
+        # They may be what is not recognised, in another language, say.
+        unrecognised = ", ".join(ours for ours in NAMES if ours not in columns)
+        questions.append(
+            f"no column recognised for: {unrecognised}; columns not used: {', '.join(unused)}. Name those "
+            "that fit in the block's `columns`"
+        )
+    elif unknown:
         questions.append(f"not in the table, so unknown: {', '.join(unknown)}")
     if path.parts[:2] != ("data", "sources"):
         questions.append("put the table and its recordings below data/sources")

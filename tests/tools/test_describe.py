@@ -73,6 +73,17 @@ def test_what_is_missing_is_said(calls: Path) -> None:
     assert any("speaker" in question and "File_Name" in question for question in questions)
 
 
+def test_a_path_is_recognised_by_its_content_and_columns_in_another_language_are_named(calls: Path) -> None:
+    rows = ["Anruf 1.WAV;1;wütend", "b.flac;2;traurig", "b2.mp3 ;2;traurig", "kein Ton;3;traurig"]
+    (calls / "labels.csv").write_text("\n".join(["Datei;Sprecher-ID;Emotion", *rows]), encoding="utf-8")
+    read = describe.table.read(calls / "labels.csv", None)
+    block, questions = describe.suggest(calls / "labels.csv", read)
+    assert block["columns"] == {"path": "Datei", "label": "Emotion"}
+    assert questions[-1].startswith("no column recognised for: speaker, sex, ")
+    assert "; columns not used: Sprecher-ID. Name" in questions[-1]
+    assert not any("not in the table" in question for question in questions)
+
+
 def test_a_folder_without_a_table_is_refused(calls: Path) -> None:
     (calls / "labels.csv").unlink()
     (calls / "x.wav").touch()
