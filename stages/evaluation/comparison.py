@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.base.errors import InputError, one_line
-from stages.base.files import PREDICTIONS
+from stages.base.files import PREDICTIONS, SOURCES
 from stages.base.params import Params
 from stages.data import keys, tables
 from stages.evaluation import metrics, paired
@@ -185,10 +185,12 @@ def _check_unchanged(repo: Any) -> None:
     Raises:
         InputError: names the first that has changed, and its stage.
     """
+    # A clone has the folder, but only with the files of Git, so to DVC it is changed and not missing.
+    without_sources = {each.name for each in SOURCES.glob("*")} <= {"README.md", ".gitignore"}
     for stage, changes in repo.status(targets=["evaluate"], with_deps=True).items():
         changed = [each["changed deps"] for each in changes if "changed deps" in each]
         for path, state in [item for each in changed for item in each.items()]:
-            if state != "deleted":
+            if state != "deleted" and not (path == SOURCES.as_posix() and without_sources):
                 key = f", {next(iter(state))}" if isinstance(state, dict) else ""  # of params.yaml
                 raise InputError(
                     f"{WORKSPACE}: {path}{key} has changed since `{stage}` ran, so {PREDICTIONS} is of "

@@ -287,6 +287,24 @@ def test_a_workspace_of_other_parameters_is_refused(revisions: Revisions, said) 
     assert "difference" in said("before", "HEAD")
 
 
+def test_a_clone_without_the_sources_is_compared_and_other_sources_are_refused(
+    revisions: Revisions, said
+) -> None:
+    path = revisions.folder / "dvc.yaml"
+    pipeline = YAML().load(path)
+    pipeline["stages"]["evaluate"]["deps"] = ["data/sources"]
+    YAML().dump(pipeline, path)
+    sources = revisions.folder / "data" / "sources"
+    sources.mkdir()
+    for name in ("README.md", ".gitignore"):
+        (sources / name).touch()
+    assert "worse" in said()
+    (sources / "calls").mkdir()
+    (sources / "calls" / "labels.csv").touch()
+    with pytest.raises(InputError, match=r"^workspace: data/sources has changed .* Run `dvc repro`"):
+        said()
+
+
 def test_missing_predictions_and_a_broken_lock_have_their_own_messages(revisions: Revisions, said) -> None:
     (revisions.folder / PREDICTIONS).unlink()
     with pytest.raises(InputError, match=r"^workspace: data/predictions\.parquet.*`dvc checkout`"):
