@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
@@ -271,6 +272,35 @@ def test_a_colleague_gets_everything_but_audio(reproduced: Path, tmp_path: Path)
     assert ran(run(colleague, "dvc", "repro", "--allow-missing")) == []
     said = run(colleague, "dvc", "exp", "run", "--allow-missing", "-S", "model=dummy", "evaluate")
     assert ran(said) == ["select", "train", "evaluate"]
+
+
+def test_a_colleague_without_the_sources_trains_on_the_features(reproduced: Path, tmp_path: Path) -> None:
+    """What docs/sharing.md says of recordings that only their owner has in data/sources."""
+    ours, colleague = tmp_path / "ours", tmp_path / "colleague"
+    shutil.copytree(reproduced, ours, symlinks=True)
+    sources = ours / "data" / "sources" / "calls"
+    sources.mkdir()
+    clips = pd.read_parquet(ours / "data" / "manifest.parquet")
+    for path in clips["path"]:
+        shutil.copy(ours / "data" / "raw" / path, sources / Path(path).name)
+    names = [Path(path).name for path in clips["path"]]
+    table = pd.DataFrame({"path": names, "speaker": clips["speaker"], "label": clips["emotion"]})
+    table.to_csv(sources / "labels.csv", index=False)
+    edit(ours, corpus=["calls"], corpora={"calls": {"table": "data/sources/calls/labels.csv", "columns": {}}})
+    edit(ours, model="dummy", augment__copies=0)
+    run(ours, "dvc", "repro")
+    run(ours, "dvc", "remote", "add", "--default", "storage", str(tmp_path / "remote"))
+    run(ours, "dvc", "push")
+    commit(ours)
+
+    run(tmp_path, "git", "clone", "--quiet", str(ours), str(colleague))
+    run(colleague, "dvc", "pull", "--allow-missing")
+    assert "no difference" in run(colleague, sys.executable, "-m", "stages.tools.compare")
+    run(colleague, "dvc", "freeze", "select", "ingest")
+    assert ran(run(colleague, "dvc", "repro", "--allow-missing")) == []
+    said = run(colleague, "dvc", "exp", "run", "--allow-missing", "-S", "model=svm", "evaluate")
+    assert ran(said) == ["train", "evaluate"]
+    assert "UAR" in run(colleague, sys.executable, "-m", "stages.tools.compare")
 
 
 def test_plots_follow_a_training(reproduced: Path, tmp_path: Path) -> None:
