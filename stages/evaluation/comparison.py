@@ -10,7 +10,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.base.errors import InputError, one_line
+from stages.base.errors import InputError, first_of, one_line
 from stages.base.files import PREDICTIONS, SOURCES
 from stages.base.params import Params
 from stages.data import keys, tables
@@ -19,6 +19,7 @@ from stages.evaluation import metrics, paired
 WORKSPACE = "workspace"
 LOCK = "dvc.lock"
 CHOICES = "Give a branch, a tag, a commit or an experiment."
+OF_CLIPS = ("corpus", "seed", "split", "train.fold")  # the parameters that say where a clip is tested
 
 
 @dataclass(frozen=True)
@@ -272,12 +273,30 @@ def match(a: Revision, b: Revision) -> tuple[pd.DataFrame, pd.DataFrame]:
             raise InputError(
                 f"{a.name} and {b.name} were not tested on the same {what}: of {len(keys_a)} and "
                 f"{len(keys_b)} clips, {len(keys_a & keys_b)} agree; {example.clip}, for example, does not. "
-                "Give both the same params.corpus, params.split and params.train.fold."
+                f"{_same_clips(a, b)}"
             )
     first, second = (
         revision.predictions.sort_values([*paired.CLIP, "seed"], ignore_index=True) for revision in (a, b)
     )
     return first, second
+
+
+def _same_clips(a: Revision, b: Revision) -> str:
+    """Returns how to test two revisions on the same clips: by the parameters that differ, or by the data."""
+    differ = [
+        f"params.{key}"
+        for key in sorted({*a.params, *b.params})
+        if f"{key}.".startswith(tuple(f"{name}." for name in OF_CLIPS))
+        and a.params.get(key) != b.params.get(key)
+    ]
+    if differ:
+        return f"Give both the same {first_of(differ)}."
+    # Not `make base`: its folder is without the recordings in data/sources.
+    return (
+        f"Both have the same {', '.join(f'params.{name}' for name in OF_CLIPS)}, so the recordings, their "
+        "labels, params.corpora or params.manifest have changed in between. Run `dvc exp run --name NAME` on "
+        "the same recordings with the other parameters of each, and compare these two experiments."
+    )
 
 
 def check_not_worse(uar: paired.Difference, margin: float) -> None:

@@ -57,3 +57,14 @@ def test_revisions_that_are_not_comparable_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         comparison.match(revision(A), revision(table, "other", **params))
+
+
+def test_the_way_to_the_same_clips_depends_on_what_differs() -> None:
+    with pytest.raises(InputError) as error:
+        comparison.match(revision(A, **{"split.n_folds": 5}), revision(B[1:], **{"split.n_folds": 6}))
+    assert str(error.value).endswith(" Give both the same params.split.n_folds.")
+    with pytest.raises(InputError) as error:
+        comparison.match(revision(A, **{"train.normalize": "global"}), revision(B[1:]))
+    assert "of 10 and 9 clips, 9 agree" in str(error.value)
+    assert "the recordings, their labels, params.corpora or params.manifest have changed" in str(error.value)
+    assert "Give both the same" not in str(error.value)
