@@ -15,11 +15,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import parser_of, run, standard_input
+from stages.base.errors import InputError, parser_of, run, standard_input
 from stages.inference import chosen
 from stages.inference.stream import EVERY_S, Stream
 
 SAMPLE_BYTES = 2
+FILES = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3"}  # by how they begin
 
 
 def main() -> None:
@@ -54,8 +55,19 @@ def main() -> None:
 
 
 def blocks(source: BinaryIO, n_samples: int) -> Iterator[NDArray[np.int16]]:
-    """Yields int16 (n_samples,), the last one perhaps shorter; half a sample at the end is left out."""
+    """Yields int16 (n_samples,), the last one perhaps shorter; half a sample at the end is left out.
+
+    Raises:
+        InputError: it is a file, whose bytes would be heard as noise.
+    """
+    first = True
     while block := source.read(n_samples * SAMPLE_BYTES):
+        if first and (kinds := [kind for begin, kind in FILES.items() if block.startswith(begin)]):
+            raise InputError(
+                f"stream: the standard input is a {kinds[0]} file, not raw samples. Give it to "
+                "`ser predict -`, or convert it: `ffmpeg -i FILE -f s16le -ac 1 -ar 16000 - | ser stream`."
+            )
+        first = False
         yield np.frombuffer(block[: len(block) // SAMPLE_BYTES * SAMPLE_BYTES], "<i2")
 
 

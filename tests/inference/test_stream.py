@@ -73,6 +73,16 @@ def test_a_pipe_is_read_in_blocks_and_half_a_sample_is_left_out() -> None:
     assert [block.tolist() for block in blocks(source, 2)] == [[0, 1], [2, 3], [4]]
 
 
+@pytest.mark.parametrize(
+    ("begin", "kind"), [(b"RIFF", "wav"), (b"fLaC", "flac"), (b"OggS", "ogg"), (b"ID3\x04", "mp3")]
+)
+def test_a_file_is_not_heard_as_noise(begin: bytes, kind: str) -> None:
+    with pytest.raises(InputError, match=f"^stream: .* a {kind} file, .*`ser predict -`.*ffmpeg"):
+        next(blocks(io.BytesIO(begin + bytes(100)), 8))
+    later = blocks(io.BytesIO(bytes(16) + begin), 8)  # only the beginning of a stream tells
+    assert [len(block) for block in later] == [8, 2]
+
+
 def run(monkeypatch: pytest.MonkeyPatch, stdin: Any, *arguments: str) -> None:
     model = Loudest()
     model.facts = SimpleNamespace(notice=lambda: "a model")  # type: ignore[attr-defined]
