@@ -25,6 +25,7 @@ N_NAMED = 5  # names of `first_of`
 N_LISTED = 400  # characters of the names it lists
 N_REASON = 200  # characters of another library's message
 INTERRUPTED = "interrupted: finished work is kept; run the same command to continue"
+_interrupted = [INTERRUPTED]  # the last one is what SIGTERM reports
 CLOSED = 128 + 13  # as if SIGPIPE ended it, which Python ignores
 MEMORY = "Free some, or use a machine with more, and run the same command again; finished work is kept."
 
@@ -195,12 +196,24 @@ def run(main: Callable[[], None]) -> NoReturn:
         sys.exit(f"error: {message}")
     except MemoryError as error:
         sys.exit(f"error: not enough memory ({error or 'no details'}). {MEMORY}")
-    except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or INTERRUPTED, file=sys.stderr)
         sys.exit(130)
     finally:
         _is_written()
     sys.exit(0)
+
+
+@contextlib.contextmanager
+def interrupted_as(message: str) -> Iterator[None]:
+    """Has `run` report `message` if the block is interrupted, for what INTERRUPTED is not true of."""
+    _interrupted.append(message)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(message) from error
+    finally:
+        _interrupted.pop()
 
 
 def encode_output(encoding: str | None = None) -> None:
@@ -289,5 +302,5 @@ def uninterrupted() -> Iterator[None]:
 
 
 def _terminate(*_: object) -> NoReturn:
-    print(INTERRUPTED, file=sys.stderr)
+    print(_interrupted[-1], file=sys.stderr)
     sys.exit(128 + signal.SIGTERM)

@@ -17,14 +17,23 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
 from tqdm import tqdm
 
 from stages.audio.recording import SUFFIXES
-from stages.base.errors import InputError, count, encode_output, first_of, parser_of, run, standard_input
+from stages.base.errors import (
+    InputError,
+    count,
+    encode_output,
+    first_of,
+    interrupted_as,
+    parser_of,
+    run,
+    standard_input,
+)
 from stages.base.files import write as write_file
 from stages.data import keys
 from stages.inference import chosen, output
@@ -32,11 +41,15 @@ from stages.inference.bundle import OF_SPEAKER, Bundle
 
 STDIN = "-"
 N_NAMED = 5  # files that an error or notice lists
+INTERRUPTED = (
+    "interrupted: the same command begins again; with --output FILE it keeps finished files and continues"
+)
 
 
 def main() -> None:
     arguments = parse()
-    with tempfile.TemporaryDirectory() as folder:
+    reported = nullcontext() if arguments.output else interrupted_as(INTERRUPTED)
+    with reported, tempfile.TemporaryDirectory() as folder:
         recordings = found(arguments.files, Path(folder))
         of_speaker = found(arguments.speaker_from, Path(folder))
         model = chosen.model(arguments.bundle, arguments.speech)

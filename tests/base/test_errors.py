@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +89,17 @@ def test_any_other_operating_system_error_is_a_bug() -> None:
 def test_ctrl_c_and_sigterm_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(fail(KeyboardInterrupt()), capsys) == (130, f"{errors.INTERRUPTED}\n")
     assert ended(lambda: os.kill(os.getpid(), signal.SIGTERM), capsys) == (143, f"{errors.INTERRUPTED}\n")
+
+
+def test_a_block_has_its_own_report_of_an_interruption(capsys: pytest.CaptureFixture[str]) -> None:
+    for main, code in ((fail(KeyboardInterrupt()), 130), (lambda: os.kill(os.getpid(), signal.SIGTERM), 143)):
+
+        def inside(main: Any = main) -> None:
+            with errors.interrupted_as("interrupted: nothing is kept"):
+                main()
+
+        assert ended(inside, capsys) == (code, "interrupted: nothing is kept\n")
+    test_ctrl_c_and_sigterm_are_reported(capsys)
 
 
 def test_an_input_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from stages.base import errors
 from stages.base.errors import InputError
 from stages.inference.bundle import Prediction
 from stages.tools import predict
@@ -221,6 +222,25 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
     run(monkeypatch, *command)
     assert Path("out").read_bytes() == whole
     assert 0 < len(model.asked) - asked < 9
+
+
+def test_an_interrupted_run_promises_only_what_it_kept(
+    model: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(paths: Iterable[Path]) -> Iterator[Prediction]:
+        raise KeyboardInterrupt
+
+    touch("a.wav")
+    monkeypatch.setattr(model, "predict_files", interrupt)
+    monkeypatch.setattr(errors.signal, "signal", lambda *_: None)  # pytest keeps its own
+    for output, words in (
+        ((), "begins again; with --output FILE it keeps finished files"),
+        (("--output", "out"), "finished work is kept; run the same command to continue"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            errors.run(lambda given=output: run(monkeypatch, "a.wav", *given))
+        assert ended.value.code == 130
+        assert words in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_an_output_that_is_not_ones_own_is_kept(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
