@@ -474,7 +474,9 @@ def check(cls: type[T], values: object, place: str) -> T:
         case _:
             wanted = [found["msg"] for found in faults if _keys(values, found) == keys]
             others = "".join(f", or {message.removeprefix('Input should be ')}" for message in wanted[1:])
-            raise InputError(f"{where}: {shown(fault['input'])} is not valid. {wanted[0]}{others}.")
+            listed = fault["type"] == "list_type" and isinstance(fault["input"], str | int | float)
+            write = f": write [{shown_key(fault['input'])}]" if listed else ""
+            raise InputError(f"{where}: {shown(fault['input'])} is not valid. {wanted[0]}{others}{write}.")
 
 
 def _keys(values: Any, fault: ErrorDetails) -> list[int | str]:

@@ -29,6 +29,11 @@ DETERMINING = [
     *("listeners", "sha256", "audio_sha256", "problem"),
 ]
 
+# Columns that tell one recording from another, or what is wrong with it: not what a group has in common.
+OF_ONE_RECORDING = {"path", "clip", "n_bytes", "sha256", "audio_sha256", "problem", "notices"}
+
+FROM_TABLE = ("partition", "session", "group")  # columns that a table has under a name of its own
+
 logger = logging.getLogger(__name__)
 
 
@@ -424,7 +429,12 @@ def group(clips: pd.DataFrame, split: Split, seed: int) -> Iterator[Roles]:
         InputError: there is no such column, a clip has no value, or there are fewer values than folds.
     """
     if split.group_by not in clips.columns:
-        raise unknown("params.split.group_by", split.group_by, map(str, clips.columns))
+        choices = [name for name in map(str, clips.columns) if name not in OF_ONE_RECORDING]
+        error = unknown("params.split.group_by", split.group_by, choices)
+        raise InputError(
+            f"{error} For another column of a corpus's table, set group_by: group, and name the column in "
+            "params.corpora.<corpus>.columns.group."
+        )
     _known(clips, split.group_by, split)
     values = clips.assign(all="")
     values[split.group_by] = clips[split.group_by].astype(str)
@@ -463,7 +473,10 @@ def _train_only(clips: pd.DataFrame, split: Split) -> pd.Series:
         for name in names:
             found = clips[column] == name
             if not found.any():
-                raise unknown(f"params.split.train_only.{key}", name, map(str, clips[column].unique()))
+                error = unknown(f"params.split.train_only.{key}", name, map(str, clips[column].unique()))
+                # Both keys narrow down what another key has chosen.
+                chosen_by = {"corpora": "params.corpus", "channels": "params.split.channels"}[key]
+                raise InputError(f"{error} What only trains must be in {chosen_by} too.")
             extra |= found
     if extra.all():
         raise InputError("params.split.train_only: has all clips, so none is left to test.")
@@ -474,6 +487,12 @@ def _known(clips: pd.DataFrame, column: str, split: Split, remedy: str = "") -> 
     """Raises InputError if a clip has no value in `column`; names the first one."""
     missing = clips.loc[clips[column].isna(), "clip"]
     if len(missing):
+        if column in FROM_TABLE:
+            corpus = missing.iloc[0].partition("/")[0]
+            remedy = (
+                f" If {corpus} is described by a table, name the table's column in "
+                f"params.corpora.{corpus}.columns.{column}; otherwise choose another protocol."
+            )
         raise InputError(
             f"params.split.protocol {split.protocol}: {len(missing)} of {len(clips)} clips have no {column}, "
             f"the first is {missing.iloc[0]}.{remedy}"

@@ -49,6 +49,8 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("corpus:\n- demo", "corpus:\n- nemoo", "params.corpus", "'nemoo'; did you mean 'nemo'"),  # a table
         ("corpus:\n- demo", "corpus:\n- demo\n- demo", "params.corpus", "'demo'"),
         ("corpus:\n- demo", "corpus: []", "params.corpus", "[]"),
+        ("corpus:\n- demo", "corpus: demo", "params.corpus", "a valid list: write [demo]."),
+        ("corpus:\n- demo", "corpus: {demo: 1}", "params.corpus", "a valid list."),
         ("models:\n", "models:\n  transformer: {}\n", "params.models", "'transformer'"),
         ("normalize: global", "normalize: speakr", "params.train.normalize", "'enrol' or 'cluster'"),
         ("seed: 20", "seed: 20\nseed: 21", "params.yaml", "duplicate key"),

@@ -393,6 +393,26 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         ),
         (
             RAVDESS,
+            {"train_only": {"corpora": ["tess"], "channels": []}},
+            r"no 'tess'\. Choose from ravdess\. .* must be in params\.corpus too\.$",
+        ),
+        (
+            RAVDESS,
+            {"train_only": {"corpora": [], "channels": ["song"]}},
+            r"no 'song'\. Choose from speech\. .* must be in params\.split\.channels too\.$",
+        ),
+        (
+            RAVDESS.assign(partition=None),
+            {"protocol": "official"},
+            r"have no partition, .* ravdess/.*table.* params\.corpora\.ravdess\.columns\.partition; ",
+        ),
+        (
+            RAVDESS.assign(n_bytes=1),
+            {"protocol": "group", "group_by": "Team"},
+            r"no 'Team'\. Choose from (?!.*(sha256|n_bytes|clip)).*speaker.*<corpus>\.columns\.group\.$",
+        ),
+        (
+            RAVDESS,
             {"train_only": {"corpora": [], "channels": ["speech"]}},
             r"^params\.split\.train_only: .*none",
         ),
