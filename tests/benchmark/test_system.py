@@ -219,10 +219,10 @@ def test_a_failing_row_leaves_the_earlier_rows_and_is_reported_with_its_workspac
 ) -> None:
     project = shutil.copytree(ran_b1, tmp_path / "project", symlinks=True)
     before = (project / "benchmark" / "published" / "rows" / "B1_svm.csv").read_bytes()
-    edit(project, "B1_svm", "ravdess", protocols__speaker_independent__featurize={"features": ["logmel"]})
+    edit(project, "B1_svm", "ravdess", params__featurize={"features": ["logmel"]})
     failed = run(project, "B1_svm")
     assert failed.returncode == 1
-    place = "benchmark/published/runs/B1_svm/ravdess-speaker_independent-20"
+    place = "benchmark/published/runs/B1_svm/ravdess-clips"
     assert failed.stderr.splitlines()[-1].startswith(f"error: {place}: ")
     assert (project / "benchmark" / "published" / "rows" / "B1_svm.csv").read_bytes() == before
     assert sorted(path.name for path in (project / "benchmark" / "published" / "rows").iterdir()) == [
