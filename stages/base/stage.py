@@ -46,8 +46,8 @@ def run(main: Callable[[], None]) -> NoReturn:
         with alone(RUNNING / stage) if stage else nullcontext():
             files.sweep()
             if stage is not None:
-                check_not_edited_at_start(stage)
                 _at_start[stage] = state(stage)
+                check_not_edited_at_start(stage)  # after it, so that an edit between the two is not missed
             main()
             check_unchanged()
 

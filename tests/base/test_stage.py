@@ -94,6 +94,24 @@ def test_code_that_is_edited_while_python_starts_is_named(project: Path) -> None
         stage.check_not_edited_at_start("fit")
 
 
+def test_code_that_is_edited_just_before_it_is_read_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["fit"])
+    monkeypatch.setattr(stage, "running_stage", lambda: "fit")
+    os.utime("stages/fit.py", (0, 0))
+    state = stage.state
+
+    def edited_before(name: str) -> stage.State:
+        monkeypatch.setattr(stage, "state", state)
+        Path("stages/fit.py").write_text("edited")  # Python has imported what was there before
+        return state(name)
+
+    monkeypatch.setattr(stage, "state", edited_before)
+    with pytest.raises(SystemExit, match=r"^error: stages/fit\.py: .*fit"):
+        stage.run(lambda: None)
+
+
 def test_a_process_that_is_no_stage_is_not_guarded(project: Path) -> None:
     assert stage.running_stage() is None
 
