@@ -291,11 +291,15 @@ def _same_clips(a: Revision, b: Revision) -> str:
     ]
     if differ:
         return f"Give both the same {first_of(differ)}."
-    # Not `make base`: its folder is without the recordings in data/sources.
+    again = (
+        f"`make base BASE={a.name}`, which reproduces it with the present recordings, and compare with `base`"
+        if b.name == WORKSPACE
+        else "`dvc exp run --name NAME` on the same recordings with the other parameters of each, and "
+        "compare these two experiments"
+    )
     return (
         f"Both have the same {', '.join(f'params.{name}' for name in OF_CLIPS)}, so the recordings, their "
-        "labels, params.corpora or params.manifest have changed in between. Run `dvc exp run --name NAME` on "
-        "the same recordings with the other parameters of each, and compare these two experiments."
+        f"labels, params.corpora or params.manifest have changed in between. Run {again}."
     )
 
 

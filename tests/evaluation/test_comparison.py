@@ -68,3 +68,5 @@ def test_the_way_to_the_same_clips_depends_on_what_differs() -> None:
     assert "of 10 and 9 clips, 9 agree" in str(error.value)
     assert "the recordings, their labels, params.corpora or params.manifest have changed" in str(error.value)
     assert "Give both the same" not in str(error.value)
+    with pytest.raises(InputError, match=r" Run `make base BASE=main`, .*`base`\.$"):
+        comparison.match(revision(A), revision(B[1:], comparison.WORKSPACE))
