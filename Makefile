@@ -1,4 +1,5 @@
 # `make repro` and `make test` are all a fresh machine needs: Python 3.11 to 3.13, pip, make and git.
+# TENSORFLOW: the extra of pyproject.toml, cpu or gpu.
 PYTHON ?= python3
 VENV ?= .venv
 TENSORFLOW ?= cpu

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import InputError, parser_of, run, standard_input
+from stages.base.errors import InputError, interrupted_as, parser_of, run, standard_input
 from stages.inference import chosen
 from stages.inference.stream import EVERY_S, Stream
 
@@ -40,12 +40,13 @@ def main() -> None:
     print(f"notice: {model.facts.notice()}", file=sys.stderr)
     listening = Stream(model, arguments.rate, arguments.window, arguments.every)
     n_answers = 0
-    for samples in blocks(standard_input("stream"), listening.n_every):
-        for window in listening.add(samples):
-            n_answers += 1
-            found = {"end_s": round(window.end_s, 3), "emotion": window.emotion, "status": window.status}
-            rounded = {name: round(p, 3) for name, p in window.probabilities.items()}
-            print(json.dumps(found | {"reason": window.reason, "probabilities": rounded}), flush=True)
+    with interrupted_as("interrupted"):  # the usual end: nothing is to be continued
+        for samples in blocks(standard_input("stream"), listening.n_every):
+            for window in listening.add(samples):
+                n_answers += 1
+                found = {"end_s": round(window.end_s, 3), "emotion": window.emotion, "status": window.status}
+                rounded = {name: round(p, 3) for name, p in window.probabilities.items()}
+                print(json.dumps(found | {"reason": window.reason, "probabilities": rounded}), flush=True)
     if not n_answers:
         print(
             f"notice: no answer: the stream ended after {listening.received_s:.2f} s, and the first answer "
@@ -58,7 +59,7 @@ def blocks(source: BinaryIO, n_samples: int) -> Iterator[NDArray[np.int16]]:
     """Yields int16 (n_samples,), the last one perhaps shorter; half a sample at the end is left out.
 
     Raises:
-        InputError: it is a file, whose bytes would be heard as noise.
+        InputError: it is an audio file, not raw samples.
     """
     first = True
     while block := source.read(n_samples * SAMPLE_BYTES):

@@ -39,6 +39,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def running(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the stage `fit`, whose code was edited long ago."""
+    monkeypatch.setattr("sys.argv", ["fit"])
+    monkeypatch.setattr(stage, "running_stage", lambda: "fit")
+    os.utime("stages/fit.py", (0, 0))
+
+
 def replaced(old: str, new: str) -> Callable[[], None]:
     path = Path("params.yaml")
     return lambda: path.write_text(path.read_text().replace(old, new))
@@ -94,12 +102,8 @@ def test_code_that_is_edited_while_python_starts_is_named(project: Path) -> None
         stage.check_not_edited_at_start("fit")
 
 
-def test_code_that_is_edited_just_before_it_is_read_is_named(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["fit"])
-    monkeypatch.setattr(stage, "running_stage", lambda: "fit")
-    os.utime("stages/fit.py", (0, 0))
+@pytest.mark.usefixtures("running")
+def test_code_that_is_edited_just_before_it_is_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     state = stage.state
 
     def edited_before(name: str) -> stage.State:
@@ -131,12 +135,8 @@ def test_temporary_files_of_killed_stages_are_removed(project: Path, monkeypatch
     assert found == set(kept)
 
 
-def test_a_stage_that_runs_here_already_is_refused_with_its_process(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["fit"])
-    monkeypatch.setattr(stage, "running_stage", lambda: "fit")
-    os.utime("stages/fit.py", (0, 0))
+@pytest.mark.usefixtures("running")
+def test_a_stage_that_runs_here_already_is_refused_with_its_process() -> None:
     hold = "with workspace.alone(stage.RUNNING / 'fit'): print(flush=True), time.sleep(60)"
     other = subprocess.Popen(
         [sys.executable, "-c", f"import time; from stages.base import stage, workspace\n{hold}"],

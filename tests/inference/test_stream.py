@@ -92,6 +92,15 @@ def run(monkeypatch: pytest.MonkeyPatch, stdin: Any, *arguments: str) -> None:
     tool.main()
 
 
+def test_an_interrupted_stream_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Listened(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="^interrupted$"):
+        run(monkeypatch, SimpleNamespace(buffer=Listened()))
+
+
 @pytest.mark.parametrize(
     ("length_s", "every_s", "first_s"), [(0.0, 0.25, "1.00"), (0.5, 0.3, "1.20"), (1.0, 1.5, "1.50")]
 )
