@@ -97,7 +97,7 @@ def test_an_interrupted_stream_promises_nothing(monkeypatch: pytest.MonkeyPatch)
         def read(self, size: int | None = -1, /) -> bytes:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match="^interrupted$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^interrupted$"):
         run(monkeypatch, SimpleNamespace(buffer=Listened()))
 
 
