@@ -7,12 +7,18 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_a_base_has_what_neither_git_nor_the_cache_has(tmp_path: Path) -> None:
+WEIGHTS, RECORDING, README = "data/pretrained/weights.npz", "data/sources/calls/a.wav", "data/sources/README.md"
+
+
+@pytest.mark.parametrize("inputs", [[WEIGHTS, RECORDING], [RECORDING], []])
+def test_a_base_has_what_neither_git_nor_the_cache_has(inputs: list[str], tmp_path: Path) -> None:
     project, tools = tmp_path / "project", tmp_path / "tools"
-    for name in (".ci/base", "data/sources/calls/a.wav", "data/pretrained/weights.npz", ".gitignore"):
+    for name in (".ci/base", *inputs, README, ".gitignore"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("data/\n" if name == ".gitignore" else name)
     shutil.copy(ROOT / ".ci" / "base", project / ".ci" / "base")
@@ -23,13 +29,15 @@ def test_a_base_has_what_neither_git_nor_the_cache_has(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     identity = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
     for command in (
-        ["git", "init", "-q"], ["dvc", "init", "-q"], ["git", "add", "."],
-        ["git", *identity, "commit", "-qm", "first"], ["bash", ".ci/base", "HEAD"],
+        ["git", "init", "-q"], ["dvc", "init", "-q"], ["git", "add", "."], ["git", "add", "-f", README],
+        ["git", *identity, "commit", "-qm", "first"],
     ):  # fmt: skip
         subprocess.run(command, cwd=project, env=environment, check=True)
-    found = (tmp_path / "found").read_text().split()
-    assert found == ["data/pretrained/weights.npz", "data/sources/calls/a.wav"]
-    listed = ["git", "ls-tree", "-r", "--name-only", "base"]
-    assert (
-        "data" not in subprocess.run(listed, cwd=project, capture_output=True, text=True, check=True).stdout
-    )
+    (project / README).write_text("changed since")
+    subprocess.run(["bash", ".ci/base", "HEAD"], cwd=project, env=environment, check=True)
+    assert (tmp_path / "found").read_text().split() == sorted([*inputs, README])
+    assert (project / README).read_text() == "changed since"
+    git = {"cwd": project, "capture_output": True, "text": True, "check": True}
+    listed = subprocess.run(["git", "ls-tree", "-r", "--name-only", "base", "data"], **git).stdout.split()
+    assert listed == [README]
+    assert subprocess.run(["git", "show", f"base:{README}"], **git).stdout == README
