@@ -12,7 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-WEIGHTS, RECORDING, README = "data/pretrained/weights.npz", "data/sources/calls/a.wav", "data/sources/README.md"
+WEIGHTS, RECORDING, README = (
+    "data/pretrained/weights.npz",
+    "data/sources/calls/a.wav",
+    "data/sources/README.md",
+)
 
 
 @pytest.mark.parametrize("inputs", [[WEIGHTS, RECORDING], [RECORDING], []])

@@ -409,12 +409,15 @@ def _alike(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
     mapped = {_folded(cell): cell for cell in rules.labels}
     labels = set(rows["label"])
     others = rows[(rows["label"] != "") & ~rows["cell"].isin(rules.labels)].drop_duplicates("cell")
+    meanings: dict[str, str] = {}  # the first label of each
     for cell, label, row in others[["cell", "label", "row"]].to_numpy():
         alike, meant = mapped.get(_folded(cell)), SPELLINGS.get(_folded(cell))
+        first = meanings.setdefault(meant, label) if meant else label
         if alike is not None and label != _canonical(rules.labels[alike] or ""):
             other = f"{shown(alike)}, which has an entry, differs in case or spaces only"
-        elif meant in labels - {label}:
-            other = f"other rows have the label '{meant}', which usually means the same"
+        elif meant in labels - {label} or first != label:
+            same = meant if first == label else first
+            other = f"other rows have the label {shown(same)}, which usually means the same"
         else:
             continue
         raise InputError(

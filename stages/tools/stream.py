@@ -8,6 +8,7 @@ last seconds.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -20,7 +21,7 @@ from stages.inference import chosen
 from stages.inference.stream import EVERY_S, Stream
 
 SAMPLE_BYTES = 2
-FILES = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3"}  # by how they begin
+FILE = re.compile(rb"RIFF|fLaC|OggS|ID3|FORM|\x1aE\xdf\xa3|.{4}ftyp", re.DOTALL)  # how audio files begin
 
 
 def main() -> None:
@@ -63,9 +64,9 @@ def blocks(source: BinaryIO, n_samples: int) -> Iterator[NDArray[np.int16]]:
     """
     first = True
     while block := source.read(n_samples * SAMPLE_BYTES):
-        if first and (kinds := [kind for begin, kind in FILES.items() if block.startswith(begin)]):
+        if first and FILE.match(block):
             raise InputError(
-                f"stream: the standard input is a {kinds[0]} file, not raw samples. Give it to "
+                "stream: the standard input is an audio file, not raw samples. Give it to "
                 "`ser predict -`, or convert it: `ffmpeg -i FILE -f s16le -ac 1 -ar 16000 - | ser stream`."
             )
         first = False

@@ -730,6 +730,7 @@ def test_a_name_in_two_spellings_is_refused_because_one_could_train_and_the_othe
         (["unclear", "Unclear"], {"unclear": None}, ["row 3, label 'Unclear': 'unclear'"]),
         (["Angry", "x"], {"x": "anger"}, ["row 2, label 'Angry': ", "'anger'", "to itself"]),
         (["joy", "Happiness"], {}, ["row 2, label 'joy': ", "'happiness'", "to itself"]),
+        (["joy", "happy"], {}, ["row 3, label 'happy': ", "'joy'", "to itself"]),
     ],
 )
 def test_a_label_in_two_spellings_is_refused(
