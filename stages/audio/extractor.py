@@ -79,13 +79,11 @@ def extractor(settings: Settings, names: Sequence[str], place: str) -> Extractor
     Raises:
         InputError: a feature is unknown, or its block is invalid or does not match the block `spectrum`.
     """
-    features, own_frames = {}, set()
+    features = {}
     for name in names:
         config = settings.config("features", name, place)
-        entry = registry.load("features", name, place)
-        features[name] = partial(entry.compute, config=config)
-        if getattr(entry, "OWN_FRAMES", False):
-            own_frames.add(name)
-    made = Extractor(settings.audio, settings.spectrum, features, frozenset(own_frames))
+        features[name] = partial(registry.load("features", name, place).compute, config=config)
+    own_frames = frozenset(name for name in names if registry.has_own_frames(name, place))
+    made = Extractor(settings.audio, settings.spectrum, features, own_frames)
     made(np.zeros(settings.audio.sample_rate_hz, np.float32))
     return made

@@ -74,3 +74,8 @@ def load(kind: str, name: str, place: str) -> ModuleType:
         if not hasattr(module, attribute):
             raise InputError(f"stages/{kind}/{name}.py: does not define `{attribute}`. Add {meaning}.")
     return module
+
+
+def has_own_frames(feature: str, place: str) -> bool:
+    """Returns whether a feature's frames are not those of the spectrum; raises InputError as `load` does."""
+    return getattr(load("features", feature, place), "OWN_FRAMES", False)

@@ -39,7 +39,7 @@ def check_blocks(params: Params) -> None:
     with hardware.quiet():  # this may import TensorFlow
         training.selected(params)
     modules = {name: registry.load("features", name, PLACE) for name in params.featurize.features}
-    extractor(params, [name for name, module in modules.items() if not hasattr(module, "OWN_FRAMES")], PLACE)
+    extractor(params, [name for name in modules if not registry.has_own_frames(name, PLACE)], PLACE)
     for name, module in modules.items():
         if hasattr(module, "FILE"):
             path, sha256 = (params.block("features", name)[key] for key in (module.FILE, "sha256"))

@@ -59,9 +59,7 @@ def selected(params: Params) -> tuple[Any, Trainer]:
     if inputs.layout == "pooled" and config.pooling is None:
         raise InputError(f"params.models.{params.model}.pooling: empty, but the layout 'pooled' needs it.")
     for feature in inputs.features:
-        registry.check("features", feature, f"{place}.features")
-        own_frames = hasattr(registry.load("features", feature, "params.models"), "OWN_FRAMES")
-        if own_frames and inputs.cut_s is not None:
+        if registry.has_own_frames(feature, f"{place}.features") and inputs.cut_s is not None:
             raise InputError(
                 f"{place}.duration_s: {inputs.cut_s:g}, but {feature} has a frame rate of its own. Set it to "
                 "null, which means the longest training clip."

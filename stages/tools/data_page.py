@@ -83,7 +83,7 @@ def pooled_features(params: Params) -> list[str]:
     """
     place = "params.featurize.features"
     chosen = params.featurize.features
-    names = [name for name in chosen if not hasattr(registry.load("features", name, place), "OWN_FRAMES")]
+    names = [name for name in chosen if not registry.has_own_frames(name, place)]
     if not names:
         raise InputError(f"{place}: {', '.join(chosen)} have frames of their own. Add logmel, say.")
     return names
