@@ -5,6 +5,7 @@ A system is an overlay on params.yaml: `params`, then those of a variant, then t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from stages.base import registry
 from stages.base.errors import InputError, unknown
 from stages.base.params import Block, Count, Params, Positive, check, checked
 from stages.base.params import load as load_yaml
@@ -19,6 +21,7 @@ from stages.data.keys import fingerprint
 
 SYSTEMS = Path("benchmark/published/systems")
 AS_RECORDED = {"audio": {"trim_db": None, "level_db": None}}  # no report trims or scales recordings
+MAX_MISSING = 0.01  # fraction of clips that a complete copy may exclude as duplicate or broken
 Score = Annotated[float, Field(gt=0, le=1)]
 Protocol = Literal["as_reported", "speaker_independent"]
 
@@ -39,7 +42,7 @@ class Variant(Block):
 
     `against` is the variant that this one changes in one point: what the change is worth is measured.
     `pretrain` has the changes of params.yaml for an earlier training, such as another corpus: the variant
-    starts from the weights of its first fold.
+    starts from the weights of its first fold. `note` replaces that of the system.
     """
 
     # what the report's scores are computed on; the closest available corpus; what it compares in addition
@@ -48,6 +51,7 @@ class Variant(Block):
     params: dict[str, Any]
     against: str | None = None
     pretrain: dict[str, Any] | None = None
+    note: str | None = None
 
 
 class System(Block):
@@ -64,6 +68,11 @@ class System(Block):
     params: dict[str, Any]
     variants: Annotated[dict[str, Variant], Field(min_length=1)]  # the most important first
     protocols: Annotated[dict[Protocol, dict[str, Any]], Field(min_length=2)]
+
+    def note_of(self, variant: str) -> str:
+        """Returns what a reader of a variant's rows must know."""
+        own = self.variants[variant].note
+        return self.note if own is None else own
 
     @model_validator(mode="after")
     def _check_against(self) -> System:
@@ -102,6 +111,11 @@ class Experiment:
         return f"{self.variant}-{self.protocol}"
 
     @property
+    def n_clips(self) -> int:
+        """How many clips complete copies of its corpora have."""
+        return sum(n_clips(name, self.values["split"]["channels"]) for name in self.values["corpus"])
+
+    @property
     def weights(self) -> str:
         """The folder in data/pretrained for its trained fold, if it is a pretraining."""
         return f"{self.system}-{self.variant}"
@@ -133,6 +147,13 @@ class Experiment:
         except InputError as error:
             raise InputError(f"{SYSTEMS / self.system}.yaml, {self.name}: {error}") from error
         return params
+
+
+def n_clips(corpus: str, channels: Sequence[str]) -> int:
+    """Returns how many clips of the channels a complete copy of a corpus has."""
+    about = registry.load("corpora", corpus, "params.corpus").ABOUT
+    of_each = {"speech": about.n_clips, "song": about.n_songs}
+    return sum(of_each[channel] for channel in channels)
 
 
 def names() -> list[str]:

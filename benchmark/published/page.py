@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from benchmark.published import overlay
-from benchmark.published.overlay import Experiment, System
+from benchmark.published import overlay, rows
+from benchmark.published.overlay import MAX_MISSING, Experiment, System
 from benchmark.published.rows import AND, RAN
 from stages.base import registry
 from stages.reporting import page
@@ -21,7 +21,6 @@ DASH = "–"
 ONE_SEED = "\\*"
 SIZES = {"under 100,000": 1e5, "100,000 to 1 million": 1e6, "more": np.inf}  # parameters
 VECTORS = {"mean", "stats", "pooled"}  # layouts with one vector for the whole clip
-MAX_MISSING = 0.01  # fraction of clips that a complete copy may exclude as duplicate or broken
 CHANCE_MARGIN = 0.01  # accuracy above the majority-class baseline that still counts as chance
 
 
@@ -88,7 +87,7 @@ class Row:
         split, n_folds = self.experiment.values["split"], self.text("n_folds")
         if n_folds == "1" or n_folds != self.text("of_folds") or split["labels"]["drop"]:
             return None
-        return sum(n_clips(corpus, split["channels"]) for corpus in self.experiment.values["corpus"])
+        return self.experiment.n_clips
 
     @property
     def n_missing(self) -> int:
@@ -113,7 +112,7 @@ class Row:
     @property
     def seconds(self) -> float:
         """Duration of all its trainings together."""
-        return self.number("train_seconds") * self.number("n_folds") * self.number("n_seeds")
+        return rows.seconds(self.values) * self.number("n_seeds")
 
     @property
     def is_at_chance(self) -> bool:
@@ -276,18 +275,18 @@ class Entry:
 
     def pairs(self) -> Iterator[tuple[str, Row]]:
         """Yields each variant with each of its rows."""
-        for variant, rows in self.rows.items():
-            for row in rows.values():
+        for variant, pair in self.rows.items():
+            for row in pair.values():
                 yield variant, row
 
 
 def changes_of(found: Sequence[Entry]) -> list[tuple[Entry, str, dict[str, Row]]]:
     """Returns each variant whose gain over another one was measured, with its rows."""
     return [
-        (entry, variant, rows)
+        (entry, variant, pair)
         for entry in found
-        for variant, rows in entry.rows.items()
-        if all(row.text("gain") for row in rows.values())
+        for variant, pair in entry.rows.items()
+        if all(row.text("gain") for row in pair.values())
     ]
 
 
@@ -360,13 +359,6 @@ def not_run(found: Sequence[Entry], report: str) -> dict[str, list[str]]:
                 about = f"`{entry.name}` {entry.system.variants[variant].about}"
                 missing.setdefault(row.text("status"), {})[about] = None
     return {status: list(abouts) for status, abouts in missing.items()}
-
-
-def n_clips(corpus: str, channels: Sequence[str]) -> int:
-    """Returns how many clips of the channels a complete copy of a corpus has."""
-    about = registry.load("corpora", corpus, "params.corpus").ABOUT
-    of_each = {"speech": about.n_clips, "song": about.n_songs}
-    return sum(of_each[channel] for channel in channels)
 
 
 def entries(found: Sequence[Mapping[str, str]], base: dict[str, Any]) -> list[Entry]:

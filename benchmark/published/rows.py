@@ -160,22 +160,37 @@ def commit() -> str:
     return head + ("+" if changed else "")
 
 
-def expected_seconds(runs: Iterable[Experiment], found: Iterable[Mapping[str, Any]]) -> float:
-    """Returns the seconds that trainings will take by those that a clip took in the system's rows `found`.
+def expected_seconds(run: Experiment, found: Mapping[str, Mapping[str, Any]]) -> float:
+    """Returns the seconds that the trainings of a run will take, by the system's rows `found`; 0 without any.
 
-    0 without such rows.
+    They are those that the row took before. A row that has never run takes as long for each clip of its
+    corpora as the system's others do with the same split.
 
-    >>> found = [{"status": RAN, "train_seconds": "30", "n_train": "1000"}]
-    >>> run = Experiment("A", "all", "random", {"split": {"train_clips": 500, "n_folds": 6}})
-    >>> expected_seconds([run], found)
-    90.0
+    Args:
+        found: rows, by name.
+
+    >>> ran = {"status": RAN, "train_seconds": "30", "n_folds": "6", "n_clips": "1439"}
+    >>> values = {"corpus": ["crema_d"], "split": {"channels": ["speech"]}}
+    >>> own, new = (Experiment("A", each, "speaker_independent", values) for each in ("ravdess", "crema_d"))
+    >>> found = {own.name: ran, new.name: {"status": NOT_YET}}
+    >>> expected_seconds(own, found), round(expected_seconds(new, found))
+    (180.0, 931)
     """
-    ran = [row for row in found if row["status"] == RAN]
-    if not ran:
-        return 0.0
-    splits = [each.values["split"] for each in runs]
-    n_clips: int = sum(split["train_clips"] * split["n_folds"] for split in splits)
-    return n_clips * fmean(float(row["train_seconds"]) / float(row["n_train"]) for row in ran)
+    own = next((row for name, row in found.items() if run.name.startswith(name)), {})
+    if own.get("status") == RAN:
+        return seconds(own)
+    others = [
+        seconds(row) / float(found[f"{variant}-speaker_independent"]["n_clips"])
+        for name, row in found.items()
+        for variant, _, protocol in [name.rpartition("-")]
+        if row["status"] == RAN and run.protocol.startswith(protocol)
+    ]
+    return run.n_clips * fmean(others) if others else 0.0
+
+
+def seconds(row: Mapping[str, Any]) -> float:
+    """Returns the duration of a row's trainings of one seed."""
+    return float(row["train_seconds"]) * float(row["n_folds"])
 
 
 def content(place: Path, path: Path) -> dict[str, Any]:
@@ -204,7 +219,7 @@ def description(experiment: Experiment, system: System) -> dict[str, Any]:
         "corpora": "+".join(experiment.values["corpus"]),
         "reported_accuracy": system.report.accuracy if is_reported else None,
         "reported_f1": system.report.f1 if is_reported else None,
-        "note": system.note,
+        "note": system.note_of(experiment.variant),
     }
 
 

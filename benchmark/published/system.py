@@ -8,20 +8,21 @@ Each run is this pipeline in a workspace of its own in benchmark/published/runs,
 benchmark/published/systems/B1_svm.yaml changes it. The weights that a variant with `pretrain` starts from are
 trained once, before its first run, and put in data/pretrained. Both protocols are run with the same seeds,
 `n_seeds` of them, and with equally many training clips. Only what changed runs again, a killed run resumes,
-and several systems may run side by side. benchmark/published/rows/B1_svm.csv is written after each seed;
-rows of more seeds with the same settings are kept until there are as many. Rows whose corpus or weights are
-missing keep their last results.
+and several systems may run side by side; if one fails, the next one runs. benchmark/published/rows/B1_svm.csv
+is written after each seed; rows of more seeds with the same settings are kept until there are as many. Rows
+keep their last results if their corpus or weights are missing, or have fewer speakers or clips than before.
 """
 
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from benchmark.published import overlay, rows, workspace
+from benchmark.published.overlay import MAX_MISSING
 from stages.base.errors import InputError, parser_of, run, unknown
 from stages.base.files import SOURCES
 from stages.base.params import PARAMS, load
@@ -42,9 +43,27 @@ def main() -> None:
             experiment.params()  # a mistake in the last one is reported before the first one is trained
             if experiment.pretraining is not None:
                 experiment.pretraining.params()
-    for name, experiments in chosen.items():
-        if any(uses(each, to.corpus) for each in experiments):
+    using = {
+        name: experiments
+        for name, experiments in chosen.items()
+        if any(uses(each, to.corpus) for each in experiments)
+    }
+    failed = {}
+    for name, experiments in using.items():
+        try:
             reproduce(overlay.load(name), experiments, to.corpus)
+        except InputError as error:
+            failed[name] = error
+            if len(using) > 1:
+                print(f"error: {name}: {error}", file=sys.stderr)
+    if failed:
+        raise (
+            next(iter(failed.values()))
+            if len(using) == 1
+            else InputError(
+                f"{', '.join(failed)}: failed, see above. The other systems' rows are up to date."
+            )
+        )
 
 
 def check_available(corpus: str, experiments: Sequence[overlay.Experiment]) -> None:
@@ -77,21 +96,16 @@ def reproduce(
         name
         for name, pair in pairs.items()
         if all(uses(each, corpus) and not workspace.missing(each) for each in pair)
-        and not has_fewer_speakers(pair, found)
+        and not has_less_data(pair, found)
     ]
     # the first seed of all variants before the second
     runs = list(itertools.product(range(system.n_seeds), chosen))
-    started = time.monotonic()
     for n_done, (number, variant) in enumerate(runs):
         pair = pairs[variant]
+        left = time_left((each.run(n, None) for n, name in runs[n_done:] for each in pairs[name]), found)
+        print(f"{pair[0].system} {variant}, seed {number + 1} of {system.n_seeds}{left}", flush=True)
         workspace.pretrain(pair[0])
         limited = workspace.equal_runs(pair, number)
-        if n_done:
-            seconds = (time.monotonic() - started) / n_done
-        else:
-            seconds = rows.expected_seconds(limited, found.values())
-        left = f", about {timedelta(seconds=round(seconds * (len(runs) - n_done)))} left" if seconds else ""
-        print(f"{pair[0].system} {variant}, seed {number + 1} of {system.n_seeds}{left}", flush=True)
         for each in limited:
             workspace.reproduce(workspace.prepare(each))
         against = pairs.get(system.variants[variant].against or "", [])
@@ -115,17 +129,37 @@ def has_more_seeds(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return bool(before.get("settings") == now["settings"] and int(before["n_seeds"]) > now["n_seeds"])
 
 
-def has_fewer_speakers(pair: Sequence[overlay.Experiment], found: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Returns whether rows were measured on more speakers than there are now; prints that they are kept."""
-    before = max(int(found[each.name].get("n_speakers") or 0) for each in pair)
-    now = workspace.n_speakers(pair[0]) if before else 0
-    if now < before:
-        print(
-            f"{pair[0].system} {pair[0].variant}: {SOURCES} has {now} of the {before} speakers that the last "
-            "results were measured on; they are kept",
-            flush=True,
-        )
-    return now < before
+def time_left(runs: Iterable[overlay.Experiment], found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns `, about 1:23:00 of training left`, or nothing if that is not known.
+
+    Args:
+        runs: of experiments; those that are finished take no time.
+        found: the last rows of their system, by name.
+    """
+    unfinished = [each for each in runs if not workspace.is_finished(each)]
+    seconds = sum(rows.expected_seconds(each, found) for each in unfinished)
+    return f", about {timedelta(seconds=round(seconds))} of training left" if seconds else ""
+
+
+def has_less_data(pair: Sequence[overlay.Experiment], found: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Returns whether rows were measured on more speakers or clips than there are now; prints what is kept.
+
+    A few clips less, such as duplicates that are found now, do not count.
+    """
+    counts = {"speakers": "n_speakers", "clips": "n_clips"}
+    before = {
+        what: max(int(found[each.name].get(column) or 0) for each in pair) for what, column in counts.items()
+    }
+    now = workspace.counts(pair[0]) if any(before.values()) else before
+    for what, n_before in before.items():
+        if now[what] < (1 - MAX_MISSING) * n_before:
+            print(
+                f"{pair[0].system} {pair[0].variant}: {SOURCES} has {now[what]:,} of the {n_before:,} {what} "
+                "that the last results were measured on; they are kept",
+                flush=True,
+            )
+            return True
+    return False
 
 
 def last(experiment: overlay.Experiment, system: overlay.System) -> dict[str, str]:

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.published.overlay import Experiment
+from benchmark.published.overlay import Experiment, merged
 from stages.acquire import archive
 from stages.base import workspace
-from stages.base.files import MANIFEST, MODEL, PRETRAINED, SOURCES
-from stages.base.params import checked
+from stages.base.files import MANIFEST, MODEL, PREDICTIONS, PRETRAINED, SOURCES
+from stages.base.params import PARAMS, checked, load
 from stages.data import tables
 from stages.learning import training
 from stages.learning.record import folder_name
@@ -132,11 +132,20 @@ def pretrain(experiment: Experiment) -> None:
     unfinished.rename(weights)
 
 
-def n_speakers(experiment: Experiment) -> int:
-    """Returns how many speakers an experiment's corpora have in data/sources."""
+def is_finished(run: Experiment) -> bool:
+    """Returns whether a run was tested with its present settings, whatever its limit of training clips."""
+    place = folder(run)
+    if not (place / PREDICTIONS).is_file():
+        return False
+    values = load(place / PARAMS)
+    return merged(values, {"split": {"train_clips": None}}) == run.values
+
+
+def counts(experiment: Experiment) -> dict[str, int]:
+    """Returns how many `speakers` and `clips` of an experiment's corpora in data/sources can be used."""
     manifest = tables.read(_ingested(experiment) / MANIFEST, tables.MANIFEST)
     clips, _ = labels.usable_clips(manifest, experiment.params())
-    return int(clips["speaker"].nunique())
+    return {"speakers": int(clips["speaker"].nunique()), "clips": len(clips)}
 
 
 def _ingested(experiment: Experiment) -> Path:

@@ -379,10 +379,10 @@ def test_the_claim_is_of_all_systems_with_the_present_settings(measured: dict[st
 
 
 def test_a_complete_copy_has_clips_of_each_channel() -> None:
-    assert page.n_clips("tess", ["speech"]) == 2800
-    assert page.n_clips("ravdess", ["speech"]) == 1440
-    assert page.n_clips("ravdess", ["song"]) == 1012
-    assert page.n_clips("ravdess", ["speech", "song"]) == 2452
+    assert overlay.n_clips("tess", ["speech"]) == 2800
+    assert overlay.n_clips("ravdess", ["speech"]) == 1440
+    assert overlay.n_clips("ravdess", ["song"]) == 1012
+    assert overlay.n_clips("ravdess", ["speech", "song"]) == 2452
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ def test_seeds_are_rows_of_more_and_more_trainings(ran_b1: Path, tmp_path: Path)
     edit(project, "B1_svm", "ravdess", n_seeds=2)
     done = run(project, "B1_svm")
     assert done.returncode == 0, done.stderr
-    assert "B1_svm ravdess, seed 2 of 2, about " in done.stdout
+    assert "B1_svm ravdess, seed 1 of 2, about 0:00:" in done.stdout  # of the second alone
+    assert "B1_svm ravdess, seed 2 of 2, about 0:00:" in done.stdout
     assert stages(done).count("train") == 2  # the first seed is there already
     reported, new = result(project, "B1_svm")
     assert [row["n_seeds"] for row in (reported, new)] == ["2", "2"]
@@ -149,14 +150,20 @@ def test_seeds_are_rows_of_more_and_more_trainings(ran_b1: Path, tmp_path: Path)
     assert [row["n_seeds"] for row in result(project, "B1_svm")] == ["2", "2"]
 
 
-def test_a_corpus_with_fewer_speakers_leaves_the_rows_as_measured(ran_b1: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("deleted", "said"),
+    [("*-06.wav", "5 of the 6 speakers"), ("03-01-??-01-02-02-*.wav", "144 of the 192 clips")],
+)
+def test_a_corpus_with_less_data_leaves_the_rows_as_measured(
+    ran_b1: Path, tmp_path: Path, deleted: str, said: str
+) -> None:
     project = shutil.copytree(ran_b1, tmp_path / "project", symlinks=True)
     before = result(project, "B1_svm")
-    for path in (project / "data" / "sources" / "ravdess").glob("*-06.wav"):
+    for path in (project / "data" / "sources" / "ravdess").glob(deleted):
         path.unlink()
     done = run(project, "B1_svm")
     assert done.returncode == 0, done.stderr
-    assert "B1_svm ravdess: data/sources has 5 of the 6 speakers" in done.stdout
+    assert f"B1_svm ravdess: data/sources has {said}" in done.stdout
     assert "train" not in stages(done)
     assert result(project, "B1_svm") == before
 
@@ -228,6 +235,11 @@ def test_a_failing_row_leaves_the_earlier_rows_and_is_reported_with_its_workspac
     assert sorted(path.name for path in (project / "benchmark" / "published" / "rows").iterdir()) == [
         "B1_svm.csv"
     ]
+    both = run(project, "B1_svm", "C1_cnn")  # the second one runs all the same, as far as it can
+    assert both.returncode == 1
+    assert f"error: B1_svm: {place}: " in both.stderr
+    assert both.stderr.splitlines()[-1].startswith("error: B1_svm: failed")
+    assert {row["status"] for row in result(project, "C1_cnn")} == {"not run here: needs TESS"}
 
 
 def test_a_killed_run_resumes(ran_b1: Path, tmp_path: Path) -> None:
