@@ -56,15 +56,15 @@ def _line(axes: Axes, place: int, entry: Entry) -> None:
         return
     report_split, new_speakers = entry.report_split_accuracy, entry.new_speakers_accuracy
     axes.plot([report_split, new_speakers], [place, place], color=PALE, linewidth=4, zorder=1)
-    axes.plot(
-        report_split, place, "o", color=VERMILION, label="here, the report's split", clip_on=False, zorder=3
-    )
-    axes.plot(new_speakers, place, "s", color=BLUE, label="here, new speakers", clip_on=False, zorder=4)
-    if entry.new_speakers.text("accuracy_low"):
-        interval = [entry.new_speakers.percent(f"accuracy_{end}") for end in ("low", "high")]
-        axes.plot(
-            interval, [place + 0.25] * 2, color=BLUE, linewidth=1.2, label="its 95 % interval", zorder=2
-        )
+    for row, accuracy, below, color, marker, name in (
+        (entry.report_split, report_split, 0.22, VERMILION, "o", "the report's split"),
+        (entry.new_speakers, new_speakers, 0.34, BLUE, "s", "new speakers"),
+    ):
+        label = f"here, {name}, with interval"
+        axes.plot(accuracy, place, marker, color=color, label=label, clip_on=False, zorder=3)
+        if row.text("accuracy_low"):
+            interval = [row.percent(f"accuracy_{end}") for end in ("low", "high")]
+            axes.plot(interval, [place + below] * 2, color=color, linewidth=1.2, zorder=2)
     axes.plot(
         entry.new_speakers.percent("majority"), place, "|", color=GREY, markersize=11, label="majority class"
     )

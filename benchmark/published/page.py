@@ -18,7 +18,7 @@ from stages.reporting import page
 
 TEMPLATE = Path("benchmark/published/page.md.j2")
 DASH = "–"
-ONE_SEED = "\\*"
+ONE_SEED = "‡"
 SIZES = {"under 100,000": 1e5, "100,000 to 1 million": 1e6, "more": np.inf}  # parameters
 VECTORS = {"mean", "stats", "pooled"}  # layouts with one vector for the whole clip
 CHANCE_MARGIN = 0.01  # accuracy above the majority-class baseline that still counts as chance
@@ -57,11 +57,12 @@ class Row:
             return DASH
         ends = ""
         if self.values.get(f"{column}_low"):
-            ends = f" [{self.percent(f'{column}_low'):z.0f}, {self.percent(f'{column}_high'):z.0f}]"
+            low, high = (self.percent(f"{column}_{end}") for end in ("low", "high"))
+            ends = f" [{rounded(low)}, {rounded(high)}]"
         return f"{self.percent(column):z.1f}{ends}"
 
     def points(self, column: str) -> str:
-        """Returns `score` of a difference, with `*` where its interval is over speakers only."""
+        """Returns `score` of a difference, with `‡` where its interval is over speakers only."""
         of_one_seed = self.text("n_seeds") == "1" and self.values.get(f"{column}_low")
         return f"{self.score(column)}{ONE_SEED if of_one_seed else ''}"
 
@@ -124,6 +125,22 @@ class Row:
         """`all 6` or `1 of 10`."""
         n, of = self.text("n_folds"), self.text("of_folds")
         return f"all {n}" if n == of and n != "1" else n if n == of else f"{n} of {of}"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Systems that were tested on the same clips, the best first by each split."""
+
+    clips: str
+    by_report_split: list[Entry]
+    by_new_speakers: list[Entry]
+
+    @property
+    def correlation(self) -> float:
+        """Spearman's rank correlation of the accuracies with both splits."""
+        own = [entry.report_split_accuracy for entry in self.by_new_speakers]
+        new = [entry.new_speakers_accuracy for entry in self.by_new_speakers]
+        return float(stats.spearmanr(own, new).statistic)
 
 
 @dataclass(frozen=True)
@@ -193,10 +210,26 @@ class Entry:
             return DASH
         return f"{self.reported:.1f}{' (validation)' if self.system.report.scored_on == 'validation' else ''}"
 
+    def reported_row(self, variant: str, row: Row) -> str:
+        """Returns the published scores for a row: `51.7 (validation), F1 50.9, other clips`, or a dash.
+
+        They are in the row of the report's split of the main table's variant.
+        """
+        report, accuracy = self.system.report, self.reported_score
+        if variant != self.variant or row is not self.report_split or accuracy == DASH:
+            return DASH
+        f1 = "" if report.f1 is None else f", F1 {100 * report.f1:.1f}"
+        return f"{accuracy}{f1}{', other clips' if self.is_stand_in else ''}"
+
     @property
     def is_comparable(self) -> bool:
         """Whether the reported accuracy is of test clips of the same corpus."""
         return not self.is_stand_in and self.system.report.scored_on != "validation"
+
+    @property
+    def short(self) -> str:
+        """`B1`."""
+        return self.name.partition("_")[0]
 
     @property
     def report(self) -> str:
@@ -253,6 +286,18 @@ class Entry:
         return self.report_split.mark or self.new_speakers.mark
 
     @property
+    def notes(self) -> list[str]:
+        """What a reader of the rows that were run must know; it is of some if their recordings are named."""
+        texts: dict[str, list[str]] = {}
+        for variant in dict.fromkeys(variant for variant, row in self.pairs() if row.ran):
+            texts.setdefault(self.system.note_of(variant), []).append(self.system.variants[variant].about)
+        return [
+            f"`{self.name}`{'' if note == self.system.note else ', ' + '; '.join(abouts)}: {note}"
+            for note, abouts in texts.items()
+            if note
+        ]
+
+    @property
     def counts(self) -> bool:
         """Whether averages contain it: it was run with the present settings."""
         return self.ran and not self.is_outdated
@@ -278,6 +323,33 @@ class Entry:
         for variant, pair in self.rows.items():
             for row in pair.values():
                 yield variant, row
+
+
+def rounded(end: float) -> str:
+    """Returns the end of an interval: `-12`, but `-0.1` rather than 0, which would hide its sign.
+
+    >>> rounded(-12.3), rounded(-0.1), rounded(0.0), rounded(0.04)
+    ('-12', '-0.1', '0', '0')
+    """
+    return f"{end:.1f}" if 0.05 <= abs(end) < 1 else f"{end:z.0f}"
+
+
+def rankings(found: Sequence[Entry]) -> list[Ranking]:
+    """Returns how both splits rank the systems of each set of clips on which at least three were tested."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in found:
+        n_classes = round(1 / entry.new_speakers.number("chance"))
+        groups.setdefault(f"{corpora_of([entry])}, {n_classes} emotions", []).append(entry)
+    return [
+        Ranking(clips, *(ranked(some, by) for by in ("report_split_accuracy", "new_speakers_accuracy")))
+        for clips, some in groups.items()
+        if len(some) >= 3
+    ]
+
+
+def ranked(found: Sequence[Entry], by: str) -> list[Entry]:
+    """Returns the entries, the best first."""
+    return sorted(found, key=lambda entry: getattr(entry, by), reverse=True)
 
 
 def changes_of(found: Sequence[Entry]) -> list[tuple[Entry, str, dict[str, Row]]]:
@@ -350,6 +422,17 @@ def by_kind(found: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
     return {kind: {value: some for value, some in of.items() if some} for kind, of in kinds.items()}
 
 
+def hours(found: Sequence[Entry], corpus: str) -> float:
+    """Returns the hours of training that the rows on a corpus will take which were not run, of all seeds."""
+    of_all = 0.0
+    for entry in found:
+        own = {row.experiment.name: row.values for _, row in entry.pairs()}
+        for _, row in entry.pairs():
+            if not row.ran and corpus in row.experiment.values["corpus"]:
+                of_all += rows.expected_seconds(row.experiment, own) * entry.system.n_seeds
+    return of_all / 3600
+
+
 def not_run(found: Sequence[Entry], report: str) -> dict[str, list[str]]:
     """Returns what was not run of a report, by the reason: ``["`A1_cnn1d` CREMA-D", ...]``."""
     missing: dict[str, dict[str, None]] = {}  # of both splits once, in order
@@ -383,6 +466,9 @@ def entries(found: Sequence[Mapping[str, str]], base: dict[str, Any]) -> list[En
 
 def render(found: Sequence[Entry]) -> str:
     """Returns the page as Markdown."""
-    functions = {each.__name__: each for each in (mean_lost, claim, by_kind, not_run, changes_of)}
+    functions = {
+        each.__name__: each
+        for each in (mean_lost, claim, by_corpora, by_kind, not_run, changes_of, rankings, hours)
+    }
     by_name = {entry.name: entry for entry in found}
     return page.render(TEMPLATE, entries=found, by_name=by_name, **functions) + "\n"

@@ -20,7 +20,7 @@ from stages.base.params import PARAMS, load
 DOCS = Path("docs")
 CAPTION = (
     "Accuracy in \\%, with 95 \\% intervals over speakers. Reported scores marked ``validation'' are of the "
-    "clips that chose the epoch. A stand-in replaces a corpus, or weights, that were not available. *: of "
+    "clips that chose the epoch. A stand-in replaces a corpus, or weights, that were not available. ‡: of "
     "one seed, other seeds may change it. †: measured with earlier settings."
 )
 
@@ -51,10 +51,7 @@ def latex(found: Sequence[page.Entry]) -> str:
                 for entry in found
             ],
             "new speakers": [entry.new_speakers.score("accuracy") for entry in found],
-            "points lost": [
-                entry.lost.replace(page.ONE_SEED, "*") + entry.mark if entry.ran else page.DASH
-                for entry in found
-            ],
+            "points lost": [entry.lost + entry.mark if entry.ran else page.DASH for entry in found],
         }
     )
     text = table.style.hide(axis="index").format(escape="latex").to_latex(hrules=True, caption=CAPTION)
