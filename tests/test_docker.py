@@ -1,7 +1,8 @@
-"""The image has what a bundle and the page need, in the versions that the package asks for."""
+"""The image has what a bundle and the page need, and VS Code's container what `make test lint` needs."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -23,3 +24,10 @@ def test_the_image_installs_what_a_bundle_and_the_page_need() -> None:
     extras = project["optional-dependencies"]
     assert installed <= {*project["dependencies"], *extras["app"], *extras["bundle"]}
     assert {re.split("[<>=]", one)[0] for one in installed} == {*RUNTIME, *OF_THE_PAGE}
+
+
+def test_the_container_for_vs_code_installs_what_tests_and_lint_need() -> None:
+    command = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())["postCreateCommand"]
+    made = re.search(r"pip install --quiet --editable '\.\[dev,.*\]'(.*)", (ROOT / "Makefile").read_text())
+    assert made is not None
+    assert command.endswith(f"pip install -e '.[dev,cpu]'{made[1]}")

@@ -34,8 +34,8 @@ LIBRARIES = {
     "soundfile": "soundfile",
     "soxr": "soxr",
     "tensorflow": "tensorflow",
-    "tensorflow-cpu": "tensorflow",
 }
+OTHER_BUILDS = {"tensorflow": "tensorflow-cpu"}  # the same library under another name
 
 
 @functools.cache
@@ -90,9 +90,14 @@ def made_by(files: Iterable[Path]) -> dict[str, str]:
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Returns the installed versions by name; distributions that are not installed are skipped."""
-    found = {}
+    """Returns the installed versions by name; distributions that are not installed are skipped.
+
+    That of another build is under the library's name, so that it does not matter which of them is installed,
+    or both: keras-hub brings one of its own.
+    """
+    found: dict[str, str] = {}
     for name in sorted(distributions):
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
+        for build in (name, OTHER_BUILDS.get(name, name)):
+            with suppress(metadata.PackageNotFoundError):
+                found.setdefault(name, metadata.version(build))
     return found

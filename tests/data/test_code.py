@@ -50,15 +50,22 @@ def test_versions_of_libraries_that_determine_values_are_included(tree: Path) ->
     assert not {"tqdm", "scipy"} & {*made_by}  # progress determines no value; only base imports scipy
 
 
-def test_either_build_of_tensorflow_is_recorded(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("builds", [["tensorflow"], ["tensorflow-cpu"], ["tensorflow", "tensorflow-cpu"], []])
+def test_a_build_of_tensorflow_is_recorded_as_tensorflow(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, builds: list[str]
+) -> None:
+    """With `tensorflow-cpu`, keras-hub installs `tensorflow` beside it: models made before stay usable."""
     (tree / "script.py").write_text("import tensorflow as tf\n")
-    for installed, other in (("tensorflow", "tensorflow-cpu"), ("tensorflow-cpu", "tensorflow")):
-        found = {installed: "2.21.0"}
-        monkeypatch.setattr(
-            code, "versions", lambda names, found=found: {n: found[n] for n in names if n in found}
-        )
-        made_by = code.made_by([tree / "script.py"])
-        assert made_by[installed] == "2.21.0" and other not in made_by
+
+    def version(name: str) -> str:
+        if name not in builds:
+            raise metadata.PackageNotFoundError(name)
+        return "2.21.0"
+
+    monkeypatch.setattr(code.metadata, "version", version)
+    made_by = code.made_by([tree / "script.py"])
+    recorded = {name: value for name, value in made_by.items() if value == "2.21.0"}
+    assert recorded == ({"tensorflow": "2.21.0"} if builds else {})
 
 
 @pytest.mark.parametrize(

@@ -238,12 +238,16 @@ def test_the_mean_of_learning_curves_ends_where_the_first_fold_stops() -> None:
     assert mean == [[0, 0.95]]
 
 
-def test_the_mean_of_dvc_plots_ends_where_the_first_fold_stops() -> None:
+def test_the_mean_of_dvc_plots_ends_where_the_first_fold_stops_but_those_that_have_just_begun() -> None:
     folds, mean = json.loads((shipped.ROOT / ".dvc" / "plots" / "folds.json").read_text())["layer"]
     assert "transform" not in folds
-    last, first_stop, kept = mean["transform"]
-    assert (last["groupby"], first_stop["groupby"]) == (["rev", "fold", "seed"], ["rev"])
+    last, longest, long, first_stop, kept = mean["transform"]
+    assert last["groupby"] == ["rev", "fold", "seed"]
+    assert longest["groupby"] == first_stop["groupby"] == ["rev"]
     assert last["joinaggregate"] == [{"op": "max", "field": "<DVC_METRIC_X>", "as": "last"}]
+    assert longest["joinaggregate"] == [{"op": "max", "field": "last", "as": "longest"}]
+    # else a fold in its first epoch would leave a mean of one epoch, while DVC or VS Code show the training
+    assert long["filter"] == "datum.last >= datum.longest / 2"
     assert first_stop["joinaggregate"] == [{"op": "min", "field": "last", "as": "first_stop"}]
     assert kept["filter"] == "datum['<DVC_METRIC_X>'] <= datum.first_stop"
 
