@@ -28,7 +28,7 @@ lint: $(VENV)/dev
 	mypy
 	zizmor --offline --quiet .github
 
-# The documentation as a site in build/site; a broken link or a parameter that a docstring misnames is an error.
+# The documentation as a site in build/site; a broken link between pages or a parameter that a docstring misnames is an error.
 docs: $(VENV)/dev
 	NO_MKDOCS_2_WARNING=1 mkdocs build
 

@@ -28,13 +28,13 @@ def main() -> None:
 
 
 def comment(base: str, compared: str, params: str, metrics: str) -> str:
-    """Returns the comment: the verdict first, then changed parameters, all metrics in a collapsed section."""
+    """Returns the comment: the verdict, then changed parameters, then changed main metrics, collapsed."""
     parts = [
         f"### Results against {escaped(base)}",
         compared,
         "#### Parameters",
         params,
-        "<details><summary>All metrics</summary>",
+        "<details><summary>Main metrics that changed</summary>",
         metrics,
         "</details>",
     ]

@@ -77,7 +77,7 @@ def test_incomparable_revisions_are_reported_with_their_parameters(revisions: Re
     # every parameter is shown if no stage says which it reads
     row = next(line for line in said.splitlines() if line.startswith("| params.yaml | seed "))
     assert [cell.strip() for cell in row.split("|")[3:5]] == ["20", "21"]
-    assert "<details><summary>All metrics</summary>\n\nNo change.\n\n</details>" in said
+    assert "<details><summary>Main metrics that changed</summary>\n\nNo change.\n\n</details>" in said
 
 
 def test_a_parameter_shows_its_text_and_does_nothing_else(revisions: Revisions) -> None:
@@ -184,7 +184,7 @@ def test_the_workflow_posts_one_comment_and_updates_it(posted: str, tmp_path: Pa
     place = "--method PATCH repos/o/r/issues/comments/41" if posted else "repos/o/r/issues/7/comments"
     assert calls == [f"api --silent {place} --field body=@body.md"]
     marker, *text = body.splitlines()
-    assert text == ["### Results"]
+    assert text == ["### Results", "Of commit abc."]
     *_, step = WORKFLOW["jobs"]["comment"]["steps"]
     assert f'startswith("{marker}")' in step["run"]
 
