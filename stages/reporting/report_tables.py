@@ -173,7 +173,7 @@ def of_split(splits: Splits) -> dict[str, Table]:
     roles = pd.concat(counts, axis=1).loc[present].T.rename_axis("mean over folds") / splits.n_folds
     folds = n_clips[present].assign(**{"test speakers": names})
     return {
-        "roles": table(roles.map("{:.4g}".format), "Clips and speakers of each role"),
+        "roles": table(roles.map(lambda mean: f"{mean:.1f}".removesuffix(".0")), "Clips and speakers of each role"),
         "folds": table(folds, "Clips of each fold"),
     }
 
