@@ -19,7 +19,7 @@ from stages.base.files import AUGMENTED, MANIFEST, RAW
 from stages.base.params import Params, read
 from stages.base.stage import run
 from stages.compute.fill import fill
-from stages.data import shards, tables
+from stages.data import code, shards, tables
 from stages.data.keys import fingerprint
 from stages.data.shards import Shard
 
@@ -36,6 +36,7 @@ def main() -> None:
     fill(AUGMENTED, planned, params.compute, "augment")
     index = list_copies(planned, params.audio.sample_rate_hz)
     index.attrs.update(shards.copies_origin(params, clips))
+    index.attrs[shards.CONTENTS] = shards.contents(AUGMENTED, [shard.name for shard in planned])
     tables.write(index, tables.AUGMENTED, AUGMENTED / shards.INDEX)
 
 
@@ -45,8 +46,10 @@ def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
     Args:
         clips: columns clip, speaker, path and sha256.
     """
+    sources = shards.sources("augment", "augmentations", chain.augmentations)
+    stamps = code.stamps(sources, params.compute)  # first, so that no edit is missed
     recipe = shards.recipe(
-        shards.sources("augment", "augmentations", chain.augmentations),
+        sources,
         augmentations=[[name, config.model_dump()] for name, config in chain.augmentations.items()],
         seed=chain.seed,
         sample_rate_hz=chain.sample_rate_hz,
@@ -56,12 +59,14 @@ def plan(clips: pd.DataFrame, chain: Chain, params: Params) -> list[Shard]:
         for stem, rows in shards.chunks(clips, params.featurize.clips_per_shard, f"_aug{copy}"):
             names, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
             content = fingerprint(recipe, copy, names, rows["sha256"].tolist())
-            make = partial(make_copies, names, paths, copy, chain)
-            planned.append(Shard(stem, len(rows), content, make))
+            make = partial(make_copies, names, paths, rows["sha256"].tolist(), copy, chain)
+            planned.append(Shard(stem, len(rows), content, make, stamps))
     return planned
 
 
-def make_copies(clips: list[str], paths: list[Path], copy: int, chain: Chain) -> dict[str, NDArray]:
+def make_copies(
+    clips: list[str], paths: list[Path], sha256: list[str], copy: int, chain: Chain
+) -> dict[str, NDArray]:
     """Returns the arrays of a shard of copies.
 
     Returns:
@@ -72,6 +77,7 @@ def make_copies(clips: list[str], paths: list[Path], copy: int, chain: Chain) ->
         chain(load_listed(path, chain.sample_rate_hz), clip, copy)
         for clip, path in zip(clips, paths, strict=True)
     ]
+    shards.check_recordings(paths, sha256)
     return {
         "samples": np.concatenate([signal for signal, _ in copies]),
         "n_samples": np.array([len(signal) for signal, _ in copies], np.int64),

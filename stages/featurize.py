@@ -19,7 +19,7 @@ from stages.base.files import AUGMENTED, FEATURES, MANIFEST, RAW
 from stages.base.params import Params, read
 from stages.base.stage import run
 from stages.compute.fill import fill
-from stages.data import keys, shards, tables
+from stages.data import code, keys, shards, tables
 from stages.data.shards import Shard
 
 PLACE = "params.featurize.features"
@@ -35,6 +35,7 @@ def main() -> None:
     fill(FEATURES, planned, params.compute, "featurize")
     index = list_features(planned, clips, copies)
     index.attrs.update(shards.origin(params, params.featurize.features, clips), copies=copies.attrs)
+    index.attrs[shards.CONTENTS] = shards.contents(FEATURES, [shard.name for shard in planned])
     tables.write(index, tables.FEATURES, FEATURES / shards.INDEX)
 
 
@@ -63,25 +64,29 @@ def plan(clips: pd.DataFrame, copies: pd.DataFrame, params: Params) -> list[Shar
     """
     names = params.featurize.features
     extract = extractor(params, names, PLACE)
-    recipe = shards.recipe(
-        shards.sources("featurize", "features", names), settings=shards.made_with(params, names)
-    )
+    sources = shards.sources("featurize", "features", names)
+    stamps = code.stamps(sources, params.compute)  # first, so that no edit is missed
+    recipe = shards.recipe(sources, settings=shards.made_with(params, names))
     planned = []
     for stem, rows in shards.chunks(clips, params.featurize.clips_per_shard):
         named, paths = rows["clip"].tolist(), [RAW / path for path in rows["path"]]
         content = keys.fingerprint(recipe, named, rows["sha256"].tolist())
-        make = partial(of_recordings, named, paths, extract)
-        planned.append(Shard(stem, len(rows), content, make))
+        make = partial(of_recordings, named, paths, rows["sha256"].tolist(), extract)
+        planned.append(Shard(stem, len(rows), content, make, stamps))
     for name, n_copies in copies["shard"].value_counts(sort=False).sort_index().items():
         stem = str(name).rsplit(".", 2)[0]
         make = partial(of_copies, AUGMENTED / str(name), extract)
-        planned.append(Shard(stem, n_copies, keys.fingerprint(recipe, name), make))
+        planned.append(Shard(stem, n_copies, keys.fingerprint(recipe, name), make, stamps))
     return planned
 
 
-def of_recordings(clips: list[str], paths: list[Path], extract: Extractor) -> dict[str, NDArray]:
+def of_recordings(
+    clips: list[str], paths: list[Path], sha256: list[str], extract: Extractor
+) -> dict[str, NDArray]:
     """Returns the arrays of a shard of recordings: see `shards.pack`."""
-    return shards.pack(clips, [extract(load_listed(path, extract.audio.sample_rate_hz)) for path in paths])
+    features = [extract(load_listed(path, extract.audio.sample_rate_hz)) for path in paths]
+    shards.check_recordings(paths, sha256)
+    return shards.pack(clips, features)
 
 
 def of_copies(path: Path, extract: Extractor) -> dict[str, NDArray]:

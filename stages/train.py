@@ -17,7 +17,7 @@ from stages.base.params import read
 from stages.base.stage import check_unchanged, run
 from stages.compute import engine, hardware
 from stages.compute.task import Task
-from stages.data import keys, tables
+from stages.data import code, keys, tables
 from stages.learning import dataset, live, profile, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON
 from stages.splitting import leak
@@ -32,6 +32,7 @@ def main() -> None:
     trained_fold.check_features(params, config.inputs.features, index)
     trainings = trained_fold.trainings(params, splits)
     initial = [*(PRETRAINED / trainer.started_from).glob("[!.]*")] if trainer.started_from else []
+    stamps = code.stamps(trained_fold.sources(params), params.compute)  # first, so that no edit is missed
     made = training.origin(params, initial)
     measured = tables.read(MANIFEST, tables.MANIFEST, profile.COLUMNS)
     work = CHECKPOINTS / f"{params.model}-{keys.fingerprint(params.train.threads, made)}"
@@ -55,7 +56,7 @@ def main() -> None:
             profile.write(trained_on, params.audio.sample_rate_hz, folder / profile.PROFILE)
             leak.check_training(rows)
             make = partial(
-                training.train_fold, params, trainer, config, made, rows, pooled, fold, seed, folder
+                training.train_fold, params, trainer, config, made, rows, pooled, fold, seed, folder, stamps
             )
             yield Task(folder.name, make, params.train.threads)
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ import pytest
 from stages import augment, featurize
 from stages.audio import recording
 from stages.audio.extractor import extractor
-from stages.base import params, registry
+from stages.base import npz, params, registry
 from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, FEATURES, RAW
 from stages.data import shards, tables
@@ -208,14 +210,77 @@ def test_copies_of_unlisted_recordings_are_an_error(workspace: Workspace) -> Non
         featurize.main()
 
 
-def test_a_damaged_shard_is_named(workspace: Workspace) -> None:
+def test_a_damaged_shard_that_no_index_lists_is_named(workspace: Workspace) -> None:
     index = run()
     path = FEATURES / index.loc["demo/ada_00", "shard"]
     path.write_bytes(path.read_bytes()[:1000])
+    (FEATURES / shards.INDEX).unlink()
     with pytest.raises(InputError, match=r"demo_ada_000\.\w{16}\.npz: damaged "):
         run()
     path.unlink()
     assert run().equals(index)
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def altered(path: Path) -> None:
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    kind = "samples" if "samples" in arrays else "mfcc"
+    npz.write(path, **arrays | {kind: 2 * arrays[kind]})
+
+
+@pytest.mark.parametrize("change", [damaged, altered])
+@pytest.mark.parametrize("folder", [FEATURES, AUGMENTED])
+def test_a_shard_that_was_changed_is_computed_again(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], change: Callable[[Path], None], folder: Path
+) -> None:
+    workspace.set(augment__copies=1)
+    run()
+    before = contents(folder)
+    path = next(folder.glob("demo_ada*.npz"))
+    change(path)
+    capsys.readouterr()
+    run()
+    assert contents(folder) == before
+    said = capsys.readouterr().out.splitlines()
+    of_stage = [
+        line for line in said if line.startswith(f"{'augment' if folder == AUGMENTED else 'featurize'}: ")
+    ]
+    assert ", 1 computed (demo_ada_" in of_stage[0]
+    assert [line for line in said if path.name in line and "1 had been changed" in line]
+
+
+def test_no_model_is_trained_on_or_tested_with_a_changed_shard(workspace: Workspace) -> None:
+    """As with `dvc repro --single-item train`: featurize has not run since."""
+    index = run()
+    path = FEATURES / index.loc["demo/ada_00", "shard"]
+    index = tables.read(FEATURES / shards.INDEX, tables.FEATURES)
+    trained_fold.check_features(params.read(), ["mfcc"], index)
+    altered(path)
+    with pytest.raises(InputError, match=rf"^{path}: .*`dvc repro featurize`"):
+        trained_fold.check_features(params.read(), ["mfcc"], index)
+
+
+@pytest.mark.parametrize(("stage", "folder"), [(featurize, FEATURES), (augment, AUGMENTED)])
+def test_what_is_made_of_another_recording_is_not_stored(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, stage: Any, folder: Path
+) -> None:
+    """As if `dvc checkout` of another commit replaced it after manifest."""
+    load = stage.load_listed
+
+    def replaced(path: Path, rate_hz: int) -> Any:
+        if path.name == "ada_01.wav":
+            path.write_bytes((RAW / "demo/bob_00.wav").read_bytes())
+        return load(path, rate_hz)
+
+    workspace.set(augment__copies=int(stage is augment))
+    monkeypatch.setattr(stage, "load_listed", replaced)
+    with pytest.raises(InputError, match=r"^data/raw/demo/ada_01\.wav: "):
+        run()
+    assert not list(folder.glob("demo_ada*"))
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,7 @@ def interrupted_after_fold_0(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes
     real = training.train_fold
 
     def interrupted(*args: Any) -> str:
-        if str(args[-1]).endswith("fold_01"):
+        if str(args[-2]).endswith("fold_01"):
             raise KeyboardInterrupt
         return real(*args)
 

@@ -7,6 +7,7 @@ an edit made meanwhile for a result that was made without it.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -67,7 +68,7 @@ def state(stage: str) -> State:
     """Returns the present parameters and files that a stage of dvc.yaml depends on.
 
     Of a parameter it is the value, of code a hash of the content, of data the size, the time of the last
-    change and the inode.
+    change and the inode. The code of the selected entries is part of it.
     """
     declared, values = _yaml(PIPELINE)["stages"][stage], _yaml(PARAMS)
     found: State = {}
@@ -76,17 +77,34 @@ def state(stage: str) -> State:
         found[f"params.{key}"] = _value(values, key)
     for dependency in declared.get("deps", []):
         for path in _files(dependency):
-            is_code = path.startswith(CODE)
-            found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest() if is_code else _stat(path)
-    return found
+            found[path] = _hash(path) if path.startswith(CODE) else _stat(path)
+    return found | {path: _hash(path) for path in _selected(stage)}
+
+
+def _selected(stage: str) -> dict[str, str]:
+    """Returns the hash that select recorded of each file of the entries that a stage uses."""
+    recorded: dict[str, str] = {}
+    for dependency in map(Path, _yaml(PIPELINE)["stages"][stage].get("deps", [])):
+        if dependency.parent == files.SELECTED:
+            code = json.loads(dependency.read_bytes())["code"]
+            recorded |= {f"{CODE}/{name}": content for name, content in code.items()}
+    return recorded
 
 
 def check_not_edited_at_start(stage: str) -> None:
     """Checks that no code was edited between the start of this process and now, when it may be loaded or not.
 
+    That of the selected entries must be as select recorded it: DVC looks at that record only.
+
     Raises:
         InputError: names the file.
     """
+    for path, content in _selected(stage).items():
+        if _hash(path) != content:
+            raise InputError(
+                f"{path}: differs from what select recorded. Run the same command again, after "
+                "`dvc unfreeze select` if it is frozen."
+            )
     started = _started()
     for path in _yaml(PIPELINE)["stages"][stage].get("deps", []):
         for file in _files(path) if path.startswith(CODE) else []:
@@ -140,6 +158,13 @@ def _files(place: str) -> Iterator[str]:
     for parent, folders, names in os.walk(place):
         folders[:] = [folder for folder in folders if folder not in IGNORED]
         yield from (f"{parent}/{name}" for name in names)
+
+
+def _hash(path: str) -> str | None:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def _stat(path: str) -> tuple[int, int, int] | None:

@@ -12,14 +12,15 @@ from stages.base.errors import first_of
 from stages.base.params import Compute
 from stages.compute import engine
 from stages.compute.task import Task
-from stages.data.shards import INDEX, N_THREADS, Shard
+from stages.data.shards import INDEX, N_THREADS, Shard, changed, recorded
 
 
 def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) -> None:
     """Computes the shards that `folder` does not have yet, and deletes all other files except the index.
 
-    A shard is written completely or not at all, so the next run continues an interrupted one. The bytes do
-    not depend on `compute`: each shard is computed with one thread.
+    A shard is written completely or not at all, so the next run continues an interrupted one; one that was
+    changed since is computed again. The bytes do not depend on `compute`: each shard is computed with one
+    thread.
 
     Args:
         folder: for these shards and their index only.
@@ -28,11 +29,14 @@ def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) ->
         stage: name for the log.
 
     Raises:
-        InputError: workers were killed, or the cluster cannot be used.
+        InputError: workers were killed, the cluster cannot be used, or code or recordings were changed
+            meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {shard.name for shard in shards} | {INDEX}
     present = _delete_all_but(wanted, folder)
+    altered = sorted(changed(folder, recorded(folder)) & present)
+    present.difference_update(altered)
     missing = [shard for shard in shards if shard.name not in present]
     if missing:
         tasks = (Task(shard.stem, partial(shard.write, folder), N_THREADS) for shard in missing)
@@ -42,6 +46,8 @@ def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) ->
             pass
         _delete_all_but(wanted, folder)  # a lost worker leaves a half-written file
     print(f"{stage}: {len(shards)} shards, {len(shards) - len(missing)} kept, {_listed(missing)}")
+    if altered:
+        print(f"  notice: {len(altered)} had been changed since {stage} wrote them: {first_of(altered)}")
 
 
 def _delete_all_but(wanted: set[str], folder: Path) -> set[str]:

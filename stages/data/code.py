@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
+from stages.base.errors import InputError
+from stages.base.params import Compute
 from stages.base.registry import STAGES
 from stages.data.keys import sha256
 
@@ -75,6 +77,22 @@ def closure(files: Iterable[Path]) -> list[Path]:
 def package(file: Path) -> str:
     """Returns a file's folder below `stages/`; for a stage's script, the script's own name."""
     return file.relative_to(STAGES).parts[0]
+
+
+def stamps(files: Iterable[Path], compute: Compute) -> dict[Path, int]:
+    """Returns when each file of `closure(files)` was last written; none for a cluster, which has a copy."""
+    return {file: file.stat().st_mtime_ns for file in closure(files)} if compute.engine == "local" else {}
+
+
+def check_unedited(stamps: Mapping[Path, int]) -> None:
+    """Checks that no file was edited since its stamp: this process may have loaded either state of it.
+
+    Raises:
+        InputError: names the file.
+    """
+    for file, written in stamps.items():
+        if not file.is_file() or file.stat().st_mtime_ns != written:
+            raise InputError(f"{file}: edited while the stage was running. Run the same command again.")
 
 
 def hashes(files: Iterable[Path]) -> dict[str, str]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import platform
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from stages.base import errors, npz
 from stages.base.errors import InputError
 from stages.base.params import Params
 from stages.base.registry import STAGES
-from stages.data import code
+from stages.data import code, tables
 from stages.data.keys import fingerprint, leaves
+from stages.data.keys import sha256 as sha256_of
 
 Frames = NDArray[np.float32]  # (n_frames, n_dims)
 
 INDEX = "index.parquet"  # the table beside the shards
+CONTENTS = "contents"  # the key of its `attrs` with the shards' `contents`
 CLIPS, N_FRAMES = "clips", "n_frames"  # the arrays of a feature shard that are not features
 FEW = 10  # a speaker with less than `size / FEW` clips shares shards of `size` clips
 N_THREADS = 1  # of BLAS while a shard is computed: another number changes the last bits
@@ -43,12 +46,14 @@ class Shard:
         n_clips: number of clips.
         fingerprint: of everything that determines the content.
         make: computes the arrays, in any process.
+        stamps: of the code, by `code.stamps`.
     """
 
     stem: str
     n_clips: int
     fingerprint: str
     make: Callable[[], dict[str, NDArray]]
+    stamps: Mapping[Path, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -56,8 +61,59 @@ class Shard:
         return f"{self.stem}.{self.fingerprint}.npz"
 
     def write(self, folder: Path) -> None:
-        """Computes the arrays and writes them into `folder`, completely or not at all."""
-        npz.write(folder / self.name, **self.make())
+        """Computes the arrays and writes them into `folder`, completely or not at all.
+
+        Raises:
+            InputError: code was edited since the shard was planned, so its arrays may be of either state.
+        """
+        made = self.make()
+        code.check_unedited(self.stamps)
+        npz.write(folder / self.name, **made)
+
+
+def contents(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Returns a fingerprint of each shard's content, "" of a damaged one.
+
+    It is of the checksums of the arrays, which reading them compares, so none is read here.
+    """
+    found = {}
+    for name in names:
+        try:
+            with zipfile.ZipFile(folder / name) as file:
+                entries = [[entry.filename, entry.CRC, entry.file_size] for entry in file.infolist()]
+            found[name] = fingerprint(entries)
+        except npz.UNREADABLE:
+            found[name] = ""
+    return found
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """Returns what `contents` was when the folder's index was written; empty without a readable index."""
+    try:
+        attrs = pd.read_parquet(folder / INDEX, columns=["clip"]).attrs
+    except tables.UNREADABLE:
+        return {}
+    return dict(attrs.get(CONTENTS, {}))
+
+
+def changed(folder: Path, recorded: Mapping[str, str]) -> set[str]:
+    """Returns which of the shards that are there have another content than was recorded of them.
+
+    A shard that no index lists, because its run was interrupted, is taken as it is.
+    """
+    now = contents(folder, [name for name in recorded if (folder / name).is_file()])
+    return {name for name, content in now.items() if content != recorded[name]}
+
+
+def check_recordings(paths: Sequence[Path], sha256: Sequence[str]) -> None:
+    """Checks that recordings are those that the manifest lists; call it after reading them.
+
+    Raises:
+        InputError: names the first that is not.
+    """
+    for path, listed in zip(paths, sha256, strict=True):
+        if sha256_of(path) != listed:
+            raise InputError(f"{path}: changed since manifest listed it. Run the same command again.")
 
 
 def chunks(clips: pd.DataFrame, size: int, tag: str = "") -> Iterator[tuple[str, pd.DataFrame]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stages.base import registry
 from stages.base.errors import N_LISTED, InputError, listed, shown_key
-from stages.base.files import MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
+from stages.base.files import FEATURES, MANIFEST, METRICS, MODEL, PREDICTIONS, SPLITS
 from stages.base.params import Params, Train
 from stages.data import code, keys, shards, tables
 from stages.data.splits import Splits
@@ -165,8 +165,9 @@ def trained(params: Params) -> list[TrainedFold]:
 def check_features(params: Params, names: Sequence[str], index: pd.DataFrame) -> None:
     """Checks that featurize computed these features with the present settings, code and recordings.
 
-    Where copies train, the same is checked of augment. Under DVC both did, unless a stage is frozen
-    (`dvc freeze`) or left out (`dvc repro --single-item`).
+    Its shards must be as it wrote them. Where copies train, the same settings, code and recordings are
+    checked of augment. Under DVC all are so, unless a stage is frozen (`dvc freeze`) or left out (`dvc repro
+    --single-item`).
 
     Args:
         index: the table at INDEX.
@@ -174,6 +175,10 @@ def check_features(params: Params, names: Sequence[str], index: pd.DataFrame) ->
     Raises:
         InputError: names the setting or file that differs.
     """
+    if changed := sorted(shards.changed(FEATURES, index.attrs.get(shards.CONTENTS, {}))):
+        raise InputError(
+            f"{FEATURES / changed[0]}: changed since featurize wrote it. Run `dvc repro featurize`."
+        )
     manifest = tables.read(MANIFEST, tables.MANIFEST, ["clip", "audio_sha256", "problem"])
     clips = manifest[manifest["problem"] == ""]
     _check_origin(shards.origin(params, names, clips), index.attrs)
@@ -310,9 +315,14 @@ def made_with(params: Params) -> dict[str, Any]:
 
 def made_by(params: Params) -> dict[str, str]:
     """Returns the code of a model, its training and its features, and the versions of their libraries."""
+    return code.made_by(sources(params))
+
+
+def sources(params: Params) -> list[Path]:
+    """Returns the files that, with all they import, make a model and its features."""
     features = params.block("models", params.model)["inputs"]["features"]
     files = [registry.STAGES / "train.py", registry.STAGES / "models" / f"{params.model}.py"]
-    return code.made_by([*files, *shards.sources("featurize", "features", features)])
+    return [*files, *shards.sources("featurize", "features", features)]
 
 
 def _check_same(

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +24,7 @@ from stages.base import registry
 from stages.base.errors import InputError, unknown
 from stages.base.files import DATA, METRICS, MODEL, SPLITS, write_json
 from stages.base.params import Params
-from stages.data import keys
+from stages.data import code, keys
 from stages.learning import calibration, dataset, live, normalization
 from stages.learning.normalization import SPEAKER_MEANS, SpeakerMeans
 from stages.learning.pooling import FittedPooling, Stream
@@ -113,6 +113,7 @@ def train_fold(
     fold: int,
     train_seed: int,
     folder: Path,
+    stamps: Mapping[Path, int],
 ) -> str:
     """Trains one fold and writes preprocessor, model, curve.csv, timing.json and, last, the record.
 
@@ -121,10 +122,15 @@ def train_fold(
         rows: of the fold, as `dataset.training_rows` returns them.
         pooled: the file with the clips, None to read their frames.
         train_seed: one of `params.train.seeds`.
+        stamps: of the code, by `code.stamps`.
 
     Returns:
         A line for the log.
+
+    Raises:
+        InputError: code was edited since the stage began, so this process may have loaded either state of it.
     """
+    code.check_unedited(stamps)
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     normalization.check_speakers(params.train.normalize, rows)

@@ -171,9 +171,10 @@ def of_split(splits: Splits) -> dict[str, Table]:
         counted.pivot_table("count", "role", "label", aggfunc="sum", fill_value=0),
     ]
     roles = pd.concat(counts, axis=1).loc[present].T.rename_axis("mean over folds") / splits.n_folds
+    means = roles.map(lambda mean: f"{mean:.1f}".removesuffix(".0"))
     folds = n_clips[present].assign(**{"test speakers": names})
     return {
-        "roles": table(roles.map(lambda mean: f"{mean:.1f}".removesuffix(".0")), "Clips and speakers of each role"),
+        "roles": table(means, "Clips and speakers of each role"),
         "folds": table(folds, "Clips of each fold"),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -99,6 +101,32 @@ def test_code_that_is_edited_while_python_starts_is_named(project: Path) -> None
     day_s = 24 * 60 * 60
     for date in (time.time() - day_s, time.time() + day_s):
         os.utime("stages/fit.py", (date, date))
+        stage.check_not_edited_at_start("fit")
+
+
+def test_code_of_a_selected_entry_must_be_as_select_recorded_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC sees it through data/selected alone: an edit after select that is undone would leave no trace."""
+    selected, entry = Path("data/selected/models.json"), Path("stages/models/svm.py")
+    for path in (selected, entry):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    entry.write_text("as it was")
+    selected.write_text(
+        json.dumps({"code": {"models/svm.py": hashlib.sha256(entry.read_bytes()).hexdigest()}})
+    )
+    os.utime("stages/fit.py", (0, 0))
+    pipeline = Path("dvc.yaml")
+    pipeline.write_text(pipeline.read_text().replace("deps:", f"deps:\n    - {selected}", 1))
+    stage.check_not_edited_at_start("fit")
+    monkeypatch.setattr(stage, "_at_start", {"fit": stage.state("fit")})
+    entry.write_text("edited")
+    with pytest.raises(InputError, match=r"^stages/models/svm\.py: .*select"):
+        stage.check_not_edited_at_start("fit")
+    with pytest.raises(InputError, match=r"^stages/models/svm\.py: .*fit"):
+        stage.check_unchanged()
+    entry.unlink()
+    with pytest.raises(InputError, match=r"^stages/models/svm\.py: .*select"):
         stage.check_not_edited_at_start("fit")
 
 

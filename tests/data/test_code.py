@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import ast
+import os
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from stages import augment, featurize, train
 from stages.base import registry
+from stages.base.errors import InputError
 from stages.data import code
 
 TREE = {
@@ -41,6 +44,18 @@ def test_the_closure_is_everything_imported_except_base_and_compute(tree: Path) 
         "data/tables.py",
         "script.py",
     ]
+
+
+def test_stamps_are_of_the_closure_and_of_this_machine(tree: Path) -> None:
+    here, cluster = (SimpleNamespace(engine=engine) for engine in ("local", "dask"))
+    stamps = code.stamps([tree / "script.py"], here)  # type: ignore[arg-type]
+    assert set(stamps) == set(code.closure([tree / "script.py"]))
+    code.check_unedited(stamps)
+    (tree / "data/late.py").write_text("g = 1\n")
+    os.utime(tree / "data/late.py", (0, 0))
+    with pytest.raises(InputError, match=r"data/late\.py: edited"):
+        code.check_unedited(stamps)
+    assert code.stamps([tree / "script.py"], cluster) == {}  # type: ignore[arg-type]
 
 
 def test_versions_of_libraries_that_determine_values_are_included(tree: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -118,6 +120,24 @@ def test_a_failure_keeps_what_is_finished(tmp_path: Path, compute: Compute) -> N
     with pytest.raises(InputError, match=r"clip\.wav: gone"):
         fill(tmp_path, [*done, Shard("b", 1, "f00d", fail), Shard("c", 1, "f00d", fail)], compute, "stage")
     assert [path.name for path in tmp_path.iterdir()] == ["a.f00d.npz"]
+
+
+def test_a_shard_of_edited_code_is_not_written(tmp_path: Path) -> None:
+    source = tmp_path / "stages" / "rms.py"
+    source.parent.mkdir()
+    source.write_text("")
+    before = source.stat().st_mtime_ns
+    folder = tmp_path / "shards"
+    shard = replace(planned("a")[0], stamps={source: before})
+    fill(folder, [shard], ONE, "stage")
+    (folder / shard.name).unlink()
+    os.utime(source, ns=(before + 1, before + 1))  # an edit that was undone leaves another time
+    with pytest.raises(InputError, match=rf"^{re.escape(str(source))}: edited"):
+        fill(folder, [shard], ONE, "stage")
+    assert not list(folder.iterdir())
+    source.unlink()
+    with pytest.raises(InputError, match=rf"^{re.escape(str(source))}: edited"):
+        fill(folder, [shard], ONE, "stage")
 
 
 def process_id() -> dict[str, np.ndarray]:
