@@ -92,7 +92,8 @@ def check_unedited(stamps: Mapping[Path, int]) -> None:
     """
     for file, written in stamps.items():
         if not file.is_file() or file.stat().st_mtime_ns != written:
-            raise InputError(f"{file}: edited while the stage was running. Run the same command again.")
+            place = file.relative_to(STAGES.parent).as_posix()
+            raise InputError(f"{place}: edited while the stage was running. Run the same command again.")
 
 
 def hashes(files: Iterable[Path]) -> dict[str, str]:

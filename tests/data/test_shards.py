@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from stages.base import registry
 from stages.base.errors import InputError
 from stages.base.params import Compute
 from stages.compute.fill import fill
-from stages.data import shards
+from stages.data import code, shards
 from stages.data.shards import Shard
 
 
@@ -122,7 +121,8 @@ def test_a_failure_keeps_what_is_finished(tmp_path: Path, compute: Compute) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["a.f00d.npz"]
 
 
-def test_a_shard_of_edited_code_is_not_written(tmp_path: Path) -> None:
+def test_a_shard_of_edited_code_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "STAGES", tmp_path / "stages")
     source = tmp_path / "stages" / "rms.py"
     source.parent.mkdir()
     source.write_text("")
@@ -132,11 +132,11 @@ def test_a_shard_of_edited_code_is_not_written(tmp_path: Path) -> None:
     fill(folder, [shard], ONE, "stage")
     (folder / shard.name).unlink()
     os.utime(source, ns=(before + 1, before + 1))  # an edit that was undone leaves another time
-    with pytest.raises(InputError, match=rf"^{re.escape(str(source))}: edited"):
+    with pytest.raises(InputError, match=r"^stages/rms\.py: edited"):
         fill(folder, [shard], ONE, "stage")
     assert not list(folder.iterdir())
     source.unlink()
-    with pytest.raises(InputError, match=rf"^{re.escape(str(source))}: edited"):
+    with pytest.raises(InputError, match=r"^stages/rms\.py: edited"):
         fill(folder, [shard], ONE, "stage")
 
 
