@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -47,6 +48,16 @@ SPELLINGS = {
     **{"bored": "boredom", "cal": "calm", "con": "contempt"},
 }
 LARGEST_EXACT = 2**53  # up to here, a float of a whole number is that number
+
+# Characters that nothing shows: Unicode's Default_Ignorable_Code_Point and interlinear annotations. Persian
+# and Indic names need some of them (U+200C, U+200D), so comparisons ignore them, but the names keep them.
+_INVISIBLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_MAYBE_PUNCTUATION = re.compile(r"[^\w\s]|_")  # or a symbol, or a vowel sign of an Indic script
+_WHOLE_NUMBER = re.compile(r"(\d{1,100})(?:[.,]0{0,2})?")  # not 1.10, which may be the session after 1.9
+_ALIKE = "differ only in case, spaces, width of letters, invisible characters or zeros of a number"
 
 LEFT_OUT = "label left out"  # the reason of rows whose label the block maps to null
 QUOTED = (
@@ -125,14 +136,16 @@ def normalise(table: pd.DataFrame, path: Path, rules: Rules) -> pd.DataFrame:
     _each(rows, "path", path, _clean_path)
     _each(rows, "sex", path, _sex)
     _each(rows, "channel", path, lambda cell: _channel(cell or "speech"))
-    _each(rows, "speaker", path, lambda cell: UNKNOWN if cell.lower() == UNKNOWN else _text(cell))
+    _each(rows, "speaker", path, lambda cell: UNKNOWN if _folded(cell) == UNKNOWN else _text(cell))
     for column in ("sentence", "language", "intensity", "session", "group", "clip"):
         _each(rows, column, path, _text)
     for column, whole in (("age", True), ("repetition", True), ("start", False), ("end", False)):
         _each(rows, column, path, _number(column, whole))
-    # The same person twice would be tested after training on them, and no later check could see it.
-    for column, ones in {"speaker": "people", "session": "sessions", "group": "groups"}.items():
-        _one_spelling(rows, column, path, f"if they are two {ones}, give them names that differ in more")
+    # The same person twice would be tested after training on them, and no later check could see it. The other
+    # columns can be what `split.group_by` separates.
+    for column in ("speaker", "session", "group", "language", "intensity"):
+        _one_spelling(rows, column, path, "or, if they are two, give them names that differ in more")
+    rows["sentence"] = _one_of_each(rows["sentence"])
     _label(rows, path, rules)
     _partition(rows, path, rules)
     _sexes(rows, path)
@@ -291,7 +304,8 @@ def _renamed(table: pd.DataFrame, path: Path, rules: Rules) -> pd.DataFrame:
     named = {"label": rules.labels, "partition": rules.partitions}  # whose words the block may map
     for ours in set(cells) - {"path", "clip"}:
         empty_words = [word for word in MISSING if word not in named.get(ours, ())]
-        cells[ours] = cells[ours].replace(empty_words, "")
+        unseen = [cell for cell in cells[ours].unique() if not _INVISIBLE.sub("", cell).strip()]
+        cells[ours] = cells[ours].replace(empty_words + unseen, "")
     return pd.DataFrame(cells)
 
 
@@ -308,7 +322,7 @@ def _each(rows: pd.DataFrame, column: str, path: Path, convert: Callable[[str], 
 
 
 def _one_spelling(rows: pd.DataFrame, column: str, path: Path, otherwise: str) -> None:
-    """Checks that no two names in a column differ in case and spaces only.
+    """Checks that no two names in a column differ in nothing but how they are typed.
 
     Args:
         otherwise: what to do where one spelling is not the way out.
@@ -321,18 +335,53 @@ def _one_spelling(rows: pd.DataFrame, column: str, path: Path, otherwise: str) -
             " and ".join(f"{shown(name)} in row {row}" for name, row in own.to_numpy()) for _, own in alike
         ]
         raise InputError(
-            f"{path}: {column} {first_of(spellings)}: these differ in case or spaces only and would count as "
-            f"two. Use one spelling; {otherwise}."
+            f"{path}: {column} {first_of(spellings)}: these {_ALIKE} and would count as "
+            f"two. Use one spelling, {otherwise}."
         )
 
 
 def _folded(name: str) -> str:
-    """Returns a name without what people who type it twice do differently.
+    """Returns a name without what people and programs that write it twice do differently.
 
-    >>> _folded("Anna  Köhler") == _folded("anna köhler")
+    Letters are compared by Unicode's NFKC_Casefold, which ignores case, width and invisible characters.
+
+    >>> _folded("Anna  Köhler") == _folded("anna\\u200b köhler")
     True
+    >>> _folded("001"), _folded("1.0"), _folded("s01")
+    ('1', '1', 's01')
     """
-    return " ".join(name.casefold().split())
+    if not name.isascii():
+        name = _INVISIBLE.sub("", unicodedata.normalize("NFKC", name))
+    folded = " ".join(unicodedata.normalize("NFKC", name.casefold()).split())
+    number = _WHOLE_NUMBER.fullmatch(folded)
+    return str(int(number[1])) if number else folded
+
+
+def _one_of_each(sentences: pd.Series) -> pd.Series:
+    """Returns the sentences, those of the same words in one spelling, whatever the order of the rows.
+
+    Else a split by sentence could train and test on the same words. They are not refused as names are:
+    transcripts of free speech have "Yes." and "yes".
+    """
+    each = pd.Series(sentences.unique(), dtype=str)
+    spelling = each.groupby(each.map(_words)).transform("min")
+    return sentences.map(dict(zip(each, spelling, strict=True)))
+
+
+def _words(text: str) -> str:
+    """Returns a text without case, spaces and punctuation; one without words keeps its punctuation.
+
+    >>> _words("It’s eleven o'clock.") == _words("it's  eleven O’CLOCK")
+    True
+    >>> _words("s_01"), _words("?")
+    ('s 01', '?')
+    """
+    folded = _folded(text)
+
+    def spaced(found: re.Match[str]) -> str:
+        return " " if unicodedata.category(found[0]).startswith("P") else found[0]
+
+    return " ".join(_MAYBE_PUNCTUATION.sub(spaced, folded).split()) or folded
 
 
 def _clean_path(cell: str) -> str:
@@ -400,7 +449,7 @@ def _label(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
         return _canonical(label)
 
     _each(rows, "label", path, convert)
-    _one_spelling(rows, "label", path, f"map one to the other in {rules.place}.labels")
+    _one_spelling(rows, "label", path, f"or map one to the other in {rules.place}.labels")
     _alike(rows.assign(cell=cells), path, rules)
 
 
@@ -414,7 +463,7 @@ def _alike(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
         alike, meant = mapped.get(_folded(cell)), SPELLINGS.get(_folded(cell))
         first = meanings.setdefault(meant, label) if meant else label
         if alike is not None and label != _canonical(rules.labels[alike] or ""):
-            other = f"{shown(alike)}, which has an entry, differs in case or spaces only"
+            other = f"it and {shown(alike)}, which has an entry, {_ALIKE}"
         elif meant in labels - {label} or first != label:
             same = meant if first == label else first
             other = f"other rows have the label {shown(same)}, which usually means the same"
@@ -427,12 +476,12 @@ def _alike(rows: pd.DataFrame, path: Path, rules: Rules) -> None:
 
 
 def _canonical(label: str) -> str:
-    """Returns an emotion of ours in small letters, and any other label as it is.
+    """Returns an emotion of ours in its own spelling, and any other label as it is.
 
     >>> _canonical("Anger"), _canonical("Awe")
     ('anger', 'Awe')
     """
-    return label.lower() if label.lower() in EMOTIONS else label
+    return folded if (folded := _folded(label)) in EMOTIONS else label
 
 
 def _votes(cell: str, labels: Mapping[str, str | None]) -> str:
