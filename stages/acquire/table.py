@@ -11,7 +11,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -227,21 +227,50 @@ def _numbered(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _emobox(folder: Path) -> pd.DataFrame:
-    """Returns EmoBox's folds (`fold_<n>/*_{train,valid,test}_fold_<n>.jsonl`) as rows with a `partition`."""
+    """Returns EmoBox's folds (`fold_<n>/*_{train,valid,test}_fold_<n>.jsonl`) as rows with a `partition`.
+
+    Raises:
+        InputError: there are none, a fold has a clip twice, or two lists differ in what they say of a clip.
+    """
     found: dict[int, pd.DataFrame] = {}
     for file in sorted(folder.glob("fold_*/*.jsonl")):
         match = re.fullmatch(r".*_(train|valid|val|dev|test)_fold_(\d+)", file.stem)
         if match is None:
             continue
         own = _json_lines(file).assign(partition=PARTITIONS[match[1]])
+        own.index = pd.Index([file.relative_to(folder).as_posix()] * len(own))
         fold = int(match[2])
         found[fold] = pd.concat([found[fold], own]) if fold in found else own
     if not found:
         raise InputError(f"{folder}: no file like fold_1/<corpus>_train_fold_1.jsonl, as EmoBox has.")
-    rows = pd.concat(found.values()).drop_duplicates("key").set_index("key", drop=False)
+    rows = pd.concat(found.values()).fillna("")
+    _check_lists(folder, rows, found.values())
+    rows = rows.drop_duplicates("key").set_index("key", drop=False)
     roles = [own.set_index("key")["partition"].reindex(rows.index, fill_value="-") for own in found.values()]
     rows["partition"] = pd.concat(roles, axis=1).agg(" ".join, axis=1)
-    return rows.reset_index(drop=True).fillna("")
+    return rows.reset_index(drop=True)
+
+
+def _check_lists(folder: Path, rows: pd.DataFrame, folds: Iterable[pd.DataFrame]) -> None:
+    """Checks that EmoBox's lists, whose names are the index, have a clip once per fold and agree on it."""
+    for own in folds:
+        twice = own.loc[own["key"].duplicated(keep=False), "key"]
+        if len(twice):
+            places = " and in ".join(twice.index[twice == twice.iloc[0]].unique())
+            raise InputError(
+                f"{folder}: clip {shown(twice.iloc[0])} is twice in {places}. A fold has each clip "
+                "once: keep one."
+            )
+    for column in rows.columns.drop(["key", "partition"]):
+        said = rows[["key", column]].drop_duplicates()
+        differing = said[said["key"].duplicated(keep=False)]
+        if len(differing):
+            clip = differing["key"].iloc[0]
+            cells = differing.loc[differing["key"] == clip, column]
+            both = " but ".join(f"{shown(cell)} in {name}" for name, cell in cells.head(2).items())
+            raise InputError(
+                f"{folder}: clip {shown(clip)} has the {column} {both}. Correct one of the lists."
+            )
 
 
 def _audformat(path: Path, name: str | None) -> pd.DataFrame:

@@ -565,6 +565,66 @@ def test_the_folds_of_emobox_are_taken_with_its_speakers_read_from_file_names(pr
     assert (splits.groupby("fold").size() == 6).all()
 
 
+def emobox(lists: dict[str, list[tuple[str, str, str]]]) -> Path:
+    """Writes EmoBox's lists of key, path and label, by "<fold> <role>"; returns their folder."""
+    folder = FOLDER / "data/x"
+    for name, clips in lists.items():
+        fold, role = name.split()
+        file = folder / f"fold_{fold}/x_{role}_fold_{fold}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(dict(zip(("key", "wav", "emo"), clip, strict=True))) for clip in clips]
+        file.write_text("\n".join(lines))
+    return folder
+
+
+ONE, TWO = ("x-1", "1.wav", "happy"), ("x-2", "2.wav", "sad")
+
+
+@pytest.mark.parametrize(
+    ("lists", "named"),
+    [
+        (
+            {"1 train": [ONE], "1 test": [TWO], "2 train": [TWO], "2 test": [("x-1", "1.wav", "angry")]},
+            [
+                "'x-1'",
+                "emo",
+                "'happy' in fold_1/x_train_fold_1.jsonl",
+                "'angry' in fold_2/x_test_fold_2.jsonl",
+            ],
+        ),
+        (
+            {"1 train": [ONE], "1 test": [TWO], "2 train": [("x-2", "3.wav", "sad")], "2 test": [ONE]},
+            [
+                "'x-2'",
+                "wav",
+                "'2.wav' in fold_1/x_test_fold_1.jsonl",
+                "'3.wav' in fold_2/x_train_fold_2.jsonl",
+            ],
+        ),
+        (
+            {"1 train": [ONE, TWO], "1 test": [TWO]},
+            ["'x-2'", "fold_1/x_test_fold_1.jsonl", "fold_1/x_train_fold_1.jsonl"],
+        ),
+        ({"1 train": [ONE, ONE], "1 test": [TWO]}, ["'x-1'", "fold_1/x_train_fold_1.jsonl"]),
+    ],
+)
+def test_lists_of_emobox_that_disagree_on_a_clip_are_refused(
+    project: Project, lists: dict[str, list[tuple[str, str, str]]], named: list[str]
+) -> None:
+    folder = emobox(lists)
+    project(table=str(folder), columns={"path": "wav", "label": "emo", "speaker": "unknown"})
+    with pytest.raises(InputError) as error:
+        rows_of_calls()
+    assert all(part in str(error.value) for part in [str(folder), *named])
+
+
+def test_lists_of_emobox_that_agree_are_read(project: Project) -> None:
+    folder = emobox({"1 train": [ONE], "1 test": [TWO], "2 train": [TWO], "2 test": [ONE], "10 test": [ONE]})
+    project(table=str(folder), columns={"path": "wav", "label": "emo", "speaker": "unknown"})
+    rows = rows_of_calls().set_index("path")
+    assert rows["label"].to_dict() == {"1.wav": "happy", "2.wav": "sad"}
+
+
 def test_json_lines_and_hugging_face_s_audiofolder_are_read(project: Project) -> None:
     lines = [line.split(",") for line in grid().splitlines()[1:]]
     (FOLDER / "metadata.jsonl").write_text(
