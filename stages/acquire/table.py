@@ -145,7 +145,7 @@ def normalise(table: pd.DataFrame, path: Path, rules: Rules) -> pd.DataFrame:
     # columns can be what `split.group_by` separates.
     for column in ("speaker", "session", "group", "language", "intensity"):
         _one_spelling(rows, column, path, "or, if they are two, give them names that differ in more")
-    rows["sentence"] = _one_of_each(rows["sentence"])
+    rows["sentence"] = one_of_each(rows["sentence"])
     _label(rows, path, rules)
     _partition(rows, path, rules)
     _sexes(rows, path)
@@ -386,13 +386,13 @@ def _folded(name: str) -> str:
     return str(int(number[1])) if number else folded
 
 
-def _one_of_each(sentences: pd.Series) -> pd.Series:
+def one_of_each(sentences: pd.Series) -> pd.Series:
     """Returns the sentences, those of the same words in one spelling, whatever the order of the rows.
 
     Else a split by sentence could train and test on the same words. They are not refused as names are:
     transcripts of free speech have "Yes." and "yes".
     """
-    each = pd.Series(sentences.unique(), dtype=str)
+    each = pd.Series(sentences.dropna().unique(), dtype=str)
     spelling = each.groupby(each.map(_words)).transform("min")
     return sentences.map(dict(zip(each, spelling, strict=True)))
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from stages.acquire.table import one_of_each
 from stages.base.errors import InputError, one_line
 from stages.data.vocabulary import Corpus, Emotion, ParsedName
 
@@ -69,6 +70,7 @@ def annotate(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """
     corpus, _, clip = (table["clip"].str.partition("/")[part] for part in range(3))
     said = pd.concat([_read(folder, name, partition) for name, partition in TABLES.items()])
+    said["Utterance"] = one_of_each(said["Utterance"].str.strip())  # "Yeah." and "yeah!" are the same words
     known = said.reindex(clip)
     table = table.assign(emotion=known["Emotion"].map(EMOTIONS).to_numpy())
     for column, theirs in {"speaker": "Speaker", "sentence": "Utterance"}.items():

@@ -129,7 +129,8 @@ def meld(speakers: dict[str, str]) -> None:
         for dialogue in range(2):
             for utterance, emotion in enumerate(("joy", "anger")):
                 sound(SOURCES / f"meld/{MELD_FOLDERS[name]}/dia{dialogue}_utt{utterance}.wav")
-                said = f'"Oh, {name} {dialogue}",{speaker},{emotion},x'
+                text = f"Oh, {name} {dialogue}" if utterance else f"oh {name} {dialogue}!"
+                said = f'"{text}",{speaker},{emotion},x'
                 rows.append(f'1,{said},{dialogue},{utterance},1,1,"0:00:01,2","0:00:02,3"')
         said = ("Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID")
         header = ",".join([*said, "Season", "Episode", "StartTime", "EndTime"])
@@ -147,6 +148,7 @@ def test_meld_s_tables_say_who_speaks_what_in_which_partition(choose: Choose) ->
         "happiness",
         "meld/Oh, dev 1",
     )
+    assert table.loc["meld/validation_1_1", "sentence"] == clip["sentence"]  # the same words
     assert (clip["partition"], clip["problem"]) == ("validation", "")
     assert table.loc["meld/validation_9_9", "problem"].startswith("no label")
     roles = splits().groupby("role")["speaker"].unique().str[0].to_dict()
