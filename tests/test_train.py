@@ -453,10 +453,26 @@ def test_predict_names_an_emotion_for_a_recording(
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert list(table.columns) == [
         *("file", "start_s", "end_s", "speech", "emotion", "p_anger", "p_fear", "p_sadness"),
-        *("status", "reason", "model"),
+        *("status", "reason", "model", "sha256"),
     ]
     assert table.filter(regex="^p_").sum(axis=1).tolist() == pytest.approx([1, 1], abs=2e-3)
     assert table["emotion"].isin(EMOTIONS).all()
+
+
+def test_another_training_has_another_name_in_the_rows(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", syllables(0.5), RATE_HZ)
+    monkeypatch.setattr("sys.argv", ["predict", "a.wav", "--output", "out.csv"])
+    workspace.set(train__fold=0)
+    names = []
+    for seed in (7, 7, 8):
+        store_features(tables.read(MANIFEST, tables.MANIFEST), seed)
+        train.main()
+        Path("out.csv").unlink(missing_ok=True)
+        predict.main()
+        names.append(pd.read_csv("out.csv")["model"].item())
+    assert names[0] == names[1] != names[2]
 
 
 def test_predict_answers_the_good_files_and_gives_each_other_one_a_reason(

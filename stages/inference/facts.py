@@ -82,7 +82,7 @@ class Facts(Block):
         synthetic: those of them that are not recordings of people.
         score: on test clips; null if the model was not tested.
         versions: of the libraries that trained it.
-        sha256: of every other file of the bundle.
+        sha256: of every other file of the bundle; without a bundle, of the folds' files in data/model.
     """
 
     format: Literal[4]

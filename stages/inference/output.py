@@ -6,10 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from itertools import groupby
+from dataclasses import dataclass, field
+from itertools import count, groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.audio import quality
 from stages.base.errors import shown
+from stages.data import keys
 from stages.inference.bundle import Prediction, Window
 
 COLUMNS = ("file", "start_s", "end_s", "speech", "emotion")
@@ -33,8 +37,12 @@ class Format:
         """
         self.classes, self.top, self.timeline, self.model = classes, top, timeline, model
 
-    def text(self, file: str, prediction: Prediction) -> str:
-        """Returns what is written about a file, in whole lines."""
+    def text(self, file: str, prediction: Prediction, sha256: str) -> str:
+        """Returns what is written about a file, in whole lines.
+
+        Args:
+            sha256: of its content, as `checksum` returns it.
+        """
         raise NotImplementedError
 
     def windows(self, prediction: Prediction) -> list[Window]:
@@ -49,26 +57,27 @@ class Csv(Format):
     def begin(self) -> str:  # type: ignore[override]
         """The header."""
         names = (f"p_{emotion}" for emotion in self.classes)
-        return _line([*COLUMNS, *names, "status", "reason", "model"])
+        return _line([*COLUMNS, *names, "status", "reason", "model", "sha256"])
 
-    def text(self, file: str, prediction: Prediction) -> str:
+    def text(self, file: str, prediction: Prediction, sha256: str) -> str:
         """Returns the rows of a file."""
-        return "".join(self._row(file, window) for window in self.windows(prediction))
+        return "".join(self._row(file, window, sha256) for window in self.windows(prediction))
 
-    def _row(self, file: str, window: Window) -> str:
+    def _row(self, file: str, window: Window, sha256: str) -> str:
         probabilities = [
             f"{p:.3f}" if (p := window.probabilities.get(name)) is not None else "" for name in self.classes
         ]
         start = [file, f"{window.start_s:.2f}", f"{window.end_s:.2f}", "yes" if window.speech else "no"]
-        return _line([*start, window.emotion, *probabilities, window.status, window.reason, self.model])
+        end = [window.status, window.reason, self.model, sha256]
+        return _line([*start, window.emotion, *probabilities, *end])
 
 
 class JsonLines(Format):
     """An object per file, on one line."""
 
-    def text(self, file: str, prediction: Prediction) -> str:
+    def text(self, file: str, prediction: Prediction, sha256: str) -> str:
         """Returns the object of a file."""
-        found = {"file": file, **self._object(prediction), "model": self.model}
+        found = {"file": file, **self._object(prediction), "model": self.model, "sha256": sha256}
         if self.timeline:
             found["timeline"] = [self._object(window) for window in prediction.timeline]
         return json.dumps(found, ensure_ascii=False) + "\n"
@@ -94,8 +103,8 @@ class Json(JsonLines):
 class Table(Format):
     """A line per file or window, for people."""
 
-    def text(self, file: str, prediction: Prediction) -> str:
-        """Returns the lines of a file."""
+    def text(self, file: str, prediction: Prediction, sha256: str) -> str:
+        """Returns the lines of a file, without its checksum."""
         lines = []
         for window in self.windows(prediction):
             place = f"  {_clock(window.start_s)} - {_clock(window.end_s)}" if self.timeline else ""
@@ -109,13 +118,42 @@ FORMATS: dict[str, type[Format]] = {"table": Table, "csv": Csv, "json": Json, "j
 RESUMABLE = ("csv", "jsonl")
 
 
-def finished(text: str, chosen: Format, names: list[str]) -> tuple[str, int, int]:
-    """Returns the part of an interrupted output to keep, how many recordings it has, and how many failed.
+@dataclass(frozen=True)
+class Finished:
+    """What an interrupted output already has.
+
+    Attributes:
+        text: of the header and of the first recordings, to be kept.
+        n_done: how many recordings `text` has.
+        later: the text of recordings after the first one that is predicted again, by their place in the list.
+        n_changed: recordings whose content is no longer that of their rows.
+        n_failed: recordings that are kept, and failed.
+    """
+
+    text: str
+    n_done: int = 0
+    later: dict[int, str] = field(default_factory=dict)
+    n_changed: int = 0
+    n_failed: int = 0
+
+
+def checksum(path: Path) -> str:
+    """Returns the SHA-256 of a recording, "" if it cannot be read."""
+    if quality.why_unreadable(path):
+        return ""
+    try:
+        return keys.sha256(path)
+    except OSError:  # removed since, or the disk fails
+        return ""
+
+
+def finished(text: str, chosen: Format, recordings: list[tuple[str, Path]]) -> Finished:
+    """Returns what an interrupted output has of the recordings, whose content is compared.
 
     The last recording may be incomplete, so it is left out, to be predicted again.
 
     Args:
-        names: of the recordings to predict, in their order; the output has the first ones.
+        recordings: name and path of those to predict, in their order; the output has the first ones.
 
     Raises:
         ValueError: the text is of another format, other columns, another model, or other recordings.
@@ -128,7 +166,7 @@ def finished(text: str, chosen: Format, names: list[str]) -> tuple[str, int, int
         raise ValueError("another model or other settings")
     # A recording may have several rows, and a name may be given twice in a row: such stay together.
     there = [(file, [*of_file]) for file, of_file in groupby(rows, key=lambda row: row.file)]
-    expected = [(name, len([*same])) for name, same in groupby(names)]
+    expected = [(name, [path for _, path in same]) for name, same in groupby(recordings, key=lambda r: r[0])]
     for number, (file, _) in enumerate(there):
         name = expected[number][0] if number < len(expected) else None
         if file != name:
@@ -136,9 +174,20 @@ def finished(text: str, chosen: Format, names: list[str]) -> tuple[str, int, int
                 f"in place of {shown(name)}" if name is not None else "which this command does not predict"
             )
             raise ValueError(f"it has other recordings: {shown(file)}, {instead}")
-    kept = [row for _, of_file in there[:-1] for row in of_file]
-    n_done = sum(n for _, n in expected[: max(len(there) - 1, 0)])
-    return chosen.begin + "".join(row.text for row in kept), n_done, sum(row.failed for row in kept)
+    kept: dict[int, str] = {}
+    place = n_changed = n_failed = 0
+    for number, ((_, of_file), (_, paths)) in enumerate(zip(there, expected, strict=False)):
+        now = dict.fromkeys(checksum(path) for path in dict.fromkeys(paths))
+        if list(now) != list(dict.fromkeys(row.sha256 for row in of_file)):
+            n_changed += len(paths)
+        elif number < len(there) - 1:
+            texts = ["".join(row.text for row in of_file), *("" for _ in paths[1:])]
+            kept |= dict(enumerate(texts, place))
+            n_failed += sum(row.failed for row in of_file)
+        place += len(paths)
+    n_done = next(number for number in count() if number not in kept)
+    first = "".join(kept.pop(number) for number in range(n_done))
+    return Finished(chosen.begin + first, n_done, kept, n_changed, n_failed)
 
 
 class _Row(NamedTuple):
@@ -146,6 +195,7 @@ class _Row(NamedTuple):
 
     file: str
     model: str
+    sha256: str
     failed: bool
     text: str
 
@@ -154,11 +204,12 @@ def _rows(body: str, is_csv: bool) -> Iterator[_Row]:
     """Yields the rows of an output."""
     if is_csv:
         for row in csv.reader(io.StringIO(body)):
-            yield _Row(row[0], row[-1], row[-3] == "failed", _line(row))
+            yield _Row(row[0], row[-2], row[-1], row[-4] == "failed", _line(row))
         return
     for line in body.split("\n")[:-1]:  # not splitlines: a file name may have other breaks
         found = json.loads(line)
-        yield _Row(found["file"], found["model"], found["status"] == "failed", f"{line}\n")
+        failed = found["status"] == "failed"
+        yield _Row(found["file"], found["model"], found["sha256"], failed, f"{line}\n")
 
 
 def _line(values: list[str]) -> str:

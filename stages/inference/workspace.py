@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def bundle(params: Params, speech: str = "levels") -> Bundle:
 
 
 def facts(params: Params, trained: list[TrainedFold]) -> Facts:
-    """Returns what a bundle of the trained folds says about itself, without checksums.
+    """Returns what a bundle of the trained folds says about itself, with the checksums of the folds' files.
 
     Raises:
         InputError: a file of a fold is damaged.
@@ -77,7 +78,11 @@ def facts(params: Params, trained: list[TrainedFold]) -> Facts:
         synthetic=[name for name, corpus in corpora.items() if hasattr(corpus, "synthesise")],
         score=score(params, records),
         versions=code.versions(code.LIBRARIES),
-        sha256={},
+        sha256={
+            f"{name}/{Path(file).name}": written
+            for name, record in records.items()
+            for file, written in record["sha256"].items()
+        },
     )
 
 

@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -57,15 +58,14 @@ def main() -> None:
         others = statistics_of(model.facts.train.normalize, of_speaker, recordings)
         model = adapted(model, others) if others else model
         kind = arguments.format or ("table" if sys.stdout.isatty() and not arguments.output else "csv")
-        # Reading a named pipe would wait forever, and a broken link has no content.
-        sums = [keys.sha256(path) if path.is_file() else "" for _, path in others]
+        sums = [output.checksum(path) for _, path in others]
         settings = [arguments.speech, arguments.timeline, *sums]
         settings += [arguments.top] if kind != "csv" else []  # a csv file has all emotions
         name = keys.fingerprint(model.facts.model_dump(), *settings)
         form = output.FORMATS[kind](model.classes, arguments.top, arguments.timeline, name)
-        with target(arguments.output, kind, form, [each for each, _ in recordings]) as (file, done, failed):
-            failed += write(file, model, recordings[done:], form)
-    if failed:
+        with target(arguments.output, kind, form, recordings) as (file, done):
+            n_failed = done.n_failed + write(file, model, recordings, form, done)
+    if n_failed:
         sys.exit(1)
 
 
@@ -189,12 +189,12 @@ def adapted(model: Bundle, others: list[tuple[str, Path]]) -> Bundle:
 
 @contextmanager
 def target(
-    path: Path | None, kind: str, chosen: output.Format, names: list[str]
-) -> Iterator[tuple[IO[str], int, int]]:
-    """Yields the file to write to, how many of the recordings it already has, and how many of these failed.
+    path: Path | None, kind: str, chosen: output.Format, recordings: list[tuple[str, Path]]
+) -> Iterator[tuple[IO[str], output.Finished]]:
+    """Yields the file to write to, and what it already has of the recordings.
 
     Args:
-        names: of the recordings to predict.
+        recordings: to predict.
 
     Raises:
         InputError: the file is of a format that cannot be continued, or was not written by this command.
@@ -203,38 +203,67 @@ def target(
         if kind != "table":  # for programs: the same bytes as with --output
             encode_output("utf-8")
         sys.stdout.write(chosen.begin)
-        yield sys.stdout, 0, 0
+        yield sys.stdout, output.Finished(chosen.begin)
         sys.stdout.write(chosen.end)
         return
     if kind not in output.RESUMABLE:
         raise InputError(
             f"--output: '{kind}' cannot be continued. Choose from {', '.join(output.RESUMABLE)}."
         )
-    kept, n_done, n_failed = chosen.begin, 0, 0
+    done = output.Finished(chosen.begin)
     if path.exists() and path.stat().st_size:
         try:
             # Not read_text, which changes the line breaks that a name may have.
-            kept, n_done, n_failed = output.finished(path.read_bytes().decode(), chosen, names)
+            done = output.finished(path.read_bytes().decode(), chosen, recordings)
         except (ValueError, LookupError, TypeError, csv.Error) as error:
             raise InputError(
                 f"{path}: not the unfinished output of this command ({error}). "
                 "Choose another --output, or delete this one."
             ) from error
-        print(f"notice: {path} has {n_done} files already; continuing", file=sys.stderr)
-    write_file(kept, path)
+        n_kept = done.n_done + len(done.later)
+        changed = f"{done.n_changed} files have changed since and are predicted again; "
+        print(
+            f"notice: {path} has {n_kept} files already; {changed if done.n_changed else ''}continuing",
+            file=sys.stderr,
+        )
+    write_file(done.text, path)
     with path.open("a", encoding="utf-8") as file:
-        yield file, n_done, n_failed
+        yield file, done
 
 
-def write(file: IO[str], model: Bundle, recordings: list[tuple[str, Path]], chosen: output.Format) -> int:
-    """Writes the prediction of each recording, each file's at once, and returns how many failed."""
+def write(
+    file: IO[str],
+    model: Bundle,
+    recordings: list[tuple[str, Path]],
+    chosen: output.Format,
+    done: output.Finished,
+) -> int:
+    """Writes what the file does not have yet, each recording's at once, and returns how many of these failed.
+
+    Args:
+        done: what the file has; where it has later recordings, their text is written in its place.
+    """
+    sums: deque[str] = deque()
+
+    def left() -> Iterator[Path]:
+        for number, (_, path) in enumerate(recordings):
+            if number >= done.n_done and number not in done.later:
+                # Before it is loaded: a file that is replaced in between is predicted again the next time.
+                sums.append(output.checksum(path))
+                yield path
+
     n_failed = 0
-    predictions = model.predict_files(path for _, path in recordings)
-    bar = tqdm(zip(recordings, predictions, strict=True), total=len(recordings), unit="file", disable=None)
-    for number, ((name, _), prediction) in enumerate(bar):
-        file.write((chosen.between if number else "") + chosen.text(name, prediction))
+    predictions = model.predict_files(left())
+    bar = tqdm(recordings[done.n_done :], unit="file", disable=None)
+    for number, (name, _) in enumerate(bar, done.n_done):
+        if number in done.later:
+            text = done.later[number]
+        else:
+            prediction = next(predictions)
+            text = (chosen.between if number else "") + chosen.text(name, prediction, sums.popleft())
+            n_failed += prediction.status == "failed"
+        file.write(text)
         file.flush()
-        n_failed += prediction.status == "failed"
     return n_failed
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from stages.data import keys
 from stages.inference.bundle import Prediction, Window
-from stages.inference.output import FORMATS, Format, finished
+from stages.inference.output import FORMATS, Finished, Format, checksum, finished
 
 HALVES = (
     Window(0.0, 2.0, True, "answered", "", {"anger": 0.9, "fear": 0.1}),
@@ -26,7 +29,12 @@ def chosen(kind: str, timeline: bool = False, model: str = "m") -> Format:
 
 def written(kind: str, timeline: bool = False) -> str:
     made = chosen(kind, timeline)
-    return made.begin + made.text("a,b.wav", LONG) + made.between + made.text("c.wav", BAD) + made.end
+    return made.begin + made.text("a,b.wav", LONG, "") + made.between + made.text("c.wav", BAD, "") + made.end
+
+
+def missing(*names: str) -> list[tuple[str, Path]]:
+    """Returns recordings that are not there, so that they have no checksum."""
+    return [(name, Path("missing", name)) for name in names]
 
 
 def test_csv_has_a_row_per_file_or_window() -> None:
@@ -61,29 +69,27 @@ def test_a_table_names_the_file_the_answer_and_the_reason() -> None:
     ("end_s", "shown"), [(59.94, "0:00:59.9"), (59.97, "0:01:00.0"), (3599.96, "1:00:00.0")]
 )
 def test_a_table_has_no_sixtieth_second(end_s: float, shown: str) -> None:
-    text = chosen("table", timeline=True).text("a.wav", replace(LONG, end_s=end_s, timeline=()))
+    text = chosen("table", timeline=True).text("a.wav", replace(LONG, end_s=end_s, timeline=()), "")
     assert text.split()[3] == shown
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize("timeline", [False, True])
 def test_an_interrupted_output_keeps_all_but_the_last_file(kind: str, timeline: bool) -> None:
-    text = written(kind, timeline)
-    first = chosen(kind, timeline).text("a,b.wav", LONG)
-    for n in range(len(text) - len(chosen(kind, timeline).text("c.wav", BAD)) + 1, len(text) + 1):
-        kept = finished(text[:n], chosen(kind, timeline), ["a,b.wav", "c.wav"])
+    text, begin = written(kind, timeline), chosen(kind, timeline).begin
+    first = chosen(kind, timeline).text("a,b.wav", LONG, "")
+    for n in range(len(text) - len(chosen(kind, timeline).text("c.wav", BAD, "")) + 1, len(text) + 1):
+        kept = finished(text[:n], chosen(kind, timeline), missing("a,b.wav", "c.wav"))
         complete = text[:n].endswith("\n") and n == len(text)
-        assert kept == (
-            (chosen(kind, timeline).begin + first, 1, 0) if complete else (chosen(kind, timeline).begin, 0, 0)
-        )
+        assert kept == (Finished(begin + first, 1) if complete else Finished(begin))
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_names_with_unusual_line_breaks_are_continued(kind: str) -> None:
     names = ["a\u2028b.wav", "c\x85d.wav"]
     made = chosen(kind)
-    text = made.begin + "".join(made.text(name, LONG) for name in names)
-    assert finished(text, made, names) == (made.begin + made.text(names[0], LONG), 1, 0)
+    text = made.begin + "".join(made.text(name, LONG, "") for name in names)
+    assert finished(text, made, missing(*names)) == Finished(made.begin + made.text(names[0], LONG, ""), 1)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -94,21 +100,50 @@ def test_an_output_of_other_recordings_is_not_continued(kind: str) -> None:
         (["c.wav", "a,b.wav"], "'a,b.wav', in place of 'c.wav'"),
     ):
         with pytest.raises(ValueError, match=f"^it has other recordings: {words}$"):
-            finished(written(kind), chosen(kind), names)
+            finished(written(kind), chosen(kind), missing(*names))
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_a_name_that_is_given_twice_and_a_failure_are_counted(kind: str) -> None:
     made, names = chosen(kind), ["c.wav", "c.wav", "a,b.wav", "c.wav"]
-    rows = [made.text(name, BAD if name == "c.wav" else LONG) for name in names]
+    rows = [made.text(name, BAD if name == "c.wav" else LONG, "") for name in names]
     text = made.begin + "".join(rows)
-    assert finished(text, made, names) == (made.begin + "".join(rows[:3]), 3, 2)
-    assert finished(made.begin + rows[0], made, names) == (made.begin, 0, 0)
+    kept = finished(text, made, missing(*names))
+    assert kept == Finished(made.begin + "".join(rows[:3]), 3, n_failed=2)
+    assert finished(made.begin + rows[0], made, missing(*names)) == Finished(made.begin)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("timeline", [False, True])
+def test_rows_of_other_content_are_not_kept(kind: str, timeline: bool, tmp_path: Path) -> None:
+    made, names = chosen(kind, timeline), ["a.wav", "b.wav", "b.wav", "c.wav", "d.wav", "e.wav"]
+    recordings = [(name, tmp_path / name) for name in names]
+    for name, path in recordings:
+        path.write_text(name)
+    rows = [made.text(name, BAD if name == "d.wav" else LONG, keys.sha256(path)) for name, path in recordings]
+    text = made.begin + "".join(rows)
+    assert finished(text, made, recordings) == Finished(
+        made.begin + "".join(rows[:5]), 5, n_changed=0, n_failed=1
+    )
+    (tmp_path / "b.wav").write_text("another")
+    kept = finished(text, made, recordings)
+    assert kept == Finished(made.begin + rows[0], 1, {3: rows[3], 4: rows[4]}, n_changed=2, n_failed=1)
+    (tmp_path / "a.wav").unlink()
+    (tmp_path / "e.wav").unlink()
+    kept = finished(text, made, recordings)
+    assert kept == Finished(made.begin, 0, {3: rows[3], 4: rows[4]}, n_changed=4, n_failed=1)
+
+
+def test_what_cannot_be_read_has_no_checksum(tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").symlink_to("gone.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "folder.wav").mkdir()
+    assert {checksum(path) for path in [*tmp_path.iterdir(), tmp_path / "gone.wav"]} == {""}
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_an_output_of_another_model_is_not_continued(kind: str) -> None:
     with pytest.raises(ValueError, match="another model"):
-        finished(written(kind), chosen(kind, model="other"), ["a,b.wav", "c.wav"])
+        finished(written(kind), chosen(kind, model="other"), missing("a,b.wav", "c.wav"))
     with pytest.raises(ValueError, match=r"columns|JSON|Expecting"):
-        finished("year,profit\n2020,3\n", chosen(kind), ["a,b.wav"])
+        finished("year,profit\n2020,3\n", chosen(kind), missing("a,b.wav"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import hashlib
 import io
 import json
 import os
@@ -222,6 +224,50 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
     run(monkeypatch, *command)
     assert Path("out").read_bytes() == whole
     assert 0 < len(model.asked) - asked < 9
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_recordings_that_were_replaced_are_predicted_again(
+    model: Model, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{number}.wav" for number in range(6)]
+    touch(*names)
+    command = ["--format", kind, "--output", "out", *names]
+    run(monkeypatch, *command)
+    before = Path("out").read_text().splitlines()[-len(names) :]
+    for number in (1, 3):
+        Path(names[number]).write_text("another recording")
+    model.asked.clear()
+    capsys.readouterr()
+    run(monkeypatch, *command)
+    assert model.asked == ["1.wav", "3.wav", "5.wav"]
+    (notice,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("notice: out")]
+    assert [int(word) for word in notice.split() if word.isdigit()] == [3, 2]
+    after = Path("out").read_text().splitlines()[-len(names) :]
+    assert [old != new for old, new in zip(before, after, strict=True)] == [
+        *(False, True, False, True, False, False)
+    ]
+    whole = Path("out").read_bytes()
+    Path("out").unlink()
+    run(monkeypatch, *command)
+    assert Path("out").read_bytes() == whole
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "jsonl"])
+def test_a_row_names_the_content_of_its_file(
+    model: Model, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.wav").write_text("one")
+    Path("broken.wav").symlink_to("gone.wav")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"RIFF")))
+    run(monkeypatch, "--format", kind, "a.wav", "broken.wav", "-")
+    printed = capsys.readouterr().out
+    if kind == "csv":
+        rows = [*csv.DictReader(io.StringIO(printed))]
+    else:
+        rows = json.loads(printed) if kind == "json" else [*map(json.loads, printed.splitlines())]
+    sums = [hashlib.sha256(b"one").hexdigest(), "", hashlib.sha256(b"RIFF").hexdigest()]
+    assert [row["sha256"] for row in rows] == sums
 
 
 def test_an_interrupted_run_promises_only_what_it_kept(
