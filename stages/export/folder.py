@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,14 +25,16 @@ from stages.learning.windows import POOLING, PREPROCESSOR
 def write(params: Params, out: Path) -> Facts:
     """Writes the workspace's trained model as a bundle and returns its facts.
 
-    It is written beside `out` and then moved there, so a bundle that is already there is replaced as a whole.
+    It is written beside `out` and then moved there, so a bundle that is already there is replaced as a whole,
+    and kept if anything fails.
 
     Args:
         out: a folder that is new, empty or a bundle, which is replaced.
 
     Raises:
-        InputError: see `trained_fold.trained`; `out` contains other files; another process is writing it; or
-            a file of a feature is missing or is not that of the checksum.
+        InputError: see `trained_fold.trained`; `out` contains other files or is a mount point; another
+            process is writing it; or a file of a feature is missing or is not that of the checksum.
+        OSError: the disk is full, or a folder cannot be written or moved.
     """
     _check_replaceable(out)
     trained = trained_fold.trained(params)
@@ -41,20 +44,35 @@ def write(params: Params, out: Path) -> Facts:
     target = out.resolve()
     place = target.with_name(f".{target.name}.unfinished")
     with alone(place):
+        unfinished, old = place / "bundle", place / "old"
+        _restore(old, target)  # of a run that was killed, as all that is in `place`
+        for left in (unfinished, old):
+            shutil.rmtree(left, ignore_errors=True)
         try:
-            unfinished = place / "bundle"
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
             facts = _write(trained, facts, unfinished)
             _check_replaceable(out)  # again: writing took a while
-            shutil.rmtree(target, ignore_errors=True)
+            if target.exists():
+                target.rename(old)
             unfinished.rename(target)
         finally:
+            _restore(old, target)
             shutil.rmtree(place, ignore_errors=True)
     return facts
 
 
+def _restore(old: Path, target: Path) -> None:
+    """Moves the earlier bundle back to `target` if nothing has taken its place."""
+    if old.exists() and not target.exists():
+        old.rename(target)
+
+
 def _check_replaceable(out: Path) -> None:
-    """Raises InputError if replacing `out` would delete anything that is not of a bundle."""
+    """Raises InputError if `out` cannot be moved, or replacing it would delete what is not of a bundle."""
+    if os.path.ismount(out.resolve()):
+        raise InputError(
+            f"{out}: a mounted folder, which cannot be replaced as a whole. Choose a folder in it, such as "
+            f"{out / 'bundle'}."
+        )
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     names = facts_file.listed(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -436,6 +437,61 @@ def test_a_bundle_is_replaced_as_a_whole_or_not_at_all(
         written.write(params.read(), Path("bundle"))
     assert files() == before
     assert sorted(path.name for path in Path.cwd().glob("*bundle*")) == ["bundle"]
+
+
+@pytest.mark.parametrize("fails", ["the old one is moved", "the new one is moved"])
+@pytest.mark.parametrize("error", [OSError(errno.EBUSY, "busy"), KeyboardInterrupt()])
+def test_a_bundle_that_cannot_be_exchanged_is_kept(
+    here: Path, fails: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.export import folder as written
+
+    rename, calls = Path.rename, []
+
+    def refuse(path: Path, target: Path) -> Path:
+        calls.append(path)
+        if len(calls) == 1 + (fails == "the new one is moved"):
+            raise error
+        return rename(path, target)
+
+    before = Path("bundle/bundle.json").stat().st_ino
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(Path, "rename", refuse)
+        written.write(params.read(), Path("bundle"))
+    assert Path("bundle/bundle.json").stat().st_ino == before
+    assert bundle.load("bundle") and not Path(".bundle.unfinished").exists()
+
+
+def test_a_bundle_that_a_killed_process_had_moved_is_restored(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.export import folder as written
+
+    before = Path("bundle/bundle.json").read_bytes()
+    Path(".bundle.unfinished").mkdir()
+    Path("bundle").rename(".bundle.unfinished/old")
+    monkeypatch.setattr(model_card, "text", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        written.write(params.read(), Path("bundle"))
+    assert Path("bundle/bundle.json").read_bytes() == before
+
+
+def test_a_mounted_folder_is_refused_before_anything_is_written(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.export import folder as written
+
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "bundle")
+    monkeypatch.setattr(trained_fold, "trained", lambda _: pytest.fail("the model was loaded"))
+    there = sorted(Path.cwd().iterdir())
+    for out in (Path("bundle"), Path("link")):
+        if out.name == "link":
+            out.symlink_to("bundle")
+            there = sorted(Path.cwd().iterdir())
+        with pytest.raises(InputError, match=rf"^{out}: "):
+            written.write(params.read(), out)
+        assert sorted(Path.cwd().iterdir()) == there
+    assert bundle.load("bundle")
 
 
 def test_what_a_feature_needs_is_copied_and_found_in_the_bundle(tmp_path: Path, model: Bundle) -> None:
