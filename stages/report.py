@@ -17,6 +17,7 @@ from stages.reporting import (
     page,
     pictures,
     report_tables,
+    robustness,
     summary,
 )
 from stages.reporting.figures.style import Picture
@@ -30,7 +31,7 @@ def main() -> None:
     shown = examples.one_per_emotion(done.clips)
     of_results = pictures.of_results(done)
     drawn = [*of_results, *pictures.of_data(done), *pictures.of_sound(done, shown)]
-    robustness = model_card.read_robustness(done.predictions.attrs)
+    measured = robustness.read(done.predictions.attrs, done.params)
     html = page.render(
         TEMPLATE,
         run=done,
@@ -41,13 +42,13 @@ def main() -> None:
             **report_tables.of_results(
                 done.test, done.predictions, done.params.evaluate.n_resamples, done.params.seed
             ),
-            **report_tables.of_robustness(robustness),
+            **report_tables.of_robustness(measured),
             **report_tables.of_split(done.splits),
             **report_tables.of_recordings(done.manifest),
             **report_tables.of_examples(shown),
         },
         pictures={picture.name: picture for picture in drawn},
-        robustness=robustness,
+        robustness=measured,
         hardest=summary.hardest_clips(done),
         longest_played_s=examples.LONGEST_PLAYED_S,
         settings=json.dumps(done.params.block("models", done.params.model), indent=2),

@@ -20,7 +20,7 @@ from stages.corpora import demo
 from stages.evaluation import metrics
 from stages.inference import workspace
 from stages.learning import trained_fold
-from stages.reporting import finished_run, model_card, notices, page
+from stages.reporting import finished_run, notices, page, robustness
 from stages.reporting.figures.style import Picture
 from tests.support import runs
 
@@ -221,8 +221,8 @@ def test_robustness_is_shown_of_these_models_only(tmp_path: Path, monkeypatch: p
     written = {"n_clips": 9, "n_speakers": 3, "conditions": {"-20 dB": measured}}
     origin = finished_run.read(params.read()).predictions.attrs
     for changes, shown in (({}, True), ({"models": {"0": "another"}}, False)):
-        made_from = model_card.made_from(origin | changes)
-        model_card.ROBUSTNESS.write_text(json.dumps(written | {"made_from": made_from}))
+        made_from = robustness.made_from(origin | changes, params.read())
+        robustness.FILE.write_text(json.dumps(written | {"made_from": made_from}))
         report.main()
         row = '<th scope="row">-20 dB</th><td>0.123</td><td>0.456</td><td>25%</td><td>0%</td>'
         assert (row in plain.read_text()) == ('href="#robustness"' in plain.read_text()) == shown

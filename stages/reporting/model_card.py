@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from stages.base.files import METRICS
-from stages.data import keys, tables
 from stages.data.splits import Splits
-from stages.reporting import notices, page, report_tables, summary
+from stages.reporting import notices, page, report_tables, robustness, summary
 from stages.reporting.page import escaped
 
 if TYPE_CHECKING:
     from stages.reporting.finished_run import FinishedRun
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
-ROBUSTNESS = METRICS / "robustness.json"
 SCORES = ("uar", "accuracy", "macro_f1")
 
 
@@ -39,7 +36,7 @@ def render(run: FinishedRun) -> str:
         }
         for name, about in run.corpora.items()
     }
-    robustness = read_robustness(predictions.attrs)
+    measured = robustness.read(predictions.attrs, run.params)
     return page.render(
         TEMPLATE,
         run=run,
@@ -51,8 +48,8 @@ def render(run: FinishedRun) -> str:
         by_emotion=_markdown(emotions, "emotion"),
         by_sex=_markdown(report_tables.rounded(sexes), "speakers"),
         by_speaker=_markdown(of_speakers(predictions), "UAR of a speaker"),
-        robustness=robustness,
-        conditions=robustness and _markdown(report_tables.conditions(robustness), "recordings"),
+        robustness=measured,
+        conditions=measured and _markdown(report_tables.conditions(measured), "recordings"),
         synthetic=[name for name, about in run.corpora.items() if about["synthetic"]],
     )
 
@@ -66,26 +63,6 @@ def of_speakers(predictions: pd.DataFrame) -> pd.DataFrame:
         f"highest, {uars.idxmax()}": uars.max(),
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["UAR"]).map("{:.3f}".format)
-
-
-def made_from(origin: dict[Any, Any]) -> str:
-    """Returns the fingerprint of what predictions are made from, but for the files that belong to them."""
-    return keys.fingerprint({name: value for name, value in origin.items() if name != "sha256"})
-
-
-def read_robustness(origin: dict[Any, Any]) -> dict[str, Any] | None:
-    """Returns what the tool `robustness` measured of these folds; None if it measured others, or nothing.
-
-    Args:
-        origin: what the predictions are made from, the table's `attrs`.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    if not ROBUSTNESS.is_file():
-        return None
-    measured = tables.read_scalars(ROBUSTNESS, ("made_from", "n_clips", "n_speakers", "conditions"))
-    return measured if measured["made_from"] == made_from(origin) else None
 
 
 def _texts(splits: Splits) -> str:

@@ -33,7 +33,7 @@ from stages.evaluation import metrics
 from stages.inference.bundle import judge
 from stages.learning import dataset, profile, trained_fold
 from stages.learning.normalization import statistics
-from stages.reporting.model_card import ROBUSTNESS, made_from
+from stages.reporting.robustness import FILE, made_from
 
 RATE_HZ = 16_000
 PAD_S = 2.0
@@ -96,7 +96,7 @@ def main() -> None:
     params = read()
     hardware.limit(params.train.threads)
     measured = measure(params, every)
-    write_json(measured, ROBUSTNESS)
+    write_json(measured, FILE)
     table = pd.DataFrame.from_dict(measured["conditions"], orient="index")
     print(table.to_markdown(floatfmt=(None, ".3f", ".3f", ".0%", ".0%")))
 
@@ -132,7 +132,7 @@ def measure(params: Params, every: int) -> dict[str, Any]:
     uars = {name: metrics.stated(scores, protocol)["uar"] for name, scores in scored.items()}
     return {
         "model": params.model,
-        "made_from": made_from(trained_fold.origin(records, params)),
+        "made_from": made_from(trained_fold.origin(records, params), params),
         "statistics": statistics(params.train.model_dump()),
         "n_clips": int(scored[CLEAN]["clip"].nunique()),
         "n_speakers": int(scored[CLEAN]["speaker"].nunique()),

@@ -34,7 +34,8 @@ from stages.inference import workspace as inference_workspace
 from stages.learning import dataset, trained_fold
 from stages.learning.record import RECORD, TRAINED_ON
 from stages.page.training_clips import TrainingClips
-from stages.reporting import finished_run, model_card
+from stages.reporting import finished_run
+from stages.reporting import robustness as shown_robustness
 from stages.splitting.leak import LeakError
 from stages.tools import data_page, robustness
 from tests.faults.conftest import Fault, draws
@@ -70,7 +71,7 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 # What stages write and others read, each of which may be another run's.
 PARTS = [
-    *(PARAMS, RAW, MANIFEST, SPLITS, FEATURES, MODEL, PREDICTIONS, model_card.ROBUSTNESS),
+    *(PARAMS, RAW, MANIFEST, SPLITS, FEATURES, MODEL, PREDICTIONS, shown_robustness.FILE),
     *(METRICS / f"{name}.json" for name in ("split", "train", "test")),
 ]
 N_MIXED = 4  # mixtures of each pair
@@ -89,7 +90,7 @@ def reported() -> str:
 
 def carded() -> str:
     run = finished_run.read(params.read())
-    return json.dumps(model_card.read_robustness(run.predictions.attrs))
+    return json.dumps(shown_robustness.read(run.predictions.attrs, run.params))
 
 
 def degraded() -> str:
@@ -165,7 +166,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
             write_json({"demo": {}}, CORPORA)
             for stage in (split, train, evaluate):
                 stage.main()
-            write_json(robustness.measure(params.read(), every=6), model_card.ROBUSTNESS)
+            write_json(robustness.measure(params.read(), every=6), shown_robustness.FILE)
         return folder
 
     return run

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ import pytest
 from stages.base.files import METRICS
 from stages.base.params import read
 from stages.learning import trained_fold
-from stages.reporting import finished_run, model_card
+from stages.reporting import finished_run, model_card, robustness
 from tests.support import runs
+from tests.support.workspace import pretend_edit
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +41,41 @@ def test_the_scores_are_those_of_the_metrics(run: finished_run.FinishedRun) -> N
     assert "LEAKY" not in card
 
 
-def test_robustness_is_shown_of_these_models_only(run: finished_run.FinishedRun) -> None:
-    measured = {"uar": 0.123, "lost": 0.456, "warned": 0.25, "abstained": 0.0}
-    written = {"n_clips": 9, "n_speakers": 3, "conditions": {"-20 dB": measured}}
+@pytest.fixture
+def measured(run: finished_run.FinishedRun) -> Iterator[None]:
+    """What the tool `robustness` leaves of the run."""
+    values = {"uar": 0.123, "lost": 0.456, "warned": 0.25, "abstained": 0.0}
     origin = trained_fold.origin(trained_fold.read_records(run.params), run.params)
+    made_from = robustness.made_from(origin, run.params)
+    written = {"n_clips": 9, "n_speakers": 3, "conditions": {"-20 dB": values}, "made_from": made_from}
+    robustness.FILE.write_text(json.dumps(written))
+    yield
+    robustness.FILE.unlink()
+
+
+def test_robustness_is_shown_of_these_models_only(run: finished_run.FinishedRun, measured: None) -> None:
+    assert "0.456" in model_card.render(run)
+    run.predictions.attrs["models"] = {"0": "another"}
     assert "Not measured" in model_card.render(run)
-    for changes, shown in (({}, True), ({"models": {"0": "another"}}, False)):
-        made_from = model_card.made_from(origin | changes)
-        model_card.ROBUSTNESS.write_text(json.dumps(written | {"made_from": made_from}))
-        assert ("0.456" in model_card.render(run)) == shown
-    model_card.ROBUSTNESS.unlink()
+
+
+@pytest.mark.parametrize(
+    ("block", "change"), [("predict", {"level_db": 9.0}), ("manifest", {"shortest_s": 0.2})]
+)
+def test_robustness_is_shown_of_these_limits_only(
+    run: finished_run.FinishedRun, measured: None, block: str, change: dict[str, float]
+) -> None:
+    limits = getattr(run.params, block).model_copy(update=change)
+    changed = dataclasses.replace(run, params=run.params.model_copy(update={block: limits}))
+    assert "0.456" not in model_card.render(changed)
+
+
+@pytest.mark.parametrize("file", ["tools/robustness.py", "augmentations/noise.py", "audio/quality.py"])
+def test_robustness_is_shown_of_the_present_code_only(
+    run: finished_run.FinishedRun, measured: None, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_edit(file, monkeypatch)
+    assert "0.456" not in model_card.render(run)
 
 
 def test_names_are_shown_and_do_nothing(run: finished_run.FinishedRun) -> None:

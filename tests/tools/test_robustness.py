@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from stages.audio.recording import decode
-from stages.base import params
+from stages.base import params, registry
 from stages.base.errors import InputError
 from stages.data import tables
+from stages.reporting.robustness import DEGRADE
 from stages.tools import robustness
 from tests.faults import trained
 from tests.support import shipped
@@ -30,6 +31,21 @@ def test_every_condition_is_a_readable_file(tmp_path: Path) -> None:
         around_s = 4.0 if "both sides" in name else 0.0
         assert recording.duration_s <= len(samples) / RATE_HZ + around_s + 0.1
         assert recording.sample_rate_hz == (8000 if "8 kHz" in name else RATE_HZ)
+
+
+def test_results_belong_to_the_code_of_the_augmentations_that_it_applies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    applied, load = set(), registry.load
+
+    def follow(kind: str, name: str, place: str) -> Any:
+        applied.add(name)
+        return load(kind, name, place)
+
+    monkeypatch.setattr(registry, "load", follow)
+    for degrade in robustness.CONDITIONS.values():
+        degrade(voice("s", 1).astype(np.float32))
+    assert applied == {*DEGRADE}
 
 
 def test_without_a_trained_model_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
