@@ -234,7 +234,7 @@ def headline(predictions: pd.DataFrame) -> dict[str, float]:
     return {name: float(values[name]) for name in HEADLINE} | {"n_clips": predictions["clip"].nunique()}
 
 
-def _headline(predictions: pd.DataFrame, protocol: str) -> dict[str, float]:
+def stated_headline(predictions: pd.DataFrame, protocol: str) -> dict[str, float]:
     """Returns uar and accuracy as `stated` does."""
     if protocol not in MEANS_OF_CORPORA:
         return headline(predictions)
@@ -271,7 +271,7 @@ def over(predictions: pd.DataFrame, column: str, protocol: str) -> dict[str, flo
     Args:
         protocol: see `stated`.
     """
-    found = pd.DataFrame([_headline(rows, protocol) for _, rows in predictions.groupby(column)])
+    found = pd.DataFrame([stated_headline(rows, protocol) for _, rows in predictions.groupby(column)])
     values = {f"{name}_mean": float(found[name].mean()) for name in HEADLINE}
     if len(found) > 1:
         values |= {f"{name}_std": float(found[name].std(ddof=1)) for name in HEADLINE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from stages.base.files import CORPORA, MANIFEST, METRICS, MODEL, PREDICTIONS, SP
 from stages.base.params import Params
 from stages.data import keys, tables
 from stages.data.splits import Splits
+from stages.evaluation import metrics
 from stages.learning import live, record, trained_fold
 
 # The keys of metrics/*.json that the report shows.
@@ -88,11 +90,17 @@ def check_belongs(run: FinishedRun) -> None:
     """Checks that the run's files were made from one another, and with its parameters.
 
     Raises:
-        InputError: names the file that belongs to another run.
+        InputError: names the file that belongs to another run, or whose UAR differs from the predictions'.
     """
     records = trained_fold.read_records(run.params)
     trained_fold.check_tested(records, run.params, run.splits)
     trained_fold.check_predictions(run.predictions, records, run.params)
+    uar = metrics.stated_headline(run.predictions, run.params.split.protocol)["uar"]
+    if not math.isclose(uar, run.test["uar"], abs_tol=1e-9):
+        raise InputError(
+            f"{PREDICTIONS}: its UAR is {uar:.3f}, but {METRICS / 'test.json'} has {run.test['uar']:.3f}. "
+            "One of them was edited. Run `dvc repro evaluate`."
+        )
     summary = record.summary([*records.values()])
     for path, belongs, stage in (
         (METRICS / "split.json", run.split["sha256"] == _sums(SPLITS), "split"),

@@ -415,6 +415,20 @@ def test_another_recording_in_the_place_of_a_tested_one_is_not_degraded(run: Pat
         degraded()
 
 
+def test_predictions_that_were_edited_are_not_reported(run: Path) -> None:
+    """As by `dvc repro --single-item report`, which does not run evaluate."""
+    predictions = tables.read(PREDICTIONS, tables.PREDICTIONS)
+    uar = json.loads((METRICS / "test.json").read_text())["uar"]
+    classes = [f"p_{name}" for name in ("anger", "fear", "sadness")]
+    right = predictions["predicted"] == predictions["label"]
+    edited = predictions[classes].where(~right, predictions[classes].to_numpy()[:, [1, 2, 0]])
+    predictions[classes] = edited
+    predictions["predicted"] = tables.most_probable(edited)
+    tables.write(predictions, tables.PREDICTIONS, PREDICTIONS)
+    with pytest.raises(InputError, match=rf"^{PREDICTIONS}: .*{METRICS / 'test.json'}.* {uar:.3f}\b"):
+        reported()
+
+
 @pytest.mark.parametrize("protocol", ["random", "leave_one_speaker_out"])
 def test_a_score_is_never_that_of_another_protocol(run: Path, protocol: str) -> None:
     """The model is of its settings still, and predicts; only its score is not known."""
