@@ -18,7 +18,7 @@ from stages.base.stage import check_unchanged, run
 from stages.compute import engine, hardware
 from stages.compute.task import Task
 from stages.data import code, keys, tables
-from stages.learning import dataset, live, profile, trained_fold, training
+from stages.learning import dataset, live, profile, record, trained_fold, training
 from stages.learning.record import RECORD, TRAINED_ON
 from stages.splitting import leak
 
@@ -31,6 +31,8 @@ def main() -> None:
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
     trained_fold.check_features(params, config.inputs.features, index)
     trainings = trained_fold.trainings(params, splits)
+    if trainer.started_from:
+        record.check_files(PRETRAINED / trainer.started_from, (TRAINED_ON, trainer.file))
     initial = [*(PRETRAINED / trainer.started_from).glob("[!.]*")] if trainer.started_from else []
     stamps = code.stamps(trained_fold.sources(params), params.compute)  # first, so that no edit is missed
     made = training.origin(params, initial)

@@ -366,6 +366,22 @@ def test_initial_weights_without_their_recordings_are_rejected(workspace: Worksp
         train.main()
 
 
+@pytest.mark.parametrize("file", ["trained_on.parquet", "model.weights.h5"])
+def test_initial_weights_beside_files_of_another_fold_are_rejected(workspace: Workspace, file: str) -> None:
+    workspace.set(model="ann", training__epochs=1)
+    train.main()
+    others = PRETRAINED / "others"
+    shutil.copytree(MODEL / "fold_00", others)
+    shutil.copy(MODEL / "fold_01" / file, others)
+    workspace.set(training__init_from="others", train__fold=0 if file == "model.weights.h5" else 1)
+    with pytest.raises(InputError, match=rf"^{others / file}: .*fold\.json"):
+        train.main()
+    record = json.loads((others / "fold.json").read_text())
+    del record["sha256"]  # as of weights that were published without
+    (others / "fold.json").write_text(json.dumps(record))
+    train.main()
+
+
 def test_listeners_are_judged_on_the_same_clips(workspace: Workspace) -> None:
     clips = tables.read(MANIFEST, tables.MANIFEST)
     clips["listeners"] = clips["emotion"].where(clips["emotion"] != "fear", "anger+fear")

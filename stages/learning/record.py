@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.base.errors import InputError
 from stages.base.params import Normalize
-from stages.data import tables
+from stages.data import keys, tables
 from stages.data.vocabulary import LABEL
 from stages.learning import calibration
 
@@ -74,6 +75,26 @@ def read_classes(folder: Path) -> list[str]:
         return [str(name) for name in json.loads(path.read_text())["classes"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no list of classes ({error!r}). Copy the whole fold there.") from error
+
+
+def check_files(folder: Path, names: Iterable[str]) -> None:
+    """Checks that files of weights are those that their record lists, so that they belong to one training.
+
+    What the record does not list is not checked: published weights may have no checksums.
+
+    Raises:
+        InputError: a file is missing or another one, or the record is damaged.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return  # reported by `read_classes`, after what else is missing
+    try:
+        sums = dict(json.loads(path.read_bytes()).get("sha256", {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a record ({error!r}). Copy the whole fold there.") from error
+    for file in (folder / name for name in names if name in sums):
+        if not file.is_file() or keys.sha256(file) != sums[file.name]:
+            raise InputError(f"{file}: missing, or not the one that {path} lists. Copy the whole fold there.")
 
 
 def summary(records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def convert(source: str, model: str, config: Any, folder: Path) -> None:
         temporary.unlink(missing_ok=True)
     no_recordings = tables.build([], tables.TRAINED_ON)  # of this pipeline
     tables.write(no_recordings, tables.TRAINED_ON, folder / TRAINED_ON)
-    write_json({"classes": [], "model": model, "source": source}, folder / RECORD)
+    sums = {name: keys.sha256(folder / name) for name in (TRAINED_ON, weights.FILE)}
+    write_json({"classes": [], "model": model, "source": source, "sha256": sums}, folder / RECORD)
     print(f"convert: wrote {source} to {folder}, {network.count_params():,} parameters")
 
 

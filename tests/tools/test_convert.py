@@ -60,7 +60,11 @@ def test_the_network_computes_what_the_preset_does_on_grey_images(
     small = config([64, 128], [2, 1])
     convert.convert(str(preset), "resnet34", small, PRETRAINED / "grey")
     assert tables.read(PRETRAINED / "grey" / TRAINED_ON, tables.TRAINED_ON).empty
-    assert json.loads((PRETRAINED / "grey" / RECORD).read_text())["classes"] == []
+    record = json.loads((PRETRAINED / "grey" / RECORD).read_text())
+    assert record["classes"] == []
+    assert record["sha256"] == {
+        name: keys.sha256(PRETRAINED / "grey" / name) for name in (TRAINED_ON, weights.FILE)
+    }
 
     def build(shape: tuple[int | None, ...], n_classes: int) -> keras.Model:
         return resnet34.build(small, shape, n_classes)
