@@ -6,8 +6,8 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import count, groupby
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,18 +123,16 @@ class Finished:
     """What an interrupted output already has.
 
     Attributes:
-        text: of the header and of the first recordings, to be kept.
-        n_done: how many recordings `text` has.
-        later: the text of recordings after the first one that is predicted again, by their place in the list.
-        n_changed: recordings whose content is no longer that of their rows.
-        n_failed: recordings that are kept, and failed.
+        text: of the header and of the recordings to keep, the first ones.
+        n_done: how many recordings they are.
+        n_failed: how many of them failed.
+        changed: the first recording whose content is no longer that of its rows; "" if there is none.
     """
 
     text: str
     n_done: int = 0
-    later: dict[int, str] = field(default_factory=dict)
-    n_changed: int = 0
     n_failed: int = 0
+    changed: str = ""
 
 
 def checksum(path: Path) -> str:
@@ -150,7 +148,8 @@ def checksum(path: Path) -> str:
 def finished(text: str, chosen: Format, recordings: list[tuple[str, Path]]) -> Finished:
     """Returns what an interrupted output has of the recordings, whose content is compared.
 
-    The last recording may be incomplete, so it is left out, to be predicted again.
+    The last recording may be incomplete, so it is left out, to be predicted again; so is the first one whose
+    content has changed, and what follows it.
 
     Args:
         recordings: name and path of those to predict, in their order; the output has the first ones.
@@ -174,20 +173,15 @@ def finished(text: str, chosen: Format, recordings: list[tuple[str, Path]]) -> F
                 f"in place of {shown(name)}" if name is not None else "which this command does not predict"
             )
             raise ValueError(f"it has other recordings: {shown(file)}, {instead}")
-    kept: dict[int, str] = {}
-    place = n_changed = n_failed = 0
-    for number, ((_, of_file), (_, paths)) in enumerate(zip(there, expected, strict=False)):
-        now = dict.fromkeys(checksum(path) for path in dict.fromkeys(paths))
-        if list(now) != list(dict.fromkeys(row.sha256 for row in of_file)):
-            n_changed += len(paths)
-        elif number < len(there) - 1:
-            texts = ["".join(row.text for row in of_file), *("" for _ in paths[1:])]
-            kept |= dict(enumerate(texts, place))
-            n_failed += sum(row.failed for row in of_file)
-        place += len(paths)
-    n_done = next(number for number in count() if number not in kept)
-    first = "".join(kept.pop(number) for number in range(n_done))
-    return Finished(chosen.begin + first, n_done, kept, n_changed, n_failed)
+    kept, n_done, n_failed, changed = chosen.begin, 0, 0, ""
+    for (file, of_file), (_, paths) in zip(there[:-1], expected, strict=False):
+        if {row.sha256 for row in of_file} != {checksum(path) for path in paths}:
+            changed = file
+            break
+        kept += "".join(row.text for row in of_file)
+        n_done += len(paths)
+        n_failed += sum(row.failed for row in of_file)
+    return Finished(kept, n_done, n_failed, changed)
 
 
 class _Row(NamedTuple):

@@ -16,7 +16,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -33,6 +32,7 @@ from stages.base.errors import (
     interrupted_as,
     parser_of,
     run,
+    shown,
     standard_input,
 )
 from stages.base.files import write as write_file
@@ -64,7 +64,7 @@ def main() -> None:
         name = keys.fingerprint(model.facts.model_dump(), *settings)
         form = output.FORMATS[kind](model.classes, arguments.top, arguments.timeline, name)
         with target(arguments.output, kind, form, recordings) as (file, done):
-            n_failed = done.n_failed + write(file, model, recordings, form, done)
+            n_failed = done.n_failed + write(file, model, recordings[done.n_done :], form)
     if n_failed:
         sys.exit(1)
 
@@ -220,10 +220,9 @@ def target(
                 f"{path}: not the unfinished output of this command ({error}). "
                 "Choose another --output, or delete this one."
             ) from error
-        n_kept = done.n_done + len(done.later)
-        changed = f"{done.n_changed} files have changed since and are predicted again; "
+        again = f"; {shown(done.changed)} has changed since, so it and what follows are predicted again"
         print(
-            f"notice: {path} has {n_kept} files already; {changed if done.n_changed else ''}continuing",
+            f"notice: {path} has {done.n_done} files already{again if done.changed else ''}; continuing",
             file=sys.stderr,
         )
     write_file(done.text, path)
@@ -231,39 +230,23 @@ def target(
         yield file, done
 
 
-def write(
-    file: IO[str],
-    model: Bundle,
-    recordings: list[tuple[str, Path]],
-    chosen: output.Format,
-    done: output.Finished,
-) -> int:
-    """Writes what the file does not have yet, each recording's at once, and returns how many of these failed.
+def write(file: IO[str], model: Bundle, recordings: list[tuple[str, Path]], chosen: output.Format) -> int:
+    """Writes the prediction of each recording, each file's at once, and returns how many failed."""
+    sums = []
 
-    Args:
-        done: what the file has; where it has later recordings, their text is written in its place.
-    """
-    sums: deque[str] = deque()
-
-    def left() -> Iterator[Path]:
-        for number, (_, path) in enumerate(recordings):
-            if number >= done.n_done and number not in done.later:
-                # Before it is loaded: a file that is replaced in between is predicted again the next time.
-                sums.append(output.checksum(path))
-                yield path
+    def hashed() -> Iterator[Path]:
+        for _, path in recordings:
+            # Before it is loaded: a file that is replaced in between is predicted again the next time.
+            sums.append(output.checksum(path))
+            yield path
 
     n_failed = 0
-    predictions = model.predict_files(left())
-    bar = tqdm(recordings[done.n_done :], unit="file", disable=None)
-    for number, (name, _) in enumerate(bar, done.n_done):
-        if number in done.later:
-            text = done.later[number]
-        else:
-            prediction = next(predictions)
-            text = (chosen.between if number else "") + chosen.text(name, prediction, sums.popleft())
-            n_failed += prediction.status == "failed"
-        file.write(text)
+    predictions = model.predict_files(hashed())
+    bar = tqdm(zip(recordings, predictions, strict=True), total=len(recordings), unit="file", disable=None)
+    for number, ((name, _), prediction) in enumerate(bar):
+        file.write((chosen.between if number else "") + chosen.text(name, prediction, sums[number]))
         file.flush()
+        n_failed += prediction.status == "failed"
     return n_failed
 
 

@@ -240,9 +240,9 @@ def test_recordings_that_were_replaced_are_predicted_again(
     model.asked.clear()
     capsys.readouterr()
     run(monkeypatch, *command)
-    assert model.asked == ["1.wav", "3.wav", "5.wav"]
+    assert model.asked == names[1:]
     (notice,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("notice: out")]
-    assert [int(word) for word in notice.split() if word.isdigit()] == [3, 2]
+    assert [word for word in notice.split() if word.isdigit() or ".wav" in word] == ["1", "'1.wav'"]
     after = Path("out").read_text().splitlines()[-len(names) :]
     assert [old != new for old, new in zip(before, after, strict=True)] == [
         *(False, True, False, True, False, False)
