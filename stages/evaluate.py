@@ -32,6 +32,7 @@ def main() -> None:
     trained_fold.check_tested(records, params, splits, [SPLITS, dataset.INDEX])
     index = tables.read(dataset.INDEX, tables.FEATURES)
     trained_fold.check_features(params, folds[0].config.inputs.features, index)
+    index.attrs = {}  # checked; pandas copies them with every part of the table
     parts = []
     while folds:  # one model in memory at a time
         parts.append(test(folds.pop(0), splits, index))

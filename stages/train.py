@@ -30,6 +30,7 @@ def main() -> None:
         config, trainer = training.selected(params)
     splits, index = dataset.read_training_splits(), tables.read(dataset.INDEX, tables.FEATURES)
     trained_fold.check_features(params, config.inputs.features, index)
+    index.attrs = {}  # checked; pandas copies them with every part of the table
     trainings = trained_fold.trainings(params, splits)
     if trainer.started_from:
         record.check_files(PRETRAINED / trainer.started_from, (TRAINED_ON, trainer.file))

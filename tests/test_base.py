@@ -19,8 +19,11 @@ WEIGHTS, RECORDING, README = (
 )
 
 
+@pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("inputs", [[WEIGHTS, RECORDING], [RECORDING], []])
-def test_a_base_has_what_neither_git_nor_the_cache_has(inputs: list[str], tmp_path: Path) -> None:
+def test_a_base_has_what_neither_git_nor_the_cache_has(
+    inputs: list[str], links: bool, tmp_path: Path
+) -> None:
     project, tools = tmp_path / "project", tmp_path / "tools"
     for name in (".ci/base", *inputs, README, ".gitignore"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -30,6 +33,9 @@ def test_a_base_has_what_neither_git_nor_the_cache_has(inputs: list[str], tmp_pa
     make = tools / "make"  # instead of installing and training: lists what a stage would find
     make.write_text(f"#!/bin/sh\nfind data -type f | sort > {tmp_path / 'found'}\n")
     make.chmod(0o755)
+    if not links:  # at the last file
+        (tools / "cp").write_text('#!/bin/sh\n/bin/cp "$@" && [ "$1" != -Rlf ]\n')
+        (tools / "cp").chmod(0o755)
     environment = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     identity = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
     for command in (

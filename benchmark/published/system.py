@@ -61,7 +61,7 @@ def main() -> None:
             next(iter(failed.values()))
             if len(using) == 1
             else InputError(
-                f"{', '.join(failed)}: failed, see above. The other systems' rows are up to date."
+                f"{', '.join(failed)}: failed, see above. The other systems were run as far as possible."
             )
         )
 

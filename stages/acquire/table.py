@@ -57,7 +57,8 @@ _INVISIBLE = re.compile(
 )
 _MAYBE_PUNCTUATION = re.compile(r"[^\w\s]|_")  # or a symbol, or a vowel sign of an Indic script
 _WHOLE_NUMBER = re.compile(r"(\d{1,100})(?:[.,]0{0,2})?")  # not 1.10, which may be the session after 1.9
-_ALIKE = "differ only in case, spaces, width of letters, invisible characters or zeros of a number"
+_ALIKE = "differ only in case, spaces, forms of a character, invisible characters or zeros of a number"
+
 
 LEFT_OUT = "label left out"  # the reason of rows whose label the block maps to null
 QUOTED = (
@@ -262,7 +263,7 @@ def _check_lists(folder: Path, rows: pd.DataFrame, folds: Iterable[pd.DataFrame]
                 "once: keep one."
             )
     for column in rows.columns.drop(["key", "partition"]):
-        said = rows[["key", column]].drop_duplicates()
+        said = rows.loc[rows[column] != "", ["key", column]].drop_duplicates()
         differing = said[said["key"].duplicated(keep=False)]
         if len(differing):
             clip = differing["key"].iloc[0]
@@ -398,14 +399,16 @@ def one_of_each(sentences: pd.Series) -> pd.Series:
 
 
 def _words(text: str) -> str:
-    """Returns a text without case, spaces and punctuation; one without words keeps its punctuation.
+    """Returns a text without case, spaces and punctuation; one without letters keeps its punctuation.
 
     >>> _words("It’s eleven o'clock.") == _words("it's  eleven O’CLOCK")
     True
-    >>> _words("s_01"), _words("?")
-    ('s 01', '?')
+    >>> _words("s_01"), _words("?"), _words("-1")
+    ('s 01', '?', '-1')
     """
     folded = _folded(text)
+    if not any(map(str.isalpha, folded)):
+        return folded  # a code, such as -1
 
     def spaced(found: re.Match[str]) -> str:
         return " " if unicodedata.category(found[0]).startswith("P") else found[0]

@@ -82,12 +82,24 @@ def state(stage: str) -> State:
 
 
 def _selected(stage: str) -> dict[str, str]:
-    """Returns the hash that select recorded of each file of the entries that a stage uses."""
+    """Returns the hash that select recorded of each file of the entries that a stage uses.
+
+    Nothing while `dvc freeze` keeps select from recording the present code.
+
+    Raises:
+        InputError: a record is missing or damaged.
+    """
+    stages = _yaml(PIPELINE)["stages"]
+    if stages.get("select", {}).get("frozen"):
+        return {}
     recorded: dict[str, str] = {}
-    for dependency in map(Path, _yaml(PIPELINE)["stages"][stage].get("deps", [])):
-        if dependency.parent == files.SELECTED:
-            code = json.loads(dependency.read_bytes())["code"]
-            recorded |= {f"{CODE}/{name}": content for name, content in code.items()}
+    for record in map(Path, stages[stage].get("deps", [])):
+        if record.parent == files.SELECTED:
+            try:
+                code = json.loads(record.read_bytes())["code"].items()
+            except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+                raise InputError(f"{record}: not what select writes ({error!r}). Run `dvc repro`.") from error
+            recorded |= {f"{CODE}/{name}": content for name, content in code}
     return recorded
 
 
@@ -101,10 +113,7 @@ def check_not_edited_at_start(stage: str) -> None:
     """
     for path, content in _selected(stage).items():
         if _hash(path) != content:
-            raise InputError(
-                f"{path}: differs from what select recorded. Run the same command again, after "
-                "`dvc unfreeze select` if it is frozen."
-            )
+            raise InputError(f"{path}: differs from what select recorded. Run `dvc repro`.")
     started = _started()
     for path in _yaml(PIPELINE)["stages"][stage].get("deps", []):
         for file in _files(path) if path.startswith(CODE) else []:

@@ -113,7 +113,7 @@ def check_recordings(paths: Sequence[Path], sha256: Sequence[str]) -> None:
     """
     for path, listed in zip(paths, sha256, strict=True):
         if sha256_of(path) != listed:
-            raise InputError(f"{path}: changed since manifest listed it. Run the same command again.")
+            raise InputError(f"{path}: changed since manifest listed it. Run `dvc repro`.")
 
 
 def chunks(clips: pd.DataFrame, size: int, tag: str = "") -> Iterator[tuple[str, pd.DataFrame]]:

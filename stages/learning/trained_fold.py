@@ -315,14 +315,13 @@ def made_with(params: Params) -> dict[str, Any]:
 
 def made_by(params: Params) -> dict[str, str]:
     """Returns the code of a model, its training and its features, and the versions of their libraries."""
-    return code.made_by(sources(params))
+    features = params.block("models", params.model)["inputs"]["features"]
+    return code.made_by([*sources(params), *shards.sources("featurize", "features", features)])
 
 
 def sources(params: Params) -> list[Path]:
-    """Returns the files that, with all they import, make a model and its features."""
-    features = params.block("models", params.model)["inputs"]["features"]
-    files = [registry.STAGES / "train.py", registry.STAGES / "models" / f"{params.model}.py"]
-    return [*files, *shards.sources("featurize", "features", features)]
+    """Returns the files that, with all they import, train a model."""
+    return [registry.STAGES / "train.py", registry.STAGES / "models" / f"{params.model}.py"]
 
 
 def _check_same(

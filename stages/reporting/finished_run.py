@@ -98,7 +98,7 @@ def check_belongs(run: FinishedRun) -> None:
     uar = metrics.stated_headline(run.predictions, run.params.split.protocol)["uar"]
     if not math.isclose(uar, run.test["uar"], abs_tol=1e-9):
         raise InputError(
-            f"{PREDICTIONS}: its UAR is {uar:.3f}, but {METRICS / 'test.json'} has {run.test['uar']:.3f}. "
+            f"{PREDICTIONS}: its UAR is {uar:.6g}, but {METRICS / 'test.json'} has {run.test['uar']:.6g}. "
             "One of them was edited. Run `dvc repro evaluate`."
         )
     summary = record.summary([*records.values()])

@@ -216,8 +216,9 @@ def target(
             # Not read_text, which changes the line breaks that a name may have.
             done = output.finished(path.read_bytes().decode(), chosen, recordings)
         except (ValueError, LookupError, TypeError, csv.Error) as error:
+            reason = "other columns" if isinstance(error, LookupError | TypeError) else error
             raise InputError(
-                f"{path}: not the unfinished output of this command ({error}). "
+                f"{path}: not the unfinished output of this command ({reason}). "
                 "Choose another --output, or delete this one."
             ) from error
         again = f"; {shown(done.changed)} has changed since, so it and what follows are predicted again"

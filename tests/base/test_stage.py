@@ -128,6 +128,14 @@ def test_code_of_a_selected_entry_must_be_as_select_recorded_it(
     entry.unlink()
     with pytest.raises(InputError, match=r"^stages/models/svm\.py: .*select"):
         stage.check_not_edited_at_start("fit")
+    for damaged in ("{", "[]", '{"settings": {}}', '{"code": 1}'):
+        selected.write_text(damaged)
+        with pytest.raises(InputError, match=r"^data/selected/models\.json: .*`dvc repro`"):
+            stage.state("fit")
+    values = YAML(typ="safe").load(pipeline)
+    values["stages"]["select"] = {"cmd": "python -m stages.select", "frozen": True}
+    YAML().dump(values, pipeline)
+    stage.check_not_edited_at_start("fit")  # who has no recordings works with the record that DVC pulled
 
 
 @pytest.mark.usefixtures("running")

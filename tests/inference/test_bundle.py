@@ -432,8 +432,8 @@ def test_a_bundle_is_replaced_as_a_whole_or_not_at_all(
         monkeypatch.setattr(model_card, "text", stop)
     else:
         monkeypatch.setattr(workspace, "facts", with_an_encoder)
-    error, said = (KeyboardInterrupt, None) if fault == "interrupted" else (InputError, r"onnx.*encoder\.onnx")
-    with pytest.raises(error, match=said):
+    error = KeyboardInterrupt if fault == "interrupted" else InputError
+    with pytest.raises(error, match=None if fault == "interrupted" else r"onnx.*encoder\.onnx"):
         written.write(params.read(), Path("bundle"))
     assert files() == before
     assert sorted(path.name for path in Path.cwd().glob("*bundle*")) == ["bundle"]
