@@ -87,14 +87,14 @@ def _selected(stage: str) -> dict[str, str]:
     Nothing while `dvc freeze` keeps select from recording the present code.
 
     Raises:
-        InputError: a record is missing or damaged.
+        InputError: a record is damaged.
     """
     stages = _yaml(PIPELINE)["stages"]
     if stages.get("select", {}).get("frozen"):
         return {}
     recorded: dict[str, str] = {}
     for record in map(Path, stages[stage].get("deps", [])):
-        if record.parent == files.SELECTED:
+        if record.parent == files.SELECTED and record.is_file():  # DVC has checked that it is there
             try:
                 code = json.loads(record.read_bytes())["code"].items()
             except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
