@@ -33,7 +33,8 @@ def read(origin: dict[Any, Any], params: Params) -> dict[str, Any] | None:
     """Returns what the tool measured of these folds; None if it measured something else, or nothing.
 
     Args:
-        origin, params: see `made_from`.
+        origin: see `made_from`.
+        params: see `made_from`.
 
     Raises:
         InputError: the file is damaged.
