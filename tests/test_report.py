@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.image import imread
 
 from stages import manifest, report
 from stages.base import params
@@ -25,6 +26,7 @@ from stages.reporting.figures.style import Picture
 from tests.support import runs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed")
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 FIGURES = {
     "confusion_counts",
@@ -327,7 +329,22 @@ def test_values_are_escaped(tmp_path: Path) -> None:
     assert page.render(template, name="<script>") == "<p>&lt;script&gt;</p>"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed")
+def browser(folder: Path, shown: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            str(CHROMIUM),
+            *("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"),
+            *options,
+            shown.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"HOME": str(folder)},
+    )
+
+
+@NEEDS_CHROMIUM
 @pytest.mark.parametrize("width_px", [390, 768, 1280], ids=["phone", "tablet", "desktop"])
 def test_a_browser_shows_every_figure_and_table_and_plays_every_clip(
     full: Path, tmp_path: Path, width_px: int
@@ -335,15 +352,7 @@ def test_a_browser_shows_every_figure_and_table_and_plays_every_clip(
     (tmp_path / "probed.html").write_text(full.read_text().replace("</head>", f"{PROBE}</head>"))
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME.format(width_px=width_px))
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
-    done = subprocess.run(
-        [str(CHROMIUM), *options, frame.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"HOME": str(tmp_path)},
-    )
+    done = browser(tmp_path, frame, "--enable-logging=stderr", "--virtual-time-budget=5000", "--dump-dom")
     assert "CONSOLE" not in done.stderr, done.stderr
     seen = json.loads(Page(done.stdout).text["title"])
     assert len(seen["sizes"]) == len(FIGURES | SOUNDS | EXTRAS)
@@ -354,3 +363,16 @@ def test_a_browser_shows_every_figure_and_table_and_plays_every_clip(
     assert page_px <= window_px == width_px, "the page scrolls sideways"
     assert {*seen["scrolled"]} <= (LISTS if width_px < 1280 else set()), "a table scrolls sideways"
     assert seen["unfilled"] == 0, "a last row of figures is half empty"
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize(("scheme", "bright"), [(0, (0.01, 0.2)), (1, (0.6, 0.99))], ids=["dark", "light"])
+def test_figures_follow_the_colour_scheme(
+    full: Path, tmp_path: Path, scheme: int, bright: tuple[float, float]
+) -> None:
+    screenshot = tmp_path / "screenshot.png"
+    options = (f"--blink-settings=preferredColorScheme={scheme}", "--window-size=1280,6000")
+    browser(tmp_path, full, *options, f"--screenshot={screenshot}")
+    lightness = imread(screenshot)[..., :3].mean(axis=2)
+    low, high = bright
+    assert low < (lightness > 0.5).mean() < high
