@@ -16,7 +16,7 @@ from matplotlib.image import imread
 from stages import manifest, report
 from stages.base import params
 from stages.base.errors import InputError
-from stages.base.files import CORPORA
+from stages.base.files import CORPORA, PREDICTIONS
 from stages.corpora import demo
 from stages.evaluation import metrics
 from stages.inference import workspace
@@ -123,8 +123,8 @@ def test_every_figure_has_a_title_an_alternative_text_and_a_caption(html: str) -
     assert not shown.open
     images = shown.all("img")
     inline = [each for each in shown.all("div") if each.get("role") == "img"]
-    assert len(inline) == 1
-    images += [{"alt": each["aria-label"], "title": "on each cell"} for each in inline]
+    assert len(inline) == 3  # both confusion matrices and the speakers
+    images += [{"alt": each["aria-label"], "title": "on each cell or mark"} for each in inline]
     assert len(images) == len(shown.all("figure")) == len(shown.all("figcaption"))
     for image in images:
         assert len(str(image["alt"])) > 40
@@ -230,10 +230,13 @@ def test_robustness_is_shown_of_these_models_only(tmp_path: Path, monkeypatch: p
         assert (row in plain.read_text()) == ('href="#robustness"' in plain.read_text()) == shown
 
 
-def test_a_cell_of_the_confusion_matrix_says_what_it_counts(plain: Path) -> None:
+def test_cells_of_the_confusion_matrices_and_marks_of_speakers_have_hints(plain: Path) -> None:
     shown = Page(plain.read_text())
-    assert len({cell["id"] for cell in shown.all("g") if str(cell.get("id")).startswith("confusion_")}) == 16
-    assert len(shown.all("title")) == 1 + 16
+    groups = [str(group.get("id")) for group in shown.all("g")]
+    assert sum("-cell-" in name for name in groups) == 2 * 16
+    n_speakers = sum("-speaker-" in name for name in groups)
+    assert n_speakers == len(pd.read_parquet(plain.parents[1] / PREDICTIONS)["speaker"].unique())
+    assert len(shown.all("title")) == 1 + 2 * 16 + n_speakers
     assert "anger: 2 of 8 predicted as fear" in shown.text["title"]
     ids = [attributes["id"] for _, attributes in shown.elements if "id" in attributes]
     assert len(ids) == len(set(ids))

@@ -271,11 +271,15 @@ class NetworkTrainer:
 
 
 def compiled(network: keras.Model) -> Callable[[Any], tf.Tensor]:
-    """Returns the function from a batch of any length to its logits."""
-    signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
+    """Returns the function from a batch of any length to its logits.
+
+    It is traced here: at their first calls, TensorFlow takes the functions of several folds for one that it
+    traces again and again, and warns.
+    """
+    signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
     function: Callable[[Any], tf.Tensor] = tf.function(
-        lambda batch: network(batch, training=False), input_signature=signature
-    )
+        lambda batch: network(batch, training=False)
+    ).get_concrete_function(signature)
     return function
 
 

@@ -149,6 +149,15 @@ def of_sexes(predictions: pd.DataFrame, votes: pd.Series, n_resamples: int, seed
     return pd.DataFrame.from_dict(scores, orient="index").reindex(columns=columns).astype(float)
 
 
+def _mean_count(mean: float) -> str:
+    """Returns a mean of counts with one decimal, if it is not whole.
+
+    >>> [_mean_count(mean) for mean in (24.0, 2.53, 0.04, 0.0)]
+    ['24', '2.5', '<0.1', '0']
+    """
+    return "<0.1" if 0 < mean < 0.05 else f"{mean:.1f}".removesuffix(".0")
+
+
 def of_split(splits: Splits) -> dict[str, Table]:
     """Returns the clips and speakers of each role: means over folds, and fold by fold.
 
@@ -171,7 +180,7 @@ def of_split(splits: Splits) -> dict[str, Table]:
         counted.pivot_table("count", "role", "label", aggfunc="sum", fill_value=0),
     ]
     roles = pd.concat(counts, axis=1).loc[present].T.rename_axis("mean over folds") / splits.n_folds
-    means = roles.map(lambda mean: f"{mean:.1f}".removesuffix(".0"))
+    means = roles.map(_mean_count)
     folds = n_clips[present].assign(**{"test speakers": names})
     return {
         "roles": table(means, "Clips and speakers of each role"),

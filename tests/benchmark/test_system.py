@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -25,6 +27,9 @@ from tests.support.workspace import RATE_HZ
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.slow
+
+SPLIT = "protocols__as_reported__split__"
+FEW_FOLDS = {"protocols__speaker_independent__split__n_folds": 3}
 
 
 def ravdess(folder: Path) -> list[Path]:
@@ -122,6 +127,11 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def result(project: Path, name: str) -> list[dict[str, str]]:
     return rows.read(project / "benchmark" / "published" / "rows" / f"{name}.csv")
+
+
+def scores(project: Path, name: str) -> list[dict[str, str]]:
+    """Returns the rows without what is measured in seconds."""
+    return [{k: v for k, v in row.items() if "second" not in k} for row in result(project, name)]
 
 
 def stages(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -264,6 +274,34 @@ def test_a_killed_run_resumes(ran_b1: Path, tmp_path: Path) -> None:
     assert [row["status"] for row in result(project, "B1_svm")] == ["run", "run"]
 
 
+def test_a_run_killed_within_an_epoch_loses_that_epoch_alone(ran_b1: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(ran_b1, tmp_path / "project", symlinks=True)
+    changes = {"params__models__cnn1d__training__epochs": 8, f"{SPLIT}validation_fraction": 0.1}
+    edit(project, "E1_cnn1d", "ravdess", **changes, **FEW_FOLDS)
+    uninterrupted = shutil.copytree(project, tmp_path / "uninterrupted", symlinks=True)
+    command = [sys.executable, "-m", "benchmark.published.system", "E1_cnn1d"]
+    process = subprocess.Popen(
+        command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    runs = project / "benchmark" / "published" / "runs" / "E1_cnn1d"
+    curve = runs / "ravdess-as_reported-20" / "metrics" / "history.csv"
+    heading_and_epochs = 1 + 3
+    while process.poll() is None and not (
+        curve.is_file() and len(curve.read_text().splitlines()) >= heading_and_epochs
+    ):
+        time.sleep(0.02)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = run(project, "E1_cnn1d")
+    assert done.returncode == 0, done.stderr
+    kept = re.findall(r"fold_00 continues after epoch (\d)", done.stderr)
+    assert len(kept) == 1
+    assert 3 <= int(kept[0]) < 8
+    assert run(uninterrupted, "E1_cnn1d").returncode == 0
+    assert scores(project, "E1_cnn1d") == scores(uninterrupted, "E1_cnn1d")
+
+
 @pytest.mark.faults
 def test_two_systems_running_side_by_side_give_the_same_rows_as_alone(
     project: Path, tmp_path_factory: Any
@@ -278,11 +316,7 @@ def test_two_systems_running_side_by_side_give_the_same_rows_as_alone(
     assert [process.wait() for process in both] == [0, 0]
     for name in names:
         assert run(alone, name).returncode == 0
-        timeless = [
-            [{k: v for k, v in row.items() if "second" not in k} for row in result(where, name)]
-            for where in (project, alone)
-        ]
-        assert timeless[0] == timeless[1]
+        assert scores(project, name) == scores(alone, name)
 
 
 SHORT = {
@@ -292,7 +326,6 @@ SHORT = {
     "E2_cnn2d": "cnn2d",
     "E3_cnn2d": "cnn2d",
 }
-FEW_FOLDS = {"protocols__speaker_independent__split__n_folds": 3}
 # The synthesised clips are shorter than what the pools divide by.
 FEWER_STEPS = {"cnn2d": {"params__models__cnn2d__inputs__frames_per_step": 1}}
 SHORTER = {
@@ -358,14 +391,14 @@ def test_a_row_of_savee_runs_on_clips_of_its_names(recorded: Path, name: str) ->
 
 
 def test_a_variant_starts_from_weights_that_are_trained_before_it(recorded: Path) -> None:
-    variant, split = "variants__ravdess_after_tess__", "protocols__as_reported__split__"
+    variant = "variants__ravdess_after_tess__"
     changes = {
         "params__models__cnn1d__training__epochs": 1,
         f"{variant}against": None,
         f"{variant}pretrain__corpus": ["savee"],
         f"{variant}pretrain__split__test_fraction": 0.2,
         f"{variant}pretrain__split__validation_fraction": 0.2,
-        f"{split}validation_fraction": 0.2,
+        f"{SPLIT}validation_fraction": 0.2,
     }
     edit(recorded, "A1_cnn1d", "ravdess_after_tess", **changes, **FEW_FOLDS)
     check_runs(recorded, "A1_cnn1d", n_clips=144, n_speakers=6)

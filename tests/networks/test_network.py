@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from pydantic import ValidationError
 from scipy.special import log_softmax
 
@@ -279,6 +281,16 @@ def test_scores_of_a_clip_do_not_depend_on_its_batch(tmp_path: Path) -> None:
     (tmp_path / network.FILE).unlink()  # it was read
     alone = [model(select(clips(2), slice(i, i + 1))) for i in range(9)]
     np.testing.assert_allclose(together[:9], np.concatenate(alone), rtol=1e-5)
+
+
+def test_folds_are_applied_without_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "fold", epochs=1)
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+    for _ in range(7):  # from the fifth on, TensorFlow took them for one function that is traced too often
+        plain().load(tmp_path / "fold", n_classes=3)(part(0))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_buckets_hold_every_clip_once_and_cut_only_padding() -> None:

@@ -44,7 +44,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str], *, normalized: 
     hints = {}
     for (row, column), value in np.ndenumerate(fractions):
         cell = Rectangle((column - 0.5, row - 0.5), 1, 1, linewidth=0, antialiased=False)
-        cell.set(facecolor=colormaps["Blues"](value), gid=f"{name}-{row}-{column}")
+        cell.set(facecolor=colormaps["Blues"](value), gid=f"cell-{row}-{column}")
         axes.add_patch(cell)
         hints[str(cell.get_gid())] = (
             f"{classes[row]}: {counts[row, column]} of {support[row, 0]} predicted as {classes[column]}"
@@ -83,17 +83,14 @@ def speakers(scores: pd.DataFrame, chance: float) -> Picture:
     ordered = scores.sort_values(["uar", "speaker"], ignore_index=True)
     mean = float(ordered["uar"].mean())
     figure, (axes,) = canvas(3.6)
+    hints = {}
     for sex, rows in ordered.groupby("sex"):
         marker, colour = MARKS[str(sex)]
-        axes.plot(
-            rows.index,
-            rows["uar"],
-            marker,
-            color=colour,
-            markersize=5,
-            markerfacecolor="none",
-            label=str(sex),
-        )
+        for place, speaker, uar in zip(rows.index, rows["speaker"], rows["uar"], strict=True):
+            (mark,) = axes.plot(place, uar, marker, color=colour, markersize=5, markerfacecolor="none")
+            mark.set_gid(f"speaker-{place}")
+            hints[f"speaker-{place}"] = f"{speaker}: {uar:.2f}"
+        mark.set_label(str(sex))  # one entry of the legend for all
     level(axes, mean, f"mean {mean:.2f}", "-")
     level(axes, chance, f"chance {chance:.3f}")
     axes.set(ylim=(0, 1.02), ylabel="UAR", xlabel="speaker, lowest first")
@@ -109,7 +106,7 @@ def speakers(scores: pd.DataFrame, chance: float) -> Picture:
         f"UAR of {len(ordered)} speakers, sorted: from {low['uar']:.2f} ({low['speaker']}) to "
         f"{high['uar']:.2f} ({high['speaker']}); mean {mean:.2f}, chance {chance:.3f}."
     )
-    return picture(figure, "speakers", "UAR by speaker", alt)
+    return picture(figure, "speakers", "UAR by speaker", alt, hints=hints)
 
 
 @styled

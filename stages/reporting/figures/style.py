@@ -97,6 +97,7 @@ class Picture:
         suffix: the format.
         content: the file's bytes.
         width_px, height_px: its size on a page, in CSS pixels.
+        hinted: whether parts of it show a hint when the mouse is over them.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Picture:
     content: bytes
     width_px: int
     height_px: int
+    hinted: bool = False
 
     @property
     def uri(self) -> str:
@@ -115,9 +117,12 @@ class Picture:
 
     @property
     def inline(self) -> str:
-        """The svg element, for a page that shows hints: browsers show none of an image's."""
+        """The svg element, for a page that shows hints: browsers show none of an image's.
+
+        Its ids begin with its name, because those of matplotlib are the same in all figures.
+        """
         text = self.content.decode()
-        return text[text.index("<svg") :]
+        return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{self.name}-", text[text.index("<svg") :])
 
 
 def canvas(height_in: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
@@ -164,7 +169,7 @@ def picture(
     for gid, hint in hints.items():
         group = f'<g id="{gid}">'
         content = content.replace(group.encode(), f"{group}<title>{escape(hint)}</title>".encode())
-    return Picture(name, title, alt, suffix, content, width_px, height_px)
+    return Picture(name, title, alt, suffix, content, width_px, height_px, bool(hints))
 
 
 @cache
