@@ -19,15 +19,23 @@ WEIGHTS, RECORDING, README = (
 )
 
 
-@pytest.mark.parametrize("links", [True, False])
-@pytest.mark.parametrize("inputs", [[WEIGHTS, RECORDING], [RECORDING], []])
+@pytest.mark.parametrize(
+    ("inputs", "links", "revision"),
+    [
+        ([WEIGHTS, RECORDING], True, "HEAD"),
+        ([WEIGHTS, RECORDING], False, "HEAD"),
+        ([RECORDING], True, "experiment"),
+        ([], True, "HEAD"),
+    ],
+)
 def test_a_base_has_what_neither_git_nor_the_cache_has(
-    inputs: list[str], links: bool, tmp_path: Path
+    inputs: list[str], links: bool, revision: str, tmp_path: Path
 ) -> None:
     project, tools = tmp_path / "project", tmp_path / "tools"
-    for name in (".ci/base", *inputs, README, ".gitignore"):
+    texts = {".gitignore": "data/\n", ".dvc/config": "", ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n"}
+    for name in (".ci/base", *inputs, README, *texts):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text("data/\n" if name == ".gitignore" else name)
+        (project / name).write_text(texts.get(name, name))
     shutil.copy(ROOT / ".ci" / "base", project / ".ci" / "base")
     tools.mkdir()
     make = tools / "make"  # instead of installing and training: lists what a stage would find
@@ -39,12 +47,13 @@ def test_a_base_has_what_neither_git_nor_the_cache_has(
     environment = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     identity = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
     for command in (
-        ["git", "init", "-q"], ["dvc", "init", "-q"], ["git", "add", "."], ["git", "add", "-f", README],
+        ["git", "init", "-q"], ["git", "add", "."], ["git", "add", "-f", README],
         ["git", *identity, "commit", "-qm", "first"],
+        ["git", "update-ref", "refs/exps/01/23/experiment", "HEAD"],
     ):  # fmt: skip
         subprocess.run(command, cwd=project, env=environment, check=True)
     (project / README).write_text("changed since")
-    subprocess.run(["bash", ".ci/base", "HEAD"], cwd=project, env=environment, check=True)
+    subprocess.run(["bash", ".ci/base", revision], cwd=project, env=environment, check=True)
     assert (tmp_path / "found").read_text().split() == sorted([*inputs, README])
     assert (project / README).read_text() == "changed since"
     git = {"cwd": project, "capture_output": True, "text": True, "check": True}

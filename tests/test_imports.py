@@ -51,9 +51,21 @@ def test_a_stage_starts_without_what_it_does_not_need(name: str, tmp_path: Path)
     assert not surplus, f"stages/{name}.py imports {sorted(surplus)} before it knows whether they are needed"
 
 
-def test_every_library_that_the_code_imports_is_declared() -> None:
+def requirements() -> list[str]:
+    """Returns those of pyproject.toml, of all extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    return [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+
+
+def test_builds_of_tensorflow_which_share_a_folder_are_of_one_version() -> None:
+    builds = [line.partition(";")[0] for line in requirements() if re.match(r"tensorflow\b", line)]
+    assert len(builds) == 4  # of `cpu` (one for each system), `gpu` and `pretrained`
+    assert len({re.sub(r"^[\w-]+(\[.*?\])?", "", line) for line in builds}) == 1
+    assert all("==" in line for line in builds)
+
+
+def test_every_library_that_the_code_imports_is_declared() -> None:
+    wanted = requirements()
     wanted += (ROOT / "benchmark" / "speed" / "peers.txt").read_text().splitlines()
     declared = {canonical(re.split(r"[^\w.-]", line)[0]) for line in wanted}
     distributions = packages_distributions()

@@ -1,4 +1,4 @@
-"""docs/benchmark.md: tables and discussion; every number comes from benchmark/published/results.csv."""
+"""docs/benchmark.md: tables and discussion, with the numbers of benchmark/published/results.csv."""
 
 from __future__ import annotations
 
@@ -335,9 +335,14 @@ def rounded(end: float) -> str:
 
 
 def rankings(found: Sequence[Entry]) -> list[Ranking]:
-    """Returns how both splits rank the systems of each set of clips on which at least three were tested."""
+    """Returns how both splits rank the systems of each corpus and number of emotions, if there are three.
+
+    Systems of one seed are left out: with the report's split they were tested on one draw of clips.
+    """
     groups: dict[str, list[Entry]] = {}
     for entry in found:
+        if entry.has_one_seed:
+            continue
         n_classes = round(1 / entry.new_speakers.number("chance"))
         groups.setdefault(f"{corpora_of([entry])}, {n_classes} emotions", []).append(entry)
     return [

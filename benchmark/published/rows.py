@@ -54,7 +54,7 @@ COLUMNS = [
     "threads",
     "leaky",
     "settings",  # fingerprint of what the system's file set for the row
-    "commit",  # whose code trained it; empty if that was not recorded
+    "commit",  # in which it was last written; empty if that was not recorded
     "note",
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,15 +31,11 @@ def write(params: Params, out: Path) -> Facts:
         out: a folder that is new, empty or a bundle, which is replaced.
 
     Raises:
-        InputError: see `trained_fold.trained`; `out` contains other files or is a mount point; another
+        InputError: see `trained_fold.trained`; `out` contains other files or cannot be moved; another
             process is writing it; or a file of a feature is missing or is not that of the checksum.
-        OSError: the disk is full, or a folder cannot be written or moved.
+        OSError: the disk is full, or a folder cannot be written.
     """
     _check_replaceable(out)
-    trained = trained_fold.trained(params)
-    facts = workspace.facts(params, trained)
-    for name, block in facts.features.items():
-        _check_files(name, block)
     target = out.resolve()
     place = target.with_name(f".{target.name}.unfinished")
     with alone(place):
@@ -49,6 +44,11 @@ def write(params: Params, out: Path) -> Facts:
         for left in (unfinished, old):
             shutil.rmtree(left, ignore_errors=True)
         try:
+            _check_movable(out, target, old)
+            trained = trained_fold.trained(params)
+            facts = workspace.facts(params, trained)
+            for name, block in facts.features.items():
+                _check_files(name, block)
             facts = _write(trained, facts, unfinished)
             _check_replaceable(out)  # again: writing took a while
             if target.exists():
@@ -66,13 +66,21 @@ def _restore(old: Path, target: Path) -> None:
         old.rename(target)
 
 
+def _check_movable(out: Path, target: Path, old: Path) -> None:
+    """Raises InputError if `target` cannot be moved to `old`, which a mounted folder cannot."""
+    if target.exists():
+        try:
+            target.rename(old)
+            old.rename(target)
+        except OSError as error:
+            raise InputError(
+                f"{out}: cannot be moved ({error.strerror}), so it cannot be replaced as a whole. Choose "
+                "another folder, in a mounted one a new folder."
+            ) from error
+
+
 def _check_replaceable(out: Path) -> None:
-    """Raises InputError if `out` cannot be moved, or replacing it would delete what is not of a bundle."""
-    if os.path.ismount(out.resolve()):
-        raise InputError(
-            f"{out}: a mounted folder, which cannot be replaced as a whole. Choose a folder in it, such as "
-            f"{out / 'bundle'}."
-        )
+    """Raises InputError if replacing `out` would delete what is not of a bundle."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     names = facts_file.listed(out)

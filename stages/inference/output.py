@@ -162,7 +162,7 @@ def finished(text: str, chosen: Format, recordings: list[tuple[str, Path]]) -> F
     body = text[len(chosen.begin) :]
     rows = [*_rows(body[: body.rfind("\n") + 1], isinstance(chosen, Csv))]
     if any(row.model != chosen.model for row in rows):
-        raise ValueError("another model or other settings")
+        raise ValueError("another model, other settings, or other recordings for the statistics")
     # A recording may have several rows, and a name may be given twice in a row: such stay together.
     there = [(file, [*of_file]) for file, of_file in groupby(rows, key=lambda row: row.file)]
     expected = [(name, [path for _, path in same]) for name, same in groupby(recordings, key=lambda r: r[0])]

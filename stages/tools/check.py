@@ -1,7 +1,8 @@
 """Check params.yaml, and as much of the split as can be checked without reading audio: `ser check`.
 
-It makes the checks of the stage `select`, without DVC, and writes nothing. It also says what will be trained
-on and which files of a table are missing, as far as names and tables say.
+It makes the checks of the stage `select`, without DVC, and writes nothing. Of corpora that are folders in
+data/sources, it also counts clips, speakers and labels, and names missing files, as far as names and tables
+say. Archives and `demo`, which `ingest` unpacks and makes, are counted by `manifest`.
 """
 
 from __future__ import annotations

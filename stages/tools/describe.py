@@ -147,10 +147,8 @@ def suggest(path: Path, read: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     if unused := [theirs for theirs in map(str, read.columns) if theirs and theirs not in columns.values()]:
         # They may be what is not recognised, in another language, say.
         unrecognised = ", ".join(ours for ours in NAMES if ours not in columns)
-        questions.append(
-            f"no column recognised for: {unrecognised}; columns not used: {', '.join(unused)}. Name those "
-            "that fit in the block's `columns`"
-        )
+        fitting = f". Name those that fit in the block's `columns`, as {unrecognised}" if unrecognised else ""
+        questions.append(f"columns not used: {', '.join(unused)}{fitting}")
     elif unknown:
         questions.append(f"not in the table, so unknown: {', '.join(unknown)}")
     if path.parts[:2] != ("data", "sources"):
