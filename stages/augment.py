@@ -17,7 +17,7 @@ from stages.audio.chain import PLACE, Chain
 from stages.audio.recording import load_listed
 from stages.base.files import AUGMENTED, MANIFEST, RAW
 from stages.base.params import Params, read
-from stages.base.stage import run
+from stages.base.stage import check_unchanged, run
 from stages.compute.fill import fill
 from stages.data import code, shards, tables
 from stages.data.keys import fingerprint
@@ -33,6 +33,7 @@ def main() -> None:
     chain = Chain(augmentations, params.seed, params.audio.sample_rate_hz)
     clips = manifest[manifest["problem"] == ""]
     planned = plan(clips, chain, params)
+    check_unchanged()  # since the code was loaded: shards are named by the present one
     fill(AUGMENTED, planned, params.compute, "augment")
     index = list_copies(planned, params.audio.sample_rate_hz)
     index.attrs.update(shards.copies_origin(params, clips))

@@ -17,7 +17,7 @@ from stages.audio.recording import load_listed
 from stages.base.errors import InputError
 from stages.base.files import AUGMENTED, FEATURES, MANIFEST, RAW
 from stages.base.params import Params, read
-from stages.base.stage import run
+from stages.base.stage import check_unchanged, run
 from stages.compute.fill import fill
 from stages.data import code, keys, shards, tables
 from stages.data.shards import Shard
@@ -32,6 +32,7 @@ def main() -> None:
     clips = manifest[manifest["problem"] == ""]
     copies = read_copies(AUGMENTED / shards.INDEX, clips)
     planned = plan(clips, copies, params)
+    check_unchanged()  # since the code was loaded: shards are named by the present one
     fill(FEATURES, planned, params.compute, "featurize")
     index = list_features(planned, clips, copies)
     index.attrs.update(shards.origin(params, params.featurize.features, clips), copies=copies.attrs)

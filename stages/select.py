@@ -10,6 +10,7 @@ feature or model that is not selected, or in code that only such entries import,
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from stages.base import registry
 from stages.base.files import SELECTED, write_json
@@ -23,7 +24,8 @@ def main() -> None:
 
     # Git takes a file of the same size and second for unchanged, and `dvc exp run -S` writes params.yaml in
     # the second in which DVC restored it: then `git checkout params.yaml` would not undo the change.
-    os.utime(PARAMS)
+    with suppress(OSError):  # the disk is read-only, or the file is another user's
+        os.utime(PARAMS)
     params = read()
     check_chosen(params)
     for kind, names in params.chosen().items():

@@ -37,6 +37,7 @@ def main() -> None:
     initial = [*(PRETRAINED / trainer.started_from).glob("[!.]*")] if trainer.started_from else []
     stamps = code.stamps(trained_fold.sources(params), params.compute)  # first, so that no edit is missed
     made = training.origin(params, initial)
+    check_unchanged()  # nor one since the code was loaded
     measured = tables.read(MANIFEST, tables.MANIFEST, profile.COLUMNS)
     work = CHECKPOINTS / f"{params.model}-{keys.fingerprint(params.train.threads, made)}"
     folds = {fold for fold, _ in trainings.values()}

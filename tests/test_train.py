@@ -44,7 +44,7 @@ from stages.tools import predict
 from tests.support import long_splits, shipped
 from tests.support.manifests import manifest
 from tests.support.predictions import predictions as made_up
-from tests.support.workspace import RATE_HZ, Workspace, contents
+from tests.support.workspace import RATE_HZ, Workspace, contents, pretend_edit_since_loaded
 
 EMOTIONS = ["anger", "fear", "sadness"]
 SPEAKERS = ["s1", "s2", "s3", "s4", "s5", "s6"]
@@ -678,3 +678,12 @@ def test_the_curve_of_enrolled_clips_is_stated_as_the_scores_of_the_protocol() -
         curve = evaluate.enrolment([{0: tested, 8: tested}], chosen)
         assert curve["clips"].tolist() == [0, 8]
         assert curve["uar"].tolist() == pytest.approx([uar, uar])
+
+
+def test_no_fold_is_trained_by_code_that_was_edited_since_it_was_loaded(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_edit_since_loaded("stages/learning/training.py", monkeypatch)
+    with pytest.raises(InputError, match=r"^stages/learning/training\.py: changed"):
+        train.main()
+    assert not [*CHECKPOINTS.rglob("fold.json")]

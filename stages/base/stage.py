@@ -84,16 +84,11 @@ def state(stage: str) -> State:
 def _selected(stage: str) -> dict[str, str]:
     """Returns the hash that select recorded of each file of the entries that a stage uses.
 
-    Nothing while `dvc freeze` keeps select from recording the present code.
-
     Raises:
         InputError: a record is damaged.
     """
-    stages = _yaml(PIPELINE)["stages"]
-    if stages.get("select", {}).get("frozen"):
-        return {}
     recorded: dict[str, str] = {}
-    for record in map(Path, stages[stage].get("deps", [])):
+    for record in map(Path, _yaml(PIPELINE)["stages"][stage].get("deps", [])):
         if record.parent == files.SELECTED and record.is_file():  # DVC has checked that it is there
             try:
                 code = json.loads(record.read_bytes())["code"].items()
@@ -106,16 +101,19 @@ def _selected(stage: str) -> dict[str, str]:
 def check_not_edited_at_start(stage: str) -> None:
     """Checks that no code was edited between the start of this process and now, when it may be loaded or not.
 
-    That of the selected entries must be as select recorded it: DVC looks at that record only.
+    That of the selected entries must be as select recorded it, because DVC looks at that record only; not so
+    while `dvc freeze` keeps select from recording the present code.
 
     Raises:
         InputError: names the file.
     """
-    for path, content in _selected(stage).items():
+    stages = _yaml(PIPELINE)["stages"]
+    is_frozen = stages.get("select", {}).get("frozen")
+    for path, content in ({} if is_frozen else _selected(stage)).items():
         if _hash(path) != content:
             raise InputError(f"{path}: differs from what select recorded. Run `dvc repro`.")
     started = _started()
-    for path in _yaml(PIPELINE)["stages"][stage].get("deps", []):
+    for path in stages[stage].get("deps", []):
         for file in _files(path) if path.startswith(CODE) else []:
             # A date in the future is of a disk whose clock is ahead.
             if started < Path(file).stat().st_mtime <= time.time():

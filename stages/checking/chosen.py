@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pandas as pd
 
 from stages.audio.extractor import extractor
 from stages.base import registry
-from stages.base.errors import InputError, listed, shown
+from stages.base.errors import InputError, first_of, listed, shown
 from stages.base.params import Params
 from stages.checking.split import check_split
 from stages.compute import hardware
@@ -16,6 +17,8 @@ from stages.data import keys
 from stages.learning import training
 
 PLACE = "params.featurize.features"
+
+logger = logging.getLogger(__name__)
 
 
 def check_chosen(params: Params) -> pd.DataFrame | None:
@@ -33,8 +36,8 @@ def check_blocks(params: Params) -> None:
     """Checks the blocks of the chosen model and features.
 
     Raises:
-        InputError: a value is wrong, a feature does not fit the block `spectrum`, or its weights are missing
-            or have another checksum.
+        InputError: a value is wrong, a feature does not fit the block `spectrum`, or its weights have another
+            checksum. Missing ones are a warning: stored features can be used without them.
     """
     with hardware.quiet():  # this may import TensorFlow
         training.selected(params)
@@ -43,8 +46,17 @@ def check_blocks(params: Params) -> None:
     for name, module in modules.items():
         if hasattr(module, "FILE"):
             path, sha256 = (params.block("features", name)[key] for key in (module.FILE, "sha256"))
-            files = getattr(module, "FILES", ())
-            keys.check_weights(Path(path), sha256, f"params.features.{name}", module.FILE, files)
+            names, place = getattr(module, "FILES", ()), f"params.features.{name}"
+            missing = [str(file) for file in keys.weight_files(Path(path), names) if not file.is_file()]
+            if missing:
+                logger.warning(
+                    "%s.%s: %s missing, so it cannot be computed anew",
+                    place,
+                    module.FILE,
+                    first_of(missing),
+                )
+            else:
+                keys.check_weights(Path(path), sha256, place, module.FILE, names)
 
 
 def check_inputs(params: Params) -> None:

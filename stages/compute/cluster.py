@@ -22,6 +22,7 @@ from stages.base import registry
 from stages.base.errors import InputError, extra
 from stages.base.files import scratch
 from stages.base.params import Compute
+from stages.base.stage import check_unchanged
 from stages.compute import hardware
 from stages.compute.task import Task, WorkerKilledError
 
@@ -83,6 +84,7 @@ class Cluster:
         self._name = name = f"{stage}-{uuid.uuid4().hex[:8]}"
         self._conditions = (hardware.environment(), Path.cwd(), token)
         self._runner = cloudpickle.dumps(worker.Runner(name, _code()))
+        check_unchanged()  # results are named by the code as it was when the stage began
 
         def perform(request: bytes) -> bytes:  # nested, so that it is pickled with its code
             from distributed import get_worker

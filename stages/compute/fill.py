@@ -12,15 +12,15 @@ from stages.base.errors import first_of
 from stages.base.params import Compute
 from stages.compute import engine
 from stages.compute.task import Task
-from stages.data.shards import INDEX, N_THREADS, Shard, changed, recorded
+from stages.data.shards import INDEX, N_THREADS, Shard, changed, damaged, recorded
 
 
 def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) -> None:
     """Computes the shards that `folder` does not have yet, and deletes all other files except the index.
 
     A shard is written completely or not at all, so the next run continues an interrupted one; one that was
-    changed since is computed again. The bytes do not depend on `compute`: each shard is computed with one
-    thread.
+    changed or damaged since is computed again. The bytes do not depend on `compute`: each shard is computed
+    with one thread.
 
     Args:
         folder: for these shards and their index only.
@@ -35,7 +35,7 @@ def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) ->
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {shard.name for shard in shards} | {INDEX}
     present = _delete_all_but(wanted, folder)
-    altered = sorted(changed(folder, recorded(folder)) & present)
+    altered = sorted(present & (changed(folder, recorded(folder)) | damaged(folder, present - {INDEX})))
     present.difference_update(altered)
     missing = [shard for shard in shards if shard.name not in present]
     if missing:
@@ -47,7 +47,7 @@ def fill(folder: Path, shards: Sequence[Shard], compute: Compute, stage: str) ->
         _delete_all_but(wanted, folder)  # a lost worker leaves a half-written file
     print(f"{stage}: {len(shards)} shards, {len(shards) - len(missing)} kept, {_listed(missing)}")
     if altered:
-        print(f"  notice: {len(altered)} had been changed since {stage} wrote them: {first_of(altered)}")
+        print(f"  notice: {len(altered)} changed or damaged after {stage} wrote them: {first_of(altered)}")
 
 
 def _delete_all_but(wanted: set[str], folder: Path) -> set[str]:

@@ -54,6 +54,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def weight_files(path: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Returns the file of an encoder's weights, or those of these `names` in the folder `path`."""
+    return [path / name for name in names] or [path]
+
+
 def check_weights(path: Path, expected: str | None, place: str, key: str, names: Sequence[str] = ()) -> None:
     """Checks the file, or the files in a folder, of an encoder's weights.
 
@@ -68,7 +73,7 @@ def check_weights(path: Path, expected: str | None, place: str, key: str, names:
         InputError: a file is missing, or they have another checksum.
     """
     digest = hashlib.sha256()
-    for file in [path / name for name in names] or [path]:
+    for file in weight_files(path, names):
         if not file.is_file():
             raise InputError(f"{place}.{key}: '{file}' does not exist. See data/pretrained/README.md.")
         with file.open("rb") as content:

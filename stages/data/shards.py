@@ -72,7 +72,7 @@ class Shard:
 
 
 def contents(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Returns a fingerprint of each shard's content, "" of a damaged one.
+    """Returns a fingerprint of each shard's content, "" of one without a list of arrays.
 
     It is of the checksums of the arrays, which reading them compares, so none is read here.
     """
@@ -103,6 +103,20 @@ def changed(folder: Path, recorded: Mapping[str, str]) -> set[str]:
     """
     now = contents(folder, [name for name in recorded if (folder / name).is_file()])
     return {name for name, content in now.items() if content != recorded[name]}
+
+
+def damaged(folder: Path, names: Iterable[str]) -> set[str]:
+    """Returns which shards cannot be read, or have an array whose checksum is wrong; reads all of them."""
+    found = set()
+    for name in names:
+        try:
+            with zipfile.ZipFile(folder / name) as file:
+                is_whole = file.testzip() is None
+        except npz.UNREADABLE:
+            is_whole = False
+        if not is_whole:
+            found.add(name)
+    return found
 
 
 def check_recordings(paths: Sequence[Path], sha256: Sequence[str]) -> None:

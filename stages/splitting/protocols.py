@@ -85,11 +85,12 @@ def _say_what_no_fold_tests(extra: pd.DataFrame, tested: pd.DataFrame) -> None:
     unused = extra[~extra["label"].isin(tested["label"])]
     for corpus, own in unused.groupby("corpus", observed=True):
         n_clips, untested = int((extra["corpus"] == corpus).sum()), listed(sorted(set(own["label"])))
+        labels = listed(sorted(set(tested["label"])))
         if len(own) == n_clips:
             raise InputError(
-                f"params.split.train_only: the labels of {corpus}, {untested}, are not tested, so it trains "
-                f"in no fold. Those tested are {listed(sorted(set(tested['label'])))}: map one to the other "
-                "by params.split.labels.merge."
+                f"params.split.train_only: the labels of {corpus} there, {untested}, are not tested, so no fold "
+                f"trains on those clips. Those tested are {labels}: map one to the other by "
+                "params.split.labels.merge, or take the corpus out."
             )
         logger.warning(
             "params.split.train_only: %d of the %d clips of %s train in no fold, because no clip with their "

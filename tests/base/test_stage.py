@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -104,6 +105,12 @@ def test_code_that_is_edited_while_python_starts_is_named(project: Path) -> None
         stage.check_not_edited_at_start("fit")
 
 
+def with_frozen_select(pipeline: Path) -> Any:
+    values = YAML(typ="safe").load(pipeline)
+    values["stages"]["select"] = {"cmd": "python -m stages.select", "frozen": True}
+    return values
+
+
 def test_code_of_a_selected_entry_must_be_as_select_recorded_it(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,13 +135,16 @@ def test_code_of_a_selected_entry_must_be_as_select_recorded_it(
     entry.unlink()
     with pytest.raises(InputError, match=r"^stages/models/svm\.py: .*select"):
         stage.check_not_edited_at_start("fit")
+    entry.write_text("as it was")
+    before = pipeline.read_text()
+    YAML().dump(with_frozen_select(pipeline), pipeline)  # `dvc freeze select` while the stage runs
+    stage.check_unchanged()
+    pipeline.write_text(before)
     for damaged in ("{", "[]", '{"settings": {}}', '{"code": 1}'):
         selected.write_text(damaged)
         with pytest.raises(InputError, match=r"^data/selected/models\.json: .*`dvc repro`"):
             stage.state("fit")
-    values = YAML(typ="safe").load(pipeline)
-    values["stages"]["select"] = {"cmd": "python -m stages.select", "frozen": True}
-    YAML().dump(values, pipeline)
+    YAML().dump(with_frozen_select(pipeline), pipeline)
     stage.check_not_edited_at_start("fit")  # who has no recordings works with the record that DVC pulled
 
 

@@ -419,7 +419,7 @@ def test_a_listed_speaker_who_is_absent_is_logged(caplog: pytest.LogCaptureFixtu
         (
             pd.concat([RAVDESS, TESS.assign(emotion="Wut")]),
             {"train_only": {"corpora": ["tess"], "channels": []}},
-            r"^params\.split\.train_only: the labels of tess, Wut, .*anger.*split\.labels\.merge",
+            r"^params\.split\.train_only: the labels of tess there, Wut, .*anger.*split\.labels\.merge",
         ),
     ],
 )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from stages.base import registry
+from stages.base import registry, stage
 from stages.base.files import MANIFEST, RAW
 from stages.data import code, keys, tables
 from tests.support import shipped
@@ -63,6 +63,12 @@ def pretend_edit(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     edited = registry.STAGES / file
     assert edited.is_file()
     monkeypatch.setattr(code, "sha256", lambda path: "edited" if path == edited else keys.sha256(path))
+
+
+def pretend_edit_since_loaded(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a file of the code look edited after the running stage had loaded it."""
+    monkeypatch.setattr(stage, "_at_start", {"fit": {file: "as loaded"}})
+    monkeypatch.setattr(stage, "state", lambda _: {file: "as it is now"})
 
 
 def start(verb: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
