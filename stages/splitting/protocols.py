@@ -88,8 +88,8 @@ def _say_what_no_fold_tests(extra: pd.DataFrame, tested: pd.DataFrame) -> None:
         labels = listed(sorted(set(tested["label"])))
         if len(own) == n_clips:
             raise InputError(
-                f"params.split.train_only: the labels of {corpus} there, {untested}, are not tested, so no fold "
-                f"trains on those clips. Those tested are {labels}: map one to the other by "
+                f"params.split.train_only: the labels of {corpus} there, {untested}, are not tested, so no "
+                f"fold trains on those clips. Those tested are {labels}: map one to the other by "
                 "params.split.labels.merge, or take the corpus out."
             )
         logger.warning(
