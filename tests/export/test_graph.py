@@ -102,9 +102,8 @@ def test_so_does_a_litert_file(
 EXPORT = "from pathlib import Path; from stages.base.params import read; from stages.export import file;"
 
 
-@pytest.mark.parametrize(
-    "name", ["svm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn1d", "gru", "cnn2d"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["svm", "cnn1d", "gru", "cnn2d"])
 def test_another_run_writes_the_same_bytes(
     name: str, finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
