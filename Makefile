@@ -1,14 +1,15 @@
 # `make repro` and `make test` are all a fresh machine needs: Python 3.11 to 3.13, pip, make and git.
-# TENSORFLOW: the extra of pyproject.toml, cpu or gpu.
+# TENSORFLOW: the extra of pyproject.toml, cpu or gpu. Once given, it stays until another is.
 PYTHON ?= python3
 VENV ?= .venv
-TENSORFLOW ?= cpu
+TENSORFLOW ?= $(if $(wildcard $(VENV)/gpu),gpu,cpu)
+$(if $(filter-out cpu gpu,$(TENSORFLOW)),$(error TENSORFLOW=$(TENSORFLOW): choose cpu or gpu))
 BIN = $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
 .PHONY: repro test slow faults lint docs dist published speed pr-comment base clean
 
-repro: $(VENV)/installed
+repro: $(VENV)/$(TENSORFLOW)
 	dvc repro
 
 test: $(VENV)/dev
@@ -41,7 +42,7 @@ dist:
 CORPUS ?=
 export CORPUS # through the environment, so that the shell never parses it
 
-published: $(VENV)/installed
+published: $(VENV)/$(TENSORFLOW)
 	python -m benchmark.published.system $${CORPUS:+--corpus "$$CORPUS"}
 	python -m benchmark.published.table
 
@@ -61,24 +62,27 @@ $(VENV)-peers/installed: benchmark/speed/peers.txt
 BASE ?= main
 export BASE # through the environment, so that the shell never parses it
 
-pr-comment: $(VENV)/installed
+pr-comment: $(VENV)/$(TENSORFLOW)
 	@python -m stages.tools.comment -- "$$BASE"
 
 # Reproduces BASE beside the workspace under the tag `base`, for a cache without its predictions.
-base: $(VENV)/installed
+base: $(VENV)/$(TENSORFLOW)
 	.ci/base "$$BASE"
 
 # Byte code is compiled once here: some installers do not, and then every stage would compile TensorFlow again. PyAV, which
-# decodes recordings, is here because what a result was made of includes its version: tests would change it otherwise.
-$(VENV)/installed: pyproject.toml
+# decodes recordings, is here because what a result was made of includes its version: tests would change it otherwise. TensorFlow's
+# builds share their files, so the one before is removed.
+$(VENV)/$(TENSORFLOW): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	rm -f $(VENV)/cpu $(VENV)/gpu
+	$(BIN)/python -m pip uninstall -qq --yes tensorflow tensorflow-cpu
 	$(BIN)/python -m pip install --quiet --editable '.[av,$(TENSORFLOW)]'
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 	touch $@
 
 # What only tests and lint need: librosa to compare with, optional libraries, tools.
-$(VENV)/dev: $(VENV)/installed
+$(VENV)/dev: $(VENV)/$(TENSORFLOW)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,$(TENSORFLOW)]' --group docs --group workflows
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 	touch $@

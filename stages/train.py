@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from stages.base.files import CHECKPOINTS, MANIFEST, PRETRAINED
+from stages.base.files import CHECKPOINTS, EVALUATED, MANIFEST, PRETRAINED
 from stages.base.params import read
 from stages.base.stage import check_unchanged, run
 from stages.compute import engine, hardware
@@ -64,6 +64,8 @@ def main() -> None:
             )
             yield Task(folder.name, make, params.train.threads)
 
+    for path in EVALUATED:  # of the last model: DVC would show them beside the settings of this one
+        path.unlink(missing_ok=True)
     with live.progress(folders, trainer.epochs):
         for line in engine.run(unfinished(), params.compute, "train", n_at_once, here=trainer.epochs is None):
             tqdm.write(line)

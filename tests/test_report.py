@@ -41,7 +41,8 @@ FIGURES = {
 SOUNDS = {"waveforms", "spectrograms", "log_mels", "mfccs"}
 LISTS = {"Usable recordings", "Clips shown"}  # may scroll sideways on small screens; scores may not
 EXTRAS = {"learning_curves", "speech_song", "augmented"}
-HEAD, EPOCH = "fold,seed,epoch,loss,val_loss,val_uar,learning_rate\n", "0,20,0,0.5,0.6,0.5,0.001\n"
+HEAD = "fold,seed,epoch,loss,val_loss,val_uar,learning_rate,finished\n"
+EPOCH = "0,20,0,0.5,0.6,0.5,0.001,1\n"
 FULL = {"split__protocol": "random", "train__normalize": "speaker"}
 
 # A window cannot be as narrow as a phone's, a frame can. The page in it reports its layout, and the
@@ -297,7 +298,7 @@ CONFLICT = "<<<<<<< HEAD\n{}=======\n{}>>>>>>> theirs\n"
         (CONFLICT.format(HEAD + EPOCH, HEAD + EPOCH), "not the table that train wrote"),
         (HEAD + CONFLICT.format(EPOCH, EPOCH), "not the table that train wrote"),
         (HEAD + EPOCH + CONFLICT.format("", EPOCH), "not the table that train wrote"),
-        (HEAD + EPOCH + "0,20,1,0.4,much,0.6,0.001\n", ".*much"),
+        (HEAD + EPOCH + "0,20,1,0.4,much,0.6,0.001,1\n", ".*much"),
     ],
 )
 def test_an_invalid_history_is_rejected(content: str | None, message: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from stages.base.errors import InputError
 from stages.base.files import (
     CHECKPOINTS,
     DATA,
+    EVALUATED,
     FEATURES,
     MANIFEST,
     METRICS,
@@ -245,6 +246,24 @@ def test_every_fold_is_trained_with_each_seed(
     shutil.rmtree(MODEL / "fold_01_seed_21")
     with pytest.raises(InputError, match=r"^data/model: .*fold_01_seed_21"):
         evaluate.main()
+
+
+def test_a_model_in_training_has_no_scores(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC would show those of the model before beside its settings."""
+    train.main()
+    evaluate.main()
+    assert all(path.is_file() for path in EVALUATED)
+    workspace.set(models__svm__c=0.5)
+    seen: list[Path] = []
+    real = training.train_fold
+
+    def watched(*args: Any) -> str:
+        seen.extend(METRICS.iterdir())
+        return real(*args)
+
+    monkeypatch.setattr(training, "train_fold", watched)
+    train.main()
+    assert seen and not set(seen) & set(EVALUATED)
 
 
 def interrupted_after_fold_0(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:

@@ -24,6 +24,7 @@ from stages.base.files import DOWNLOADS, SOURCES
 from stages.base.params import Ingest, Params
 
 IN_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")  # how DVC names a file in its cache
+COMPLETE = "complete.json"  # in data/downloads/<name>: the settings whose files have all been downloaded
 METADATA = ("*.csv", "*.txt")  # the names of a corpus's label files, unless it says which
 
 
@@ -59,6 +60,13 @@ def opened(
         wanted = [file for file in found if is_wanted(file.path, metadata)]
         check_clashes(wanted)
         yield wanted, [file.path for file in found if not is_wanted(file.path, metadata)]
+
+
+def is_available(name: str, corpus: ModuleType, params: Params) -> bool:
+    """Returns whether `opened` finds the corpus, or may download it."""
+    if hasattr(corpus, "synthesise") or params.ingest.download or find(name) is not None:
+        return True
+    return bool(earlier_download(name, params.config("corpora", name, "params.corpus")))
 
 
 def find(name: str) -> Path | None:
@@ -124,12 +132,8 @@ def downloaded(name: str, corpus: ModuleType, config: Any, allowed: bool) -> lis
             download fails; the message says how to get the corpus by hand.
     """
     folder = DOWNLOADS / name
-    complete = folder / "complete.json"  # the config whose files have all been downloaded
-    wanted = config.model_dump(mode="json")
     by_hand = f"Put the corpus into {SOURCES / name}/. {corpus.ABOUT.access}"
-    known = json.loads(complete.read_text()) if complete.exists() else {}
-    paths = [folder / filename for filename in known.get("files", [])]
-    if known.get("config") == wanted and all(path.exists() for path in paths):
+    if paths := earlier_download(name, config):
         return paths
     if not allowed:
         raise InputError(f"params.corpus: {name} is not in {SOURCES}. {by_hand}")
@@ -141,8 +145,18 @@ def downloaded(name: str, corpus: ModuleType, config: Any, allowed: bool) -> lis
     except InputError as error:
         raise InputError(f"{error} {by_hand}") from error
     filenames = sorted(item.filename for item in downloads)
-    files.write_json({"config": wanted, "files": filenames}, complete)
+    files.write_json({"config": config.model_dump(mode="json"), "files": filenames}, folder / COMPLETE)
     return [folder / filename for filename in filenames]
+
+
+def earlier_download(name: str, config: Any) -> list[Path]:
+    """Returns the files of a complete download with these settings; none if there was none."""
+    folder = DOWNLOADS / name
+    complete = folder / COMPLETE
+    known = json.loads(complete.read_text()) if complete.exists() else {}
+    paths = [folder / filename for filename in known.get("files", [])]
+    is_same = known.get("config") == config.model_dump(mode="json")
+    return paths if is_same and all(path.exists() for path in paths) else []
 
 
 def unpacked(paths: list[Path], folder: Path, limits: Ingest, stack: ExitStack) -> Iterator[SourceFile]:

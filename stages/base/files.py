@@ -36,6 +36,13 @@ PRETRAINED_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # of a folder in it
 PREDICTIONS = DATA / "predictions.parquet"
 CHECKPOINTS = DATA / "checkpoints"  # unfinished trainings; not tracked by DVC
 METRICS = Path("metrics")
+EVALUATED = tuple(  # what evaluate writes there
+    METRICS / name
+    for name in (
+        *("scores.json", "test.json"),
+        *("confusion.csv", "enrolment.csv", "reliability.csv", "risk_coverage.csv"),
+    )
+)
 ABANDONED_DAYS = 7  # after which the temporary files of another machine are removed
 
 

@@ -22,7 +22,8 @@ from stages.learning.record import RECORD
 
 CURVE = "curve.csv"  # of one training
 COLUMNS = ["fold", "seed", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
-HISTORY = METRICS / "history.csv"
+HISTORY = METRICS / "history.csv"  # COLUMNS of all trainings, and FINISHED
+FINISHED = "finished"  # 1 or 0: whether the training is, so that its curve counts in means
 SIGNAL = Path(".dvc", "tmp", "exps", "run", "DVCLIVE_STEP_COMPLETED")
 
 INTERVAL_S = 1.0  # between two looks at the curves
@@ -51,7 +52,9 @@ def follow(curve: pd.DataFrame, fold: int, seed: int, folder: Path) -> None:
 
 def show(folders: Iterable[Path]) -> None:
     """Writes the learning curves of the trainings in these folders to metrics/history.csv."""
-    curves = [_read(folder / CURVE) for folder in folders]
+    curves = [
+        _read(folder / CURVE).assign(**{FINISHED: int((folder / RECORD).is_file())}) for folder in folders
+    ]
     with replacing(HISTORY) as temporary:
         pd.concat(curves).to_csv(temporary, index=False, float_format="%.6g")
 

@@ -31,6 +31,7 @@ KEYS = {
 HISTORY = {
     **dict.fromkeys(("fold", "seed", "epoch"), "int64"),
     **dict.fromkeys(("loss", "val_loss", "val_uar", "learning_rate"), "float64"),
+    live.FINISHED: "int64",
 }
 # The columns of metrics/enrolment.csv.
 ENROLMENT = {"clips": "int64"} | dict.fromkeys(("uar", "uar_low", "uar_high"), "float64")

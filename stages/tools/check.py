@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from stages.acquire import sources
 from stages.base.errors import first_of, listed, parser_of, run
+from stages.base.files import SOURCES
 from stages.base.params import PARAMS, Params, read
 from stages.checking.chosen import check_chosen
 from stages.data.vocabulary import UNKNOWN
@@ -29,12 +31,17 @@ def main() -> None:
 
 
 def report_missing(params: Params) -> None:
-    """Prints how many files of the chosen tables are not there; `manifest` would exclude their rows."""
+    """Prints which chosen corpora `ingest` would not find, and how many files of chosen tables are not there.
+
+    `manifest` would exclude the rows of such files.
+    """
     for name in params.corpus:
         corpus = params.corpus_of(name)
-        missing = corpus.missing() if hasattr(corpus, "missing") else []
-        if missing:
-            print(f"notice: {name}: {len(missing)} files of the table are missing: {first_of(missing)}")
+        if hasattr(corpus, "missing"):
+            if missing := corpus.missing():
+                print(f"notice: {name}: {len(missing)} files of the table are missing: {first_of(missing)}")
+        elif not sources.is_available(name, corpus, params):
+            print(f"notice: {name}: not in {SOURCES}; ingest needs it there. {corpus.ABOUT.access}")
 
 
 def counted(clips: pd.DataFrame) -> str:

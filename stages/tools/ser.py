@@ -8,11 +8,13 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from stages.base.errors import InputError, run, unknown
 
 HELP = ("-h", "--help")
+VERSION = "--version"
 
 
 def tools() -> dict[str, Path]:
@@ -43,6 +45,9 @@ def main() -> None:
     name, *arguments = sys.argv[1:] or HELP[:1]
     if name in HELP:
         print(overview())
+        return
+    if name == VERSION:
+        print(f"ser {version('speech-emotion-pipeline')}")
         return
     if name not in tools():
         raise unknown("ser", name, tools())

@@ -75,6 +75,6 @@ def test_readme_quotes_the_number_of_systems(entries: list[Entry]) -> None:
     ran = [entry for entry in entries if entry.ran]
     n_stand_ins = sum(entry.is_stand_in for entry in ran)
     assert (
-        f"{WORDS[len(ran)].capitalize()} published systems, rebuilt here, {WORDS[n_stand_ins]} of them"
+        f"{WORDS[len(ran)].capitalize()} published systems were rebuilt here, {WORDS[n_stand_ins]} of them"
         in joined(README)
     )

@@ -30,18 +30,20 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_each_epoch_of_each_fold_is_added_to_the_history(work: Path) -> None:
     live.follow(curve(1), 0, 20, work / "fold_00")
-    assert list(pd.read_csv(live.HISTORY).columns) == live.COLUMNS
+    assert list(pd.read_csv(live.HISTORY).columns) == [*live.COLUMNS, live.FINISHED]
     live.follow(curve(2), 0, 20, work / "fold_00")
+    (work / "fold_00" / RECORD).touch()  # written when the training is finished
     live.follow(curve(1), 1, 20, work / "fold_01")
     history = pd.read_csv(live.HISTORY)
-    assert history[["fold", "epoch"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0]]
+    found = history[["fold", "epoch", "finished"]].to_numpy().tolist()
+    assert found == [[0, 0, 1], [0, 1, 1], [1, 0, 0]]
     assert history["val_uar"].isna().all()
     assert not list(Path().rglob("*.part"))
 
 
 def test_a_model_without_epochs_has_a_history_without_rows(work: Path) -> None:
     live.follow(pd.DataFrame(), 0, 20, work / "fold_00")
-    assert live.HISTORY.read_text() == ",".join(live.COLUMNS) + "\n"
+    assert live.HISTORY.read_text() == ",".join([*live.COLUMNS, live.FINISHED]) + "\n"
 
 
 def test_the_signal_goes_to_the_repository_that_watches(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from stages.audio.spectrum import Spectrum
+from stages.learning import live
 from stages.reporting.figures import data, results, search, sound, style
 from stages.reporting.figures.style import Picture
 from tests.support import shipped
@@ -238,16 +239,15 @@ def test_the_mean_of_learning_curves_ends_where_the_first_fold_stops() -> None:
     assert mean == [[0, 0.95]]
 
 
-def test_the_mean_of_dvc_plots_ends_where_the_first_fold_stops_but_those_that_have_just_begun() -> None:
+def test_the_mean_of_dvc_plots_is_of_finished_folds_and_ends_where_the_first_stopped() -> None:
     folds, mean = json.loads((shipped.ROOT / ".dvc" / "plots" / "folds.json").read_text())["layer"]
     assert "transform" not in folds
-    last, longest, long, first_stop, kept = mean["transform"]
+    finished, last, first_stop, kept = mean["transform"]
+    # else the mean would jump while a fold is in training
+    assert finished["filter"] == f"datum.{live.FINISHED} != 0"
     assert last["groupby"] == ["rev", "fold", "seed"]
-    assert longest["groupby"] == first_stop["groupby"] == ["rev"]
+    assert first_stop["groupby"] == ["rev"]
     assert last["joinaggregate"] == [{"op": "max", "field": "<DVC_METRIC_X>", "as": "last"}]
-    assert longest["joinaggregate"] == [{"op": "max", "field": "last", "as": "longest"}]
-    # else a fold in its first epoch would leave a mean of one epoch, while DVC or VS Code show the training
-    assert long["filter"] == "datum.last >= datum.longest / 2"
     assert first_stop["joinaggregate"] == [{"op": "min", "field": "last", "as": "first_stop"}]
     assert kept["filter"] == "datum['<DVC_METRIC_X>'] <= datum.first_stop"
 

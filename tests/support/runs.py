@@ -195,9 +195,9 @@ def copy(folder: Path, parents: list[str]) -> None:
 
 def history(n_epochs: int) -> pd.DataFrame:
     """Returns metrics/history.csv of two folds, the second an epoch shorter."""
-    columns = ["fold", "seed", "epoch", "loss", "val_loss", "val_uar", "learning_rate"]
+    columns = ["fold", "seed", "epoch", "loss", "val_loss", "val_uar", "learning_rate", "finished"]
     rows = [
-        (fold, 20, epoch, 1 / (epoch + 1), 1.2 / (epoch + 1), 0.2 * epoch, 0.001)
+        (fold, 20, epoch, 1 / (epoch + 1), 1.2 / (epoch + 1), 0.2 * epoch, 0.001, 1)
         for fold in (0, 1)
         for epoch in range(n_epochs - fold)
     ]

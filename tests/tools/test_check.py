@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,23 @@ def test_a_mistake_is_named(work: Workspace, changes: dict[str, object], message
     work.set(**changes)
     with pytest.raises(InputError, match=message):
         check.main()
+
+
+def test_a_corpus_that_ingest_would_not_find_is_named(
+    work: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def notices(**changes: object) -> list[str]:
+        work.set(**changes)
+        check.main()
+        return capsys.readouterr().out.splitlines()[1:]
+
+    (notice,) = notices(corpus=["demo", "ravdess"])
+    assert notice.startswith("notice: ravdess: not in data/sources;")
+    assert notices(ingest__download=True) == []
+    (work.folder / "data" / "sources").mkdir(parents=True)
+    with zipfile.ZipFile(work.folder / "data" / "sources" / "ravdess.zip", "w") as archive:
+        archive.writestr("03-01-03-01-01-01-01.wav", b"")
+    assert notices(ingest__download=False) == []
 
 
 def test_the_split_is_checked_from_the_names_of_the_recordings(work: Workspace) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -207,8 +208,17 @@ def test_nothing_is_posted_where_the_pull_request_moved_on(tmp_path: Path) -> No
 
 
 def test_a_comment_is_cut_to_what_github_accepts(tmp_path: Path) -> None:
-    (tmp_path / "comment.md").write_text("ä" * 70_000)
-    assert len(post(tmp_path)[1].encode()) < 65_536
+    (tmp_path / "comment.md").write_text("a" + "ä" * 70_000)
+    assert 60_000 < len(post(tmp_path)[1]) < 65_536
+
+
+def test_only_a_run_that_compared_or_failed_is_reported() -> None:
+    """A newcomer's run that waits for approval completes as `action_required`."""
+    condition = WORKFLOW["jobs"]["comment"]["if"]
+    (reported,) = re.findall(
+        r"contains\(fromJSON\('(.+?)'\), github.event.workflow_run.conclusion\)", condition
+    )
+    assert json.loads(reported) == ["success", "failure", "timed_out"]
 
 
 def test_the_job_that_may_write_runs_no_code_of_the_pull_request() -> None:

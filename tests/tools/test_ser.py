@@ -34,6 +34,14 @@ def test_without_a_tool_all_are_listed(
         assert len(ser.summary(path)) > 20
 
 
+def test_the_version_is_the_changelogs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ser_prints("--version", monkeypatch=monkeypatch)
+    said = capsys.readouterr().out.removeprefix("ser ").strip()
+    assert f"\n## {said} (" in (ROOT / "CHANGELOG.md").read_text()
+
+
 def test_a_misspelt_tool_is_an_error_that_names_the_closest(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"ser: no 'predcit'.*'predict'"):
         ser_prints("predcit", "a.wav", monkeypatch=monkeypatch)
