@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from stages.base.errors import InputError
 from stages.base.files import CHECKPOINTS, EVALUATED, MANIFEST, PRETRAINED
 from stages.base.params import read
 from stages.base.stage import check_unchanged, run
@@ -86,6 +87,8 @@ def record_recordings(started_from: str | None, rows: pd.DataFrame, folder: Path
     recordings = rows[list(tables.TRAINED_ON.columns)]
     if started_from is not None:
         source = PRETRAINED / started_from / TRAINED_ON
+        if not source.is_file():
+            raise InputError(f"{source}: missing. Copy the whole fold there, or use `ser convert`.")
         earlier = tables.read(source, tables.TRAINED_ON)
         fold = int(rows["fold"].iloc[0])
         leak.check_pretrained(earlier, dataset.read_test_recordings(fold), recordings, source)

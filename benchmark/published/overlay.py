@@ -18,6 +18,7 @@ from stages.base.errors import InputError, unknown
 from stages.base.params import Block, Count, Params, Positive, check, checked
 from stages.base.params import load as load_yaml
 from stages.data.keys import fingerprint
+from stages.splitting import leak
 
 SYSTEMS = Path("benchmark/published/systems")
 AS_RECORDED = {"audio": {"trim_db": None, "level_db": None}}  # no report trims or scales recordings
@@ -90,6 +91,9 @@ class System(Block):
                 raise ValueError(
                     f"protocols.{name}.{key}: both protocols train alike; only `split` may differ"
                 )
+        protocol = self.protocols.get("speaker_independent", {}).get("split", {}).get("protocol", "")
+        if leak.leaky(protocol):
+            raise ValueError(f"protocols.speaker_independent.split.protocol: '{protocol}' is leaky")
         return self
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from benchmark.published import lost, overlay, workspace
 from benchmark.published.overlay import Experiment, System
-from stages.base.errors import InputError
+from stages.base.errors import InputError, one_line
 from stages.base.files import DATA, METRICS, replacing
 from stages.evaluation import metrics
 
@@ -57,6 +59,9 @@ COLUMNS = [
     "commit",  # in which it was last written; empty if that was not recorded
     "note",
 ]
+TEXTS = {"system", "variant", "role", "protocol", "status", "model", "corpora", "settings", "commit", "note"}
+NUMBERS = [column for column in COLUMNS if column not in TEXTS | {"leaky"}]
+CODE = ["stages", "dvc.yaml", "params.yaml", "benchmark/published/*.py", "benchmark/published/systems"]
 
 
 def last(experiment: Experiment, system: System, missing: Sequence[str]) -> dict[str, Any]:
@@ -148,8 +153,8 @@ def row(experiment: Experiment, system: System, places: Sequence[Path]) -> dict[
 
 
 def commit() -> str:
-    """Returns the commit of this code, with `+` if code or params.yaml differ from it; "" without Git."""
-    commands = (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", "stages", "params.yaml"])
+    """Returns the commit of this code, with `+` if code or settings differ from it; "" without Git."""
+    commands = (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", *CODE])
     try:
         head, changed = (
             subprocess.run(["git", *each], check=True, capture_output=True, text=True).stdout.strip()
@@ -241,9 +246,14 @@ def gather() -> list[dict[str, str]]:
     """Returns the rows of all systems as text, sorted by system and in the order of its file.
 
     Raises:
-        InputError: there are none yet, or they have other columns.
+        InputError: there are none yet; a file cannot be read, lacks a row or has one too many.
     """
-    found = [row for name in overlay.names() for row in read(ROWS / f"{name}.csv")]
+    found = []
+    for name in overlay.names():
+        if own := read(ROWS / f"{name}.csv"):
+            check_known(own, name)
+            check_complete(own, name)
+            found += own
     if not found:
         raise InputError(
             f"{ROWS}: no rows yet. Run `python -m benchmark.published.system {overlay.names()[0]}`."
@@ -251,20 +261,76 @@ def gather() -> list[dict[str, str]]:
     return found
 
 
+def check_known(found: Iterable[Mapping[str, str]], name: str) -> None:
+    """Raises InputError if a system's file has no variant and protocol of one of its rows."""
+    system = overlay.load(name)
+    for row in found:
+        is_known = row["variant"] in system.variants and row["protocol"] in system.protocols
+        if row["system"] != name or not is_known:
+            raise InputError(
+                f"{ROWS / name}.csv: {place(row)} is not in {overlay.SYSTEMS / name}.yaml. Correct or delete "
+                "its line."
+            )
+
+
+def check_complete(found: Iterable[Mapping[str, str]], name: str) -> None:
+    """Raises InputError if a system's rows lack one of its variants and protocols."""
+    system = overlay.load(name)
+    there = {(row["variant"], row["protocol"]) for row in found}
+    for variant, protocol in itertools.product(system.variants, system.protocols):
+        if (variant, protocol) not in there:
+            raise InputError(
+                f"{ROWS / name}.csv: has no row {variant}-{protocol}. `python -m benchmark.published.system "
+                f"{name}` adds it."
+            )
+
+
 def read(path: Path) -> list[dict[str, str]]:
     """Returns the rows that `write` wrote, as text; an empty list if there is no such file.
 
     Raises:
-        InputError: it has other columns.
+        InputError: it has other columns, or a line is damaged or there twice.
     """
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file)
-        found = list(table)
+    way_out = "Restore it with Git, or delete it and run the system again on a machine with its corpora."
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            found = list(table)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a table ({one_line(error)}). {way_out}") from error
     if table.fieldnames != COLUMNS:
-        raise InputError(
-            f"{path}: its columns are not those that this version writes. Run the system again "
-            "on a machine with its corpora, or delete the file."
-        )
+        raise InputError(f"{path}: its columns are not those that this version writes. {way_out}")
+    seen = set()
+    for row in found:
+        if wrong := next((column for column in COLUMNS if not is_valid(row, column)), None):
+            raise InputError(f"{path}: {place(row)}: {wrong} is {row[wrong]!r}. {way_out}")
+        if place(row) in seen:
+            raise InputError(f"{path}: {place(row)} is there twice. {way_out}")
+        seen.add(place(row))
     return found
+
+
+def place(row: Mapping[str, str]) -> str:
+    """Returns where a row belongs, for messages: `B1_svm ravdess-as_reported`."""
+    return f"{row['system']} {row['variant']}-{row['protocol']}"
+
+
+def is_valid(row: Mapping[str | None, str | None], column: str) -> bool:
+    """Returns whether a row's text in a column can be one that `write` wrote.
+
+    >>> is_valid({"status": "run", "accuracy": "0.5"}, "accuracy"), is_valid({"status": "run"}, "accuracy")
+    (True, False)
+    >>> is_valid({"status": "run", "accuracy": "half"}, "accuracy")
+    False
+    """
+    text = row.get(column)
+    if text is None or None in row:  # a line with fewer or more values
+        return False
+    if column not in NUMBERS:
+        return True
+    try:
+        return isfinite(float(text)) if text else not (row["status"] == RAN and column == "accuracy")
+    except ValueError:
+        return False

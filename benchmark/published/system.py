@@ -8,9 +8,11 @@ Each run is this pipeline in a workspace of its own in benchmark/published/runs,
 benchmark/published/systems/B1_svm.yaml changes it. The weights that a variant with `pretrain` starts from are
 trained once, before its first run, and put in data/pretrained. Both protocols are run with the same seeds,
 `n_seeds` of them, and with equally many training clips. Only what changed runs again, a killed run resumes,
-and several systems may run side by side; if one fails, the next one runs. benchmark/published/rows/B1_svm.csv
-is written after each seed; rows of more seeds with the same settings are kept until there are as many. Rows
-keep their last results if their corpus or weights are missing, or have fewer speakers or clips than before.
+and several systems may run side by side. If a variant fails, the next one runs.
+
+benchmark/published/rows/B1_svm.csv is written after each seed; rows of more seeds with the same settings are
+kept until there are as many. Rows keep their last results if their corpus or weights are missing, or have
+fewer speakers or clips than before.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 from benchmark.published import overlay, rows, workspace
 from benchmark.published.overlay import MAX_MISSING
-from stages.base.errors import InputError, parser_of, run, unknown
+from stages.base.errors import InputError, listed, parser_of, run, unknown
 from stages.base.files import SOURCES
 from stages.base.params import PARAMS, load
+from stages.base.workspace import alone
 from stages.compute import hardware
 
 
@@ -48,22 +52,20 @@ def main() -> None:
         for name, experiments in chosen.items()
         if any(uses(each, to.corpus) for each in experiments)
     }
-    failed = {}
+    failed = []
     for name, experiments in using.items():
         try:
-            reproduce(overlay.load(name), experiments, to.corpus)
+            failed += reproduce(overlay.load(name), experiments, to.corpus)
         except InputError as error:
-            failed[name] = error
-            if len(using) > 1:
-                print(f"error: {name}: {error}", file=sys.stderr)
+            failed.append(report(name, error))
     if failed:
-        raise (
-            next(iter(failed.values()))
-            if len(using) == 1
-            else InputError(
-                f"{', '.join(failed)}: failed, see above. The other systems were run as far as possible."
-            )
-        )
+        raise InputError(f"{listed(failed)}: failed, see above. The others were run as far as possible.")
+
+
+def report(name: str, error: InputError) -> str:
+    """Prints why a system or variant failed, and returns its name."""
+    print(f"error: {name}: {error}", file=sys.stderr, flush=True)
+    return name
 
 
 def check_available(corpus: str, experiments: Sequence[overlay.Experiment]) -> None:
@@ -77,46 +79,89 @@ def check_available(corpus: str, experiments: Sequence[overlay.Experiment]) -> N
 
 
 def uses(experiment: overlay.Experiment, corpus: str | None) -> bool:
-    """Returns whether an experiment uses a corpus; True with None."""
-    return corpus is None or corpus in experiment.values["corpus"]
+    """Returns whether an experiment, or its pretraining, uses a corpus; True with None."""
+    earlier = experiment.pretraining
+    return (
+        corpus is None
+        or corpus in experiment.values["corpus"]
+        or (earlier is not None and uses(earlier, corpus))
+    )
 
 
 def reproduce(
     system: overlay.System, experiments: Sequence[overlay.Experiment], corpus: str | None = None
-) -> None:
+) -> list[str]:
     """Brings a system's rows up to date, seed by seed, and says how long the rest will take.
 
     Args:
         corpus: leaves the rows of variants without it as they are; None runs all.
+
+    Returns:
+        The variants that failed, with those that are compared with one of them.
+
+    Raises:
+        InputError: its rows cannot be read, or another process is running it.
     """
-    path = rows.ROWS / f"{experiments[0].system}.csv"
+    name = experiments[0].system
+    path = rows.ROWS / f"{name}.csv"
+    rows.check_known(rows.read(path), name)
     found = {each.name: last(each, system) for each in experiments}
-    pairs = {name: [each for each in experiments if each.variant == name] for name in system.variants}
-    chosen = [
-        name
-        for name, pair in pairs.items()
+    pairs = {
+        variant: [each for each in experiments if each.variant == variant] for variant in system.variants
+    }
+    present = [
+        variant
+        for variant, pair in pairs.items()
         if all(uses(each, corpus) and not workspace.missing(each) for each in pair)
-        and not has_less_data(pair, found)
     ]
-    # the first seed of all variants before the second
-    runs = list(itertools.product(range(system.n_seeds), chosen))
-    for n_done, (number, variant) in enumerate(runs):
-        pair = pairs[variant]
-        left = time_left((each.run(n, None) for n, name in runs[n_done:] for each in pairs[name]), found)
-        print(f"{pair[0].system} {variant}, seed {number + 1} of {system.n_seeds}{left}", flush=True)
-        workspace.pretrain(pair[0])
-        limited = workspace.equal_runs(pair, number)
-        for each in limited:
-            workspace.reproduce(workspace.prepare(each))
-        against = pairs.get(system.variants[variant].against or "", [])
-        measured = rows.measured(pair, system, number + 1, against)
-        now = {each.name: row for each, row in zip(pair, measured, strict=True)}
-        if not any(has_more_seeds(found[name], row) for name, row in now.items()):
-            found |= now
-        rows.write(found.values(), path)
-        for name, row in now.items():
-            print(f"{pair[0].system} {name}: UAR {row['uar']:.3f}", flush=True)
+    failed: dict[str, str] = {}
+    with alone(workspace.RUNS / name) if present else nullcontext():
+        chosen = []
+        for variant in present:
+            try:
+                if not has_less_data(pairs[variant], found):
+                    chosen.append(variant)
+            except InputError as error:
+                failed[variant] = report(f"{name} {variant}", error)
+        # the first seed of all variants before the second
+        runs = list(itertools.product(range(system.n_seeds), chosen))
+        for n_done, (number, variant) in enumerate(runs):
+            if failed.keys() & {variant, system.variants[variant].against}:
+                failed.setdefault(variant, f"{name} {variant}")
+                continue
+            left = time_left(
+                (each.run(n, None) for n, other in runs[n_done:] for each in pairs[other]), found
+            )
+            print(f"{name} {variant}, seed {number + 1} of {system.n_seeds}{left}", flush=True)
+            try:
+                now = tested(system, pairs, variant, number)
+            except InputError as error:
+                failed[variant] = report(f"{name} {variant}", error)
+                continue
+            if not any(has_more_seeds(found[each], row) for each, row in now.items()):
+                found |= now
+            rows.write(found.values(), path)
+            for each, row in now.items():
+                print(f"{name} {each}: UAR {row['uar']:.3f}", flush=True)
     rows.write(found.values(), path)
+    return list(failed.values())
+
+
+def tested(
+    system: overlay.System, pairs: Mapping[str, Sequence[overlay.Experiment]], variant: str, number: int
+) -> dict[str, dict[str, Any]]:
+    """Runs a variant with its seed `number`; returns its rows of the seeds so far, by name.
+
+    Args:
+        pairs: the experiments of each variant.
+    """
+    pair = pairs[variant]
+    workspace.pretrain(pair[0])
+    for each in workspace.equal_runs(pair, number):
+        workspace.reproduce(workspace.prepare(each))
+    against = pairs.get(system.variants[variant].against or "", [])
+    measured = rows.measured(pair, system, number + 1, against)
+    return {each.name: row for each, row in zip(pair, measured, strict=True)}
 
 
 def has_more_seeds(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -112,6 +112,8 @@ def prepare(experiment: Experiment) -> Path:
     finished = [lock for lock in locks if lock.parent.suffix != workspace.UNFINISHED]
     if finished and not place.exists():
         workspace.start_from(max(finished, key=lambda lock: lock.stat().st_mtime).parent, place)
+    if (place / PARAMS).is_file() and load(place / PARAMS) != experiment.values:
+        (place / PREDICTIONS).unlink(missing_ok=True)  # of other settings: it would count as finished
     workspace.prepare(place, experiment.values, itertools.chain(*inputs(experiment).values()), CACHE)
     return place
 

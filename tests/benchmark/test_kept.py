@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,52 @@ def test_rows_of_other_columns_are_not_overwritten_without_the_recordings(folder
     with pytest.raises(InputError, match=r"B1_svm\.csv: its columns"):
         run("B1_svm")
     assert "0.5" in (folder / "B1_svm.csv").read_text()
+
+
+FIRST, FIRST_LINE = "A1_cnn1d ravdess-as_reported", b"A1_cnn1d,ravdess,stand_in,as_reported,"
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "a line is cut off": (lambda line: line[:60] + b"\n", f"{FIRST}: .* is None"),
+    "a value too many": (lambda line: line.rstrip() + b",1\n", FIRST),
+    "a text for a number": (
+        lambda line: line.replace(b",True,", b",x,").replace(b",0.", b",much.", 1),
+        FIRST,
+    ),
+    "no accuracy": (lambda line: re.sub(rb"(cnn1d,ravdess,,),[\d.]+", rb"\1,", line), "accuracy is ''"),
+    "there twice": (lambda line: 2 * line, f"{FIRST} is there twice"),
+    "no such variant": (
+        lambda line: line.replace(b"A1_cnn1d,ravdess,", b"A1_cnn1d,tess,", 1),
+        "A1_cnn1d tess-",
+    ),
+    "no such protocol": (lambda line: line.replace(b"as_reported", b"random", 1), "A1_cnn1d ravdess-random"),
+    "another system": (lambda line: line.replace(b"A1_cnn1d", b"B1_svm", 1), "B1_svm ravdess-as_reported"),
+    "no text": (lambda line: b"\xff" + line, "not a table"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_row_is_refused_and_not_replaced(kind: str, folder: Path) -> None:
+    damage, message = DAMAGES[kind]
+    path = folder / "A1_cnn1d.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    (number,) = [i for i, line in enumerate(lines) if line.startswith(FIRST_LINE)]
+    lines[number] = damage(lines[number])
+    damaged = b"".join(lines)
+    assert damaged != (ROOT / "benchmark/published/rows/A1_cnn1d.csv").read_bytes()
+    path.write_bytes(damaged)
+    for use in (rows.gather, lambda: run("A1_cnn1d")):
+        with pytest.raises(InputError, match=rf"A1_cnn1d\.csv: .*{message}"):
+            use()
+    assert path.read_bytes() == damaged
+
+
+def test_a_lost_row_is_named_with_the_command_that_adds_it(folder: Path) -> None:
+    path = folder / "A1_cnn1d.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text(
+        "".join(line for line in lines if not line.startswith("A1_cnn1d,ravdess,stand_in,as_reported"))
+    )
+    with pytest.raises(InputError, match=r"A1_cnn1d\.csv: .*ravdess-as_reported.*published\.system A1_cnn1d"):
+        rows.gather()
+    run("A1_cnn1d")
+    assert len(path.read_text().splitlines()) == len(lines)
+    rows.gather()

@@ -111,6 +111,10 @@ def test_a_misspelt_key_is_rejected_with_its_place_and_a_suggestion(
         ({"protocols": {"as_reported": {}}}, r"X\.yaml\.protocols: "),
         ({"protocols__random": {}}, r"X\.yaml\.protocols\.random"),
         ({"protocols__as_reported__train": {"threads": 2}}, r"X\.yaml.*protocols\.as_reported\.train"),
+        (
+            {"protocols__speaker_independent": {"split": {"protocol": "random"}}},
+            r"X\.yaml.*protocols\.speaker_independent\.split\.protocol: 'random'",
+        ),
     ],
 )
 def test_a_mistake_in_a_systems_file_is_reported_with_its_place(

@@ -20,8 +20,9 @@ import pytest
 import soundfile
 from ruamel.yaml import YAML
 
-from benchmark.published import rows
+from benchmark.published import rows, workspace
 from stages.base.params import load
+from stages.base.workspace import alone
 from tests.support.workspace import RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,7 +191,7 @@ def test_a_system_runs_when_its_corpus_is_there_and_only_what_changed_runs_again
     assert all(
         row[column] == "" for row in found for column in ("accuracy", "uar", "n_clips", "train_seconds")
     )
-    assert not (project / "benchmark" / "runs").exists()
+    assert not (project / workspace.RUNS).exists()
 
     record(project, ravdess)
     edit(project, "B1_svm", "ravdess_savee")
@@ -240,16 +241,41 @@ def test_a_failing_row_leaves_the_earlier_rows_and_is_reported_with_its_workspac
     failed = run(project, "B1_svm")
     assert failed.returncode == 1
     place = "benchmark/published/runs/B1_svm/ravdess-clips"
-    assert failed.stderr.splitlines()[-1].startswith(f"error: {place}: ")
+    assert f"error: B1_svm ravdess: {place}: " in failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith("error: B1_svm ravdess: failed")
     assert (project / "benchmark" / "published" / "rows" / "B1_svm.csv").read_bytes() == before
     assert sorted(path.name for path in (project / "benchmark" / "published" / "rows").iterdir()) == [
         "B1_svm.csv"
     ]
     both = run(project, "B1_svm", "C1_cnn")  # the second one runs all the same, as far as it can
     assert both.returncode == 1
-    assert f"error: B1_svm: {place}: " in both.stderr
-    assert both.stderr.splitlines()[-1].startswith("error: B1_svm: failed")
+    assert both.stderr.splitlines()[-1].startswith("error: B1_svm ravdess: failed")
     assert {row["status"] for row in result(project, "C1_cnn")} == {"not run here: needs TESS"}
+
+
+def test_a_failing_variant_leaves_the_others_and_those_compared_with_it_fail_too(project: Path) -> None:
+    record(project, ravdess)
+    edit(project, "B1_svm", "ravdess")
+    path = project / "benchmark" / "published" / "systems" / "B1_svm.yaml"
+    values = load(path)
+    last = values["variants"]["ravdess"]
+    broken = last | {"params": last["params"] | {"models": {"svm": {"inputs": {"features": ["byol_s"]}}}}}
+    compared = last | {"against": "broken"}
+    values["variants"] = {"broken": broken, "compared": compared, "ravdess": last}
+    YAML().dump(values, path)
+    done = run(project, "B1_svm")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: B1_svm broken, B1_svm compared: failed")
+    found = {row["variant"]: row["status"] for row in result(project, "B1_svm")}
+    assert found == {"broken": rows.NOT_YET, "compared": rows.NOT_YET, "ravdess": "run"}
+
+
+def test_a_system_is_run_by_one_process_at_a_time(ran_b1: Path) -> None:
+    with alone(ran_b1 / workspace.RUNS / "B1_svm"):
+        done = run(ran_b1, "B1_svm")
+    assert done.returncode == 1
+    assert f"error: B1_svm: {workspace.RUNS / 'B1_svm'}: another run" in done.stderr
+    assert str(os.getpid()) in done.stderr
 
 
 def test_a_killed_run_resumes(ran_b1: Path, tmp_path: Path) -> None:

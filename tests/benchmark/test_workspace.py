@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from benchmark.published import workspace
+from benchmark.published import system, workspace
 from benchmark.published.overlay import Experiment
 from stages.base.errors import InputError
+from stages.base.files import PREDICTIONS
 from stages.base.params import load
 from tests.support import shipped
 
@@ -124,6 +125,23 @@ def test_pretraining_makes_the_weights_and_needs_its_own_corpus(project: Path) -
     assert workspace.missing(later) == ["TESS"]
     put(project, "tess/OAF_back_angry.wav")
     assert workspace.missing(later) == []
+
+
+def test_a_run_on_a_corpus_includes_those_that_start_from_it() -> None:
+    earlier = Experiment("X", "all", "pretrain", row(corpus=["tess"]).values)
+    later = replace(starting_from(earlier.weights), pretraining=earlier)
+    used = [corpus for corpus in ("ravdess", "tess", "savee", None) if system.uses(later, corpus)]
+    assert used == ["ravdess", "tess", None]
+
+
+def test_predictions_of_other_settings_do_not_finish_a_run(project: Path) -> None:
+    place = workspace.prepare(row(seed=7))
+    (place / PREDICTIONS).parent.mkdir(parents=True, exist_ok=True)
+    (place / PREDICTIONS).touch()
+    workspace.prepare(row(seed=7))
+    assert workspace.is_finished(row(seed=7))
+    workspace.prepare(row(seed=7, models__svm__c=3.0))
+    assert not workspace.is_finished(row(seed=7, models__svm__c=3.0))
 
 
 def test_a_packed_corpus_is_not_missing(project: Path) -> None:
