@@ -93,6 +93,7 @@ def test_the_projects_page_matches_its_recorded_results() -> None:
         assert record.table(json.loads(results.read_text())) in shown[0]
 
 
+@pytest.mark.slow
 def test_the_stages_start_from_a_workspace_of_recordings(tmp_path: Path) -> None:
     path = tmp_path / "03-01-01-01-01-01-01.wav"
     noise = np.random.default_rng(0).normal(scale=0.1, size=16_000)

@@ -385,7 +385,9 @@ def test_initial_weights_without_their_recordings_are_rejected(workspace: Worksp
         train.main()
 
 
-@pytest.mark.parametrize("file", ["trained_on.parquet", "model.weights.h5"])
+@pytest.mark.parametrize(
+    "file", ["model.weights.h5", pytest.param("trained_on.parquet", marks=pytest.mark.slow)]
+)
 def test_initial_weights_beside_files_of_another_fold_are_rejected(workspace: Workspace, file: str) -> None:
     workspace.set(model="ann", training__epochs=1)
     train.main()

@@ -85,8 +85,8 @@ def _say_what_no_fold_tests(extra: pd.DataFrame, tested: pd.DataFrame) -> None:
     unused = extra[~extra["label"].isin(tested["label"])]
     for corpus, own in unused.groupby("corpus", observed=True):
         n_clips, untested = int((extra["corpus"] == corpus).sum()), listed(sorted(set(own["label"])))
-        labels = listed(sorted(set(tested["label"])))
         if len(own) == n_clips:
+            labels = listed(sorted(set(tested["label"])))
             raise InputError(
                 f"params.split.train_only: the labels of {corpus} there, {untested}, are not tested, so no "
                 f"fold trains on those clips. Those tested are {labels}: map one to the other by "

@@ -446,6 +446,7 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "built_in", tmp_path / "by_table"
 
 
+@pytest.mark.slow
 def test_a_table_of_a_corpus_gives_its_scores_to_the_digit(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,6 +155,7 @@ def test_an_image_is_resized_as_in_training_with_the_same_bytes_in_every_process
     assert len(hashes) == 1
 
 
+@pytest.mark.slow
 def test_renaming_a_graph_changes_no_score(
     finished: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

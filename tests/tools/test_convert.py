@@ -203,6 +203,7 @@ def test_arrays_that_are_not_efficientnets_are_reported(
     assert not PRETRAINED.exists()
 
 
+@pytest.mark.slow
 def test_an_error_is_all_that_the_command_prints(tmp_path: Path) -> None:
     shipped.write(tmp_path)
     np.savez(tmp_path / "other.npz", kernel=np.zeros((8, 3, 3, 3), np.float32))
