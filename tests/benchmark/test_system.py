@@ -416,6 +416,29 @@ def test_a_row_of_savee_runs_on_clips_of_its_names(recorded: Path, name: str) ->
     check_runs(recorded, name, n_clips=276, n_speakers=10)
 
 
+@pytest.mark.faults
+def test_b4_starts_from_a_converted_preset(recorded: Path) -> None:
+    """With random weights in place of ImageNet's, in the form in which they are published."""
+    keras_hub = pytest.importorskip("keras_hub", reason="needs KerasHub: pip install -e '.[pretrained]'")
+    keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=[3, 4, 6, 3],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="basic_block",
+    ).save_to_preset(str(recorded / "preset"))
+    convert = [sys.executable, "-m", "stages.tools.convert", "preset", "imagenet"]
+    subprocess.run(convert, cwd=recorded, env=os.environ | {"PYTHONPATH": ""}, check=True)
+    block = "params__models__resnet34__training__"
+    small = {f"{block}epochs": 1, f"{block}resizing": [{"from_epoch": 0, "pixels": 32}]}
+    edit(recorded, "B4_resnet34", "ravdess", **small, **FEW_FOLDS)
+    check_runs(recorded, "B4_resnet34", n_clips=192, n_speakers=6)
+    run_of = recorded / workspace.RUNS / "B4_resnet34" / "ravdess-as_reported-20"
+    assert load(run_of / "params.yaml")["models"]["resnet34"]["training"]["init_from"] == "imagenet"
+    assert (run_of / "data" / "pretrained" / "imagenet" / "fold.json").is_file()
+
+
 def test_a_variant_starts_from_weights_that_are_trained_before_it(recorded: Path) -> None:
     variant = "variants__ravdess_after_tess__"
     changes = {
