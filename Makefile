@@ -3,7 +3,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 TENSORFLOW ?= $(if $(wildcard $(VENV)/gpu),gpu,cpu)
-$(if $(filter-out cpu gpu,$(TENSORFLOW)),$(error TENSORFLOW=$(TENSORFLOW): choose cpu or gpu))
+OTHER = $(VENV)/$(if $(filter gpu,$(TENSORFLOW)),cpu,gpu)
+ifneq ($(TENSORFLOW),$(or $(filter cpu gpu,$(firstword $(TENSORFLOW))),none))
+$(error TENSORFLOW=$(TENSORFLOW): choose cpu or gpu)
+endif
 BIN = $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
@@ -75,8 +78,8 @@ base: $(VENV)/$(TENSORFLOW)
 $(VENV)/$(TENSORFLOW): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	rm -f $(VENV)/cpu $(VENV)/gpu
-	$(BIN)/python -m pip uninstall -qq --yes tensorflow tensorflow-cpu
+	if [ -e $(OTHER) ] || [ -e $(VENV)/installed ]; then \
+	  rm -f $(OTHER) && $(BIN)/python -m pip uninstall -qq --yes tensorflow tensorflow-cpu && rm -f $(VENV)/installed; fi
 	$(BIN)/python -m pip install --quiet --editable '.[av,$(TENSORFLOW)]'
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 	touch $@

@@ -17,6 +17,7 @@ from benchmark.published import workspace
 from stages.base.errors import InputError, parser_of, run
 from stages.base.files import write
 from stages.base.params import PARAMS, load
+from stages.base.workspace import alone
 
 
 def main() -> None:
@@ -33,11 +34,12 @@ def main() -> None:
                 f"cross_corpus: not in data/sources: {', '.join(missing)}. Put it there, or choose others."
             )
     found = []
-    for number, experiment in enumerate(experiments, start=1):
-        print(f"cross_corpus: {number} of {len(experiments)}: {experiment.name}", flush=True)
-        place = workspace.prepare(experiment)
-        workspace.reproduce(place)
-        found += cells.of_run(experiment, place)
+    with alone(workspace.RUNS / plan.NAME):
+        for number, experiment in enumerate(experiments, start=1):
+            print(f"cross_corpus: {number} of {len(experiments)}: {experiment.name}", flush=True)
+            place = workspace.prepare(experiment)
+            workspace.reproduce(place)
+            found += cells.of_run(experiment, place)
     cells.write(found)
     write(matrix.draw(found).content, cells.RESULTS.with_name("matrix.png"))
     print(f"\n{matrix.markdown(found)}")

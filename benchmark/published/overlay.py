@@ -91,9 +91,6 @@ class System(Block):
                 raise ValueError(
                     f"protocols.{name}.{key}: both protocols train alike; only `split` may differ"
                 )
-        protocol = self.protocols.get("speaker_independent", {}).get("split", {}).get("protocol", "")
-        if leak.leaky(protocol):
-            raise ValueError(f"protocols.speaker_independent.split.protocol: '{protocol}' is leaky")
         return self
 
 
@@ -113,6 +110,12 @@ class Experiment:
     @property
     def name(self) -> str:
         return f"{self.variant}-{self.protocol}"
+
+    @property
+    def corpora(self) -> list[str]:
+        """The corpora that it or its pretraining reads."""
+        earlier = [] if self.pretraining is None else self.pretraining.corpora
+        return [*self.values["corpus"], *earlier]
 
     @property
     def n_clips(self) -> int:
@@ -143,11 +146,13 @@ class Experiment:
         """Returns the checked parameters, including the model's own.
 
         Raises:
-            InputError: a key is unknown or a value not valid.
+            InputError: a key is unknown or a value not valid, or a split by new speakers is not one.
         """
         try:
             params = checked(self.values)
             params.config("models", params.model, "params.model")
+            if self.protocol.startswith("speaker_independent") and leak.leaky(params.split.protocol):
+                raise InputError(f"params.split.protocol: '{params.split.protocol}' tests known speakers.")
         except InputError as error:
             raise InputError(f"{SYSTEMS / self.system}.yaml, {self.name}: {error}") from error
         return params

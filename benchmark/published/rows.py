@@ -61,6 +61,7 @@ COLUMNS = [
 ]
 TEXTS = {"system", "variant", "role", "protocol", "status", "model", "corpora", "settings", "commit", "note"}
 NUMBERS = [column for column in COLUMNS if column not in TEXTS | {"leaky"}]
+COUNTS = ["n_clips", "n_speakers", "n_train", "n_folds", "of_folds", "n_seeds"]  # of every row that was run
 CODE = ["stages", "dvc.yaml", "params.yaml", "benchmark/published/*.py", "benchmark/published/systems"]
 
 
@@ -328,9 +329,16 @@ def is_valid(row: Mapping[str | None, str | None], column: str) -> bool:
     text = row.get(column)
     if text is None or None in row:  # a line with fewer or more values
         return False
+    status = str(row["status"])
+    if column == "status":
+        return status in (RAN, NOT_YET) or status.startswith(NEEDS)
+    if column == "leaky":
+        return text in ("True", "False", "")
     if column not in NUMBERS:
         return True
+    if not text:
+        return not (status == RAN and column in ("accuracy", *COUNTS))
     try:
-        return isfinite(float(text)) if text else not (row["status"] == RAN and column == "accuracy")
+        return isfinite(float(text)) and (column not in COUNTS or text.isdecimal())
     except ValueError:
         return False

@@ -8,7 +8,8 @@ Each run is this pipeline in a workspace of its own in benchmark/published/runs,
 benchmark/published/systems/B1_svm.yaml changes it. The weights that a variant with `pretrain` starts from are
 trained once, before its first run, and put in data/pretrained. Both protocols are run with the same seeds,
 `n_seeds` of them, and with equally many training clips. Only what changed runs again, a killed run resumes,
-and several systems may run side by side. If a variant fails, the next one runs.
+and several systems may run side by side. If a variant fails, those that
+are not compared with it run all the same.
 
 benchmark/published/rows/B1_svm.csv is written after each seed; rows of more seeds with the same settings are
 kept until there are as many. Rows keep their last results if their corpus or weights are missing, or have
@@ -47,15 +48,12 @@ def main() -> None:
             experiment.params()  # a mistake in the last one is reported before the first one is trained
             if experiment.pretraining is not None:
                 experiment.pretraining.params()
-    using = {
-        name: experiments
-        for name, experiments in chosen.items()
-        if any(uses(each, to.corpus) for each in experiments)
-    }
     failed = []
-    for name, experiments in using.items():
+    for name, experiments in chosen.items():
+        system = overlay.load(name)
+        variants = using(to.corpus, system, experiments)
         try:
-            failed += reproduce(overlay.load(name), experiments, to.corpus)
+            failed += reproduce(system, experiments, variants) if variants else []
         except InputError as error:
             failed.append(report(name, error))
     if failed:
@@ -70,7 +68,7 @@ def report(name: str, error: InputError) -> str:
 
 def check_available(corpus: str, experiments: Sequence[overlay.Experiment]) -> None:
     """Raises InputError when no experiment uses the corpus, or it is not in data/sources."""
-    users = {name: each for each in experiments for name in each.values["corpus"]}
+    users = {name: each for each in experiments for name in each.corpora}
     if corpus not in users:
         raise unknown("--corpus", corpus, users)
     if corpus not in workspace.available(users[corpus].values):
@@ -78,23 +76,23 @@ def check_available(corpus: str, experiments: Sequence[overlay.Experiment]) -> N
         raise InputError(f"{SOURCES / corpus}: missing: {about.title}. {about.access}")
 
 
-def uses(experiment: overlay.Experiment, corpus: str | None) -> bool:
-    """Returns whether an experiment, or its pretraining, uses a corpus; True with None."""
-    earlier = experiment.pretraining
-    return (
-        corpus is None
-        or corpus in experiment.values["corpus"]
-        or (earlier is not None and uses(earlier, corpus))
-    )
+def using(corpus: str | None, system: overlay.System, experiments: Sequence[overlay.Experiment]) -> list[str]:
+    """Returns the variants that read a corpus, and those that they are compared with; all with None."""
+    found = {each.variant for each in experiments if corpus in (None, *each.corpora)}
+    for name in reversed(system.variants):  # a variant is compared with one before it
+        against = system.variants[name].against
+        if name in found and against is not None:
+            found.add(against)
+    return [name for name in system.variants if name in found]
 
 
 def reproduce(
-    system: overlay.System, experiments: Sequence[overlay.Experiment], corpus: str | None = None
+    system: overlay.System, experiments: Sequence[overlay.Experiment], variants: Sequence[str]
 ) -> list[str]:
     """Brings a system's rows up to date, seed by seed, and says how long the rest will take.
 
     Args:
-        corpus: leaves the rows of variants without it as they are; None runs all.
+        variants: to run; the rows of others are left as they are.
 
     Returns:
         The variants that failed, with those that are compared with one of them.
@@ -104,18 +102,12 @@ def reproduce(
     """
     name = experiments[0].system
     path = rows.ROWS / f"{name}.csv"
-    rows.check_known(rows.read(path), name)
-    found = {each.name: last(each, system) for each in experiments}
-    pairs = {
-        variant: [each for each in experiments if each.variant == variant] for variant in system.variants
-    }
-    present = [
-        variant
-        for variant, pair in pairs.items()
-        if all(uses(each, corpus) and not workspace.missing(each) for each in pair)
-    ]
+    pairs = {each: [one for one in experiments if one.variant == each] for each in system.variants}
+    present = [each for each in variants if not any(map(workspace.missing, pairs[each]))]
     failed: dict[str, str] = {}
     with alone(workspace.RUNS / name) if present else nullcontext():
+        rows.check_known(rows.read(path), name)
+        found = {each.name: last(each, system) for each in experiments}
         chosen = []
         for variant in present:
             try:
@@ -126,14 +118,20 @@ def reproduce(
         # the first seed of all variants before the second
         runs = list(itertools.product(range(system.n_seeds), chosen))
         for n_done, (number, variant) in enumerate(runs):
-            if failed.keys() & {variant, system.variants[variant].against}:
-                failed.setdefault(variant, f"{name} {variant}")
+            if variant in failed:
                 continue
-            left = time_left(
-                (each.run(n, None) for n, other in runs[n_done:] for each in pairs[other]), found
-            )
+            waiting = [
+                each.run(n, None)
+                for n, other in runs[n_done:]
+                for each in pairs[other]
+                if other not in failed
+            ]
+            left = time_left(waiting, found)
             print(f"{name} {variant}, seed {number + 1} of {system.n_seeds}{left}", flush=True)
             try:
+                against = system.variants[variant].against
+                if against in failed:
+                    raise InputError(f"is compared with {against}, which failed.")
                 now = tested(system, pairs, variant, number)
             except InputError as error:
                 failed[variant] = report(f"{name} {variant}", error)
@@ -143,7 +141,7 @@ def reproduce(
             rows.write(found.values(), path)
             for each, row in now.items():
                 print(f"{name} {each}: UAR {row['uar']:.3f}", flush=True)
-    rows.write(found.values(), path)
+        rows.write(found.values(), path)
     return list(failed.values())
 
 

@@ -64,7 +64,8 @@ def opened(
 
 def is_available(name: str, corpus: ModuleType, params: Params) -> bool:
     """Returns whether `opened` finds the corpus, or may download it."""
-    if hasattr(corpus, "synthesise") or params.ingest.download or find(name) is not None:
+    may_download = params.ingest.download and hasattr(corpus, "downloads")
+    if hasattr(corpus, "synthesise") or may_download or find(name) is not None:
         return True
     return bool(earlier_download(name, params.config("corpora", name, "params.corpus")))
 
@@ -152,10 +153,12 @@ def downloaded(name: str, corpus: ModuleType, config: Any, allowed: bool) -> lis
 def earlier_download(name: str, config: Any) -> list[Path]:
     """Returns the files of a complete download with these settings; none if there was none."""
     folder = DOWNLOADS / name
-    complete = folder / COMPLETE
-    known = json.loads(complete.read_text()) if complete.exists() else {}
-    paths = [folder / filename for filename in known.get("files", [])]
-    is_same = known.get("config") == config.model_dump(mode="json")
+    try:
+        known = json.loads((folder / COMPLETE).read_bytes())
+        paths = [folder / filename for filename in known["files"]]
+        is_same = known["config"] == config.model_dump(mode="json")
+    except (FileNotFoundError, ValueError, LookupError, TypeError):  # damaged: it is downloaded again
+        return []
     return paths if is_same and all(path.exists() for path in paths) else []
 
 

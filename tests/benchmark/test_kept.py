@@ -29,7 +29,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(name: str) -> None:
     """Runs a system without checking its params first, which imports TensorFlow."""
-    system.reproduce(overlay.load(name), overlay.experiments(name, load(Path("params.yaml"))))
+    loaded = overlay.load(name)
+    system.reproduce(loaded, overlay.experiments(name, load(Path("params.yaml"))), [*loaded.variants])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,6 +85,10 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         FIRST,
     ),
     "no accuracy": (lambda line: re.sub(rb"(cnn1d,ravdess,,),[\d.]+", rb"\1,", line), "accuracy is ''"),
+    "no seeds": (lambda line: re.sub(rb",1,1,3,", b",1,1,,", line), "n_seeds is ''"),
+    "seeds with a point": (lambda line: re.sub(rb",1,1,3,", b",1,1,3.0,", line), "n_seeds is '3.0'"),
+    "an unknown status": (lambda line: line.replace(b",run,", b",rum,"), "status is 'rum'"),
+    "neither leaky nor not": (lambda line: line.replace(b",True,", b",x,"), "leaky is 'x'"),
     "there twice": (lambda line: 2 * line, f"{FIRST} is there twice"),
     "no such variant": (
         lambda line: line.replace(b"A1_cnn1d,ravdess,", b"A1_cnn1d,tess,", 1),
@@ -122,3 +127,18 @@ def test_a_lost_row_is_named_with_the_command_that_adds_it(folder: Path) -> None
     run("A1_cnn1d")
     assert len(path.read_text().splitlines()) == len(lines)
     rows.gather()
+
+
+@pytest.mark.parametrize(
+    ("corpus", "variants"),
+    [
+        ("tess", ["ravdess", "ravdess_after_tess"]),  # which starts from TESS and is compared with `ravdess`
+        ("ravdess", ["ravdess", "ravdess_after_tess"]),
+        ("crema_d", ["crema_d"]),
+        ("savee", []),
+        (None, ["crema_d", "ravdess", "ravdess_after_tess"]),
+    ],
+)
+def test_a_corpus_is_used_by_what_starts_from_it_too(corpus: str | None, variants: list[str]) -> None:
+    experiments = overlay.experiments("A1_cnn1d", load(Path("params.yaml")))
+    assert system.using(corpus, overlay.load("A1_cnn1d"), experiments) == variants

@@ -111,10 +111,6 @@ def test_a_misspelt_key_is_rejected_with_its_place_and_a_suggestion(
         ({"protocols": {"as_reported": {}}}, r"X\.yaml\.protocols: "),
         ({"protocols__random": {}}, r"X\.yaml\.protocols\.random"),
         ({"protocols__as_reported__train": {"threads": 2}}, r"X\.yaml.*protocols\.as_reported\.train"),
-        (
-            {"protocols__speaker_independent": {"split": {"protocol": "random"}}},
-            r"X\.yaml.*protocols\.speaker_independent\.split\.protocol: 'random'",
-        ),
     ],
 )
 def test_a_mistake_in_a_systems_file_is_reported_with_its_place(
@@ -145,6 +141,32 @@ def test_a_value_that_is_not_valid_is_reported_with_the_row(only_x: Path) -> Non
     place = r"X\.yaml, ravdess_savee-as_reported: params\.models\.svm\.kernel: 'rbv'"
     with pytest.raises(InputError, match=place):
         first.params()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"protocols__speaker_independent__split__protocol": "random"},
+            r"split\.protocol: 'random' tests known",
+        ),
+        (
+            {"protocols__speaker_independent": {}, "params__split": {"protocol": "random"}},
+            "'random' tests known",
+        ),
+        ({"protocols__speaker_independent": {"split": None}}, r"params\.split: "),
+        (
+            {"protocols__speaker_independent": {"split": {"protocol": ["random"]}}},
+            r"params\.split\.protocol: ",
+        ),
+    ],
+)
+def test_a_split_by_new_speakers_must_be_one(only_x: Path, changes: dict[str, Any], message: str) -> None:
+    YAML().dump(written(**changes), only_x)
+    _, new, *_ = overlay.experiments("X", shipped.values())
+    for experiment in (new, new.run(1, 100)) if isinstance(new.values["split"], dict) else (new,):
+        with pytest.raises(InputError, match=rf"X\.yaml, ravdess_savee-speaker_independent.*{message}"):
+            experiment.params()
 
 
 def test_an_unknown_system_is_reported_with_the_choices() -> None:

@@ -266,6 +266,7 @@ def test_a_failing_variant_leaves_the_others_and_those_compared_with_it_fail_too
     done = run(project, "B1_svm")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: B1_svm broken, B1_svm compared: failed")
+    assert "error: B1_svm compared: is compared with broken" in done.stderr
     found = {row["variant"]: row["status"] for row in result(project, "B1_svm")}
     assert found == {"broken": rows.NOT_YET, "compared": rows.NOT_YET, "ravdess": "run"}
 
@@ -394,10 +395,15 @@ def test_systems_run_on_all_clips_of_a_corpus(project: Path, corpora: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("corpus", "said"), [("savee", ["data/sources/savee"]), ("crema", ["--corpus", "'crema'", "crema_d"])]
+    ("arguments", "said"),
+    [
+        (["--corpus", "savee"], ["data/sources/savee"]),
+        (["A1_cnn1d", "--corpus", "tess"], ["data/sources/tess"]),  # which a variant starts from
+        (["--corpus", "crema"], ["--corpus", "'crema'", "crema_d"]),
+    ],
 )
-def test_a_corpus_that_is_not_there_is_an_error(project: Path, corpus: str, said: list[str]) -> None:
-    done = run(project, "--corpus", corpus)
+def test_a_corpus_that_is_not_there_is_an_error(project: Path, arguments: list[str], said: list[str]) -> None:
+    done = run(project, *arguments)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert all(each in done.stderr.splitlines()[-1] for each in said)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.published import system, workspace
+from benchmark.published import workspace
 from benchmark.published.overlay import Experiment
 from stages.base.errors import InputError
 from stages.base.files import PREDICTIONS
@@ -125,13 +125,6 @@ def test_pretraining_makes_the_weights_and_needs_its_own_corpus(project: Path) -
     assert workspace.missing(later) == ["TESS"]
     put(project, "tess/OAF_back_angry.wav")
     assert workspace.missing(later) == []
-
-
-def test_a_run_on_a_corpus_includes_those_that_start_from_it() -> None:
-    earlier = Experiment("X", "all", "pretrain", row(corpus=["tess"]).values)
-    later = replace(starting_from(earlier.weights), pretraining=earlier)
-    used = [corpus for corpus in ("ravdess", "tess", "savee", None) if system.uses(later, corpus)]
-    assert used == ["ravdess", "tess", None]
 
 
 def test_predictions_of_other_settings_do_not_finish_a_run(project: Path) -> None:

@@ -58,6 +58,12 @@ def test_a_corpus_that_ingest_would_not_find_is_named(
     (notice,) = notices(corpus=["demo", "ravdess"])
     assert notice.startswith("notice: ravdess: not in data/sources;")
     assert notices(ingest__download=True) == []
+    (notice,) = notices(corpus=["demo", "savee"])  # which nobody may download
+    assert notice.startswith("notice: savee: ")
+    earlier = work.folder / "data" / "downloads" / "ravdess" / "complete.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("damaged")
+    assert len(notices(corpus=["demo", "ravdess"], ingest__download=False)) == 1
     (work.folder / "data" / "sources").mkdir(parents=True)
     with zipfile.ZipFile(work.folder / "data" / "sources" / "ravdess.zip", "w") as archive:
         archive.writestr("03-01-03-01-01-01-01.wav", b"")
