@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -36,6 +36,7 @@ tables_of_roles = arrays.arrays(
 
 
 @given(tables_of_roles)
+@settings(max_examples=25)
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, roles: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "splits.parquet"
     clips = described(roles.shape[1])
