@@ -305,6 +305,8 @@ def read(path: Path) -> list[dict[str, str]]:
         raise InputError(f"{path}: its columns are not those that this version writes. {way_out}")
     seen = set()
     for row in found:
+        if None in row or None in row.values():
+            raise InputError(f"{path}: {place(row)}: its line has not {len(COLUMNS)} values. {way_out}")
         if wrong := next((column for column in COLUMNS if not is_valid(row, column)), None):
             raise InputError(f"{path}: {place(row)}: {wrong} is {row[wrong]!r}. {way_out}")
         if place(row) in seen:
@@ -318,18 +320,13 @@ def place(row: Mapping[str, str]) -> str:
     return f"{row['system']} {row['variant']}-{row['protocol']}"
 
 
-def is_valid(row: Mapping[str | None, str | None], column: str) -> bool:
+def is_valid(row: Mapping[str, str], column: str) -> bool:
     """Returns whether a row's text in a column can be one that `write` wrote.
 
-    >>> is_valid({"status": "run", "accuracy": "0.5"}, "accuracy"), is_valid({"status": "run"}, "accuracy")
-    (True, False)
-    >>> is_valid({"status": "run", "accuracy": "half"}, "accuracy")
-    False
+    >>> [is_valid({"status": "run", "accuracy": text}, "accuracy") for text in ("0.5", "half", "")]
+    [True, False, False]
     """
-    text = row.get(column)
-    if text is None or None in row:  # a line with fewer or more values
-        return False
-    status = str(row["status"])
+    text, status = row[column], row["status"]
     if column == "status":
         return status in (RAN, NOT_YET) or status.startswith(NEEDS)
     if column == "leaky":

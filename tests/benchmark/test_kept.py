@@ -78,12 +78,9 @@ def test_rows_of_other_columns_are_not_overwritten_without_the_recordings(folder
 
 FIRST, FIRST_LINE = "A1_cnn1d ravdess-as_reported", b"A1_cnn1d,ravdess,stand_in,as_reported,"
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "a line is cut off": (lambda line: line[:60] + b"\n", f"{FIRST}: .* is None"),
-    "a value too many": (lambda line: line.rstrip() + b",1\n", FIRST),
-    "a text for a number": (
-        lambda line: line.replace(b",True,", b",x,").replace(b",0.", b",much.", 1),
-        FIRST,
-    ),
+    "a line is cut off": (lambda line: line[:60] + b"\n", f"{FIRST}: its line has not"),
+    "a value too many": (lambda line: line.rstrip() + b",1\n", f"{FIRST}: its line has not"),
+    "a text for a number": (lambda line: line.replace(b",0.", b",much.", 1), "accuracy is 'much"),
     "no accuracy": (lambda line: re.sub(rb"(cnn1d,ravdess,,),[\d.]+", rb"\1,", line), "accuracy is ''"),
     "no seeds": (lambda line: re.sub(rb",1,1,3,", b",1,1,,", line), "n_seeds is ''"),
     "seeds with a point": (lambda line: re.sub(rb",1,1,3,", b",1,1,3.0,", line), "n_seeds is '3.0'"),
