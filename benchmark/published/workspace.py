@@ -7,7 +7,6 @@ again only where something changed. All share one cache, which stores equal file
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -54,7 +53,8 @@ def inputs(experiment: Experiment) -> dict[str, list[Path]]:
 
 def _weights(experiment: Experiment) -> Iterator[str]:
     """Yields the names of what the row reads in data/pretrained: initial weights, frozen networks."""
-    if initial := experiment.block.get("training", {}).get("init_from"):
+    initial = experiment.block.get("training", {}).get("init_from")
+    if initial and experiment.pretraining is None:
         yield initial
     for feature in experiment.values["featurize"]["features"]:
         for value in experiment.values["features"][feature].values():
@@ -91,21 +91,21 @@ def _missing_channels(corpus: Any, paths: list[Path], channels: list[str]) -> li
 def missing(experiment: Experiment) -> list[str]:
     """Returns what the row and its pretraining read and is not here, by title."""
     read = inputs(experiment)
-    if (earlier := experiment.pretraining) is not None:
-        read.pop(earlier.weights)  # `pretrain` makes them
-        read |= inputs(earlier)
+    if experiment.pretraining is not None:
+        read |= inputs(experiment.pretraining)
     return [title for title, paths in read.items() if not paths]
 
 
 def folder(experiment: Experiment) -> Path:
     """Returns the folder of an experiment's workspace."""
-    return RUNS / experiment.system / experiment.name
+    return RUNS / experiment.system / experiment.folder
 
 
 def prepare(experiment: Experiment) -> Path:
     """Brings the row's workspace up to date with the project, and returns it.
 
-    A new one starts with the features that the system's last row made.
+    A new one starts with the features that the system's last row made. Weights of an earlier training are
+    linked into it: they are not the user's, so not in data/pretrained, which every training reads.
     """
     place = folder(experiment)
     locks = place.parent.glob(f"*/{workspace.LOCK}")
@@ -115,23 +115,17 @@ def prepare(experiment: Experiment) -> Path:
     if (place / PARAMS).is_file() and load(place / PARAMS) != experiment.values:
         (place / PREDICTIONS).unlink(missing_ok=True)  # of other settings: it would count as finished
     workspace.prepare(place, experiment.values, itertools.chain(*inputs(experiment).values()), CACHE)
+    if (earlier := experiment.pretraining) is not None:
+        weights = folder(earlier) / MODEL / folder_name(0)
+        if weights.is_dir():
+            workspace.link(weights, place / PRETRAINED / earlier.weights)
     return place
 
 
 def pretrain(experiment: Experiment) -> None:
-    """Trains the weights that an experiment starts from, where they are not up to date, if it needs any.
-
-    They are put in data/pretrained, as a user would do it.
-    """
-    if (earlier := experiment.pretraining) is None:
-        return
-    place, weights = prepare(earlier), PRETRAINED / earlier.weights
-    reproduce(place, "train")
-    unfinished = weights.with_suffix(workspace.UNFINISHED)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(place / MODEL / folder_name(0), unfinished)
-    shutil.rmtree(weights, ignore_errors=True)
-    unfinished.rename(weights)
+    """Trains the weights that an experiment starts from, where they are not up to date, if it needs any."""
+    if experiment.pretraining is not None:
+        reproduce(prepare(experiment.pretraining), "train")
 
 
 def is_finished(run: Experiment) -> bool:

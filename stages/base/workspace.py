@@ -85,7 +85,7 @@ def start_from(finished: Path, place: Path) -> None:
     (unfinished / DATA).mkdir(parents=True)
     for path in TAKEN_OVER:
         if (finished / path).exists():
-            _copy(finished / path, unfinished / path, _link)
+            link(finished / path, unfinished / path)
     shutil.copy2(finished / LOCK, unfinished)
     unfinished.rename(place)
 
@@ -105,7 +105,7 @@ def prepare(place: Path, values: dict[str, Any], inputs: Iterable[Path], cache: 
     for path in (Path("stages"), Path("dvc.yaml"), Path(".dvcignore")):
         _copy(path, place / path, shutil.copy2)
     for path in inputs:
-        _copy(path, place / path, _link)
+        link(path, place / path)
     (place / ".dvc" / "config").write_text(CONFIG.format(cache=cache))
     write_params(place, values)
 
@@ -114,6 +114,11 @@ def write_params(place: Path, values: dict[str, Any]) -> None:
     """Writes a workspace's params.yaml."""
     with replacing(place / PARAMS) as temporary:
         YAML().dump(values, temporary)
+
+
+def link(path: Path, target: Path) -> None:
+    """Makes `target` the same as a file, or a folder of files, by links; by copies where links cannot be."""
+    _copy(path, target, _link)
 
 
 def _copy(path: Path, target: Path, copy: Callable[[str, str], object]) -> None:

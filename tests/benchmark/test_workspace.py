@@ -125,6 +125,12 @@ def test_pretraining_makes_the_weights_and_needs_its_own_corpus(project: Path) -
     assert workspace.missing(later) == ["TESS"]
     put(project, "tess/OAF_back_angry.wav")
     assert workspace.missing(later) == []
+    trained = workspace.folder(earlier) / "data" / "model" / "fold_00" / "model.weights.h5"
+    trained.parent.mkdir(parents=True)
+    trained.write_text("weights")
+    place = workspace.prepare(later.run(0, None))
+    assert (place / "data" / "pretrained" / earlier.weights / trained.name).read_text() == "weights"
+    assert not [*(project / "data" / "pretrained").glob("*/*")]  # every training of the user's reads it
 
 
 def test_predictions_of_other_settings_do_not_finish_a_run(project: Path) -> None:
