@@ -6,7 +6,7 @@
 
 Each run is this pipeline in a workspace of its own in benchmark/published/runs, with params.yaml as
 benchmark/published/systems/B1_svm.yaml changes it. The weights that a variant with `pretrain` starts from are
-trained once, before its first run, and put in data/pretrained. Both protocols are run with the same seeds,
+trained once, before its first run, in a workspace of their own. Both protocols are run with the same seeds,
 `n_seeds` of them, and with equally many training clips. Only what changed runs again, a killed run resumes,
 and several systems may run side by side. If a variant fails, those that
 are not compared with it run all the same.
@@ -28,7 +28,7 @@ from typing import Any
 from benchmark.published import overlay, rows, workspace
 from benchmark.published.overlay import MAX_MISSING
 from stages.base.errors import InputError, listed, parser_of, run, unknown
-from stages.base.files import SOURCES
+from stages.base.files import DOWNLOADS, SOURCES
 from stages.base.params import PARAMS, load
 from stages.base.workspace import alone
 from stages.compute import hardware
@@ -41,9 +41,9 @@ def main() -> None:
     to = parser.parse_args()
     base = load(PARAMS)
     chosen = {name: overlay.experiments(name, base) for name in to.systems or overlay.names()}
-    if to.corpus is not None:
-        check_available(to.corpus, list(itertools.chain(*chosen.values())))
     with hardware.quiet():  # checking a network's block loads TensorFlow
+        if to.corpus is not None:
+            check_available(to.corpus, list(itertools.chain(*chosen.values())))
         for experiment in itertools.chain(*chosen.values()):
             experiment.params()  # a mistake in the last one is reported before the first one is trained
             if experiment.pretraining is not None:
@@ -73,7 +73,10 @@ def check_available(corpus: str, experiments: Sequence[overlay.Experiment]) -> N
         raise unknown("--corpus", corpus, users)
     if corpus not in workspace.available(users[corpus].values):
         about = users[corpus].params().corpus_of(corpus).ABOUT
-        raise InputError(f"{SOURCES / corpus}: missing: {about.title}. {about.access}")
+        raise InputError(
+            f"{SOURCES / corpus}: missing. Put {about.title} there: {DOWNLOADS}, where `ingest` puts what it "
+            f"downloads, is not read here. {about.access}"
+        )
 
 
 def using(corpus: str | None, system: overlay.System, experiments: Sequence[overlay.Experiment]) -> list[str]:
@@ -133,6 +136,11 @@ def reproduce(
                 against = system.variants[variant].against
                 if against in failed:
                     raise InputError(f"is compared with {against}, which failed.")
+                if against is not None and against not in chosen:
+                    raise InputError(
+                        f"is compared with {against}, which is not run again, see above. Both need the same "
+                        "recordings."
+                    )
                 now = tested(system, pairs, variant, number)
             except InputError as error:
                 failed[variant] = report(f"{name} {variant}", error)

@@ -271,6 +271,24 @@ def test_a_failing_variant_leaves_the_others_and_those_compared_with_it_fail_too
     assert found == {"broken": rows.NOT_YET, "compared": rows.NOT_YET, "ravdess": "run"}
 
 
+def test_a_variant_is_not_trained_if_what_it_is_compared_with_keeps_its_rows(
+    ran_b1: Path, tmp_path: Path
+) -> None:
+    project = shutil.copytree(ran_b1, tmp_path / "project", symlinks=True)
+    before = result(project, "B1_svm")
+    path = project / "benchmark" / "published" / "systems" / "B1_svm.yaml"
+    values = load(path)
+    values["variants"]["compared"] = values["variants"]["ravdess"] | {"role": "further", "against": "ravdess"}
+    YAML().dump(values, path)
+    for recording in (project / "data" / "sources" / "ravdess").glob("*-06.wav"):
+        recording.unlink()
+    done = run(project, "B1_svm")
+    assert done.returncode == 1
+    assert "error: B1_svm compared: is compared with ravdess" in done.stderr
+    assert "train" not in stages(done)
+    assert result(project, "B1_svm")[:2] == before
+
+
 def test_a_system_is_run_by_one_process_at_a_time(ran_b1: Path) -> None:
     with alone(ran_b1 / workspace.RUNS / "B1_svm"):
         done = run(ran_b1, "B1_svm")
@@ -457,8 +475,8 @@ def test_a_variant_starts_from_weights_that_are_trained_before_it(recorded: Path
     }
     edit(recorded, "A1_cnn1d", "ravdess_after_tess", **changes, **FEW_FOLDS)
     check_runs(recorded, "A1_cnn1d", n_clips=144, n_speakers=6)
-    weights = recorded / "data" / "pretrained" / "A1_cnn1d-ravdess_after_tess"
-    earlier = pd.read_parquet(weights / "trained_on.parquet")
+    earlier_run = recorded / "benchmark" / "published" / "runs" / "A1_cnn1d" / "ravdess_after_tess-pretrain"
+    earlier = pd.read_parquet(earlier_run / "data" / "model" / "fold_00" / "trained_on.parquet")
     assert set(earlier["clip"].str.partition("/")[0]) == {"savee"}
     runs = recorded / "benchmark" / "published" / "runs" / "A1_cnn1d"
     for place in runs.glob("ravdess_after_tess-*-20"):
