@@ -47,7 +47,7 @@ def _line(axes: Axes, place: int, entry: Entry) -> None:
             color=INK,
             markerfacecolor=INK if entry.is_comparable else "white",
             markersize=5,
-            label="reported" if entry.is_comparable else "reported, on other clips",
+            label="reported" if entry.is_comparable else "reported, of other or validation clips",
             clip_on=False,
             zorder=5,
         )

@@ -5,11 +5,11 @@ A system is an overlay on params.yaml: `params`, then those of a variant, then t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ from stages.base.errors import InputError, unknown
 from stages.base.params import Block, Count, Params, Positive, check, checked
 from stages.base.params import load as load_yaml
 from stages.data.keys import fingerprint
+from stages.learning import trained_fold
 from stages.splitting import leak
 
 SYSTEMS = Path("benchmark/published/systems")
@@ -98,7 +99,7 @@ class System(Block):
 class Experiment:
     """What one row of a benchmark runs; `values` is the whole of params.yaml, merged.
 
-    `pretraining` runs before it: `training.init_from` names its weights.
+    `pretraining` runs before it: `training.init_from` names its weights. `seed` is that of one of its runs.
     """
 
     system: str
@@ -106,10 +107,17 @@ class Experiment:
     protocol: str
     values: dict[str, Any]
     pretraining: Experiment | None = None
+    seed: int | None = None
 
     @property
     def name(self) -> str:
+        """The name of its row, among those of its system."""
         return f"{self.variant}-{self.protocol}"
+
+    @property
+    def folder(self) -> str:
+        """The name of its workspace; each run has one of its own."""
+        return self.name if self.seed is None else f"{self.name}-{self.seed}"
 
     @property
     def corpora(self) -> list[str]:
@@ -128,13 +136,10 @@ class Experiment:
         return f"{self.system}-{self.variant}"
 
     def run(self, number: int, train_clips: int | None) -> Experiment:
-        """Returns the experiment with the seeds of its run `number`, from 0, and a limit of training clips.
-
-        It has a name of its own, and so has its workspace.
-        """
+        """Returns the experiment with the seeds of run `number`, from 0, and a limit of training clips."""
         seed = self.values["seed"] + number
         changes = {"seed": seed, "train": {"seed": seed}, "split": {"train_clips": train_clips}}
-        return replace(self, protocol=f"{self.protocol}-{seed}", values=merged(self.values, changes))
+        return replace(self, seed=seed, values=merged(self.values, changes))
 
     @property
     def block(self) -> dict[str, Any]:
@@ -151,7 +156,7 @@ class Experiment:
         try:
             params = checked(self.values)
             params.config("models", params.model, "params.model")
-            if self.protocol.startswith("speaker_independent") and leak.leaky(params.split.protocol):
+            if self.protocol == "speaker_independent" and leak.leaky(params.split.protocol):
                 raise InputError(f"params.split.protocol: '{params.split.protocol}' tests known speakers.")
         except InputError as error:
             raise InputError(f"{SYSTEMS / self.system}.yaml, {self.name}: {error}") from error
@@ -163,6 +168,11 @@ def n_clips(corpus: str, channels: Sequence[str]) -> int:
     about = registry.load("corpora", corpus, "params.corpus").ABOUT
     of_each = {"speech": about.n_clips, "song": about.n_songs}
     return sum(of_each[channel] for channel in channels)
+
+
+def n_speakers(corpora: Sequence[str]) -> int:
+    """Returns how many speakers complete copies of corpora have."""
+    return sum(registry.load("corpora", name, "params.corpus").ABOUT.n_speakers for name in corpora)
 
 
 def names() -> list[str]:
@@ -185,7 +195,8 @@ def load(name: str) -> System:
 
 
 def experiments(name: str, base: dict[str, Any]) -> list[Experiment]:
-    """Returns a system's experiments on the params `base`: each variant with each protocol."""
+    """Returns a system's experiments on the params `base`: each variant by the report's split, then on new
+    speakers."""
     system, found = load(name), []
     for variant, chosen in system.variants.items():
         before = reduce(merged, (AS_RECORDED, system.params, chosen.params), base)
@@ -193,17 +204,27 @@ def experiments(name: str, base: dict[str, Any]) -> list[Experiment]:
         if chosen.pretrain is not None:
             pretraining = Experiment(name, variant, "pretrain", merged(before, chosen.pretrain))
             start = {"models": {before["model"]: {"training": {"init_from": pretraining.weights}}}}
-        for protocol, split in system.protocols.items():
-            values = reduce(merged, (split, start), before)
+        for protocol in get_args(Protocol):
+            values = reduce(merged, (system.protocols[protocol], start), before)
             found.append(Experiment(name, variant, protocol, values, pretraining))
     return found
 
 
-def settings(system: System, variant: str, protocol: str) -> str:
-    """Returns the fingerprint of what a system's file sets for a row: a row with another one is outdated."""
-    chosen = system.variants[variant]
-    blocks = [system.params, chosen.params, system.protocols.get(protocol)]  # type: ignore[call-overload]
-    return fingerprint(*blocks, *([] if chosen.pretrain is None else [chosen.pretrain]))
+def settings(experiments: Iterable[Experiment]) -> str:
+    """Returns the fingerprint of all settings that determine a variant's rows: others make them outdated.
+
+    Args:
+        experiments: the variant's, and those of the variant that it is compared with. They belong together:
+            both splits are limited to equally many training clips.
+    """
+    parts: list[Any] = []
+    for experiment in experiments:
+        for each in filter(None, (experiment.pretraining, experiment)):
+            params = checked(each.values)
+            split = params.split.model_dump(exclude={"lists", "label_maps"})
+            own = params.seed, params.corpus, split, params.train.fold, params.evaluate.n_resamples
+            parts += [*own, trained_fold.made_with(params)]
+    return fingerprint(*parts)
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ TEMPLATE = Path("benchmark/published/page.md.j2")
 DASH = "–"
 ONE_SEED = "‡"
 SIZES = {"under 100,000": 1e5, "100,000 to 1 million": 1e6, "more": np.inf}  # parameters
-VECTORS = {"mean", "stats", "pooled"}  # layouts with one vector for the whole clip
+WITHOUT_TIME = {"mean", "stats", "pooled"}  # layouts
 CHANCE_MARGIN = 0.01  # accuracy above the majority-class baseline that still counts as chance
 
 
@@ -30,8 +31,8 @@ class Row:
 
     Attributes:
         values: its columns, as text.
-        experiment: what its system's file says of it.
-        is_outdated: whether it was measured before its system's file was changed.
+        experiment: its settings now.
+        is_outdated: whether it was measured with other settings.
     """
 
     values: Mapping[str, str]
@@ -103,7 +104,11 @@ class Row:
     @property
     def is_partial(self) -> bool:
         """Whether it was measured on an incomplete copy of its corpora."""
-        return self.n_missing > MAX_MISSING * (self.n_complete or 0)
+        values = self.experiment.values
+        speakers = overlay.n_speakers(values["corpus"]) if "speech" in values["split"]["channels"] else 0
+        tests_all = self.text("n_folds") == self.text("of_folds") != "1"
+        lacks_speakers = tests_all and int(self.text("n_speakers")) < speakers
+        return lacks_speakers or self.n_missing > MAX_MISSING * (self.n_complete or 0)
 
     @property
     def mark(self) -> str:
@@ -122,14 +127,16 @@ class Row:
 
     @property
     def folds(self) -> str:
-        """`all 6` or `1 of 10`."""
+        """`all 6`, `1 of 10`, or `1` if there are no others."""
         n, of = self.text("n_folds"), self.text("of_folds")
-        return f"all {n}" if n == of and n != "1" else n if n == of else f"{n} of {of}"
+        if n != of:
+            return f"{n} of {of}"
+        return n if n == "1" else f"all {n}"
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Systems that were tested on the same clips, the best first by each split."""
+    """Systems that were tested on the same corpora and emotions, the best first by each split."""
 
     clips: str
     by_report_split: list[Entry]
@@ -272,7 +279,7 @@ class Entry:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether a row of the main table was measured before the system's file was changed."""
+        """Whether a row of the main table was measured with other settings."""
         return self.report_split.is_outdated or self.new_speakers.is_outdated
 
     @property
@@ -339,15 +346,17 @@ def rankings(found: Sequence[Entry]) -> list[Ranking]:
 
     Systems of one seed are left out: with the report's split they were tested on one draw of clips.
     """
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in found:
         if entry.has_one_seed:
             continue
         n_classes = round(1 / entry.new_speakers.number("chance"))
-        groups.setdefault(f"{corpora_of([entry])}, {n_classes} emotions", []).append(entry)
+        clips = f"{corpora_of([entry])}, {n_classes} emotions"
+        dropped = entry.new_speakers.experiment.values["split"]["labels"]["drop"]
+        groups.setdefault((clips, *sorted(dropped)), []).append(entry)
     return [
         Ranking(clips, *(ranked(some, by) for by in ("report_split_accuracy", "new_speakers_accuracy")))
-        for clips, some in groups.items()
+        for (clips, *_), some in groups.items()
         if len(some) >= 3
     ]
 
@@ -422,7 +431,7 @@ def by_kind(found: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
         layout = row.experiment.block["inputs"]["layout"]
         own_size = next(name for name, below in SIZES.items() if size < below)
         kinds.setdefault("parameters", {name: [] for name in SIZES})[own_size].append(entry)
-        own_input = "one vector a clip" if layout in VECTORS else "frames or an image"
+        own_input = "summarised over time" if layout in WITHOUT_TIME else "in the course of time"
         kinds.setdefault("input", {}).setdefault(own_input, []).append(entry)
     return {kind: {value: some for value, some in of.items() if some} for kind, of in kinds.items()}
 
@@ -457,14 +466,19 @@ def entries(found: Sequence[Mapping[str, str]], base: dict[str, Any]) -> list[En
         base: the content of params.yaml.
     """
     names = sorted({row["system"] for row in found})
-    experiments = {(name, each.name): each for name in names for each in overlay.experiments(name, base)}
     systems = {name: overlay.load(name) for name in names}
+    experiments: dict[tuple[str, str], dict[str, Experiment]] = {}  # by variant, then by protocol
+    for each in itertools.chain(*(overlay.experiments(name, base) for name in names)):
+        experiments.setdefault((each.system, each.variant), {})[each.protocol] = each
+    settings = {}
+    for (name, variant), pair in experiments.items():
+        against = experiments.get((name, systems[name].variants[variant].against or ""), {})
+        settings[name, variant] = overlay.settings([*pair.values(), *against.values()])
     by_system: dict[str, dict[str, dict[str, Row]]] = {}
     for row in found:
         name, variant, protocol = (row[key] for key in ("system", "variant", "protocol"))
-        now = overlay.settings(systems[name], variant, protocol)
-        is_outdated = row["status"] == RAN and row["settings"] != now
-        own = Row(row, experiments[name, f"{variant}-{protocol}"], is_outdated)
+        is_outdated = row["status"] == RAN and row["settings"] != settings[name, variant]
+        own = Row(row, experiments[name, variant][protocol], is_outdated)
         by_system.setdefault(name, {}).setdefault(variant, {})[protocol] = own
     return [Entry(name, systems[name], by_system[name]) for name in names]
 

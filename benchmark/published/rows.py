@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -55,14 +54,12 @@ COLUMNS = [
     "seconds_per_epoch",
     "threads",
     "leaky",
-    "settings",  # fingerprint of what the system's file set for the row
-    "commit",  # in which it was last written; empty if that was not recorded
+    "settings",  # fingerprint of all that were set for the variant
     "note",
 ]
-TEXTS = {"system", "variant", "role", "protocol", "status", "model", "corpora", "settings", "commit", "note"}
+TEXTS = {"system", "variant", "role", "protocol", "status", "model", "corpora", "settings", "note"}
 NUMBERS = [column for column in COLUMNS if column not in TEXTS | {"leaky"}]
 COUNTS = ["n_clips", "n_speakers", "n_train", "n_folds", "of_folds", "n_seeds"]  # of every row that was run
-CODE = ["stages", "dvc.yaml", "params.yaml", "benchmark/published/*.py", "benchmark/published/systems"]
 
 
 def last(experiment: Experiment, system: System, missing: Sequence[str]) -> dict[str, Any]:
@@ -70,7 +67,7 @@ def last(experiment: Experiment, system: System, missing: Sequence[str]) -> dict
 
     A row that was measured before, or was missing less, is kept, with what the system's file says now: a
     machine without recordings deletes no results. A row of another model or other corpora is dropped. After
-    other changes of the system's file, `settings` shows that the row is outdated.
+    other changes of its settings, `settings` shows that the row is outdated.
 
     Raises:
         InputError: the last rows cannot be read.
@@ -95,7 +92,8 @@ def measured(
     """
     values = pair[0].values
     drawn = values["evaluate"]["n_resamples"], values["seed"]
-    rows = [row(each, system, places(each, n_seeds)) for each in pair]
+    settings = overlay.settings([*pair, *against])
+    rows = [row(each, system, places(each, n_seeds)) | {"settings": settings} for each in pair]
     tested = [lost.predictions(places(each, n_seeds)) for each in (*pair, *against)]
     rows[1] |= lost.points("lost", tested[0], tested[1], *drawn)
     for own, first, second in zip(rows, tested, tested[2:], strict=False):
@@ -148,22 +146,7 @@ def row(experiment: Experiment, system: System, places: Sequence[Path]) -> dict[
         "seconds_per_epoch": fmean(each["seconds_per_epoch"] for each in folds) if has_epochs else None,
         "threads": values["train"]["threads"],
         "leaky": test[0]["leaky"],
-        "settings": overlay.settings(system, experiment.variant, experiment.protocol),
-        "commit": commit(),
     }
-
-
-def commit() -> str:
-    """Returns the commit of this code, with `+` if code or settings differ from it; "" without Git."""
-    commands = (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", *CODE])
-    try:
-        head, changed = (
-            subprocess.run(["git", *each], check=True, capture_output=True, text=True).stdout.strip()
-            for each in commands
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return head + ("+" if changed else "")
 
 
 def expected_seconds(run: Experiment, found: Mapping[str, Mapping[str, Any]]) -> float:
@@ -182,14 +165,14 @@ def expected_seconds(run: Experiment, found: Mapping[str, Mapping[str, Any]]) ->
     >>> expected_seconds(own, found), round(expected_seconds(new, found))
     (180.0, 931)
     """
-    own = next((row for name, row in found.items() if run.name.startswith(name)), {})
+    own = found.get(run.name, {})
     if own.get("status") == RAN:
         return seconds(own)
     others = [
         seconds(row) / float(found[f"{variant}-speaker_independent"]["n_clips"])
         for name, row in found.items()
         for variant, _, protocol in [name.rpartition("-")]
-        if row["status"] == RAN and run.protocol.startswith(protocol)
+        if row["status"] == RAN and protocol == run.protocol
     ]
     return run.n_clips * fmean(others) if others else 0.0
 

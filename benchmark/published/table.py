@@ -18,11 +18,12 @@ from stages.base.files import write
 from stages.base.params import PARAMS, load
 
 DOCS = Path("docs")
+COLUMNS = "".join(rf"p{{{width}\textwidth}}" for width in (0.34, 0.1, 0.16, 0.16, 0.12))
 CAPTION = (
-    "Accuracy in \\%, with 95 \\% intervals over speakers; those of the points lost are over seeds, too. "
-    "Reported scores marked ``validation'' are of the clips that chose the epoch. A stand-in replaces a "
-    "corpus, or weights, that were not available. ‡: of one seed, other seeds may change it. †: measured "
-    "with earlier settings."
+    "Accuracy in \\%, with 95 \\% intervals over speakers and, after ±, the standard deviation over seeds; "
+    "the interval of the points lost is over both. Reported scores marked ``validation'' are of the clips "
+    "that chose the epoch. A stand-in replaces a corpus, or weights, that were not available. ‡: of one "
+    "seed, other seeds may change it. †: measured with earlier settings."
 )
 
 
@@ -48,15 +49,21 @@ def latex(found: Sequence[page.Entry]) -> str:
             "system": [f"{entry.name} {entry.system.title}, {entry.measured_on}" for entry in found],
             "reported": [entry.reported_score for entry in found],
             "report's split": [
-                entry.report_split.score("accuracy") if entry.ran else entry.report_split.text("status")
+                accuracy(entry.report_split) if entry.ran else entry.report_split.text("status")
                 for entry in found
             ],
-            "new speakers": [entry.new_speakers.score("accuracy") for entry in found],
+            "new speakers": [accuracy(entry.new_speakers) if entry.ran else page.DASH for entry in found],
             "points lost": [entry.lost + entry.mark if entry.ran else page.DASH for entry in found],
         }
     )
-    text = table.style.hide(axis="index").format(escape="latex").to_latex(hrules=True, caption=CAPTION)
+    style = table.style.hide(axis="index").format(escape="latex")
+    text = style.to_latex(hrules=True, caption=CAPTION, column_format=COLUMNS)
     return re.sub(r"(?<=[ \[])-(?=\d)", "$-$", text)
+
+
+def accuracy(row: page.Row) -> str:
+    """Returns `70.4 [64, 77] ± 7.9`."""
+    return row.score("accuracy") + row.over_seeds("accuracy")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,8 @@ def test_every_row_of_a_system_has_valid_params(name: str) -> None:
 def test_a_run_has_seeds_of_its_own_and_a_limit_of_training_clips() -> None:
     experiment = overlay.experiments("B1_svm", shipped.values())[0]
     runs = [experiment.run(number, 900) for number in (0, 1)]
-    assert [run.name for run in runs] == [f"{experiment.name}-20", f"{experiment.name}-21"]
+    assert [run.name for run in runs] == [experiment.name] * 2
+    assert [run.folder for run in runs] == [f"{experiment.name}-20", f"{experiment.name}-21"]
     params = [run.params() for run in runs]
     assert [(each.seed, each.train.seed, each.split.train_clips) for each in params] == [
         (20, 20, 900),
@@ -216,23 +218,79 @@ def test_a_run_has_seeds_of_its_own_and_a_limit_of_training_clips() -> None:
     )
 
 
-def test_what_a_systems_file_sets_for_a_row_changes_the_fingerprint_of_that_row_alone(only_x: Path) -> None:
-    def fingerprints(**changes: Any) -> list[str]:
-        YAML().dump(written(**changes), only_x)
-        system = overlay.load("X")
-        rows = [("ravdess", "as_reported"), ("ravdess", "speaker_independent")]
-        return [overlay.settings(system, *row) for row in rows]
+def of_variant(variant: str, base: dict[str, Any]) -> list[overlay.Experiment]:
+    return [each for each in overlay.experiments("X", base) if each.variant == variant]
 
-    before = fingerprints()
-    assert fingerprints(note="other", report__accuracy=0.6) == before
-    for key, changed in {
-        "params__models__svm__c": [True, True],
-        "variants__ravdess__params__seed": [True, True],
-        "variants__ravdess_savee__params__seed": [False, False],
-        "protocols__as_reported__split__test_fraction": [True, False],
-    }.items():
-        after = fingerprints(**{key: 1})
-        assert [a != b for a, b in zip(before, after, strict=True)] == changed, key
+
+@pytest.mark.parametrize(
+    ("key", "value", "changes"),
+    [
+        ("note", "other", False),
+        ("report__accuracy", 0.6, False),
+        ("params__models__svm__c", 0.5, True),
+        ("variants__ravdess__params__seed", 1, True),
+        ("variants__ravdess_savee__params__seed", 1, False),
+        ("protocols__as_reported__split__test_fraction", 0.3, True),
+    ],
+)
+def test_what_a_systems_file_sets_for_a_variant_changes_its_fingerprint(
+    only_x: Path, key: str, value: Any, changes: bool
+) -> None:
+    base = shipped.values()
+    YAML().dump(written(), only_x)
+    before = overlay.settings(of_variant("ravdess", base))
+    YAML().dump(written(**{key: value}), only_x)
+    assert (overlay.settings(of_variant("ravdess", base)) != before) is changes
+
+
+@pytest.mark.parametrize(
+    ("change", "changes"),
+    [
+        ({"spectrum": {"n_mels": 64}}, True),
+        ({"train": {"normalize": "speaker"}}, True),
+        ({"models": {"svm": {"class_weights": "balanced"}}}, True),
+        ({"evaluate": {"n_resamples": 200}}, True),
+        ({"split": {"lists": {"mine": ["01"]}}}, False),
+        ({"models": {"mlp": {"alpha": 1.0}}}, False),
+        ({"training": {"epochs": 3}}, False),  # an SVM has none
+        ({"augment": {"chain": ["noise"]}}, False),  # it has no copies
+        ({"train": {"threads": 3}}, False),
+        ({"compute": {"workers": 2}, "predict": {"sure": 0.9}, "report": {"n_audio": 1}}, False),
+    ],
+)
+def test_what_params_yaml_sets_for_a_variant_changes_its_fingerprint(
+    only_x: Path, change: dict[str, Any], changes: bool
+) -> None:
+    YAML().dump(written(), only_x)
+    base = shipped.values()
+    before, after = (
+        overlay.settings(of_variant("ravdess", each)) for each in (base, overlay.merged(base, change))
+    )
+    assert (before != after) is changes
+
+
+def test_the_fingerprint_of_a_gain_sees_what_it_is_a_gain_over_and_the_earlier_training() -> None:
+    experiments = overlay.experiments("A1_cnn1d", shipped.values())
+    base, after_tess = (
+        [each for each in experiments if each.variant == name] for name in ("ravdess", "ravdess_after_tess")
+    )
+    before = overlay.settings([*after_tess, *base])
+    changed = [replace(each, values=overlay.merged(each.values, {"seed": 1})) for each in base]
+    assert overlay.settings([*after_tess, *changed]) != before
+    longer = {"models": {"cnn1d": {"training": {"epochs": 3}}}}
+    for each in after_tess:
+        assert each.pretraining is not None
+        earlier = replace(each.pretraining, values=overlay.merged(each.pretraining.values, longer))
+        assert overlay.settings([replace(each, pretraining=earlier)]) != overlay.settings([each])
+
+
+def test_the_reports_split_comes_first_in_whatever_order_they_are_written(only_x: Path) -> None:
+    values = written()
+    values["protocols"] = dict(reversed(values["protocols"].items()))
+    assert next(iter(values["protocols"])) == "speaker_independent"
+    YAML().dump(values, only_x)
+    found = of_variant("ravdess", shipped.values())
+    assert [each.protocol for each in found] == ["as_reported", "speaker_independent"]
 
 
 @pytest.mark.parametrize("name", NAMES)

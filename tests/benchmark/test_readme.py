@@ -54,6 +54,17 @@ def measured(entry: Entry) -> list[dict[str, str]]:
     return [row for row in found if row["variant"] == entry.variant]
 
 
+def test_the_page_has_what_each_change_is_worth(entries: list[Entry]) -> None:
+    changes = page.changes_of(entries)
+    assert changes
+    lines = PAGE.split("## What a change is worth")[1].split("\n## ")[0].splitlines()
+    for entry, variant, of_splits in changes:
+        start = f"| `{entry.name}` | {entry.system.variants[variant].about}"
+        (line,) = [line for line in lines if line.startswith((f"{start} |", f"{start}, "))]
+        gains = [of_splits[each].points("gain") for each in ("as_reported", "speaker_independent")]
+        assert line.endswith(f"| {gains[0]} | {gains[1]} |")
+
+
 def test_the_page_counts_the_systems_with_results(entries: list[Entry]) -> None:
     n_run = sum(entry.ran for entry in entries)
     assert f"{n_run} of the {len(entries)} have results here" in joined(PAGE)
