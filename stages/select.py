@@ -30,7 +30,8 @@ def main() -> None:
     check_chosen(params)
     for kind, names in params.chosen().items():
         blocks = {name: params.block(kind, name) for name in names}
-        files = [registry.STAGES / kind / f"{params.file(kind, name)}.py" for name in names]
+        stems = dict.fromkeys(stem for name in names for stem in params.files(kind, name))
+        files = [registry.STAGES / kind / f"{stem}.py" for stem in stems]
         write_json({"settings": blocks, "code": code.hashes(files)}, SELECTED / f"{kind}.json")
 
 

@@ -406,6 +406,12 @@ class Params(Block):
         block = getattr(self, kind).get(name)
         return registry.TABLE if kind == "corpora" and isinstance(block, dict) and "table" in block else name
 
+    def files(self, kind: str, name: str) -> list[str]:
+        """Returns the stems of all files in `stages/<kind>/` that serve the entry: also a table's parser."""
+        block = getattr(self, kind).get(name)
+        parser = block.get("parser") if self.file(kind, name) == registry.TABLE else None
+        return [self.file(kind, name), *([str(parser)] if parser else [])]
+
     def corpus_of(self, name: str) -> Any:
         """Returns the module of a corpus, or the same made of its table.
 

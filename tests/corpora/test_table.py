@@ -18,7 +18,7 @@ from stages import augment, evaluate, featurize, ingest, manifest, report, selec
 from stages.acquire import table
 from stages.base import params
 from stages.base.errors import InputError
-from stages.base.files import MANIFEST, METRICS, PREDICTIONS, RAW
+from stages.base.files import MANIFEST, METRICS, PREDICTIONS, RAW, SELECTED
 from stages.data import tables
 from stages.splitting import protocols
 from stages.splitting.leak import LeakError
@@ -564,6 +564,8 @@ def test_the_folds_of_emobox_are_taken_with_its_speakers_read_from_file_names(pr
     assert [list(names) for names in tested] == [["calls/01"], ["calls/02"], ["calls/03"]]
     assert set(splits["sex"]) == {"female", "male"}
     assert (splits.groupby("fold").size() == 6).all()
+    recorded = json.loads((SELECTED / "corpora.json").read_text())["code"]
+    assert "stages/corpora/ravdess.py" in recorded  # so an edit of the parser runs manifest again
 
 
 def emobox(lists: dict[str, list[tuple[str, str, str]]]) -> Path:
