@@ -12,6 +12,7 @@ from stages.acquire import archive, sources
 from stages.base.files import SOURCES
 from stages.base.params import Params
 from stages.data import tables
+from stages.learning import normalization, trained_fold
 from stages.splitting import labels, leak, protocols
 
 COLUMNS = (
@@ -28,7 +29,8 @@ def check_split(params: Params) -> pd.DataFrame | None:
     the column `group_by` is not known before the recordings are read.
 
     Raises:
-        InputError: see `labels.usable_clips`, `protocols.assign` and `leak.check`.
+        InputError: see `labels.usable_clips`, `protocols.assign`, `leak.check`, `trained_fold.trainings` and
+            `normalization.check_speakers`.
     """
     found = [named(name, params.corpus_of(name), params) for name in params.corpus]
     if any(table is None for table in found):
@@ -40,7 +42,10 @@ def check_split(params: Params) -> pd.DataFrame | None:
     clips, _ = labels.usable_clips(manifest, params)
     if params.split.protocol == "group" and _comes_later(params.split.group_by, clips, params):
         return clips
-    leak.check(protocols.assign(clips, params.split, params.seed), params.split.protocol)
+    splits = protocols.assign(clips, params.split, params.seed)
+    leak.check(splits, params.split.protocol)
+    for fold in {fold for fold, _ in trained_fold.trainings(params, splits).values()}:
+        normalization.check_speakers(params.train.normalize, splits.fold(fold, "train"))
     return clips
 
 

@@ -76,28 +76,39 @@ def check(normalize: str, layout: str, place: str) -> None:
 def check_speakers(normalize: str, rows: pd.DataFrame) -> None:
     """Checks that training speakers have other recordings, whose mean can be subtracted.
 
-    A speaker's only recording would be subtracted from itself: a warning counts such speakers.
-
     Args:
-        rows: of the fold; columns clip, parent, speaker and role.
+        rows: of the fold; columns clip, speaker, role and, if there are copies, parent.
 
     Raises:
-        InputError: all training speakers are such.
+        InputError: no training speaker has; or `enrol` or `cluster` have no two speakers to compare.
     """
-    if normalize not in ("speaker", *BY_SPEAKER_MEAN):
-        return
-    n_clips = rows[(rows["role"] == "train") & _original(rows)].groupby("speaker").size()
-    n_alone = int((n_clips == 1).sum())
-    if n_alone == len(n_clips):
+    n_clips = _clips_of_speakers(normalize, rows)
+    if normalize in BY_SPEAKER_MEAN and len(n_clips) < 2:
+        raise InputError(
+            f"params.train.normalize: '{normalize}' needs two or more training speakers, and a fold has only "
+            f"{n_clips.index[0]}. Choose global, corpus or speaker."
+        )
+    if len(n_clips) and (n_clips == 1).all():
         raise InputError(
             f"params.train.normalize: '{normalize}' subtracts the mean of each speaker's recordings, but "
             "every training speaker has only one, of which nothing is left. Choose global or corpus."
         )
-    if n_alone:
+
+
+def count_single_recordings(normalize: str, rows: pd.DataFrame) -> None:
+    """Warns of training speakers with one recording, which is subtracted from itself; `rows` as above."""
+    n_clips = _clips_of_speakers(normalize, rows)
+    if n_alone := int((n_clips == 1).sum()):
         logger.warning(
             "train.normalize '%s' subtracts a recording from itself for %d of %d training speakers",
             *(normalize, n_alone, len(n_clips)),
         )
+
+
+def _clips_of_speakers(normalize: str, rows: pd.DataFrame) -> pd.Series:
+    """Returns the number of recordings by training speaker, of none where their means are not subtracted."""
+    is_used = normalize in ("speaker", *BY_SPEAKER_MEAN)
+    return rows[is_used & (rows["role"] == "train") & _original(rows)].groupby("speaker").size()
 
 
 def standardized(clips: Sequence[Frames], rows: pd.DataFrame, normalize: str) -> list[Frames]:

@@ -135,4 +135,15 @@ def test_speakers_with_one_recording_are_counted_and_only_such_are_refused(
     assert not caplog.records
     more = pd.DataFrame({"clip": ["d"], "parent": ["d"], "speaker": ["x"], "role": ["train"]})
     normalization.check_speakers(normalize, pd.concat([rows, more]))
+    normalization.count_single_recordings("global", pd.concat([rows, more]))
+    assert not caplog.records
+    normalization.count_single_recordings(normalize, pd.concat([rows, more]))
     assert "2 of 3" in caplog.text
+
+
+@pytest.mark.parametrize("normalize", ["enrol", "cluster"])
+def test_one_training_speaker_has_none_to_be_compared_with(normalize: str) -> None:
+    rows = pd.DataFrame({"clip": list("abc"), "speaker": list("xxy"), "role": ["train", "train", "test"]})
+    normalization.check_speakers("speaker", rows)
+    with pytest.raises(InputError, match=rf"^params\.train\.normalize: '{normalize}' .* x\."):
+        normalization.check_speakers(normalize, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import zipfile
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,25 @@ def test_one_line_says_what_is_chosen(work: Workspace, capsys: pytest.CaptureFix
 def test_a_mistake_is_named(work: Workspace, changes: dict[str, object], message: str) -> None:
     work.set(**changes)
     with pytest.raises(InputError, match=message):
+        check.main()
+
+
+@pytest.mark.parametrize("normalize", ["enrol", "cluster"])
+def test_a_fold_with_one_training_speaker_is_named_before_train_deletes_the_model(
+    work: Workspace, normalize: str
+) -> None:
+    for speaker, word, emotion in product(("OAF", "YAF"), ("back", "bar", "base"), ("angry", "sad")):
+        path = work.folder / "data" / "sources" / "tess" / f"{speaker}_{word}_{emotion}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    settings = {"corpus": ["tess"], "split__protocol": "leave_one_speaker_out"}
+    work.set(**settings, train__normalize="speaker")
+    check.main()
+    work.set(**settings, train__normalize=normalize)
+    with pytest.raises(InputError, match=rf"^params\.train\.normalize: '{normalize}' .* tess/OAF\."):
+        check.main()
+    work.set(**settings, train__fold=2)
+    with pytest.raises(InputError, match=r"^params\.train\.fold: no fold 2\."):
         check.main()
 
 
