@@ -10,15 +10,17 @@ import pandas as pd
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.base.errors import InputError, first_of, one_line
+from stages.base.errors import InputError, first_of, one_line, shown
 from stages.base.files import PREDICTIONS, SOURCES
-from stages.base.params import Params
+from stages.base.params import CHOSEN_BY, Params
 from stages.data import keys, tables
 from stages.evaluation import metrics, paired
 
 WORKSPACE = "workspace"
 LOCK = "dvc.lock"
 CHOICES = "Give a branch, a tag, a commit or an experiment."
+# The stages that determine predictions. `select` is none: it has `predict` and `report` among its parameters.
+DETERMINING = ("ingest", "manifest", "split", "augment", "featurize", "train", "evaluate")
 OF_CLIPS = ("corpus", "seed", "split", "train.fold")  # the parameters that say where a clip is tested
 
 
@@ -91,7 +93,8 @@ def read(revision: str) -> Revision:
     """Returns a revision's predictions, from the workspace, DVC's cache or its default remote.
 
     Raises:
-        InputError: the revision does not exist, or its predictions are missing, out of reach or damaged.
+        InputError: the revision does not exist, or its predictions are missing, out of reach, damaged or of
+            other parameters than its own.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -108,6 +111,8 @@ def read(revision: str) -> Revision:
             if revision == WORKSPACE:
                 _check_recorded(stage)
                 _check_unchanged(repo)
+            else:
+                _check_parameters(revision, repo)
     except (FileNotFoundError, KeyError) as error:
         raise InputError(
             f"{revision}: has no predictions, because its {LOCK} has no stage `evaluate`. Run `dvc repro` "
@@ -197,6 +202,60 @@ def _check_unchanged(repo: Any) -> None:
                     f"{WORKSPACE}: {path}{key} has changed since `{stage}` ran, so {PREDICTIONS} is of "
                     "another version. Run `dvc repro`."
                 )
+
+
+def _check_parameters(revision: str, repo: Any) -> None:
+    """Checks that a revision's predictions are of the parameters in its params.yaml.
+
+    Blocks of entries that are not chosen, such as corpora, are not compared: they determine nothing.
+
+    Args:
+        repo: DVC's, open at the revision.
+
+    Raises:
+        InputError: names the first parameter that differs from what dvc.lock records, and its stage.
+    """
+    stages = {stage.name: stage for stage in repo.stage.load_all("dvc.yaml")}
+    parameters = {name: _parameters(stages[name]) for name in DETERMINING if name in stages}
+    present = {key: own for now, _ in parameters.values() for key, own in now.items()}
+    for stage, (now, then) in parameters.items():
+        for key in {**now, **then}:
+            if (key in now) == (key in then) and now.get(key) == then.get(key):
+                continue
+            if _is_chosen(key, present):
+                present_value, recorded = (
+                    shown(values[key]) if key in values else "nothing" for values in (now, then)
+                )
+                raise InputError(
+                    f"{revision}: params.{key} is {present_value}, but its {LOCK} records {recorded} for "
+                    f"`{stage}`, so its {PREDICTIONS} is of another version. Run `dvc repro` there and "
+                    f"commit {LOCK}, or compare another revision."
+                )
+
+
+def _parameters(stage: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns a DVC stage's parameters by dotted key: as in params.yaml, and as dvc.lock records them."""
+    from dvc.dependency import ParamsDependency
+
+    found = [each for each in stage.deps if isinstance(each, ParamsDependency)]
+    now = {key: own for each in found for key, own in each.read_params().items()}
+    then = {key: own for each in found for key, own in (each.hash_info.value or {}).items()}
+    return keys.leaves(now), keys.leaves(then)
+
+
+def _is_chosen(key: str, present: dict[str, Any]) -> bool:
+    """Returns whether a parameter is of no corpus, augmentation or feature, or of a chosen one.
+
+    Args:
+        present: the parameters by dotted key, among them those that choose.
+
+    Examples:
+        >>> [_is_chosen(key, {"corpus": ["demo"]}) for key in ("seed", "corpora.demo.url", "corpora.mine")]
+        [True, True, False]
+    """
+    kind, name = [*key.split("."), ""][:2]
+    chosen = present.get(CHOSEN_BY.get(kind, "").removeprefix("params."))
+    return name in chosen if isinstance(chosen, list) else True
 
 
 def _read_predictions(revision: str, files: Any) -> pd.DataFrame:

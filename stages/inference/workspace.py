@@ -9,9 +9,11 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from stages.base.errors import InputError
-from stages.base.files import METRICS, PREDICTIONS
-from stages.base.params import Params
+from stages.base.files import MANIFEST, METRICS, PREDICTIONS
+from stages.base.params import PARAMS, Params, load
+from stages.base.workspace import LOCK
 from stages.data import code, tables
+from stages.data.splits import Splits
 from stages.inference.bundle import Bundle, Fold
 from stages.inference.facts import Facts, FoldFacts, Score
 from stages.learning import profile, trained_fold
@@ -118,12 +120,14 @@ def sure_above(right: list[float], least: float) -> float:
 
 
 def score(params: Params, records: dict[str, dict[str, Any]]) -> Score | None:
-    """Returns the score of these folds on their test clips; None if these settings did not test them."""
+    """Returns the score of these folds on their test clips; None if it is of other settings or data."""
     if not (PREDICTIONS.is_file() and TEST.is_file()):
         return None
     predictions = tables.read(PREDICTIONS, tables.PREDICTIONS)
     try:
         trained_fold.check_predictions(predictions, records, params)
+        trained_fold.check_tested(records, params, Splits.read())
+        check_recordings(params)
     except InputError:
         return None
     measured = tables.read_scalars(TEST)
@@ -137,3 +141,26 @@ def score(params: Params, records: dict[str, dict[str, Any]]) -> Score | None:
         n_speakers=measured["n_speakers"],
         leaky=leak.leaky(params.split.protocol),
     )
+
+
+def check_recordings(params: Params) -> None:
+    """Checks that the manifest was made with the present settings, as far as dvc.lock records them.
+
+    Raises:
+        InputError: the settings of `manifest` or of a chosen corpus have changed, or dvc.lock is broken.
+    """
+    if not LOCK.is_file():
+        return  # the pipeline ran without DVC
+    try:
+        stages = load(LOCK)["stages"]
+        manifest, ingest = (stages[name]["params"][PARAMS.name] for name in ("manifest", "ingest"))
+        then = {"manifest": manifest["manifest"]} | {
+            f"corpora.{name}": ingest["corpora"].get(name) for name in params.corpus
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{LOCK}: does not record the manifest's settings. Run `dvc repro`.") from error
+    now = {"manifest": params.manifest.model_dump()} | {
+        f"corpora.{name}": params.block("corpora", name) for name in params.corpus
+    }
+    if changed := [key for key in now if now[key] != then[key]]:
+        raise InputError(f"params.{changed[0]}: changed since {MANIFEST} was made. Run `dvc repro`.")

@@ -28,6 +28,7 @@ from stages.base.files import (
     write_json,
 )
 from stages.base.params import PARAMS
+from stages.base.workspace import LOCK
 from stages.data import keys, tables
 from stages.evaluation import comparison
 from stages.inference import workspace as inference_workspace
@@ -434,6 +435,49 @@ def test_a_score_is_never_that_of_another_protocol(run: Path, protocol: str) -> 
     """The model is of its settings still, and predicts; only its score is not known."""
     assert "UAR" in scored()
     change_params(split__protocol=protocol)
+    assert predicted()
+    assert scored() == "None"
+
+
+def test_a_score_is_never_of_other_clips(run: Path) -> None:
+    """Before and after `dvc repro split` of another manifest."""
+    assert "UAR" in scored()
+    manifest = tables.read(MANIFEST, tables.MANIFEST)
+    manifest.loc[0, "problem"] = "too long"
+    tables.write(manifest, tables.MANIFEST, MANIFEST)
+    assert scored() == "None"
+    split.main()
+    assert predicted()
+    assert scored() == "None"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_tested"),
+    [
+        ({}, True),
+        ({"corpora__emodb": {"labels": {}}}, True),
+        ({"predict__sure": 0.9}, True),
+        ({"manifest__longest_s": 2.0}, False),
+        ({"corpora__demo__n_speakers": 8}, False),
+    ],
+)
+def test_a_score_is_never_of_other_settings_of_the_recordings(
+    run: Path, changes: dict[str, Any], is_tested: bool
+) -> None:
+    values = params.load(PARAMS)
+    listed = {"manifest": ["manifest"], "ingest": ["corpora"]}
+    stages = {
+        name: {"params": {PARAMS.name: {key: values[key] for key in own}}} for name, own in listed.items()
+    }
+    write_json({"stages": stages}, LOCK)
+    change_params(**changes)
+    assert predicted()
+    assert ("UAR" in scored()) == is_tested
+
+
+@pytest.mark.parametrize("content", ["", "stages:\n", "stages: {manifest: {}}\n", "<<<<<<< HEAD\n"])
+def test_a_lock_that_records_no_settings_gives_no_score(run: Path, content: str) -> None:
+    LOCK.write_text(content)
     assert predicted()
     assert scored() == "None"
 

@@ -99,6 +99,7 @@ def test_a_project_in_a_subfolder_of_its_git_repository(
     assert (found.metrics["uar"].a, found.metrics["uar"].b) == pytest.approx((93 / 120, 64 / 120))
     with pytest.raises(InputError, match=r"^start: .*dvc\.lock"):
         comparison.read("start")
+    assert len(comparison.read("before").predictions) == len(BEFORE)
 
 
 def test_several_training_seeds_are_named_with_both_sources_of_variation(revisions: Revisions, said) -> None:
@@ -285,6 +286,69 @@ def test_a_workspace_of_other_parameters_is_refused(revisions: Revisions, said) 
     with pytest.raises(InputError, match=r"^workspace: .*seed .*evaluate.* Run `dvc repro`"):
         said()
     assert "difference" in said("before", "HEAD")
+
+
+@pytest.fixture
+def listing(revisions: Revisions) -> Revisions:
+    """As `revisions`, of a pipeline whose ingest and evaluate have parameters; `select` has all others."""
+    path = revisions.folder / "dvc.yaml"
+    pipeline = YAML().load(path)
+    pipeline["stages"]["evaluate"]["params"] = ["model", "models.${model}"]
+    for name, listed in {"ingest": ["corpora", "corpus"], "select": ["predict", "report"]}.items():
+        pipeline["stages"][name] = {"cmd": "true", "params": listed}
+    YAML().dump(pipeline, path)
+    values = YAML(typ="safe").load(revisions.folder / "params.yaml")
+    revisions.evaluate(WORSE, model="svm", models__svm=values["models"]["svm"])
+    path = revisions.folder / "dvc.lock"
+    lock = YAML().load(path)
+    for name in ("ingest", "select"):
+        own = {key: values[key] for key in pipeline["stages"][name]["params"]}
+        lock["stages"][name] = {"cmd": "true", "params": {"params.yaml": own}}
+    YAML().dump(lock, path)
+    revisions.commit("after")
+    return revisions
+
+
+def edit(path: Path, key: str, value: object) -> None:
+    """Sets a dotted key of a YAML file, or deletes it if `value` is None."""
+    values = block = YAML().load(path)
+    *above, last = key.split(".")
+    for name in above:
+        block = block[name]
+    if value is None:
+        del block[last]
+    else:
+        block[last] = value
+    YAML().dump(values, path)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "message"),
+    [
+        ("params.yaml", "model", "mlp", r"params\.model is 'mlp', but its dvc\.lock records 'svm' for `eva"),
+        ("params.yaml", "models.svm.c", 3.0, r"params\.models\.svm\.c is 3\.0, .* 10\.0 for `evaluate`"),
+        ("params.yaml", "models.svm.c", None, r"params\.models\.svm\.c is nothing, .* 10\.0 for `evaluate`"),
+        ("params.yaml", "corpora.demo.n_speakers", 8, r"params\.corpora\.demo\..* is 8, .* 24 for `ingest`"),
+        ("dvc.lock", "stages.ingest", None, r"params\.corpora\.demo\..*, but .* nothing for `ingest`"),
+    ],
+)
+def test_a_revision_of_other_parameters_is_refused(
+    listing: Revisions, said, file: str, key: str, value: object, message: str
+) -> None:
+    edit(listing.folder / file, key, value)
+    listing.commit("edited")
+    way_out = r"Run `dvc repro` there and commit dvc\.lock, or compare another revision\.$"
+    with pytest.raises(InputError, match=rf"^edited: {message}.*{way_out}"):
+        said("after", "edited")
+
+
+def test_parameters_that_determine_no_predictions_are_no_others(listing: Revisions, said) -> None:
+    path = listing.folder / "params.yaml"
+    for key in ("compute.workers", "report.n_audio", "predict.sure", "models.mlp.alpha"):
+        edit(path, key, 1)
+    edit(path, "corpora.mine", {"table": "mine.csv"})
+    listing.commit("edited")
+    assert "difference" in said("after", "edited")
 
 
 def test_a_clone_without_the_sources_is_compared_and_other_sources_are_refused(
