@@ -23,6 +23,7 @@ from typing import IO
 
 from tqdm import tqdm
 
+from stages.acquire.source_file import is_hidden
 from stages.audio.recording import SUFFIXES
 from stages.base.errors import (
     InputError,
@@ -120,7 +121,7 @@ def found(names: list[str], folder: Path) -> list[tuple[str, Path]]:
 
 
 def in_folder(folder: Path) -> list[str]:
-    """Returns the recordings in a folder and below, and says what else is there.
+    """Returns the recordings in a folder and below, without hidden ones, and says what else is there.
 
     Broken links and named pipes that are audio by name are among them: they fail as if named directly.
 
@@ -135,13 +136,19 @@ def in_folder(folder: Path) -> list[str]:
     audio = [path for path in files if path.suffix.lower() in SUFFIXES]
     if len(audio) < len(files):
         print(f"notice: {folder}: {len(files) - len(audio)} files are not audio by name", file=sys.stderr)
+    if hidden := [path for path in audio if is_hidden(path.relative_to(folder))]:
+        print(
+            f"notice: {folder}: hidden files are skipped, name them to predict them: "
+            f"{first_of(map(str, hidden))}",
+            file=sys.stderr,
+        )
     if linked := sorted(str(path) for path in folders if path.is_symlink()):
         print(
             f"notice: {folder}: linked folders are not followed, name them to predict what they have: "
             f"{first_of(linked)}",
             file=sys.stderr,
         )
-    return [str(path) for path in audio]
+    return [str(path) for path in audio if not is_hidden(path.relative_to(folder))]
 
 
 def _raise(error: OSError) -> None:

@@ -719,6 +719,20 @@ def test_recordings_that_no_row_names_are_counted(
     ), printed
 
 
+def test_hidden_files_are_no_recordings_that_a_row_should_name(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = grid().splitlines()
+    project("\n".join(rows[:-1]))
+    for name in ("a/._joy0.wav", ".trash/joy0.wav"):
+        (FOLDER / name).parent.mkdir(exist_ok=True)
+        (FOLDER / name).touch()
+    ingest.main()
+    assert "notice: 1 recordings are not in the table, the first is 'data/sources/calls/c/awe1.wav'" in (
+        printed := capsys.readouterr().out
+    ), printed
+
+
 @pytest.mark.parametrize("separator", [",", "\t"])
 @pytest.mark.parametrize("end", ['5"', ""])
 def test_a_quotation_mark_that_hides_rows_is_refused(project: Project, separator: str, end: str) -> None:

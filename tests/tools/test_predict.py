@@ -88,6 +88,17 @@ def test_nothing_in_a_folder_is_left_out_in_silence(model: Model, capsys: pytest
     assert [name for name, _ in predict.found(["calls/linked"], Path())] == ["calls/linked/b.wav"]
 
 
+def test_hidden_files_of_a_folder_are_skipped_unless_they_are_named(
+    model: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch(".calls/a.flac", ".calls/._a.flac", ".calls/.trash/b.flac", ".calls/deep/c.flac")
+    assert [name for name, _ in predict.found([".calls"], Path())] == [".calls/a.flac", ".calls/deep/c.flac"]
+    (notice,) = capsys.readouterr().err.splitlines()
+    assert notice.startswith("notice: .calls: hidden files are skipped")
+    assert notice.endswith(": .calls/._a.flac, .calls/.trash/b.flac")
+    assert [name for name, _ in predict.found([".calls/._a.flac"], Path())] == [".calls/._a.flac"]
+
+
 def test_a_folder_that_cannot_be_read_is_an_error(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     touch("calls/a.wav", "calls/private/b.wav")
     scan = os.scandir
