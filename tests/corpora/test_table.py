@@ -770,6 +770,29 @@ def test_rows_of_separators_only_are_skipped_as_blank_lines_are(project: Project
         rows_of_calls()
 
 
+@pytest.mark.parametrize("line_end", ["\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("lines", "separator", "row"),
+    [
+        (["", " ", "file;who;felt;note"], ";", 4),
+        (["sep=;", "file;who;felt;note"], ";", 3),
+        (["", "SEP=|", "", "file|who|felt|note"], "|", 5),
+        (["sep=\t", "file\twho\tfelt\tnote"], "\t", 3),
+        (["sep=,", "file,who,felt,note;;;;"], ",", 3),
+    ],
+)
+def test_the_separator_is_that_of_the_header_or_the_one_that_the_first_line_names(
+    project: Project, lines: list[str], separator: str, row: int, line_end: str
+) -> None:
+    rows = [["a.wav", "s", "joy", ""], ["b.wav", "", "awe", "no; quiet: 1;5"]]
+    text = [*lines, separator.join(rows[0]), separator.join([*rows[1][:3], f'"{rows[1][3]}"'])]
+    project(line_end.join(text).encode("utf-8-sig"))
+    read = rows_of_calls()
+    assert read["path"].tolist() == ["a.wav", "b.wav"]
+    assert read["row"].tolist() == [row, row + 1]
+    assert read["problem"].tolist() == ["", f"no speaker: row {row + 1}"]
+
+
 def test_a_name_is_one_however_its_letters_are_composed(project: Project) -> None:
     names = [unicodedata.normalize(form, f"{name}é") for form in ("NFC", "NFD") for name in ("José", "Zoë")]
     lines = []
