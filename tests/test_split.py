@@ -104,6 +104,29 @@ def test_a_corpus_without_usable_clips_is_refused(stage: Any) -> None:
         stage(manifests.ravdess(), ["ravdess"], channels=["song"])
 
 
+def test_the_error_for_a_corpus_without_usable_clips_names_what_excludes_them_only(stage: Any) -> None:
+    manifest = manifests.ravdess()
+    first, second, third = manifest["clip"].head(3)
+    manifest["problem"] = "silent"
+    manifest.loc[manifest.index[0], "problem"] = "short: 0.01 s"
+    with pytest.raises(
+        InputError,
+        match=rf"^params\.corpus: .*'ravdess'.* 1440 .*\(1439 rows\) .*'{second}': silent; "
+        r"data/manifest.* 1440\.$",
+    ) as caught:
+        stage(manifest, ["ravdess"])
+    assert "params.split" not in str(caught.value)
+    manifest["problem"] = ""
+    manifest.loc[manifest["clip"].isin([first, third]), "problem"] = ["short: 0.01 s", "short: 0.02 s"]
+    with pytest.raises(
+        InputError,
+        match=rf"2 have .*\(2 rows\) .*'{first}': short: 0\.01 s; "
+        r"1438 are excluded by params\.split\.channels",
+    ) as caught:
+        stage(manifest, ["ravdess"], channels=["song"])
+    assert "params.split.labels.drop" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("labels", "name"),
     [

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Self
 
 CHUNK_BYTES = 1 << 20
@@ -51,3 +51,15 @@ def is_text(name: str) -> bool:
     (True, False)
     """
     return not any(unicodedata.category(character) in _NOT_TEXT for character in name)
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Returns whether a file or a folder on the way to it is hidden, as .git and the ._ files of macOS are.
+
+    Args:
+        path: relative to the folder that was named.
+
+    >>> is_hidden(PurePath("calls/._a.flac")), is_hidden(PurePath("calls/a.flac"))
+    (True, False)
+    """
+    return any(part.startswith(".") for part in path.parts)

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from stages.acquire import archive, download
-from stages.acquire.source_file import SourceFile, is_text
+from stages.acquire.source_file import SourceFile, is_hidden, is_text
 from stages.audio import lfs
 from stages.audio.recording import SUFFIXES
 from stages.base import files
@@ -194,10 +194,6 @@ def unpacked(paths: list[Path], folder: Path, limits: Ingest, stack: ExitStack) 
                     f"{path}: contains another archive, {member.path}. Unpack {path} by hand, and put the "
                     "folder in its place."
                 )
-
-
-def is_hidden(path: PurePosixPath) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def is_audio(path: PurePosixPath) -> bool:

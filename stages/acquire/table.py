@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -169,12 +170,16 @@ def _decoded(content: bytes) -> str:
 
 
 def _delimited(text: str) -> pd.DataFrame:
-    """Returns a table whose separator is the comma, semicolon or tab most frequent in its first line."""
-    header = text.split("\n", 1)[0]
-    separator = max(",;\t", key=header.count)
+    """Returns a table whose separator `sep=` names, else the one most frequent in its header: , ; or tab.
+
+    Excel reads and needs the line `sep=;` before the header where its language has another separator.
+    """
+    first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
+    named = re.fullmatch(r"sep=([^\n])\s*", first, re.IGNORECASE)
+    separator = named[1] if named else max(",;\t", key=first.count)
     names: list[str] = []
     rows: dict[int, list[str]] = {}
-    for number, cells in _lines(text, separator):
+    for number, cells in islice(_lines(text, separator), 1 if named else 0, None):
         if not names:
             names = [name.strip() for name in cells]
             continue

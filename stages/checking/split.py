@@ -39,7 +39,7 @@ def check_split(params: Params) -> pd.DataFrame | None:
     manifest = manifest.reindex(columns=[*tables.MANIFEST.columns])
     # Hashes of the recordings, which nothing here reads: all are different.
     manifest = manifest.assign(sha256=manifest["clip"], audio_sha256=manifest["clip"])
-    clips, _ = labels.usable_clips(manifest, params)
+    clips, _ = labels.usable_clips(manifest, params, source=None)
     if params.split.protocol == "group" and _comes_later(params.split.group_by, clips, params):
         return clips
     splits = protocols.assign(clips, params.split, params.seed)

@@ -13,7 +13,7 @@ import soundfile
 from pydantic import Field, field_validator
 
 from stages.acquire import segments, sources, table
-from stages.acquire.source_file import SourceFile
+from stages.acquire.source_file import SourceFile, is_hidden
 from stages.audio.recording import SUFFIXES
 from stages.base import registry
 from stages.base.errors import InputError, shown
@@ -173,9 +173,9 @@ class TableCorpus:
         return [*found, SourceFile(PurePosixPath(ROWS), Path(ROWS), len(content), partial(list, [content]))]
 
     def unlisted(self) -> list[Path]:
-        """Returns the recordings below `root` that no row of the table names, sorted."""
+        """Returns the recordings below `root` that no row names, sorted, without hidden files."""
         listed = set(self.rows()["path"].str.normalize("NFC"))
-        every = sorted(self.root.rglob("*"))
+        every = [path for path in sorted(self.root.rglob("*")) if not is_hidden(path.relative_to(self.root))]
         found = [path for path in every if path.suffix.lower() in SUFFIXES and path.is_file()]
         names = (unicodedata.normalize("NFC", path.relative_to(self.root).as_posix()) for path in found)
         return [path for path, name in zip(found, names, strict=True) if name not in listed]

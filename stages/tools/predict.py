@@ -23,6 +23,7 @@ from typing import IO
 
 from tqdm import tqdm
 
+from stages.acquire.source_file import is_hidden
 from stages.audio.recording import SUFFIXES
 from stages.base.errors import (
     InputError,
@@ -49,6 +50,7 @@ INTERRUPTED = (
 
 def main() -> None:
     arguments = parse()
+    kind = format_of(arguments.format, arguments.output)
     reported = nullcontext() if arguments.output else interrupted_as(INTERRUPTED)
     with reported, tempfile.TemporaryDirectory() as folder:
         recordings = found(arguments.files, Path(folder))
@@ -57,7 +59,6 @@ def main() -> None:
         print(f"notice: {model.facts.notice()}", file=sys.stderr)
         others = statistics_of(model.facts.train.normalize, of_speaker, recordings)
         model = adapted(model, others) if others else model
-        kind = arguments.format or ("table" if sys.stdout.isatty() and not arguments.output else "csv")
         sums = [output.checksum(path) for _, path in others]
         settings = [arguments.speech, arguments.timeline, *sums]
         settings += [arguments.top] if kind != "csv" else []  # a csv file has all emotions
@@ -74,7 +75,11 @@ def parse() -> argparse.Namespace:
     parser = parser_of(__doc__)
     parser.add_argument("files", nargs="+", help="files, folders, patterns, or - for the standard input")
     chosen.add_arguments(parser)
-    parser.add_argument("--format", choices=output.FORMATS, help="default: table on a terminal, else csv")
+    parser.add_argument(
+        "--format",
+        choices=output.FORMATS,
+        help="default: as the suffix of --output; table on a terminal; else csv",
+    )
     parser.add_argument("--timeline", action="store_true", help="also show each window of a long recording")
     parser.add_argument(
         "--top", type=count, default=3, help="emotions shown in table and json; default: %(default)s"
@@ -90,6 +95,33 @@ def parse() -> argparse.Namespace:
         "--output", type=Path, help="a csv or jsonl file; if interrupted, the same command continues it"
     )
     return parser.parse_args()
+
+
+def format_of(given: str | None, path: Path | None) -> str:
+    """Returns the format to write: the given one, else that of the output's suffix, else the default.
+
+    Args:
+        given: of --format.
+        path: of --output.
+
+    Raises:
+        InputError: an output of the format cannot be continued, or has a suffix other than the format's.
+
+    >>> format_of(None, Path("a.jsonl")), format_of("jsonl", Path("a")), format_of(None, Path("a"))
+    ('jsonl', 'jsonl', 'csv')
+    """
+    if path is None:
+        return given or ("table" if sys.stdout.isatty() else "csv")
+    suffix, choices = path.suffix[1:].lower(), " or ".join(output.RESUMABLE)
+    kind = given or (suffix if suffix in output.FORMATS else "csv")
+    if kind not in output.RESUMABLE:
+        raise InputError(f"--output: '{kind}' cannot be continued. Choose {choices}.")
+    if suffix not in ("", kind):
+        raise InputError(
+            f"--output: {shown(str(path))} does not have the suffix of the format '{kind}'. Choose {choices} "
+            "for both, or a name without suffix."
+        )
+    return kind
 
 
 def found(names: list[str], folder: Path) -> list[tuple[str, Path]]:
@@ -120,7 +152,7 @@ def found(names: list[str], folder: Path) -> list[tuple[str, Path]]:
 
 
 def in_folder(folder: Path) -> list[str]:
-    """Returns the recordings in a folder and below, and says what else is there.
+    """Returns the recordings in a folder and below, without hidden ones, and says what else is there.
 
     Broken links and named pipes that are audio by name are among them: they fail as if named directly.
 
@@ -135,13 +167,19 @@ def in_folder(folder: Path) -> list[str]:
     audio = [path for path in files if path.suffix.lower() in SUFFIXES]
     if len(audio) < len(files):
         print(f"notice: {folder}: {len(files) - len(audio)} files are not audio by name", file=sys.stderr)
+    if hidden := [path for path in audio if is_hidden(path.relative_to(folder))]:
+        print(
+            f"notice: {folder}: hidden files are skipped, name them to predict them: "
+            f"{first_of(map(str, hidden))}",
+            file=sys.stderr,
+        )
     if linked := sorted(str(path) for path in folders if path.is_symlink()):
         print(
             f"notice: {folder}: linked folders are not followed, name them to predict what they have: "
             f"{first_of(linked)}",
             file=sys.stderr,
         )
-    return [str(path) for path in audio]
+    return [str(path) for path in audio if not is_hidden(path.relative_to(folder))]
 
 
 def _raise(error: OSError) -> None:
@@ -197,7 +235,7 @@ def target(
         recordings: to predict.
 
     Raises:
-        InputError: the file is of a format that cannot be continued, or was not written by this command.
+        InputError: the file was not written by this command.
     """
     if path is None:
         if kind != "table":  # for programs: the same bytes as with --output
@@ -206,10 +244,6 @@ def target(
         yield sys.stdout, output.Finished(chosen.begin)
         sys.stdout.write(chosen.end)
         return
-    if kind not in output.RESUMABLE:
-        raise InputError(
-            f"--output: '{kind}' cannot be continued. Choose from {', '.join(output.RESUMABLE)}."
-        )
     done = output.Finished(chosen.begin)
     if path.exists() and path.stat().st_size:
         try:

@@ -721,6 +721,20 @@ def test_recordings_that_no_row_names_are_counted(
     ), printed
 
 
+def test_hidden_files_are_no_recordings_that_a_row_should_name(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = grid().splitlines()
+    project("\n".join(rows[:-1]))
+    for name in ("a/._joy0.wav", ".trash/joy0.wav"):
+        (FOLDER / name).parent.mkdir(exist_ok=True)
+        (FOLDER / name).touch()
+    ingest.main()
+    assert "notice: 1 recordings are not in the table, the first is 'data/sources/calls/c/awe1.wav'" in (
+        printed := capsys.readouterr().out
+    ), printed
+
+
 @pytest.mark.parametrize("separator", [",", "\t"])
 @pytest.mark.parametrize("end", ['5"', ""])
 def test_a_quotation_mark_that_hides_rows_is_refused(project: Project, separator: str, end: str) -> None:
@@ -756,6 +770,29 @@ def test_rows_of_separators_only_are_skipped_as_blank_lines_are(project: Project
     project("file;who;felt\n;s;joy\n")
     with pytest.raises(InputError, match=r"row 2, path ''"):
         rows_of_calls()
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("lines", "separator", "row"),
+    [
+        (["", " ", "file;who;felt;note"], ";", 4),
+        (["sep=;", "file;who;felt;note"], ";", 3),
+        (["", "SEP=|", "", "file|who|felt|note"], "|", 5),
+        (["sep=\t", "file\twho\tfelt\tnote"], "\t", 3),
+        (["sep=,", "file,who,felt,note;;;;"], ",", 3),
+    ],
+)
+def test_the_separator_is_that_of_the_header_or_the_one_that_the_first_line_names(
+    project: Project, lines: list[str], separator: str, row: int, line_end: str
+) -> None:
+    rows = [["a.wav", "s", "joy", ""], ["b.wav", "", "awe", "no; quiet: 1;5"]]
+    text = [*lines, separator.join(rows[0]), separator.join([*rows[1][:3], f'"{rows[1][3]}"'])]
+    project(line_end.join(text).encode("utf-8-sig"))
+    read = rows_of_calls()
+    assert read["path"].tolist() == ["a.wav", "b.wav"]
+    assert read["row"].tolist() == [row, row + 1]
+    assert read["problem"].tolist() == ["", f"no speaker: row {row + 1}"]
 
 
 def test_a_name_is_one_however_its_letters_are_composed(project: Project) -> None:

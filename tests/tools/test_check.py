@@ -121,3 +121,19 @@ def test_the_last_line_says_what_will_be_trained_on_and_the_one_before_what_is_m
         "notice: calls: 2 files of the table are missing: ajoy.wav, aAnger.wav",
         "9 usable clips by names and tables, 3 speakers, 3 labels: anger 3, awe 3, joy 3",
     ]
+
+
+def test_a_table_without_a_usable_row_is_refused_with_the_problem_and_not_with_a_file_that_was_not_read(
+    work: Workspace,
+) -> None:
+    place = work.folder / "data" / "sources" / "calls"
+    place.mkdir(parents=True)
+    rows = [f"{who}{number},{who},joy" for who in "abc" for number in range(3)]
+    (place / "labels.csv").write_text("\n".join(["path,speaker,label", "x.wav,,joy", *rows]))
+    work.set(corpus=["calls"], corpora__calls={"table": "data/sources/calls/labels.csv"}, split__n_folds=3)
+    with pytest.raises(
+        InputError,
+        match=r"^params\.corpus: .*'calls'.* 10 .*\(9 rows\) .*'calls/a0': unknown format: .*row 3\.$",
+    ) as caught:
+        check.main()
+    assert not any(word in str(caught.value) for word in ("manifest", "params.split"))

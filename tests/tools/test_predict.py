@@ -88,6 +88,17 @@ def test_nothing_in_a_folder_is_left_out_in_silence(model: Model, capsys: pytest
     assert [name for name, _ in predict.found(["calls/linked"], Path())] == ["calls/linked/b.wav"]
 
 
+def test_hidden_files_of_a_folder_are_skipped_unless_they_are_named(
+    model: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch(".calls/a.flac", ".calls/._a.flac", ".calls/.trash/b.flac", ".calls/deep/c.flac")
+    assert [name for name, _ in predict.found([".calls"], Path())] == [".calls/a.flac", ".calls/deep/c.flac"]
+    (notice,) = capsys.readouterr().err.splitlines()
+    assert notice.startswith("notice: .calls: hidden files are skipped")
+    assert notice.endswith(": .calls/._a.flac, .calls/.trash/b.flac")
+    assert [name for name, _ in predict.found([".calls/._a.flac"], Path())] == [".calls/._a.flac"]
+
+
 def test_a_folder_that_cannot_be_read_is_an_error(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     touch("calls/a.wav", "calls/private/b.wav")
     scan = os.scandir
@@ -208,6 +219,45 @@ def test_a_pipe_gets_the_bytes_of_an_output(model: Model, kind: str, monkeypatch
     run(monkeypatch, "--format", kind, "--output", "out", "caf\xe9 \u559c.wav")
     pipe.flush()
     assert pipe.buffer.getvalue() == Path("out").read_bytes()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("options", "begin"),
+    [
+        (["--output", "o.jsonl"], '{"file": "a.wav"'),
+        (["--output", "O.JSONL"], '{"file": "a.wav"'),
+        (["--output", "o.csv"], "file,start_s"),
+        (["--output", "o"], "file,start_s"),
+        (["--output", "o", "--format", "jsonl"], '{"file": "a.wav"'),
+        (["--output", "o.jsonl", "--format", "jsonl"], '{"file": "a.wav"'),
+    ],
+)
+def test_an_output_has_the_format_of_its_suffix(
+    model: Model, options: list[str], begin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch("a.wav")
+    run(monkeypatch, "a.wav", *options)
+    assert Path(options[1]).read_text().startswith(begin)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--output", "o.xlsx"], r"^--output: 'o\.xlsx' .*'csv'\. Choose csv or jsonl"),
+        (["--output", "o.jsonl", "--format", "csv"], r"^--output: 'o\.jsonl' .*'csv'\. Choose csv or jsonl"),
+        (["--output", "o.csv", "--format", "jsonl"], r"^--output: 'o\.csv' .*'jsonl'\. Choose csv or jsonl"),
+        (["--output", "o.json"], r"^--output: 'json' cannot be continued\. Choose csv or jsonl"),
+    ],
+)
+def test_a_suffix_of_another_format_is_refused_before_the_model_is_loaded(
+    options: list[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predict.chosen, "model", lambda *_: pytest.fail("the model was loaded"))
+    touch("a.wav")
+    with pytest.raises(InputError, match=message):
+        run(monkeypatch, "a.wav", *options)
+    assert not Path(options[1]).exists()
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
