@@ -105,7 +105,8 @@ def format_of(given: str | None, path: Path | None) -> str:
         path: of --output.
 
     Raises:
-        InputError: an output of the format cannot be continued, or has a suffix other than the format's.
+        InputError: an output of the format cannot be continued; the suffix is that of another format, or of
+            none and no format is given.
 
     >>> format_of(None, Path("a.jsonl")), format_of("jsonl", Path("a")), format_of(None, Path("a"))
     ('jsonl', 'jsonl', 'csv')
@@ -116,7 +117,7 @@ def format_of(given: str | None, path: Path | None) -> str:
     kind = given or (suffix if suffix in output.FORMATS else "csv")
     if kind not in output.RESUMABLE:
         raise InputError(f"--output: '{kind}' cannot be continued. Choose {choices}.")
-    if suffix not in ("", kind):
+    if suffix not in ("", kind) and (given is None or suffix in output.FORMATS):
         raise InputError(
             f"--output: {shown(str(path))} does not have the suffix of the format '{kind}'. Choose {choices} "
             "for both, or a name without suffix."

@@ -230,6 +230,7 @@ def test_a_pipe_gets_the_bytes_of_an_output(model: Model, kind: str, monkeypatch
         (["--output", "o"], "file,start_s"),
         (["--output", "o", "--format", "jsonl"], '{"file": "a.wav"'),
         (["--output", "o.jsonl", "--format", "jsonl"], '{"file": "a.wav"'),
+        (["--output", "o.txt", "--format", "csv"], "file,start_s"),
     ],
 )
 def test_an_output_has_the_format_of_its_suffix(
