@@ -15,10 +15,12 @@ TEXT = shipped.text()
 LONGEST_MESSAGE = 600  # characters: a sentence, and the choices
 
 
-def changed(tmp_path: Path, old: str, new: str) -> Path:
-    assert old in TEXT
+def changed(tmp_path: Path, old: str, new: str, after: str = "") -> Path:
+    """Writes TEXT with `new` instead of the first `old` that follows the first `after`."""
+    start = TEXT.index(after)
+    assert old in TEXT[start:]
     path = tmp_path / "params.yaml"
-    path.write_text(TEXT.replace(old, new, 1))
+    path.write_text(TEXT[:start] + TEXT[start:].replace(old, new, 1))
     return path
 
 
@@ -95,7 +97,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_an_error_in_the_block_of_a_model_names_the_place_and_the_value(
     tmp_path: Path, old: str, new: str, place: str, value: str
 ) -> None:
-    read = params.read(changed(tmp_path, old, new))
+    read = params.read(changed(tmp_path, old, new, after="\n  svm:\n"))
     with pytest.raises(InputError) as error:
         read.config("models", "svm", "params.model")
     assert place in str(error.value)

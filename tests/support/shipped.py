@@ -51,6 +51,14 @@ CHANGED = {
     "training.epochs": 60,
     "training.batch_size": 32,
     "training.learning_rate": 0.001,
+    "models.svm.inputs.features": ["logmel", "mfcc", "rms", "zcr"],
+    "models.svm.inputs.layout": "stats",
+    "models.svm.inputs.duration_s": None,
+    "models.svm.inputs.frames_per_step": 1,
+    "models.svm.kernel": "rbf",
+    "models.svm.c": 10.0,
+    "models.svm.gamma": "scale",
+    "models.svm.class_weights": "none",
 }
 
 
@@ -64,7 +72,7 @@ def text() -> str:
         block = content
         for name in above:
             block = block[name]
-        if block[last] != value:
+        if block[last] != value or isinstance(value, float):  # 10 and 1e1 equal 10.0, but are other texts
             block[last] = value
     written = io.StringIO()
     yaml.dump(content, written)
