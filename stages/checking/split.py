@@ -12,7 +12,7 @@ from stages.acquire import archive, sources
 from stages.base.files import SOURCES
 from stages.base.params import Params
 from stages.data import tables
-from stages.learning import normalization, trained_fold
+from stages.learning import dataset, normalization, trained_fold, training
 from stages.splitting import labels, leak, protocols
 
 COLUMNS = (
@@ -44,8 +44,13 @@ def check_split(params: Params) -> pd.DataFrame | None:
         return clips
     splits = protocols.assign(clips, params.split, params.seed)
     leak.check(splits, params.split.protocol)
-    for fold in {fold for fold, _ in trained_fold.trainings(params, splits).values()}:
-        normalization.check_speakers(params.train.normalize, splits.fold(fold, "train"))
+    folds = {fold for fold, _ in trained_fold.trainings(params, splits).values()}
+    if params.train.normalize in normalization.BY_SPEAKER:
+        _, trainer = training.selected(params)
+        trained_on = dataset.SEEN if trainer.trains_on_validation else ("train",)
+        for fold in sorted(folds):
+            rows = splits.fold(fold, *trained_on).assign(role="train")
+            normalization.check_speakers(params.train.normalize, rows)
     return clips
 
 

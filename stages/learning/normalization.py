@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # a bundle starts without it
 SPEAKER_MEANS = "speaker_means.npz"  # of a fold, for `enrol` and `cluster`
 GROUPED_BY = {"corpus": ["role", "corpus"], "speaker": ["speaker"]}  # columns whose values define a group
 BY_SPEAKER_MEAN = ("enrol", "cluster")
+BY_SPEAKER = ("speaker", *BY_SPEAKER_MEAN)
 COUNTS = {"enrol": "enrolled_clips", "cluster": "clusters"}  # the setting of `train` that belongs to it
 
 N_PRINCIPAL = 200  # components that the voices' discriminant analysis is computed in
@@ -107,8 +108,11 @@ def count_single_recordings(normalize: str, rows: pd.DataFrame) -> None:
 
 def _clips_of_speakers(normalize: str, rows: pd.DataFrame) -> pd.Series:
     """Returns the number of recordings by training speaker, of none where their means are not subtracted."""
-    is_used = normalize in ("speaker", *BY_SPEAKER_MEAN)
-    return rows[is_used & (rows["role"] == "train") & _original(rows)].groupby("speaker").size()
+    return (
+        rows[(normalize in BY_SPEAKER) & (rows["role"] == "train") & _original(rows)]
+        .groupby("speaker")
+        .size()
+    )
 
 
 def standardized(clips: Sequence[Frames], rows: pd.DataFrame, normalize: str) -> list[Frames]:

@@ -67,6 +67,19 @@ def test_a_fold_with_one_training_speaker_is_named_before_train_deletes_the_mode
         check.main()
 
 
+def test_a_model_that_trains_on_validation_clips_has_their_speakers_to_compare_with(work: Workspace) -> None:
+    for actor, emotion, sentence in product((1, 2, 3), (3, 4, 5), (1, 2)):
+        path = work.folder / f"data/sources/ravdess/03-01-{emotion:02}-01-{sentence:02}-01-{actor:02}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    settings = {"corpus": ["ravdess"], "split__n_folds": 3, "train__normalize": "enrol"}
+    work.set(**settings, model="svm")
+    check.main()
+    work.set(**settings, model="mlp")
+    with pytest.raises(InputError, match=r"^params\.train\.normalize: 'enrol' .* ravdess/0[1-3]\."):
+        check.main()
+
+
 def test_a_corpus_that_ingest_would_not_find_is_named(
     work: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
