@@ -96,7 +96,7 @@ def check_speakers(normalize: str, rows: pd.DataFrame) -> None:
         )
 
 
-def count_single_recordings(normalize: str, rows: pd.DataFrame) -> None:
+def warn_of_single_recordings(normalize: str, rows: pd.DataFrame) -> None:
     """Warns of training speakers with one recording, which is subtracted from itself; `rows` as above."""
     n_clips = _clips_of_speakers(normalize, rows)
     if n_alone := int((n_clips == 1).sum()):

@@ -134,7 +134,7 @@ def train_fold(
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     normalization.check_speakers(params.train.normalize, rows)
-    normalization.count_single_recordings(params.train.normalize, rows)
+    normalization.warn_of_single_recordings(params.train.normalize, rows)
     inputs, pooling = config.inputs, None
     if inputs.layout == "pooled":
         place = f"params.models.{params.model}.pooling"

@@ -135,9 +135,9 @@ def test_speakers_with_one_recording_are_counted_and_only_such_are_refused(
     assert not caplog.records
     more = pd.DataFrame({"clip": ["d"], "parent": ["d"], "speaker": ["x"], "role": ["train"]})
     normalization.check_speakers(normalize, pd.concat([rows, more]))
-    normalization.count_single_recordings("global", pd.concat([rows, more]))
+    normalization.warn_of_single_recordings("global", pd.concat([rows, more]))
     assert not caplog.records
-    normalization.count_single_recordings(normalize, pd.concat([rows, more]))
+    normalization.warn_of_single_recordings(normalize, pd.concat([rows, more]))
     assert "2 of 3" in caplog.text
 
 
