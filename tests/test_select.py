@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from stages import select
 from stages.base.errors import InputError
 from stages.base.files import SELECTED
 from stages.base.params import PARAMS
-from tests.support.workspace import ROOT, Workspace
+from tests.support.workspace import ROOT, Workspace, pretend_edit
 from tests.tools.test_ser import EXTRAS
 
 
@@ -89,4 +90,22 @@ def test_a_models_features_must_be_computed(tmp_path: Path, monkeypatch: pytest.
         "corpora.json",
         "features.json",
         "models.json",
+        "robustness.json",
     ]
+
+
+@pytest.mark.parametrize(
+    "edited", ["tools/robustness.py", "augmentations/noise.py", "inference/bundle.py", "learning/profile.py"]
+)
+def test_an_edit_of_what_robustness_runs_makes_the_report_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Workspace(tmp_path)
+    select.main()
+    before = (SELECTED / "robustness.json").read_bytes()
+    pretend_edit(edited, monkeypatch)
+    select.main()
+    assert (SELECTED / "robustness.json").read_bytes() != before
+    pipeline = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
+    assert str(SELECTED / "robustness.json") in pipeline["stages"]["report"]["deps"]

@@ -11,6 +11,7 @@ from stages.data import code, keys, tables
 
 FILE = METRICS / "robustness.json"
 DEGRADE = ("codec", "gain", "noise", "reverberation")  # the augmentations that the tool applies
+CODE = [STAGES / "tools" / "robustness.py", *(STAGES / "augmentations" / f"{name}.py" for name in DEGRADE)]
 
 
 def made_from(origin: dict[Any, Any], params: Params) -> str:
@@ -21,12 +22,8 @@ def made_from(origin: dict[Any, Any], params: Params) -> str:
         params: `manifest` and `predict` decide about warnings and abstentions.
     """
     measured = {name: value for name, value in origin.items() if name != "sha256"}
-    files = [
-        STAGES / "tools" / "robustness.py",
-        *(STAGES / "augmentations" / f"{name}.py" for name in DEGRADE),
-    ]
     limits = [params.manifest.model_dump(), params.predict.model_dump()]
-    return keys.fingerprint(measured, limits, code.hashes(files))
+    return keys.fingerprint(measured, limits, code.hashes(CODE))
 
 
 def read(origin: dict[Any, Any], params: Params) -> dict[str, Any] | None:
