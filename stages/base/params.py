@@ -7,7 +7,9 @@ Every parameter is in params.yaml: no class here has a default, so a value has o
 
 from __future__ import annotations
 
+import copy
 import difflib
+import functools
 import textwrap
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
@@ -532,9 +534,7 @@ def load(path: Path) -> Any:
         InputError: it is missing or not YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        _check_depth(text, path)
-        return YAML(typ="safe").load(text)
+        return copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}. Run the stages from the repository's root.") from error
     except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an impossible number or date
@@ -542,13 +542,21 @@ def load(path: Path) -> Any:
         raise InputError(f"{path}: not readable as YAML: {reason}") from error
 
 
-def _check_depth(text: str, path: Path) -> None:
-    """Rejects YAML that is nested so deeply that the reader in C, which DVC uses too, would crash."""
+@functools.lru_cache(maxsize=16)  # a stage reads each file several times, which takes most of its start
+def _parsed(text: str) -> Any:
+    """Returns the content of a YAML text.
+
+    Raises:
+        YAMLError: it is not YAML.
+        ValueError: it has an impossible number or date, or is nested so deeply that the reader in C, which
+            DVC uses too, would crash.
+    """
     depth = 0
     for event in YAML(typ="safe").parse(text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > DEEPEST:
-            raise InputError(f"{path}: not readable as YAML: more than {DEEPEST} lists or blocks are nested.")
+            raise ValueError(f"more than {DEEPEST} lists or blocks are nested.")
+    return YAML(typ="safe").load(text)
 
 
 def checked(values: Any) -> Params:
