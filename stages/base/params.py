@@ -542,7 +542,7 @@ def load(path: Path) -> Any:
         raise InputError(f"{path}: not readable as YAML: {reason}") from error
 
 
-@functools.lru_cache(maxsize=16)  # a stage reads each file several times, which takes most of its start
+@functools.lru_cache(maxsize=16)  # a stage reads its files when it starts, works and ends
 def _parsed(text: str) -> Any:
     """Returns the content of a YAML text.
 

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import psutil
-from ruamel.yaml import YAML
 
 from stages.base import errors, files
 from stages.base.errors import InputError, first_of
+from stages.base.params import PARAMS, load
 from stages.base.workspace import alone
 
 PIPELINE = Path("dvc.yaml")
-PARAMS = Path("params.yaml")
 RUNNING = files.DATA / ".running"  # the locks of the stages that run
 CODE = "stages"
 IGNORED = {"__pycache__"}  # as in .dvcignore
@@ -60,7 +59,7 @@ def running_stage() -> str | None:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is None or not PIPELINE.is_file():
         return None
-    commands = {stage["cmd"]: name for name, stage in _yaml(PIPELINE)["stages"].items()}
+    commands = {stage["cmd"]: name for name, stage in load(PIPELINE)["stages"].items()}
     return commands.get(f"python -m {spec.name}")
 
 
@@ -70,7 +69,7 @@ def state(stage: str) -> State:
     Of a parameter it is the value, of code a hash of the content, of data the size, the time of the last
     change and the inode. The code of the selected entries is part of it.
     """
-    declared, values = _yaml(PIPELINE)["stages"][stage], _yaml(PARAMS)
+    declared, values = load(PIPELINE)["stages"][stage], load(PARAMS)
     found: State = {}
     for template in declared.get("params", []):
         key = re.sub(r"\$\{(.+?)\}", lambda match: str(_value(values, match[1])), template)
@@ -88,7 +87,7 @@ def _selected(stage: str) -> dict[str, str]:
         InputError: a record is damaged.
     """
     recorded: dict[str, str] = {}
-    for record in map(Path, _yaml(PIPELINE)["stages"][stage].get("deps", [])):
+    for record in map(Path, load(PIPELINE)["stages"][stage].get("deps", [])):
         if record.parent == files.SELECTED and record.is_file():  # DVC has checked that it is there
             try:
                 code = json.loads(record.read_bytes())["code"].items()
@@ -107,7 +106,7 @@ def check_not_edited_at_start(stage: str) -> None:
     Raises:
         InputError: names the file.
     """
-    stages = _yaml(PIPELINE)["stages"]
+    stages = load(PIPELINE)["stages"]
     is_frozen = stages.get("select", {}).get("frozen")
     for path, content in ({} if is_frozen else _selected(stage)).items():
         if _hash(path) != content:
@@ -146,10 +145,6 @@ def check_unchanged() -> None:
                 f"{first_of(changed, 1)}: changed while {stage} was running, so its result may belong to "
                 "neither state. Run the same command again."
             )
-
-
-def _yaml(path: Path) -> Any:
-    return YAML(typ="safe").load(path.read_bytes())
 
 
 def _value(values: Any, key: str) -> Any:
