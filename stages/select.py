@@ -4,7 +4,8 @@ The split is checked too, as far as names and tables decide it, before any recor
 outputs of a stage before it starts it, so a value that only train refused would cost the trained model.
 
 Later stages depend on data/selected instead of on whole registries. So an edit in a corpus, augmentation,
-feature or model that is not selected, or in code that only such entries import, reruns no other stage.
+feature or model that is not selected, or in code that only such entries import, reruns no other stage. The
+code of the tool `robustness` is recorded too, for `report`, which shows what it measured.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main() -> None:
         stems = dict.fromkeys(stem for name in names for stem in params.files(kind, name))
         files = [registry.STAGES / kind / f"{stem}.py" for stem in stems]
         write_json({"settings": blocks, "code": code.hashes(files)}, SELECTED / f"{kind}.json")
-    # An optional file is no dependency of `report`, so this is how DVC sees that its numbers are outdated.
+    # DVC has no optional dependencies, so `report` depends on this code instead of on what it measured.
     write_json({"code": code.hashes(robustness.CODE)}, SELECTED / robustness.FILE.name)
 
 

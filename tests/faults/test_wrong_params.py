@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GOOD = shipped.values()
 LONGEST_MESSAGE = 600  # characters: a sentence, and the choices it gives
 HUGE = {int: 10**31, float: 1e300, str: "x" * 10**4, list: [["x"] * 10] * 100}
-N_CHUNKS = 80
+N_CHUNKS = 40
 
 Path_ = tuple[str | int, ...]
 
@@ -199,7 +199,7 @@ def place(case: Case) -> str:
     return ".".join(["params", *map(str, keys)])
 
 
-@pytest.mark.parametrize("number", draws(sample=1, slow=8, campaign=N_CHUNKS))
+@pytest.mark.parametrize("number", draws(sample=1, slow=4, campaign=N_CHUNKS))
 def test_a_wrong_key_is_reported_in_one_line_that_names_it(fault: Fault, tmp_path: Path, number: int) -> None:
     chunk = cases()[number::N_CHUNKS]
     assert len(chunk) > 20
